@@ -1,0 +1,50 @@
+/*
+ * im_client.h -- frames of proto/client.proto in either encoding.
+ */
+
+#ifndef IM_CLIENT_H
+#define IM_CLIENT_H
+
+#include "im_core.h"
+#include "im_json.h"
+#include "client.pb-c.h"
+
+typedef enum {
+    IM_ENCODING_JSON = 0,      /* im.v1.json, text messages */
+    IM_ENCODING_PROTO = 1      /* im.v1.proto, binary messages */
+} im_encoding_t;
+
+#define IM_CLIENT_JSON   "im.v1.json"
+#define IM_CLIENT_PROTO  "im.v1.proto"
+
+/* Room for any one decoded client frame; nothing is allocated elsewhere. */
+typedef struct {
+    Im__Frame      frame;      /* frame_case says which of these is set */
+    union {
+        Im__Auth   auth;
+        Im__Ping   ping;
+        Im__Pong   pong;
+        Im__Send   send;
+    } u;
+    char           cmid[IM_CMID_MAX + 1];  /* for the error frame, if known */
+    const char    *code;       /* on IM_ERROR: stable code (im_error.h) */
+    im_json_err_t  err;        /* on IM_ERROR: text for people */
+} im_client_frame_t;
+
+/*
+ * Decodes one message of a client.  mem must hold msg->len + 256 bytes.
+ * Accepts auth, ping, pong and send; checks the fields of send (recipient
+ * present, cmid length, body present and one JSON value).  IM_ERROR: f->code
+ * and f->err say why; the connection may stay open.
+ */
+int im_client_decode(im_client_frame_t *f, im_encoding_t encoding,
+    im_str_t *msg, im_json_mem_t *mem);
+
+/*
+ * Encodes a server's frame, WebSocket header included.  Returns its length
+ * (sizes only when cap is too small; nothing is written then).
+ */
+size_t im_client_encode(const Im__Frame *frame, im_encoding_t encoding,
+    unsigned char *out, size_t cap);
+
+#endif

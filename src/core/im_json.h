@@ -1,0 +1,77 @@
+/*
+ * im_json.h -- JSON <-> protobuf-c, through the descriptors, in one pass.
+ *
+ * The reader is a slice scanner: no tree, no allocation for what it skips.
+ * It validates all of RFC 8259 (and UTF-8, lone surrogates, depth, duplicate
+ * keys of the object that it fills) while it writes straight into a message.
+ * Mapping: proto/client.proto.  A `bytes` field takes any JSON value as a raw
+ * slice.  Unknown keys are validated and skipped.  Message fields cannot be
+ * set from JSON (they belong to the edge), only read.
+ */
+
+#ifndef IM_JSON_H
+#define IM_JSON_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "im_core.h"
+
+#define IM_JSON_DEPTH_MAX  32
+#define IM_JSON_FIELDS_MAX 64
+
+/*
+ * Memory for decoded strings comes from the caller, bump style: a JSON string
+ * is never longer decoded than written, plus its NUL, so input length + 1 per
+ * field suffices.  Slices of `bytes` fields point into the input.
+ */
+typedef struct {
+    unsigned char *pos;
+    unsigned char *end;
+} im_json_mem_t;
+
+typedef struct {
+    char           text[128];   /* for people: what is wrong and where */
+} im_json_err_t;
+
+/*
+ * Decodes one JSON object into *msg, which must have been initialised by the
+ * generated ..._init function.  A key may be present in the message already
+ * (set by im_json_set): then it is a duplicate.  `seen` is a bit for each
+ * field index of the descriptor that was set; may start non-zero.
+ * IM_OK, or IM_ERROR with err filled.  Required fields are not checked here.
+ *
+ * The message must not be given to protobuf_c_message_free_unpacked: its
+ * strings and bytes live in mem and in the input.
+ */
+int im_json_decode(ProtobufCMessage *msg, im_str_t *json, im_json_mem_t *mem,
+    uint64_t *seen, im_json_err_t *err);
+
+/* Sets one scalar field from text (query argument, capture).  IM_DECLINED:
+ * there is no such field, or it is a message. */
+int im_json_set(ProtobufCMessage *msg, const im_str_t *name,
+    const im_str_t *value, im_json_mem_t *mem, uint64_t *seen,
+    im_json_err_t *err);
+
+/* IM_ERROR, and err names it, if a required field other than a message is not
+ * in seen. */
+int im_json_check_required(const ProtobufCMessage *msg, uint64_t seen,
+    im_json_err_t *err);
+
+/* Top-level string member `name` of a JSON object; validates nothing else.
+ * IM_OK: *value is the raw slice between the quotes (unescaped only if it
+ * contains no backslash, else IM_ERROR).  IM_DECLINED: not there. */
+int im_json_peek(const im_str_t *json, const char *name, im_str_t *value);
+
+/*
+ * Encodes msg as a JSON object.  proto2 fields are written when set, proto3
+ * fields when not default, repeated as arrays, messages as objects.  Returns
+ * the length; writes nothing beyond cap, so a first call with cap 0 sizes the
+ * buffer.  type: if not NULL, written first as "type":"<type>".
+ */
+size_t im_json_encode(const ProtobufCMessage *msg, const char *type,
+    unsigned char *out, size_t cap);
+
+/* Upper bound, cheap, of what im_json_encode will write. */
+size_t im_json_encode_max(const ProtobufCMessage *msg, const char *type);
+
+#endif

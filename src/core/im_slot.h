@@ -1,0 +1,32 @@
+/*
+ * im_slot.h -- the home of a conversation.
+ *
+ * slot = MurmurHash3_x64_128(conv_a, conv_b) mod 1024.  From the slot follow
+ * the Logic instance (rendezvous hashing, Thaler and Ravishankar 1998), the
+ * shard thread, the Redis hash tag and the Kafka partition.
+ */
+
+#ifndef IM_SLOT_H
+#define IM_SLOT_H
+
+#include "im_core.h"
+
+#define IM_SLOTS  1024
+
+typedef struct {
+    uint64_t       a;          /* lower uid; 0 for a room */
+    uint64_t       b;          /* higher uid; room id */
+} im_conv_t;
+
+im_conv_t im_conv_direct(uint64_t uid, uint64_t other);
+
+unsigned im_slot_of_conv(const im_conv_t *conv);
+unsigned im_slot_of_user(uint64_t uid);
+
+/* MurmurHash3_x64_128, 16 bytes to out. */
+void im_hash128(const void *data, size_t len, unsigned char out[16]);
+
+/* Weight of an instance for a slot: the highest wins. */
+uint64_t im_slot_weight(unsigned slot, const char *instance, size_t len);
+
+#endif

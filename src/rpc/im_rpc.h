@@ -1,0 +1,183 @@
+/*
+ * im_rpc.h -- gRPC C core and protobuf-c behind a small C interface.
+ *
+ * One runtime a process, created after fork only.  It owns one completion
+ * queue and one thread (the rpc thread).  Callbacks run on the runtime's home:
+ * the rpc thread itself (daemons), or the event loop of an nginx worker, which
+ * watches im_rpc_fd() and calls im_rpc_dispatch().
+ *
+ * Threads: unless said otherwise a function may be called from any thread.  No
+ * callback runs before the function that starts it has returned to the home's
+ * loop, and never inside it.  Messages are packed before a function returns,
+ * so nothing of the caller's is kept.
+ *
+ * No gRPC type is visible here.
+ */
+
+#ifndef IM_RPC_H
+#define IM_RPC_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "im_core.h"
+
+typedef struct im_rpc_s         im_rpc_t;
+typedef struct im_rpc_channel_s im_rpc_channel_t;
+typedef struct im_rpc_call_s    im_rpc_call_t;
+typedef struct im_rpc_stream_s  im_rpc_stream_t;
+typedef struct im_rpc_server_s  im_rpc_server_t;
+typedef struct im_rpc_req_s     im_rpc_req_t;
+typedef struct im_rpc_timer_s   im_rpc_timer_t;
+
+/* gRPC status codes that we use (grpc/status.h has all). */
+#define IM_RPC_OK                   0
+#define IM_RPC_CANCELLED            1
+#define IM_RPC_UNKNOWN              2
+#define IM_RPC_INVALID_ARGUMENT     3
+#define IM_RPC_DEADLINE_EXCEEDED    4
+#define IM_RPC_NOT_FOUND            5
+#define IM_RPC_ALREADY_EXISTS       6
+#define IM_RPC_PERMISSION_DENIED    7
+#define IM_RPC_RESOURCE_EXHAUSTED   8
+#define IM_RPC_UNIMPLEMENTED       12
+#define IM_RPC_INTERNAL            13
+#define IM_RPC_UNAVAILABLE         14
+#define IM_RPC_UNAUTHENTICATED     16
+
+typedef enum {
+    IM_RPC_HOME_THREAD = 0,    /* callbacks on the rpc thread */
+    IM_RPC_HOME_LOOP           /* callbacks inside im_rpc_dispatch() */
+} im_rpc_home_t;
+
+typedef struct {
+    im_rpc_home_t  home;
+    size_t         message_max;       /* bytes of one gRPC message, both ways */
+    size_t         stream_queue_max;  /* bytes waiting on a stream: then BUSY */
+    im_log_pt      log;
+    void          *log_ctx;
+} im_rpc_conf_t;
+
+/* What happened to a call or stream that ended. */
+typedef struct {
+    int            code;       /* IM_RPC_... */
+    const char    *message;    /* NUL-terminated, valid in the callback */
+    unsigned       answered:1; /* the peer's handler made this status */
+} im_rpc_status_t;
+
+
+/* Runtime.  create blocks all signals around its threads. */
+im_rpc_t *im_rpc_create(const im_rpc_conf_t *conf);
+int im_rpc_fd(im_rpc_t *rpc);                  /* HOME_LOOP: edge-triggered */
+void im_rpc_dispatch(im_rpc_t *rpc);           /* HOME_LOOP: on its thread */
+int im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx);
+/*
+ * Stops everything: cancels calls and streams, runs their last callbacks (on
+ * the calling thread if HOME_LOOP), joins the thread, frees.  Channels and
+ * servers must not be used after it.  On the home loop or the main thread.
+ */
+void im_rpc_destroy(im_rpc_t *rpc);
+
+/* One-shot timer; fn runs on the home.  Cancel on the home only; the handle is
+ * dead once fn has run or cancel has returned. */
+im_rpc_timer_t *im_rpc_timer(im_rpc_t *rpc, unsigned ms,
+    void (*fn)(void *ctx), void *ctx);
+void im_rpc_timer_cancel(im_rpc_timer_t *timer);
+
+
+/* Channel: one connection to one address "host:port" or "unix:/path".  Created
+ * with one reference; calls and streams hold their own.  Lazy, reconnects by
+ * itself (100 ms to 1 s apart), pings. */
+im_rpc_channel_t *im_rpc_channel_open(im_rpc_t *rpc, const char *address);
+void im_rpc_channel_unref(im_rpc_channel_t *ch);
+/* Forget the reconnect back-off: the peer has just been seen alive. */
+void im_rpc_channel_kick(im_rpc_channel_t *ch);
+
+
+/* Method of a protoc-c service descriptor; IM_DECLINED if there is none. */
+typedef struct {
+    char                              path[96];    /* "/im.Logic/Send" */
+    const ProtobufCMessageDescriptor *input;
+    const ProtobufCMessageDescriptor *output;
+} im_rpc_method_t;
+
+int im_rpc_method_find(im_rpc_method_t *m,
+    const ProtobufCServiceDescriptor *service, const char *name);
+
+/* Unary call.  reply is NULL unless status->code is 0; both are valid inside
+ * the callback only.  The callback comes exactly once, also after cancel and
+ * destroy.  timeout_ms > 0.  NULL if out of memory. */
+typedef void (*im_rpc_reply_pt)(void *ctx, const im_rpc_status_t *status,
+    const ProtobufCMessage *reply);
+
+im_rpc_call_t *im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
+    const ProtobufCMessage *request, unsigned timeout_ms,
+    im_rpc_reply_pt reply, void *ctx);
+void im_rpc_call_cancel(im_rpc_call_t *call);  /* home only, before reply */
+
+
+/*
+ * Stream, either side.  Sending: items of the batch's repeated field 1 are
+ * appended to a waiting batch; one batch is in flight at a time, and while it
+ * is, the next collects.  add() only packs; flush() starts the write if none
+ * is in flight (a completed write starts the next by itself).
+ */
+typedef struct {
+    /* One received batch, packed.  Valid in the callback.  The next read is
+     * armed when it returns. */
+    void         (*on_batch)(void *ctx, im_rpc_stream_t *s,
+                             const uint8_t *data, size_t len);
+    /* After a BUSY the queue has fallen below half.  May be NULL. */
+    void         (*on_writable)(void *ctx, im_rpc_stream_t *s);
+    /* Exactly once, last.  Releases the stream's own reference after it. */
+    void         (*on_close)(void *ctx, im_rpc_stream_t *s,
+                             const im_rpc_status_t *status);
+} im_rpc_stream_handler_t;
+
+/* Client side.  ctx is set before any callback.  The stream waits until the
+ * channel is connected, at most timeout_ms, else on_close. */
+im_rpc_stream_t *im_rpc_stream_open(im_rpc_channel_t *ch,
+    const im_rpc_method_t *m, unsigned connect_timeout_ms,
+    const im_rpc_stream_handler_t *handler, void *ctx);
+
+void im_rpc_stream_set_ctx(im_rpc_stream_t *s, void *ctx);      /* home only */
+void *im_rpc_stream_ctx(im_rpc_stream_t *s);
+/* IM_OK, IM_BUSY (queue full, nothing taken), IM_ERROR (closed). */
+int im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item);
+void im_rpc_stream_flush(im_rpc_stream_t *s);
+/* One whole message, not an item of a batch (etcd's streams). */
+int im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message);
+size_t im_rpc_stream_queued(im_rpc_stream_t *s);   /* bytes not yet taken */
+void im_rpc_stream_close(im_rpc_stream_t *s);      /* flush, then half-close */
+void im_rpc_stream_cancel(im_rpc_stream_t *s);     /* now; drops the queue */
+void im_rpc_stream_ref(im_rpc_stream_t *s);
+void im_rpc_stream_unref(im_rpc_stream_t *s);
+
+
+/* Server. */
+typedef struct {
+    const char    *name;       /* method in the service descriptor */
+    /* Unary: must end in exactly one im_rpc_reply or im_rpc_fail, from any
+     * thread.  in is valid until then (it belongs to req). */
+    void         (*unary)(void *ctx, im_rpc_req_t *req,
+                          const ProtobufCMessage *in);
+    /* Stream: called on a new one; returns the stream's ctx. */
+    void        *(*accept)(void *ctx, im_rpc_stream_t *s);
+    im_rpc_stream_handler_t  stream;
+} im_rpc_handler_t;
+
+/* address "127.0.0.1:0" or "unix:/path"; the table ends with name NULL and
+ * must outlive the server.  NULL: cannot bind (logged). */
+im_rpc_server_t *im_rpc_serve(im_rpc_t *rpc, const char *address,
+    const ProtobufCServiceDescriptor *service,
+    const im_rpc_handler_t *handlers, void *ctx);
+unsigned im_rpc_server_port(im_rpc_server_t *server);
+/* Stop accepting, let calls finish for grace_ms, cancel the rest; done runs on
+ * the home. */
+void im_rpc_server_drain(im_rpc_server_t *server, unsigned grace_ms,
+    void (*done)(void *ctx), void *ctx);
+
+void im_rpc_reply(im_rpc_req_t *req, const ProtobufCMessage *out);
+void im_rpc_fail(im_rpc_req_t *req, int code, const char *message);
+int im_rpc_req_left_ms(im_rpc_req_t *req);         /* until its deadline */
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * im_kafka.h -- librdkafka, with every time-out set and batches end to end.
+ */
+
+#ifndef IM_KAFKA_H
+#define IM_KAFKA_H
+
+#include "im_core.h"
+
+typedef struct im_kafka_producer_s  im_kafka_producer_t;
+typedef struct im_kafka_consumer_s  im_kafka_consumer_t;
+
+/* Delivery reports of one poll; on the thread that polls. */
+typedef void (*im_kafka_report_pt)(void *ctx, void *opaque, int ok,
+    const char *error);
+
+typedef struct {
+    const char        *brokers;           /* "host:port,..." */
+    const char        *client_id;
+    unsigned           delivery_ms;       /* time to confirm, else failed */
+    unsigned           queue_max;         /* messages waiting, then BUSY */
+    im_kafka_report_pt report;
+    void              *report_ctx;
+    im_log_pt          log;
+    void              *log_ctx;
+} im_kafka_producer_conf_t;
+
+/* Idempotent, acks=all, linger 0. */
+im_kafka_producer_t *im_kafka_producer_create(
+    const im_kafka_producer_conf_t *conf);
+
+typedef struct {
+    im_str_t       key;        /* copied */
+    im_str_t       value;      /* malloc'ed; belongs to Kafka on IM_OK */
+    void          *opaque;
+    int            result;     /* out: IM_OK, IM_BUSY, IM_ERROR */
+} im_kafka_message_t;
+
+/* Partitions of a topic, 0 if it cannot be learned within timeout_ms. */
+unsigned im_kafka_partitions(im_kafka_producer_t *p, const char *topic,
+    unsigned timeout_ms);
+/* Hands over n messages for one partition; any thread. */
+void im_kafka_produce(im_kafka_producer_t *p, const char *topic, int partition,
+    im_kafka_message_t *messages, size_t n);
+/* Serves delivery reports: waits up to timeout_ms for the first.  Returns the
+ * number served.  batch_end (may be NULL) is called after each served event
+ * with report_ctx.  One thread. */
+size_t im_kafka_poll(im_kafka_producer_t *p, unsigned timeout_ms,
+    void (*batch_end)(void *ctx));
+size_t im_kafka_pending(im_kafka_producer_t *p);
+/* 1 after a fatal error: the producer must be replaced. */
+int im_kafka_fatal(im_kafka_producer_t *p);
+/* Waits up to timeout_ms for reports of what is pending; then drops. */
+void im_kafka_producer_destroy(im_kafka_producer_t *p, unsigned timeout_ms);
+
+
+typedef struct {
+    const char    *brokers;
+    const char    *group;
+    const char    *topic;
+    const char    *client_id;
+    unsigned       session_ms;
+    im_log_pt      log;
+    void          *log_ctx;
+    /* The partitions of this member are about to change: finish and store
+     * what is in hand.  On the consuming thread.  May be NULL. */
+    void         (*revoke)(void *ctx);
+    void          *ctx;
+} im_kafka_consumer_conf_t;
+
+typedef struct {
+    int            partition;
+    int64_t        offset;
+    im_str_t       key;
+    im_str_t       value;      /* valid until im_kafka_batch_free */
+    void          *handle;
+} im_kafka_record_t;
+
+im_kafka_consumer_t *im_kafka_consumer_create(
+    const im_kafka_consumer_conf_t *conf);
+/*
+ * Waits up to wait_ms for a first record, then takes what is there, up to max,
+ * lingering up to fill_ms for a fuller batch.  Returns the number, 0 on
+ * time-out.  One thread.
+ */
+size_t im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
+    size_t max, unsigned wait_ms, unsigned fill_ms);
+void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
+/* All records of a partition up to and including offset are done. */
+int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
+/* Commits what was stored, now and synchronously. */
+int im_kafka_commit(im_kafka_consumer_t *c);
+void im_kafka_consumer_destroy(im_kafka_consumer_t *c);
+
+/* Admin, for tools: creates a topic; IM_OK also if it exists already. */
+int im_kafka_topic_create(const char *brokers, const char *topic,
+    int partitions, int replication, unsigned timeout_ms, char *error,
+    size_t error_size);
+
+#endif
