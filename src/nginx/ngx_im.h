@@ -1,0 +1,83 @@
+/*
+ * ngx_im.h -- what the three nginx modules share: the worker's rpc runtime,
+ * its view of the other instances, and the verified token of a request.
+ *
+ * Everything here runs on the event loop of a worker.
+ */
+
+#ifndef NGX_IM_H
+#define NGX_IM_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "im_core.h"
+#include "im_jwt.h"
+#include "im_rpc.h"
+#include "im_disc.h"
+
+_Static_assert(IM_OK == NGX_OK && IM_ERROR == NGX_ERROR
+               && IM_AGAIN == NGX_AGAIN && IM_BUSY == NGX_BUSY
+               && IM_DONE == NGX_DONE && IM_DECLINED == NGX_DECLINED,
+               "result codes must be nginx's");
+_Static_assert(sizeof(im_str_t) == sizeof(ngx_str_t)
+               && offsetof(im_str_t, data) == offsetof(ngx_str_t, data)
+               && offsetof(im_str_t, len) == offsetof(ngx_str_t, len),
+               "im_str_t must stay a plain ngx_str_t");
+
+#define NGX_IM_JWT_OFF       0
+#define NGX_IM_JWT_OPTIONAL  1
+#define NGX_IM_JWT_REQUIRED  2
+
+typedef struct {
+    ngx_str_t        etcd;           /* endpoints; empty: no backend */
+    ngx_str_t        etcd_prefix;
+    ngx_str_t        jwt_key_file;
+    ngx_str_t        rpc_listen;     /* address without a port */
+    ngx_str_t        rpc_advertise;  /* what others dial */
+    time_t           etcd_lease;     /* seconds */
+    im_jwt_key_t    *jwt_key;        /* NULL without a key file */
+    unsigned         ws:1;           /* some location has im_ws */
+    size_t           ws_message_max; /* largest im_ws_max_message */
+} ngx_im_main_conf_t;
+
+typedef struct {
+    ngx_uint_t       jwt;            /* NGX_IM_JWT_* */
+    ngx_flag_t       jwt_argument;   /* access_token=... is read too */
+} ngx_im_loc_conf_t;
+
+extern ngx_module_t  ngx_im_module;
+
+
+/* ngx_im_module.c; NULL outside a worker or when im_etcd is not given. */
+im_rpc_t *ngx_im_rpc(void);
+im_disc_t *ngx_im_disc(void);
+/* Key of this worker in etcd; empty as above. */
+const ngx_str_t *ngx_im_instance(void);
+
+
+/* ngx_im_jwt.c */
+extern ngx_conf_enum_t  ngx_im_jwt_modes[];
+ngx_int_t ngx_im_jwt_init(ngx_conf_t *cf);
+ngx_int_t ngx_im_jwt_add_variables(ngx_conf_t *cf);
+/*
+ * The verified token of a request, checked at most once.  NGX_OK: *claims
+ * lives as long as r.  NGX_DECLINED: the request carries none.  NGX_ERROR:
+ * it carries one that is refused; *code and *reason say why.
+ */
+ngx_int_t ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
+    const char **code, const char **reason);
+/* The same for callers that treat a bad token as none. */
+ngx_int_t ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims);
+
+
+/* ngx_im_link.c: streams to every Logic. */
+ngx_int_t ngx_im_link_init(im_disc_t *disc);
+/* ngx_im_push.c: the Connect service. */
+ngx_int_t ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
+/* ngx_im_ws_write.c, ngx_im_ws_read.c: worker-wide buffers. */
+ngx_int_t ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
+void ngx_im_ws_exit_worker(ngx_cycle_t *cycle);
+
+#endif

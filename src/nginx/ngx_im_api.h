@@ -1,0 +1,73 @@
+/*
+ * ngx_im_api.h -- one HTTP request that becomes one RPC, in three steps.
+ *
+ *   ngx_im_api_body.c   is it ours, and its whole body    (may wait: client)
+ *   ngx_im_api_fill.c   captures, query, JSON -> message  (never waits)
+ *   ngx_im_api_call.c   message -> Logic -> response      (may wait: Logic)
+ *
+ * Everything runs on the event loop of a worker.
+ */
+
+#ifndef NGX_IM_API_H
+#define NGX_IM_API_H
+
+#include "ngx_im.h"
+#include "im_json.h"
+
+
+/* One `im_api` directive. */
+typedef struct {
+    ngx_uint_t                       http;      /* NGX_HTTP_GET ... */
+    ngx_str_t                        http_name;
+    ngx_uint_t                       status;    /* of a reply with fields */
+    im_rpc_method_t                  rpc;
+    const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
+    const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
+} ngx_im_api_method_t;
+
+/* A named capture of the location's regex. */
+typedef struct {
+    ngx_str_t            name;
+    ngx_int_t            index;                 /* of the variable */
+} ngx_im_api_capture_t;
+
+typedef struct {
+    ngx_array_t         *methods;               /* ngx_im_api_method_t */
+    ngx_array_t         *captures;              /* ngx_im_api_capture_t */
+    ngx_str_t            allow;                 /* value of the header */
+    ngx_msec_t           timeout;
+    size_t               max_body;
+} ngx_im_api_loc_conf_t;
+
+/* Request context, in r->pool. */
+typedef struct {
+    ngx_im_api_method_t *method;
+    im_str_t             body;
+    size_t               cap;                   /* bytes behind body.data */
+    size_t               max_body;
+    ProtobufCMessage    *message;               /* the request */
+    unsigned             slot;                  /* its home */
+    const char          *code;                  /* why fill refused */
+    im_json_err_t        err;
+    ngx_event_t          wait;                  /* for the first listing */
+    ngx_msec_t           wait_until;
+} ngx_im_api_ctx_t;
+
+
+extern ngx_module_t  ngx_im_api_module;
+
+
+/* Content handler.  Continues in ngx_im_api_call(). */
+ngx_int_t ngx_im_api_handler(ngx_http_request_t *r);
+
+/*
+ * Makes the request message.  NGX_OK: ctx->message lives as long as r,
+ * ctx->slot is the home of the conversation or user.  NGX_DECLINED: ctx->code
+ * and ctx->err say why it is refused.  NGX_ERROR: out of memory.
+ */
+ngx_int_t ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx);
+
+/* The body is complete: fills, calls and finalizes r, now or later. */
+void ngx_im_api_call(ngx_http_request_t *r);
+
+#endif

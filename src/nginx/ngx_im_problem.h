@@ -1,0 +1,40 @@
+/*
+ * ngx_im_problem.h -- answers with a body of ours: JSON, and refusals as
+ * problem details (RFC 9457) with the stable codes of im_error.h.
+ *
+ * Both send functions return what a content handler returns, so they end one
+ * directly, or through ngx_http_finalize_request() anywhere else.
+ */
+
+#ifndef NGX_IM_PROBLEM_H
+#define NGX_IM_PROBLEM_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "im_error.h"
+
+
+/*
+ * Refuses a request.  detail_fmt is of ngx_sprintf()'s kind and may be NULL;
+ * the text is cut at 512 bytes.  401 gets WWW-Authenticate, what may succeed
+ * later gets Retry-After: 1.  A header that belongs to one refusal only
+ * (Allow, Upgrade) is set by the caller before.
+ */
+ngx_int_t ngx_im_problem_send(ngx_http_request_t *r, const char *code,
+    const char *detail_fmt, ...);
+
+/* The same for an entry of the table; detail may be NULL or empty. */
+ngx_int_t ngx_im_problem_send_error(ngx_http_request_t *r,
+    const im_error_t *error, const ngx_str_t *detail);
+
+/* Sends status, type and body; an empty body is none at all. */
+ngx_int_t ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
+    const ngx_str_t *type, const ngx_str_t *body);
+
+/* Adds a response header; name is a literal, value lives as long as r. */
+ngx_int_t ngx_im_header_add(ngx_http_request_t *r, const char *name,
+    const ngx_str_t *value);
+
+#endif

@@ -1,0 +1,210 @@
+/*
+ * ngx_im_push.c -- the Connect service: Task hands messages to this worker.
+ *
+ * A record is unpacked once; the push frame is encoded once for each encoding
+ * that a recipient speaks, and shared by reference count between all of them.
+ * The body passes as bytes.  Task is told how many items were taken, so that it
+ * may store its Kafka offsets.
+ */
+
+#include "ngx_im_ws.h"
+
+
+#define NGX_IM_ENCODINGS  2
+
+
+typedef struct {
+    uint64_t  received;        /* items since the stream was opened */
+} ngx_im_push_stream_t;
+
+
+static void *ngx_im_push_accept(void *ctx, im_rpc_stream_t *s);
+static void ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s,
+    const uint8_t *data, size_t len);
+static void ngx_im_push_item(const Im__PushItem *item);
+static void ngx_im_push_user(uint64_t uid, const Im__Record *record,
+    ngx_im_ws_buf_t **shared);
+static ngx_im_ws_buf_t *ngx_im_push_encode(uint64_t uid,
+    const Im__Record *record, im_encoding_t encoding);
+static void ngx_im_push_on_close(void *ctx, im_rpc_stream_t *s,
+    const im_rpc_status_t *status);
+
+
+static const im_rpc_handler_t  ngx_im_push_handlers[] = {
+
+    { .name = "Push",
+      .accept = ngx_im_push_accept,
+      .stream = { .on_batch = ngx_im_push_on_batch,
+                  .on_close = ngx_im_push_on_close } },
+
+    { .name = NULL }
+};
+
+
+ngx_int_t
+ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
+{
+    u_char           *p;
+    u_char            address[256];
+    im_rpc_server_t  *server;
+
+    if (mcf->rpc_listen.len > 200 || mcf->rpc_advertise.len > 200) {
+        return NGX_ERROR;
+    }
+
+    /* port 0: the kernel chooses, so that every worker has its own */
+    p = ngx_sprintf(address, "%V:0", &mcf->rpc_listen);
+    *p = '\0';
+
+    server = im_rpc_serve(ngx_im_rpc(), (char *) address,
+                          &im__connect__descriptor, ngx_im_push_handlers,
+                          NULL);
+    if (server == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "im: cannot bind the rpc server to %s", address);
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(address, "%V:%ui", &mcf->rpc_advertise,
+                    (ngx_uint_t) im_rpc_server_port(server));
+    *p = '\0';
+
+    ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                  "im: connect instance %V at %s", ngx_im_instance(), address);
+
+    return im_disc_register(ngx_im_disc(), "connect",
+                            (char *) ngx_im_instance()->data,
+                            (char *) address);
+}
+
+
+static void *
+ngx_im_push_accept(void *ctx, im_rpc_stream_t *s)
+{
+    return ngx_calloc(sizeof(ngx_im_push_stream_t), ngx_cycle->log);
+}
+
+
+static void
+ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
+    size_t len)
+{
+    size_t                 i;
+    Im__Pushed             pushed = IM__PUSHED__INIT;
+    Im__PushBatch         *batch;
+    ngx_im_push_stream_t  *ps = ctx;
+
+    batch = (ps == NULL) ? NULL : im__push_batch__unpack(NULL, len, data);
+    if (batch == NULL) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "im: a push batch of %uz bytes is malformed", len);
+        im_rpc_stream_cancel(s);
+        return;
+    }
+
+    for (i = 0; i < batch->n_items; i++) {
+        ngx_im_push_item(batch->items[i]);
+    }
+
+    ps->received += batch->n_items;
+    im__push_batch__free_unpacked(batch, NULL);
+
+    pushed.received = ps->received;
+
+    if (im_rpc_stream_add(s, &pushed.base) == IM_OK) {
+        im_rpc_stream_flush(s);
+    }
+}
+
+
+static void
+ngx_im_push_item(const Im__PushItem *item)
+{
+    size_t            i, e;
+    Im__Record       *record;
+    ngx_im_ws_buf_t  *shared[NGX_IM_ENCODINGS] = { NULL, NULL };
+
+    record = im__record__unpack(NULL, item->record.len, item->record.data);
+    if (record == NULL) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "im: a pushed record of %uz bytes is malformed",
+                      item->record.len);
+        return;
+    }
+
+    for (i = 0; i < item->n_uids; i++) {
+        ngx_im_push_user(item->uids[i], record, shared);
+    }
+
+    for (e = 0; e < NGX_IM_ENCODINGS; e++) {
+        ngx_im_ws_buf_release(shared[e]);
+    }
+
+    im__record__free_unpacked(record, NULL);
+}
+
+
+static void
+ngx_im_push_user(uint64_t uid, const Im__Record *record,
+    ngx_im_ws_buf_t **shared)
+{
+    ngx_im_ws_t  *ws, *next;
+
+    for (ws = ngx_im_users_find(uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (ws->state != NGX_IM_WS_OPEN || ws->id == record->from_conn) {
+            continue;                  /* the sender has its ack */
+        }
+
+        if (shared[ws->encoding] == NULL) {
+            shared[ws->encoding] = ngx_im_push_encode(uid, record,
+                                                      ws->encoding);
+        }
+
+        if (shared[ws->encoding] == NULL) {
+            /* out of memory: a gap that the client sees and fetches */
+            ngx_im_ws_close(ws, IM_CLOSE_UNAVAILABLE, "out of memory");
+            continue;
+        }
+
+        ngx_im_ws_send_buf(ws, shared[ws->encoding]);
+    }
+}
+
+
+static ngx_im_ws_buf_t *
+ngx_im_push_encode(uint64_t uid, const Im__Record *record,
+    im_encoding_t encoding)
+{
+    Im__Push   push = IM__PUSH__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
+
+    push.msg_id = record->msg_id;
+    push.seq = record->seq;
+    push.from = record->from;
+    push.time_ms = record->time_ms;
+    push.cmid = record->cmid;
+    push.body = record->body;
+
+    if (record->conv_a == 0) {
+        push.room = record->conv_b;
+
+    } else {
+        push.to = (record->from == record->conv_a) ? record->conv_b
+                                                   : record->conv_a;
+    }
+
+    frame.frame_case = IM__FRAME__FRAME_PUSH;
+    frame.push = &push;
+
+    return ngx_im_ws_encode(&frame, encoding);
+}
+
+
+static void
+ngx_im_push_on_close(void *ctx, im_rpc_stream_t *s,
+    const im_rpc_status_t *status)
+{
+    ngx_free(ctx);
+}

@@ -1,0 +1,152 @@
+/*
+ * ngx_im_ws.h -- one WebSocket connection, and the verbs of its life.
+ *
+ * After the 101 the HTTP request is gone; what stays is nginx's connection and
+ * this struct.  Input uses one buffer of the worker; only a partial frame or
+ * an unfinished fragmented message has memory of its own.  Output goes to a
+ * small array of shared buffers, which exists while something waits.
+ *
+ *     handshake -> login -> open -> closing -> (reaper)
+ *
+ * Nothing is freed under a caller's feet: ngx_im_ws_destroy() only marks, a
+ * posted event at the end of the loop turn frees.
+ */
+
+#ifndef NGX_IM_WS_H
+#define NGX_IM_WS_H
+
+#include "ngx_im.h"
+#include "im_client.h"
+#include "im_frame.h"
+#include "stream.pb-c.h"
+
+typedef enum {
+    NGX_IM_WS_AUTH = 0,      /* waits for the auth frame */
+    NGX_IM_WS_LOGIN,         /* token good; Logic has been asked */
+    NGX_IM_WS_OPEN,
+    NGX_IM_WS_CLOSING        /* Close sent; waits for the peer's FIN */
+} ngx_im_ws_state_e;
+
+typedef struct {
+    ngx_flag_t        enable;
+    size_t            max_message;
+    ngx_msec_t        ping;
+    ngx_msec_t        idle;
+    ngx_msec_t        auth_timeout;
+    size_t            send_queue;
+    ngx_array_t      *origins;       /* of ngx_str_t; NULL: any */
+} ngx_im_ws_loc_conf_t;
+
+/* Bytes shared by all connections that they are queued on. */
+typedef struct ngx_im_ws_buf_s  ngx_im_ws_buf_t;
+
+struct ngx_im_ws_buf_s {
+    ngx_im_ws_buf_t  *next;          /* in the worker's free list */
+    uint32_t          refs;
+    uint32_t          len;
+    uint32_t          cap;
+    unsigned          own:1;         /* may be appended to while refs == 1 */
+    u_char            data[];
+};
+
+/* A partial frame, or the fragments of a message so far. */
+typedef struct {
+    u_char           *data;
+    uint32_t          len;
+    uint32_t          cap;
+    uint32_t          need;          /* 0: not known yet */
+    uint8_t           opcode;        /* of the first fragment */
+} ngx_im_ws_part_t;
+
+/* What only the login needs. */
+typedef struct {
+    ngx_msec_t        deadline;
+    int64_t           exp;
+    char              device[IM_DEVICE_MAX + 1];
+} ngx_im_ws_login_t;
+
+typedef struct ngx_im_ws_s  ngx_im_ws_t;
+
+struct ngx_im_ws_s {
+    ngx_connection_t      *connection;
+    ngx_im_ws_loc_conf_t  *conf;
+    uint64_t               id;
+    uint64_t               uid;
+    ngx_im_ws_t           *user_next;    /* same user, this worker */
+    ngx_im_ws_t           *work_next;    /* flush list */
+    ngx_im_ws_t           *dead_next;
+    ngx_im_ws_login_t     *login;
+    ngx_im_ws_part_t      *frame;        /* partial frame */
+    ngx_im_ws_part_t      *message;      /* fragments */
+    ngx_im_ws_buf_t      **out;
+    uint32_t               out_size;     /* bytes waiting */
+    uint16_t               out_n;
+    uint16_t               out_cap;
+    uint32_t               out_sent;     /* of out[0] */
+    uint32_t               heard_s;      /* ngx_time() of the last byte */
+    uint16_t               close_code;
+    unsigned               state:3;
+    unsigned               encoding:1;
+    unsigned               announced:1;  /* Logic was told Open */
+    unsigned               dirty:1;      /* on the flush list */
+    unsigned               dead:1;       /* on the dead list */
+    unsigned               draining:1;
+    unsigned               fin_sent:1;
+    char                   sid[IM_SID_LEN + 1];
+};
+
+
+/* ngx_im_ws_module.c */
+extern ngx_module_t  ngx_im_ws_module;
+void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
+/* The live connection with this id, or NULL. */
+ngx_im_ws_t *ngx_im_ws_by_id(uint64_t id);
+
+/* ngx_im_ws_read.c */
+void ngx_im_ws_read_handler(ngx_event_t *rev);
+/* Takes bytes that are already here, then reads the socket. */
+void ngx_im_ws_resume(ngx_im_ws_t *ws);
+void ngx_im_ws_part_free(ngx_im_ws_part_t **part);
+int ngx_im_ws_part_keep(ngx_im_ws_part_t **part, const u_char *data,
+    size_t len, size_t limit);
+
+/* ngx_im_ws_write.c */
+void ngx_im_ws_write_handler(ngx_event_t *wev);
+/* One reference is the caller's.  NULL if out of memory. */
+ngx_im_ws_buf_t *ngx_im_ws_buf_create(size_t cap);
+void ngx_im_ws_buf_release(ngx_im_ws_buf_t *b);
+/* Queues a shared buffer; takes a reference of its own. */
+void ngx_im_ws_send_buf(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+void ngx_im_ws_send_frame(ngx_im_ws_t *ws, const Im__Frame *frame);
+void ngx_im_ws_send_control(ngx_im_ws_t *ws, unsigned opcode,
+    const u_char *data, size_t len);
+void ngx_im_ws_send_error(ngx_im_ws_t *ws, const char *code,
+    const char *message, const char *cmid);
+/* Encodes for one encoding, to be shared. */
+ngx_im_ws_buf_t *ngx_im_ws_encode(const Im__Frame *frame,
+    im_encoding_t encoding);
+/* Sends Close and lingers for the peer's answer. */
+void ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason);
+/* Ends without a word; frees at the end of the loop turn. */
+void ngx_im_ws_destroy(ngx_im_ws_t *ws);
+
+/* ngx_im_ws_session.c */
+/* Begins: with a verified token, or waiting for the auth frame. */
+void ngx_im_ws_session_start(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
+void ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message);
+void ngx_im_ws_session_timer(ngx_im_ws_t *ws);
+void ngx_im_ws_session_end(ngx_im_ws_t *ws);
+/* Answers of Logic. */
+void ngx_im_ws_on_opened(ngx_im_ws_t *ws);
+void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
+
+/* ngx_im_link.c: IM_OK, IM_BUSY (queue full), IM_DECLINED (no Logic). */
+int ngx_im_link_send(unsigned slot, const Im__UpItem *item);
+
+/* ngx_im_users.c: uid -> connections of this worker. */
+int ngx_im_users_add(ngx_im_ws_t *ws);
+void ngx_im_users_remove(ngx_im_ws_t *ws);
+ngx_im_ws_t *ngx_im_users_find(uint64_t uid);
+void ngx_im_users_free(void);
+
+#endif

@@ -1,0 +1,385 @@
+/*
+ * ngx_im_ws_session.c -- what a connection says, once frames are messages.
+ *
+ *     token in the handshake --+
+ *                              +--> login: Open to Logic --> opened --> open
+ *     auth frame --------------+         (again each 500 ms)
+ *
+ * The token is verified here; that its session still lives, only Logic knows.
+ * auth_ok goes out when Logic has written the presence, so that from then on
+ * a message for this user finds this connection.
+ */
+
+#include "ngx_im_ws.h"
+#include "im_error.h"
+#include "im_slot.h"
+
+
+#define NGX_IM_WS_LOGIN_RETRY_MS  500
+#define NGX_IM_WS_MEM_SLACK       256
+
+
+static void ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
+static void ngx_im_ws_announce(ngx_im_ws_t *ws);
+static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
+static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
+static void ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send);
+static void ngx_im_ws_check_silence(ngx_im_ws_t *ws);
+static im_json_mem_t *ngx_im_ws_mem(size_t len);
+
+
+void
+ngx_im_ws_session_start(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
+{
+    if (claims != NULL) {
+        ngx_im_ws_login(ws, claims);
+        return;
+    }
+
+    ngx_im_ws_set_state(ws, NGX_IM_WS_AUTH);
+    ngx_add_timer(ws->connection->read, ws->conf->auth_timeout);
+}
+
+
+static void
+ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
+{
+    ws->login = ngx_alloc(sizeof(ngx_im_ws_login_t), ngx_cycle->log);
+    if (ws->login == NULL) {
+        ngx_im_ws_destroy(ws);
+        return;
+    }
+
+    ws->uid = claims->uid;
+    ngx_memcpy(ws->sid, claims->sid, sizeof(ws->sid));
+    ngx_memcpy(ws->login->device, claims->device, sizeof(ws->login->device));
+    ws->login->deadline = ngx_current_msec + ws->conf->auth_timeout;
+
+    ngx_im_ws_set_state(ws, NGX_IM_WS_LOGIN);
+    ngx_im_ws_announce(ws);
+}
+
+
+/* Asks Logic to open; the timer asks again, Open may be repeated. */
+static void
+ngx_im_ws_announce(ngx_im_ws_t *ws)
+{
+    Im__Open    open = IM__OPEN__INIT;
+    Im__UpItem  item = IM__UP_ITEM__INIT;
+
+    open.uid = ws->uid;
+    open.sid = ws->sid;
+    open.device = ws->login->device;
+
+    item.conn = ws->id;
+    item.item_case = IM__UP_ITEM__ITEM_OPEN;
+    item.open = &open;
+
+    if (ngx_im_link_send(im_slot_of_user(ws->uid), &item) == IM_OK) {
+        ws->announced = 1;
+    }
+
+    ngx_add_timer(ws->connection->read,
+                  ngx_min(NGX_IM_WS_LOGIN_RETRY_MS, ws->conf->auth_timeout));
+}
+
+
+void
+ngx_im_ws_on_opened(ngx_im_ws_t *ws)
+{
+    Im__AuthOk  ok = IM__AUTH_OK__INIT;
+    Im__Frame   frame = IM__FRAME__INIT;
+
+    if (ws->state != NGX_IM_WS_LOGIN) {
+        return;                        /* the answer to a repeated Open */
+    }
+
+    if (ngx_im_users_add(ws) != IM_OK) {
+        ngx_im_ws_destroy(ws);
+        return;
+    }
+
+    ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
+
+    ok.uid = ws->uid;
+    ok.device = ws->login->device;
+    ok.time_ms = (uint64_t) ngx_cached_time->sec * 1000 + ngx_cached_time->msec;
+    ok.ping_s = ws->conf->ping / 1000;
+    ok.max_message = ws->conf->max_message;
+
+    frame.frame_case = IM__FRAME__FRAME_AUTH_OK;
+    frame.auth_ok = &ok;
+
+    ngx_im_ws_send_frame(ws, &frame);
+
+    ngx_free(ws->login);
+    ws->login = NULL;
+
+    ngx_add_timer(ws->connection->read, ws->draining ? 1 : ws->conf->ping);
+
+    ngx_im_ws_resume(ws);
+}
+
+
+void
+ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error)
+{
+    Im__Frame  frame = IM__FRAME__INIT;
+
+    if (ws->state == NGX_IM_WS_LOGIN && error->retryable) {
+        return;                        /* the timer asks again */
+    }
+
+    frame.frame_case = IM__FRAME__FRAME_ERROR;
+    frame.error = (Im__Error *) error;
+
+    ngx_im_ws_send_frame(ws, &frame);
+
+    if (ws->state == NGX_IM_WS_LOGIN) {
+        ngx_im_ws_close(ws, IM_CLOSE_AUTH, error->code);
+    }
+}
+
+
+void
+ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
+{
+    im_json_mem_t      *mem;
+    im_client_frame_t   f;
+
+    mem = ngx_im_ws_mem(message->len);
+    if (mem == NULL) {
+        ngx_im_ws_destroy(ws);
+        return;
+    }
+
+    if (im_client_decode(&f, ws->encoding, message, mem) != IM_OK) {
+        ngx_im_ws_send_error(ws, f.code, f.err.text, f.cmid);
+
+        if (ws->state == NGX_IM_WS_AUTH) {
+            ngx_im_ws_close(ws, IM_CLOSE_AUTH, "the first frame must be auth");
+        }
+
+        return;
+    }
+
+    if (ws->state == NGX_IM_WS_AUTH) {
+
+        if (f.frame.frame_case != IM__FRAME__FRAME_AUTH) {
+            ngx_im_ws_close(ws, IM_CLOSE_AUTH, "the first frame must be auth");
+            return;
+        }
+
+        ngx_im_ws_on_auth(ws, f.frame.auth);
+        return;
+    }
+
+    switch (f.frame.frame_case) {
+
+    case IM__FRAME__FRAME_PING:
+        ngx_im_ws_on_ping(ws, f.frame.ping);
+        break;
+
+    case IM__FRAME__FRAME_PONG:
+        break;
+
+    case IM__FRAME__FRAME_SEND:
+        ngx_im_ws_on_send(ws, f.frame.send);
+        break;
+
+    default:
+        ngx_im_ws_send_error(ws, "bad_request",
+                             "the connection is authenticated already", NULL);
+        break;
+    }
+}
+
+
+static void
+ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth)
+{
+    im_str_t             token;
+    const char          *reason, *code;
+    im_jwt_claims_t      claims;
+    ngx_im_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_im_module);
+
+    token.data = (u_char *) auth->token;
+    token.len = ngx_strlen(auth->token);
+
+    if (im_jwt_verify(mcf->jwt_key, &token, ngx_time(), &claims, &reason)
+        != IM_OK)
+    {
+        code = ngx_strcmp(reason, "expired") == 0 ? "token_expired"
+                                                  : "unauthorized";
+        ngx_im_ws_send_error(ws, code, reason, NULL);
+        ngx_im_ws_close(ws, IM_CLOSE_AUTH, reason);
+        return;
+    }
+
+    ngx_im_ws_login(ws, &claims);
+}
+
+
+static void
+ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping)
+{
+    Im__Pong   pong = IM__PONG__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
+
+    pong.id = ping->id;
+    frame.frame_case = IM__FRAME__FRAME_PONG;
+    frame.pong = &pong;
+
+    ngx_im_ws_send_frame(ws, &frame);
+}
+
+
+/* Hands a message to the Logic that is home to its conversation. */
+static void
+ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
+{
+    int          rc;
+    im_conv_t    conv;
+    Im__UpItem   item = IM__UP_ITEM__INIT;
+    Im__Deliver  deliver = IM__DELIVER__INIT;
+
+    deliver.from = ws->uid;
+    deliver.to = send->to;
+    deliver.cmid = send->cmid;
+    deliver.body = send->body;
+
+    item.conn = ws->id;
+    item.item_case = IM__UP_ITEM__ITEM_SEND;
+    item.send = &deliver;
+
+    conv = im_conv_direct(ws->uid, send->to);
+
+    rc = ngx_im_link_send(im_slot_of_conv(&conv), &item);
+
+    if (rc == IM_BUSY) {
+        ngx_im_ws_send_error(ws, "busy", "the way to Logic is full",
+                             send->cmid);
+
+    } else if (rc != IM_OK) {
+        ngx_im_ws_send_error(ws, "unavailable", "no Logic can be reached",
+                             send->cmid);
+    }
+}
+
+
+void
+ngx_im_ws_session_timer(ngx_im_ws_t *ws)
+{
+    if (ws->state == NGX_IM_WS_CLOSING) {
+        ngx_im_ws_destroy(ws);         /* the peer did not answer our Close */
+        return;
+    }
+
+    if (ws->draining) {
+        ngx_im_ws_close(ws, IM_CLOSE_DRAIN, "the server is leaving");
+        return;
+    }
+
+    switch (ws->state) {
+
+    case NGX_IM_WS_AUTH:
+        ngx_im_ws_close(ws, IM_CLOSE_AUTH, "no auth frame in time");
+        break;
+
+    case NGX_IM_WS_LOGIN:
+        if ((ngx_msec_int_t) (ngx_current_msec - ws->login->deadline) >= 0) {
+            ngx_im_ws_close(ws, IM_CLOSE_UNAVAILABLE, "no answer of Logic");
+            break;
+        }
+
+        ngx_im_ws_announce(ws);
+        break;
+
+    default:
+        ngx_im_ws_check_silence(ws);
+        break;
+    }
+}
+
+
+static void
+ngx_im_ws_check_silence(ngx_im_ws_t *ws)
+{
+    ngx_msec_t  silence;
+
+    silence = (ngx_msec_t) ((uint32_t) ngx_time() - ws->heard_s) * 1000;
+
+    if (silence >= ws->conf->idle) {
+        ngx_im_ws_close(ws, IM_CLOSE_IDLE, "nothing heard");
+        return;
+    }
+
+    if (silence < ws->conf->ping) {
+        ngx_add_timer(ws->connection->read, ws->conf->ping - silence);
+        return;
+    }
+
+    ngx_im_ws_send_control(ws, IM_FRAME_PING, NULL, 0);
+
+    ngx_add_timer(ws->connection->read,
+                  ngx_min(ws->conf->ping, ws->conf->idle - silence));
+}
+
+
+void
+ngx_im_ws_session_end(ngx_im_ws_t *ws)
+{
+    Im__Close   close = IM__CLOSE__INIT;
+    Im__UpItem  item = IM__UP_ITEM__INIT;
+
+    if (ws->state == NGX_IM_WS_OPEN) {
+        ngx_im_users_remove(ws);
+        ngx_im_ws_set_state(ws, NGX_IM_WS_LOGIN);   /* in no table any more */
+    }
+
+    if (!ws->announced) {
+        return;
+    }
+
+    ws->announced = 0;
+
+    close.uid = ws->uid;
+    item.conn = ws->id;
+    item.item_case = IM__UP_ITEM__ITEM_CLOSE;
+    item.close = &close;
+
+    /* lost with a Logic that is down: Task then finds nobody here, which is
+     * what an offline user looks like */
+    (void) ngx_im_link_send(im_slot_of_user(ws->uid), &item);
+}
+
+
+/* Scratch memory for one message; the worker handles one at a time. */
+static im_json_mem_t *
+ngx_im_ws_mem(size_t len)
+{
+    u_char                *p;
+    static u_char         *data;
+    static size_t          cap;
+    static im_json_mem_t   mem;
+
+    len += NGX_IM_WS_MEM_SLACK;
+
+    if (len > cap) {
+        p = ngx_alloc(ngx_max(len, 4096), ngx_cycle->log);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        ngx_free(data);
+        data = p;
+        cap = ngx_max(len, 4096);
+    }
+
+    mem.pos = data;
+    mem.end = data + cap;
+
+    return &mem;
+}
