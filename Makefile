@@ -1,0 +1,266 @@
+# The front door.  `make help` lists the commands.
+#
+# Rooms (CONTRIBUTING.md): what a line of code may do follows from its folder,
+# so each folder is compiled with the include paths that it is allowed to see
+# and no others, and goes into an archive of its own:
+#
+#   src/core   libim_core.a    computes; with the messages made from proto/
+#   src/rpc    libim_rpc.a     gRPC: may include core
+#   src/store  libim_store.a   may block: may include core
+#   services   im-logic, im-task: may include all of these
+#   src/nginx  and ngx_im_*_module.c: ngx_im_module.so, core and rpc only
+#              (tools/nginx.mk)
+#
+# Variants live side by side in build folders of their own:
+#   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
+
+SHELL   = /bin/sh
+CC      = gcc
+AR      = ar
+PYTHON  = /usr/bin/python3
+PKG     = pkg-config
+
+ifdef SAN
+BUILD  ?= build/asan
+else
+BUILD  ?= build
+endif
+
+GEN     = $(BUILD)/gen
+OBJ     = $(BUILD)/obj
+
+# What each part needs.
+PKGS_CORE     = libprotobuf-c libjwt libsodium libmurmurhash libcrypto
+PKGS_RPC      = grpc
+PKGS_STORE    = hiredis rdkafka mysqlclient
+PKGS_SERVICE  = inih libmicrohttpd
+PKGS          = $(PKGS_CORE) $(PKGS_RPC) $(PKGS_STORE) $(PKGS_SERVICE)
+
+pkg_cflags    = $(shell $(PKG) --cflags $(1) 2>/dev/null)
+pkg_libs      = $(shell $(PKG) --libs $(1) 2>/dev/null)
+
+MISSING      := $(shell for p in $(PKGS); do $(PKG) --exists $$p 2>/dev/null \
+                    || echo $$p; done; \
+                    command -v protoc-c >/dev/null || echo protoc-c)
+
+STD           = -std=gnu11 -fPIC -g
+WARN          = -Wall -Wextra -Wformat -Wformat-security
+WERROR        = -Werror
+
+ifdef SAN
+OPT           = -O1 -fno-omit-frame-pointer
+SANFLAGS      = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+else
+OPT           = -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
+endif
+
+CFLAGS        =
+LDFLAGS       =
+ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
+                $(LDFLAGS)
+
+# Room by room: what it may see.
+INC_CORE     := -Isrc/core -I$(GEN) $(call pkg_cflags,$(PKGS_CORE))
+INC_RPC      := -Isrc/rpc $(INC_CORE) $(call pkg_cflags,$(PKGS_RPC))
+INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
+INC_SERVICE  := -Iservices -Isrc/store -Isrc/rpc $(INC_CORE) \
+                $(call pkg_cflags,$(PKGS_SERVICE))
+INC_TEST     := $(INC_SERVICE) -Iservices/logic -Iservices/task \
+                -Itests/lib $(call pkg_cflags,$(PKGS_RPC) $(PKGS_STORE))
+LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
+
+PROTOS       := $(wildcard proto/*.proto)
+GEN_C        := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
+GEN_H        := $(GEN_C:.c=.h)
+
+core_SRCS    := $(wildcard src/core/*.c)
+rpc_SRCS     := $(wildcard src/rpc/*.c)
+store_SRCS   := $(wildcard src/store/*.c)
+daemon_SRCS  := $(wildcard services/*.c)
+logic_SRCS   := $(wildcard services/logic/*.c)
+task_SRCS    := $(wildcard services/task/*.c)
+bench_SRCS   := $(wildcard bench/*.c)
+testlib_SRCS := $(wildcard tests/lib/*.c)
+unit_SRCS    := $(wildcard tests/unit/test_*.c)
+tool_SRCS    := $(wildcard tools/*.c)
+
+objs          = $(patsubst %.c,$(OBJ)/%.o,$(1))
+
+GEN_OBJS     := $(GEN_C:$(GEN)/%.c=$(OBJ)/gen/%.o)
+CORE_A        = $(BUILD)/libim_core.a
+RPC_A         = $(BUILD)/libim_rpc.a
+STORE_A       = $(BUILD)/libim_store.a
+DAEMON_A      = $(BUILD)/libim_daemon.a
+ARCHIVES      = $(DAEMON_A) $(STORE_A) $(RPC_A) $(CORE_A)
+
+DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
+                $(if $(task_SRCS),$(BUILD)/im-task)
+TOOLS        := $(tool_SRCS:tools/%.c=$(BUILD)/%)
+BENCH        := $(if $(bench_SRCS),$(BUILD)/im-bench)
+UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
+
+
+.PHONY: all daemons tools tests bench-build deps run demo test test-unit \
+        test-nginx test-e2e test-asan bench stop status clean help ready
+
+all: daemons tools module $(BENCH)
+
+daemons: $(DAEMONS)
+
+tools: $(TOOLS)
+
+bench-build: $(BENCH)
+
+tests: $(UNIT)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+ready:
+	$(if $(strip $(MISSING)),@echo "missing:" $(MISSING) \
+	    "-- run make deps" >&2; exit 1,@:)
+
+
+# Messages: made from proto/ before anything is compiled.
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | ready
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) -I proto $<
+
+$(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(OPT) $(SANFLAGS) $(CFLAGS) -MMD -MP -I$(GEN) -c -o $@ $<
+
+
+# compile: folder pattern, include paths
+
+define compile
+$$(OBJ)/$(1)/%.o: $(1)/%.c | $$(GEN_H) ready
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(WERROR) -MMD -MP $(2) -c -o $$@ $$<
+endef
+
+$(eval $(call compile,src/core,$$(INC_CORE)))
+$(eval $(call compile,src/rpc,$$(INC_RPC)))
+$(eval $(call compile,src/store,$$(INC_STORE)))
+$(eval $(call compile,services,$$(INC_SERVICE)))
+$(eval $(call compile,tools,$$(INC_SERVICE)))
+$(eval $(call compile,bench,$$(INC_SERVICE) -Ibench))
+$(eval $(call compile,tests,$$(INC_TEST)))
+
+archive       = @rm -f $@; echo "$(AR) $@"; $(AR) rcsD $@ $^
+
+$(CORE_A): $(GEN_OBJS) $(call objs,$(core_SRCS))
+	$(archive)
+
+$(RPC_A): $(call objs,$(rpc_SRCS))
+	$(archive)
+
+$(STORE_A): $(call objs,$(store_SRCS))
+	$(archive)
+
+$(DAEMON_A): $(call objs,$(daemon_SRCS))
+	$(archive)
+
+# For tests of parts of a daemon: the object that holds main() stays unused.
+$(BUILD)/liblogic.a: $(call objs,$(logic_SRCS))
+	$(archive)
+
+$(BUILD)/libtask.a: $(call objs,$(task_SRCS))
+	$(archive)
+
+link          = $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/im-logic: $(call objs,$(logic_SRCS)) $(ARCHIVES)
+	$(link)
+
+$(BUILD)/im-task: $(call objs,$(task_SRCS)) $(ARCHIVES)
+	$(link)
+
+$(BUILD)/im-bench: $(call objs,$(bench_SRCS)) $(ARCHIVES)
+	$(link)
+
+$(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)
+	$(link)
+
+$(UNIT): $(BUILD)/%: $(OBJ)/%.o $(call objs,$(testlib_SRCS)) \
+                     $(BUILD)/liblogic.a $(BUILD)/libtask.a $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(link) -lcmocka
+
+include tools/nginx.mk
+include tools/install.mk
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+
+
+# Commands.  They start make again where packages may have come with `deps`.
+
+export IM_KAFKA
+
+deps:
+	@tools/deps
+
+run: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack run run
+
+demo: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec demo -- tools/demo
+
+test: deps
+	@$(MAKE) all tests
+	@exec $(PYTHON) tests/run unit nginx e2e
+
+test-unit:
+	@$(MAKE) tests
+	@exec $(PYTHON) tests/run unit
+
+test-nginx:
+	@$(MAKE) all
+	@exec $(PYTHON) tests/run nginx
+
+test-e2e:
+	@$(MAKE) all
+	@exec $(PYTHON) tests/run e2e
+
+test-asan:
+	@$(MAKE) SAN=1 BUILD=build/asan all tests
+	@exec $(PYTHON) tests/run --asan unit nginx e2e
+
+bench: deps
+	@$(MAKE) all
+	@exec bench/run $(BENCH_ARGS)
+
+stop:
+	@$(PYTHON) tools/stack stop --all
+
+status:
+	@$(PYTHON) tools/stack status --all
+
+# Kafka's jars stay: they are fetched, not built.  Data of stacks goes.
+clean: stop
+	@find build -mindepth 1 -maxdepth 1 ! -name kafka \
+	    -exec rm -rf {} + 2>/dev/null || :
+
+help:
+	@echo "make             build module, daemons and tools in $(BUILD)/"
+	@echo "make deps        install missing Debian packages, fetch Kafka"
+	@echo "make run         start everything on loopback, show a message"
+	@echo "                 passing through, stay until Ctrl-C"
+	@echo "make demo        two users talk through everything, then stop"
+	@echo "make test        unit, nginx (t/) and end-to-end tests"
+	@echo "make test-unit   test-nginx  test-e2e    one part of them"
+	@echo "make test-asan   all of them with ASan and UBSan"
+	@echo "make bench       figures to build/bench/last.json"
+	@echo "make stop        stop every stack;  make status  show them"
+	@echo "make install     into DESTDIR=$(DESTDIR)/"
+	@echo "make clean       stop, and remove what was built"
+	@echo
+	@echo "CC=clang BUILD=build/clang   another compiler, side by side"
+	@echo "SAN=1                        sanitizers, in build/asan"
+	@echo "NGINX_SRC=folder             build against another nginx"
+	@echo "IM_KAFKA=host:port           use that Kafka, start none"

@@ -1,0 +1,208 @@
+# A configuration that cannot work is refused, with a sentence that says why.
+
+BEGIN { push @INC, 't/lib' }
+use Test::Nginx::Socket;
+use IMTest;
+
+plan tests => repeat_each() * (blocks() * 2);
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: im_api names a method that Logic does not have
+--- config
+    location = /t { im_api NoSuchThing; }
+--- must_die
+--- error_log
+im_api names an unknown method: service im.Logic has no "NoSuchThing"
+
+
+
+=== TEST 2: the name of a method is case-sensitive
+--- config
+    location = /t { im_api login; }
+--- must_die
+--- error_log
+service im.Logic has no "login"
+
+
+
+=== TEST 3: im_api cannot serve a stream
+--- config
+    location = /t { im_api Exchange; }
+--- must_die
+--- error_log
+im_api cannot serve "Exchange": it is a stream, not a call
+
+
+
+=== TEST 4: an HTTP method that im_api does not know
+--- config
+    location = /t { im_api BREW Login; }
+--- must_die
+--- error_log
+im_api cannot serve HTTP method "BREW": it is one of GET, POST, PUT, PATCH, DELETE
+
+
+
+=== TEST 5: the same HTTP method twice in a location
+--- config
+    location = /t { im_api POST Login; im_api Refresh; }
+--- must_die
+--- error_log
+im_api is a duplicate: this location serves HTTP method "POST" already
+
+
+
+=== TEST 6: im_api in a location that proxy_pass serves
+--- config
+    location = /t { proxy_pass http://127.0.0.1:1; im_api Login; }
+--- must_die
+--- error_log
+"im_api" directive is in a location that another directive serves already
+
+
+
+=== TEST 7: im_api outside of a location
+--- config
+    im_api Login;
+--- must_die
+--- error_log
+"im_api" directive is not allowed here
+
+
+
+=== TEST 8: im_api without a method
+--- config
+    location = /t { im_api; }
+--- must_die
+--- error_log
+invalid number of arguments in "im_api" directive
+
+
+
+=== TEST 9: im_api with too many words
+--- config
+    location = /t { im_api GET POST Login; }
+--- must_die
+--- error_log
+invalid number of arguments in "im_api" directive
+
+
+
+=== TEST 10: im_api_timeout 0
+--- config
+    location = /t { im_api Login; im_api_timeout 0; }
+--- must_die
+--- error_log
+"im_api_timeout" directive must be above 0
+
+
+
+=== TEST 11: im_api_timeout that is no time
+--- config
+    location = /t { im_api Login; im_api_timeout soon; }
+--- must_die
+--- error_log
+"im_api_timeout" directive invalid value
+
+
+
+=== TEST 12: im_api_max_body 0
+--- config
+    location = /t { im_api Login; im_api_max_body 0; }
+--- must_die
+--- error_log
+"im_api_max_body" directive must be above 0
+
+
+
+=== TEST 13: im_jwt with a word that it does not know
+--- http_config
+    im_jwt_key_file $TEST_NGINX_IM_KEY;
+--- config
+    location = /t { im_jwt sometimes; }
+--- must_die
+--- error_log
+invalid value "sometimes"
+
+
+
+=== TEST 14: im_jwt required without a key
+--- config
+    location = /t { im_jwt required; return 200; }
+--- must_die
+--- error_log
+im_jwt needs im_jwt_key_file in http{}
+
+
+
+=== TEST 15: a key file that is not there
+--- http_config
+    im_jwt_key_file $TEST_NGINX_SERVER_ROOT/no-such.key;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+no-such.key
+
+
+
+=== TEST 16: a key that is too short
+--- http_config
+    im_jwt_key_file $TEST_NGINX_SERVER_ROOT/html/short.key;
+--- user_files
+>>> short.key
+too-short
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_jwt_key_file
+
+
+
+=== TEST 17: im_etcd_lease out of bounds
+--- http_config
+    im_etcd 127.0.0.1:9;
+    im_etcd_lease 1s;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_etcd_lease: 1 s is not in 2-60 s
+
+
+
+=== TEST 18: im_etcd_prefix without a slash
+--- http_config
+    im_etcd 127.0.0.1:9;
+    im_etcd_prefix im;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_etcd_prefix: "im" must begin with a slash
+
+
+
+=== TEST 19: workers that nobody can reach
+--- http_config
+    im_etcd 127.0.0.1:9;
+    im_rpc_listen 0.0.0.0;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_rpc_listen 0.0.0.0 needs im_rpc_advertise
+
+
+
+=== TEST 20: im_ws takes no arguments
+--- config
+    location = /ws { im_ws on; }
+--- must_die
+--- error_log
+invalid number of arguments in "im_ws" directive

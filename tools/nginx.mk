@@ -1,0 +1,64 @@
+# ngx_im_module.so: built by nginx's own configure, out of its tree, against
+#   - Debian's nginx (headers and configure from the package nginx-dev), or
+#   - an nginx source tree: make NGINX_SRC=/path/to/nginx
+# A module fits exactly one version of nginx.
+
+NGINX_SRC    ?= /usr/share/nginx/src
+NGX_OBJ       = $(abspath $(BUILD))/nginx
+MODULE        = $(BUILD)/ngx_im_module.so
+
+module_SRCS  := $(wildcard ngx_im_*_module.c src/nginx/*.c)
+module_HDRS  := $(wildcard src/nginx/*.h src/core/*.h src/rpc/*.h)
+
+ngx_cc_opt    = $(OPT) -g -fPIC -Wformat -Wformat-security
+ngx_ld_opt    = -fPIC -Wl,-z,relro -Wl,-z,now
+
+# An upstream tree has no conf_flags: the flags that change what a module sees.
+NGINX_FLAGS  ?= --with-compat --with-threads --with-http_ssl_module \
+                --with-http_v2_module --with-http_realip_module \
+                --with-http_auth_request_module --with-http_stub_status_module
+
+.PHONY: module FORCE
+
+module: $(if $(module_SRCS),$(MODULE))
+
+# What the configuration depends on beside the file `config`.
+$(BUILD)/nginx.list: FORCE | ready
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(NGINX_SRC)' '$(CC) $(ngx_cc_opt) $(SANFLAGS)' \
+	    '$(NGINX_FLAGS)' $(sort $(module_SRCS)) > $@.new
+	@sed -n 's/^#define NGINX_VER.*"\(.*\)".*/\1/p' \
+	    $(NGINX_SRC)/src/core/nginx.h >> $@.new \
+	    || { echo "missing: nginx-dev -- run make deps" >&2; exit 1; }
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
+                     | $(RPC_A) $(CORE_A)
+	@echo "configure nginx in $(NGINX_SRC) -> $(NGX_OBJ)"
+	@rm -rf $(NGX_OBJ)
+	@mkdir -p $(NGX_OBJ)
+	@IM_BUILD='$(abspath $(BUILD))' IM_CFLAGS='$(SANFLAGS)' \
+	 IM_LIBS='$(SANFLAGS)' NGINX_FLAGS='$(NGINX_FLAGS)' \
+	 bash -c 'set -e; cd "$(NGINX_SRC)"; \
+	    if [ -f conf_flags ]; then . ./conf_flags; \
+	    else NGX_CONF_FLAGS=($$NGINX_FLAGS); fi; \
+	    if [ -x configure ]; then c=./configure; \
+	    else c=auto/configure; fi; \
+	    $$c --with-cc="$(CC)" --with-cc-opt="$(ngx_cc_opt)" \
+	        --with-ld-opt="$(ngx_ld_opt)" "$${NGX_CONF_FLAGS[@]}" \
+	        --add-dynamic-module="$(CURDIR)" --builddir="$(NGX_OBJ)"' \
+	    > $(BUILD)/nginx.configure.log 2>&1 \
+	    || { tail -5 $(BUILD)/nginx.configure.log >&2; \
+	         rm -f $@; exit 1; }
+	@grep warning $(BUILD)/nginx.configure.log || :
+
+# Removed first: nginx's Makefile does not know that it needs our archives.
+$(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
+           $(RPC_A) $(CORE_A)
+	@rm -f $(NGX_OBJ)/ngx_im_module.so
+	@mkdir -p $(NGX_OBJ)/addon/nginx
+	+@$(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) modules
+	@install -m 644 $(NGX_OBJ)/ngx_im_module.so $@.new
+	@mv $@.new $@
+
+FORCE:
