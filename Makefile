@@ -13,6 +13,8 @@
 #
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
+#
+# V=1 shows whole commands.
 
 SHELL   = /bin/sh
 CC      = gcc
@@ -39,8 +41,10 @@ PKGS          = $(PKGS_CORE) $(PKGS_RPC) $(PKGS_STORE) $(PKGS_SERVICE)
 pkg_cflags    = $(shell $(PKG) --cflags $(1) 2>/dev/null)
 pkg_libs      = $(shell $(PKG) --libs $(1) 2>/dev/null)
 
-MISSING      := $(shell for p in $(PKGS); do $(PKG) --exists $$p 2>/dev/null \
-                    || echo $$p; done; \
+# One question for all; one by one only to name what is missing.
+MISSING      := $(shell $(PKG) --exists $(PKGS) 2>/dev/null \
+                    || for p in $(PKGS); do $(PKG) --exists $$p 2>/dev/null \
+                       || echo $$p; done; \
                     command -v protoc-c >/dev/null || echo protoc-c)
 
 STD           = -std=gnu11 -fPIC -g
@@ -56,18 +60,21 @@ endif
 
 CFLAGS        =
 LDFLAGS       =
+V             =
+say           = $(if $(V),,@echo "$(1) $(2)";)
 ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
                 $(LDFLAGS)
 
 # Room by room: what it may see.
+CFLAGS_RPC   := $(call pkg_cflags,$(PKGS_RPC))
 INC_CORE     := -Isrc/core -I$(GEN) $(call pkg_cflags,$(PKGS_CORE))
-INC_RPC      := -Isrc/rpc $(INC_CORE) $(call pkg_cflags,$(PKGS_RPC))
+INC_RPC      := -Isrc/rpc $(INC_CORE) $(CFLAGS_RPC)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
 INC_SERVICE  := -Iservices -Isrc/store -Isrc/rpc $(INC_CORE) \
                 $(call pkg_cflags,$(PKGS_SERVICE))
 INC_TEST     := $(INC_SERVICE) -Iservices/logic -Iservices/task \
-                -Itests/lib $(call pkg_cflags,$(PKGS_RPC) $(PKGS_STORE))
+                -Itests/lib $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
 LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
 PROTOS       := $(wildcard proto/*.proto)
@@ -127,11 +134,12 @@ ready:
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | ready
 	@mkdir -p $(GEN)
-	protoc-c --c_out=$(GEN) -I proto $<
+	$(call say,PROTO,$<) protoc-c --c_out=$(GEN) -I proto $<
 
 $(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(OPT) $(SANFLAGS) $(CFLAGS) -MMD -MP -I$(GEN) -c -o $@ $<
+	$(call say,CC   ,$<) $(CC) $(STD) $(OPT) $(SANFLAGS) $(CFLAGS) \
+	    -MMD -MP -I$(GEN) -c -o $@ $<
 
 
 # compile: folder pattern, include paths
@@ -139,7 +147,8 @@ $(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 define compile
 $$(OBJ)/$(1)/%.o: $(1)/%.c | $$(GEN_H) ready
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(WERROR) -MMD -MP $(2) -c -o $$@ $$<
+	$$(call say,CC   ,$$<) $$(CC) $$(ALL_CFLAGS) $$(WERROR) -MMD -MP $(2) \
+	    -c -o $$@ $$<
 endef
 
 $(eval $(call compile,src/core,$$(INC_CORE)))
@@ -150,7 +159,7 @@ $(eval $(call compile,tools,$$(INC_SERVICE)))
 $(eval $(call compile,bench,$$(INC_SERVICE) -Ibench))
 $(eval $(call compile,tests,$$(INC_TEST)))
 
-archive       = @rm -f $@; echo "$(AR) $@"; $(AR) rcsD $@ $^
+archive       = $(call say,AR   ,$@) rm -f $@ && $(AR) rcsD $@ $^
 
 $(CORE_A): $(GEN_OBJS) $(call objs,$(core_SRCS))
 	$(archive)
@@ -171,7 +180,7 @@ $(BUILD)/liblogic.a: $(call objs,$(logic_SRCS))
 $(BUILD)/libtask.a: $(call objs,$(task_SRCS))
 	$(archive)
 
-link          = $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+link          = $(call say,LINK ,$@) $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/im-logic: $(call objs,$(logic_SRCS)) $(ARCHIVES)
 	$(link)
@@ -209,7 +218,7 @@ run: deps
 
 demo: deps
 	@$(MAKE) all
-	@exec $(PYTHON) tools/stack exec demo -- tools/demo
+	@exec $(PYTHON) tools/stack exec demo --restart -- tools/demo
 
 test: deps
 	@$(MAKE) all tests

@@ -206,3 +206,52 @@ im_rpc_listen 0.0.0.0 needs im_rpc_advertise
 --- must_die
 --- error_log
 invalid number of arguments in "im_ws" directive
+
+
+
+=== TEST 21: im_ws without etcd or key
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_ws needs im_etcd and im_jwt_key_file in http{}
+
+
+
+=== TEST 22: im_ws_max_message out of bounds
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_max_message 100; }
+--- must_die
+--- error_log
+im_ws_max_message: 100 is not in 256-1m
+
+
+
+=== TEST 23: im_ws_send_queue out of bounds
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_send_queue 1k; }
+--- must_die
+--- error_log
+im_ws_send_queue: 1024 is not in 4k-64m
+
+
+
+=== TEST 24: im_ws_idle must be longer than im_ws_ping
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_ping 30s; im_ws_idle 30s; }
+--- must_die
+--- error_log
+im_ws_ping must be 1s at least, and im_ws_idle longer
+
+
+
+=== TEST 25: im_ws_auth_timeout out of bounds
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_auth_timeout 2m; }
+--- must_die
+--- error_log
+is not in 100ms-60s

@@ -86,3 +86,18 @@ GET /t
 ok
 --- no_error_log
 open socket
+
+
+
+=== TEST 6: all endpoints, included by one line
+--- http_config
+    im_jwt_key_file $TEST_NGINX_IM_KEY;
+--- config
+    include $TEST_NGINX_IM_CONF/im_api.conf;
+    location = /t { return 200 "ok\n"; }
+--- request
+GET /t
+--- response_body
+ok
+--- no_error_log
+[error]

@@ -34,7 +34,7 @@ $(BUILD)/nginx.list: FORCE | ready
 
 $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
                      | $(RPC_A) $(CORE_A)
-	@echo "configure nginx in $(NGINX_SRC) -> $(NGX_OBJ)"
+	@echo "NGINX configure in $(NGINX_SRC)"
 	@rm -rf $(NGX_OBJ)
 	@mkdir -p $(NGX_OBJ)
 	@IM_BUILD='$(abspath $(BUILD))' IM_CFLAGS='$(SANFLAGS)' \
@@ -57,7 +57,10 @@ $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
            $(RPC_A) $(CORE_A)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
 	@mkdir -p $(NGX_OBJ)/addon/nginx
-	+@$(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) modules
+	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
+	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \
+	    || { $(if $(V),,grep -vE '^(gcc|clang|cc|	)' \
+	         $(BUILD)/nginx.make.log >&2;) exit 1; }
 	@install -m 644 $(NGX_OBJ)/ngx_im_module.so $@.new
 	@mv $@.new $@
 

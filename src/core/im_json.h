@@ -30,6 +30,7 @@ typedef struct {
 } im_json_mem_t;
 
 typedef struct {
+    const char    *code;        /* stable: bad_json, bad_field, ... */
     char           text[128];   /* for people: what is wrong and where */
 } im_json_err_t;
 
@@ -61,6 +62,9 @@ int im_json_check_required(const ProtobufCMessage *msg, uint64_t seen,
  * IM_OK: *value is the raw slice between the quotes (unescaped only if it
  * contains no backslash, else IM_ERROR).  IM_DECLINED: not there. */
 int im_json_peek(const im_str_t *json, const char *name, im_str_t *value);
+
+/* IM_OK if the slice is exactly one JSON value. */
+int im_json_valid(const im_str_t *json, im_json_err_t *err);
 
 /*
  * Encodes msg as a JSON object.  proto2 fields are written when set, proto3

@@ -389,8 +389,8 @@ ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
     level = (error->http >= NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_LOG_ERR
                                                             : NGX_LOG_INFO;
 
-    ngx_log_error(level, r->connection->log, 0, "im_api: %s: %s: %s",
-                  method->rpc.path, error->code, status->message);
+    ngx_log_error(level, r->connection->log, 0, "im_api: %s: %ui, %s",
+                  method->rpc.path, (ngx_uint_t) error->http, status->message);
 
     ngx_str_null(&detail);
 

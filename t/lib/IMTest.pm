@@ -29,6 +29,9 @@ our @EXPORT = qw(
 # 127.0.0.1:9 is "discard": refused at once, on any machine.
 $ENV{TEST_NGINX_IM_NOBODY} = '127.0.0.1:9';
 
+# Where im_api.conf is.
+$ENV{TEST_NGINX_IM_CONF} //= File::Spec->rel2abs('conf');
+
 my $Stack = defined $ENV{TEST_NGINX_IM_ETCD} && defined $ENV{TEST_NGINX_IM_KEY};
 
 if (!defined $ENV{TEST_NGINX_IM_KEY}) {

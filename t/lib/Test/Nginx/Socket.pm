@@ -12,7 +12,9 @@
 #
 # Environment: TEST_NGINX_BINARY, TEST_NGINX_LOAD_MODULES, TEST_NGINX_SERVROOT,
 # TEST_NGINX_CLIENT_PORT, TEST_NGINX_TIMEOUT, TEST_NGINX_LOG_LEVEL,
-# TEST_NGINX_NO_CLEAN.  $TEST_NGINX_... is replaced in config sections.
+# TEST_NGINX_MASTER_PROCESS, TEST_NGINX_NO_CLEAN.  $TEST_NGINX_... is replaced
+# in config sections.  With ASAN_OPTIONS there is a master by default: a single
+# process leaves nginx's own tables behind, a worker does not.
 
 package Test::Nginx::Socket;
 
@@ -56,7 +58,8 @@ my $Level       = $ENV{TEST_NGINX_LOG_LEVEL} || 'debug';
 my $RepeatEach  = 1;
 my $Workers     = 1;
 my $Connections = 64;
-my $Master      = 'off';
+my $Master      = $ENV{TEST_NGINX_MASTER_PROCESS}
+                  || (defined $ENV{ASAN_OPTIONS} ? 'on' : 'off');
 my $NoRoot      = 0;
 my @Preprocessors;
 
@@ -138,6 +141,9 @@ sub run_must_die ($$) {
     prepare_root($block, $text);
     $LogPos = 0;
 
+    # nginx frees nothing when its configuration is refused
+    local $ENV{ASAN_OPTIONS} = ($ENV{ASAN_OPTIONS} // '') . ':detect_leaks=0';
+
     my $pid = spawn_nginx();
     my $end = time + 10;
 
@@ -184,6 +190,7 @@ sub config_text ($) {
     my $http = expand($block->http_config, $block);
     my $conf = expand($block->config, $block);
     my $level = $block->log_level ? $block->log_level : $Level;
+    my $user = $Master eq 'on' && $> == 0 ? 'user root;' : '';
     my $root = $NoRoot ? '' : "location / { root $Root/html; }";
     my $temp = join "\n    ", map { "${_}_temp_path $Root/${_}_temp;" }
                qw(client_body proxy fastcgi scgi uwsgi);
@@ -197,7 +204,7 @@ master_process $Master;
 error_log $Root/logs/error.log $level;
 pid $Root/logs/nginx.pid;
 
-$load $main
+$load $user $main
 
 http {
     access_log $Root/logs/access.log;
@@ -306,7 +313,7 @@ sub start_nginx ($) {
 sub stop_nginx () {
     return unless defined $Pid;
 
-    my ($pid, $end) = ($Pid, time + 5);
+    my ($pid, $end) = ($Pid, time + 15);
 
     undef $Pid;
     undef $Running;
@@ -317,7 +324,7 @@ sub stop_nginx () {
 
     while (waitpid($pid, WNOHANG) == 0) {
         if (time > $end) {
-            diag("nginx did not quit in 5 s: killed");
+            diag("nginx did not quit in 15 s: killed");
             kill 'KILL', $pid;
             waitpid($pid, 0);
             return;

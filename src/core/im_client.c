@@ -1,0 +1,563 @@
+/*
+ * im_client.c -- client frames in JSON or protobuf, without allocation.
+ *
+ * Decoding writes into the caller's im_client_frame_t.  The protobuf side is a
+ * small wire reader of its own: protobuf-c's unpack would allocate and copy
+ * what is read once and thrown away.  Whatever the encoding, the same checks
+ * hold afterwards, so Logic sees only well-formed sends.
+ *
+ * Room: core.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "im_client.h"
+#include "im_frame.h"
+
+
+/* Wire types, developers.google.com/protocol-buffers/docs/encoding. */
+#define WIRE_VARINT  0
+#define WIRE_64      1
+#define WIRE_LEN     2
+#define WIRE_32      5
+
+typedef struct {
+    const unsigned char  *p;
+    const unsigned char  *end;
+} wire_t;
+
+typedef struct {
+    unsigned   field;
+    unsigned   type;
+    uint64_t   varint;
+    im_str_t   bytes;
+} wire_field_t;
+
+
+static int client_decode_json(im_client_frame_t *f, im_str_t *msg,
+    im_json_mem_t *mem);
+static int client_decode_proto(im_client_frame_t *f, im_str_t *msg,
+    im_json_mem_t *mem);
+static int client_read_field(im_client_frame_t *f, const wire_field_t *w,
+    im_json_mem_t *mem);
+static ProtobufCMessage *client_select(im_client_frame_t *f, unsigned field);
+static int client_check(im_client_frame_t *f);
+static int client_check_send(im_client_frame_t *f);
+static int client_fail(im_client_frame_t *f, const char *code,
+    const char *text);
+static void client_keep_cmid(im_client_frame_t *f, const unsigned char *p,
+    size_t len);
+static int wire_next(wire_t *w, wire_field_t *field);
+static int wire_varint(wire_t *w, uint64_t *value);
+static int wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out);
+static const ProtobufCMessage *client_inner(const Im__Frame *frame,
+    const char **type);
+
+
+/* Frames of a client, by the name of the oneof member. */
+static const struct {
+    const char  *type;
+    unsigned     field;
+} client_types[] = {
+    { "send", IM__FRAME__FRAME_SEND },
+    { "ping", IM__FRAME__FRAME_PING },
+    { "pong", IM__FRAME__FRAME_PONG },
+    { "auth", IM__FRAME__FRAME_AUTH }
+};
+
+
+int
+im_client_decode(im_client_frame_t *f, im_encoding_t encoding, im_str_t *msg,
+    im_json_mem_t *mem)
+{
+    int  rc;
+
+    im__frame__init(&f->frame);
+    f->cmid[0] = '\0';
+    f->code = NULL;
+    f->err.text[0] = '\0';
+
+    rc = (encoding == IM_ENCODING_JSON) ? client_decode_json(f, msg, mem)
+                                        : client_decode_proto(f, msg, mem);
+
+    return (rc == IM_OK) ? client_check(f) : rc;
+}
+
+
+static int
+client_decode_json(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
+{
+    size_t             i;
+    im_str_t           type, cmid;
+    uint64_t           seen;
+    ProtobufCMessage  *inner;
+
+    inner = NULL;
+
+    switch (im_json_peek(msg, "type", &type)) {
+
+    case IM_OK:
+        for (i = 0; i < sizeof(client_types) / sizeof(client_types[0]); i++) {
+            if (strlen(client_types[i].type) == type.len
+                && memcmp(client_types[i].type, type.data, type.len) == 0)
+            {
+                inner = client_select(f, client_types[i].field);
+            }
+        }
+
+        break;
+
+    case IM_ERROR:
+        return client_fail(f, "bad_field", "field 'type' must be a string");
+
+    default:
+        if (im_json_valid(msg, &f->err) != IM_OK) {
+            f->code = f->err.code;
+            return IM_ERROR;
+        }
+
+        return client_fail(f, "missing_field", "field 'type' is required");
+    }
+
+    if (inner == NULL) {
+        if (im_json_peek(msg, "cmid", &cmid) == IM_OK) {
+            client_keep_cmid(f, cmid.data, cmid.len);
+        }
+
+        return client_fail(f, "unknown_type",
+                           "'type' must be auth, ping, pong or send");
+    }
+
+    seen = 0;
+
+    if (im_json_decode(inner, msg, mem, &seen, &f->err) != IM_OK) {
+
+        if (f->frame.frame_case == IM__FRAME__FRAME_SEND
+            && im_json_peek(msg, "cmid", &cmid) == IM_OK)
+        {
+            client_keep_cmid(f, cmid.data, cmid.len);
+        }
+
+        f->code = f->err.code;
+
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+static int
+client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
+{
+    wire_t            outer, inner;
+    wire_field_t      w, v;
+
+    outer.p = msg->data;
+    outer.end = msg->data + msg->len;
+
+    while (outer.p < outer.end) {
+
+        if (wire_next(&outer, &w) != IM_OK) {
+            return client_fail(f, "bad_request", "malformed protobuf");
+        }
+
+        if (w.type != WIRE_LEN || client_select(f, w.field) == NULL) {
+            continue;                  /* of a newer client */
+        }
+
+        inner.p = w.bytes.data;
+        inner.end = w.bytes.data + w.bytes.len;
+
+        while (inner.p < inner.end) {
+
+            if (wire_next(&inner, &v) != IM_OK) {
+                return client_fail(f, "bad_request", "malformed protobuf");
+            }
+
+            if (client_read_field(f, &v, mem) != IM_OK) {
+                return IM_ERROR;
+            }
+        }
+    }
+
+    if (f->frame.frame_case == IM__FRAME__FRAME__NOT_SET) {
+        return client_fail(f, "unknown_type",
+                           "the frame must be auth, ping, pong or send");
+    }
+
+    return IM_OK;
+}
+
+
+/* A field of the wrong wire type is unknown, as protobuf has it. */
+static int
+client_read_field(im_client_frame_t *f, const wire_field_t *w,
+    im_json_mem_t *mem)
+{
+    char  **text;
+
+    text = NULL;
+
+    switch (f->frame.frame_case) {
+
+    case IM__FRAME__FRAME_AUTH:
+        if (w->field == 1) {
+            text = &f->u.auth.token;
+        }
+
+        break;
+
+    case IM__FRAME__FRAME_PING:
+    case IM__FRAME__FRAME_PONG:
+        if (w->field == 1 && w->type == WIRE_VARINT) {
+            f->u.ping.id = w->varint;
+        }
+
+        return IM_OK;
+
+    case IM__FRAME__FRAME_SEND:
+        if (w->type == WIRE_VARINT && w->field == 1) {
+            f->u.send.to = w->varint;
+
+        } else if (w->type == WIRE_VARINT && w->field == 2) {
+            f->u.send.room = w->varint;
+
+        } else if (w->type == WIRE_LEN && w->field == 4) {
+            f->u.send.body.data = w->bytes.data;
+            f->u.send.body.len = w->bytes.len;
+
+            if (im_json_valid(&w->bytes, &f->err) != IM_OK) {
+                f->code = f->err.code;
+                return IM_ERROR;
+            }
+
+        } else if (w->field == 3) {
+            text = &f->u.send.cmid;
+        }
+
+        break;
+
+    default:
+        break;
+    }
+
+    if (text == NULL || w->type != WIRE_LEN) {
+        return IM_OK;
+    }
+
+    if (wire_text(&w->bytes, mem, text) != IM_OK) {
+        return client_fail(f, "bad_field", "a string is not UTF-8 text");
+    }
+
+    return IM_OK;
+}
+
+
+static ProtobufCMessage *
+client_select(im_client_frame_t *f, unsigned field)
+{
+    if (f->frame.frame_case == (Im__Frame__FrameCase) field) {
+        return &f->u.auth.base;        /* given twice: merged */
+    }
+
+    switch (field) {
+
+    case IM__FRAME__FRAME_AUTH:
+        im__auth__init(&f->u.auth);
+        f->frame.auth = &f->u.auth;
+        break;
+
+    case IM__FRAME__FRAME_PING:
+        im__ping__init(&f->u.ping);
+        f->frame.ping = &f->u.ping;
+        break;
+
+    case IM__FRAME__FRAME_PONG:
+        im__pong__init(&f->u.pong);
+        f->frame.pong = &f->u.pong;
+        break;
+
+    case IM__FRAME__FRAME_SEND:
+        im__send__init(&f->u.send);
+        f->frame.send = &f->u.send;
+        break;
+
+    default:
+        return NULL;
+    }
+
+    f->frame.frame_case = (Im__Frame__FrameCase) field;
+
+    return &f->u.auth.base;
+}
+
+
+static int
+client_check(im_client_frame_t *f)
+{
+    switch (f->frame.frame_case) {
+
+    case IM__FRAME__FRAME_AUTH:
+        if (f->u.auth.token[0] == '\0') {
+            return client_fail(f, "missing_field",
+                               "field 'token' is required");
+        }
+
+        return IM_OK;
+
+    case IM__FRAME__FRAME_SEND:
+        return client_check_send(f);
+
+    default:
+        return IM_OK;
+    }
+}
+
+
+static int
+client_check_send(im_client_frame_t *f)
+{
+    size_t     len;
+    Im__Send  *send;
+
+    send = &f->u.send;
+    len = strlen(send->cmid);
+    client_keep_cmid(f, (unsigned char *) send->cmid, len);
+
+    if (len > IM_CMID_MAX) {
+        return client_fail(f, "bad_field",
+                           "field 'cmid' is longer than 64 bytes");
+    }
+
+    if (send->room != 0) {
+        return client_fail(f, "unsupported", "rooms are not there yet");
+    }
+
+    if (send->to == 0) {
+        return client_fail(f, "missing_field", "field 'to' is required");
+    }
+
+    if (send->to > INT64_MAX) {
+        return client_fail(f, "bad_field", "field 'to' is not a user id");
+    }
+
+    if (send->body.len == 0) {
+        return client_fail(f, "missing_field", "field 'body' is required");
+    }
+
+    if (send->body.len > IM_BODY_MAX) {
+        return client_fail(f, "too_large",
+                           "field 'body' is longer than 65536 bytes");
+    }
+
+    return IM_OK;
+}
+
+
+static int
+client_fail(im_client_frame_t *f, const char *code, const char *text)
+{
+    f->code = code;
+    f->err.code = code;
+    snprintf(f->err.text, sizeof(f->err.text), "%s", text);
+
+    return IM_ERROR;
+}
+
+
+/* For the error frame; one that is too long is not worth repeating. */
+static void
+client_keep_cmid(im_client_frame_t *f, const unsigned char *p, size_t len)
+{
+    if (len <= IM_CMID_MAX && memchr(p, '\\', len) == NULL) {
+        memcpy(f->cmid, p, len);
+        f->cmid[len] = '\0';
+    }
+}
+
+
+static int
+wire_next(wire_t *w, wire_field_t *field)
+{
+    uint64_t  tag, len;
+
+    if (wire_varint(w, &tag) != IM_OK || tag >> 32 || tag >> 3 == 0) {
+        return IM_ERROR;
+    }
+
+    field->field = (unsigned) (tag >> 3);
+    field->type = (unsigned) (tag & 7);
+    len = 0;
+
+    switch (field->type) {
+
+    case WIRE_VARINT:
+        return wire_varint(w, &field->varint);
+
+    case WIRE_64:
+        len = 8;
+        break;
+
+    case WIRE_32:
+        len = 4;
+        break;
+
+    case WIRE_LEN:
+        if (wire_varint(w, &len) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        break;
+
+    default:
+        return IM_ERROR;
+    }
+
+    if (len > (uint64_t) (w->end - w->p)) {
+        return IM_ERROR;
+    }
+
+    field->bytes.data = (unsigned char *) w->p;
+    field->bytes.len = (size_t) len;
+    w->p += len;
+
+    return IM_OK;
+}
+
+
+static int
+wire_varint(wire_t *w, uint64_t *value)
+{
+    unsigned       shift;
+    unsigned char  b;
+
+    *value = 0;
+
+    for (shift = 0; shift < 70; shift += 7) {
+
+        if (w->p == w->end) {
+            return IM_ERROR;
+        }
+
+        b = *w->p++;
+
+        if (shift == 63 && b > 1) {
+            return IM_ERROR;
+        }
+
+        *value |= (uint64_t) (b & 0x7f) << shift;
+
+        if (!(b & 0x80)) {
+            return IM_OK;
+        }
+    }
+
+    return IM_ERROR;
+}
+
+
+static int
+wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out)
+{
+    if ((size_t) (mem->end - mem->pos) < bytes->len + 1
+        || im_utf8_check(bytes->data, bytes->len) != IM_OK
+        || (bytes->len != 0 && memchr(bytes->data, 0, bytes->len) != NULL))
+    {
+        return IM_ERROR;
+    }
+
+    *out = (char *) mem->pos;
+
+    if (bytes->len != 0) {
+        memcpy(mem->pos, bytes->data, bytes->len);
+    }
+
+    mem->pos[bytes->len] = '\0';
+    mem->pos += bytes->len + 1;
+
+    return IM_OK;
+}
+
+
+size_t
+im_client_encode(const Im__Frame *frame, im_encoding_t encoding,
+    unsigned char *out, size_t cap)
+{
+    size_t                   head, len;
+    const char              *type;
+    const ProtobufCMessage  *inner;
+
+    inner = NULL;
+    type = NULL;
+
+    if (encoding == IM_ENCODING_JSON) {
+        inner = client_inner(frame, &type);
+
+        if (inner == NULL) {
+            return 0;
+        }
+
+        len = im_json_encode_max(inner, type);
+
+    } else {
+        len = im__frame__get_packed_size(frame);
+    }
+
+    head = im_frame_header_size(len);
+
+    if (head + len > cap) {
+        return head + len;
+    }
+
+    if (encoding == IM_ENCODING_JSON) {
+        im_frame_header(out, IM_FRAME_TEXT, len);
+        im_json_encode(inner, type, out + head, cap - head);
+
+    } else {
+        im_frame_header(out, IM_FRAME_BINARY, len);
+        im__frame__pack(frame, out + head);
+    }
+
+    return head + len;
+}
+
+
+static const ProtobufCMessage *
+client_inner(const Im__Frame *frame, const char **type)
+{
+    switch (frame->frame_case) {
+
+    case IM__FRAME__FRAME_AUTH_OK:
+        *type = "auth_ok";
+        return &frame->auth_ok->base;
+
+    case IM__FRAME__FRAME_PING:
+        *type = "ping";
+        return &frame->ping->base;
+
+    case IM__FRAME__FRAME_PONG:
+        *type = "pong";
+        return &frame->pong->base;
+
+    case IM__FRAME__FRAME_ACK:
+        *type = "ack";
+        return &frame->ack->base;
+
+    case IM__FRAME__FRAME_PUSH:
+        *type = "push";
+        return &frame->push->base;
+
+    case IM__FRAME__FRAME_KICK:
+        *type = "kick";
+        return &frame->kick->base;
+
+    case IM__FRAME__FRAME_ERROR:
+        *type = "error";
+        return &frame->error->base;
+
+    default:
+        return NULL;
+    }
+}

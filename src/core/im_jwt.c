@@ -1,0 +1,300 @@
+/*
+ * im_jwt.c -- access tokens by libjwt, with what RFC 8725 asks for on top.
+ *
+ * libjwt decodes and compares the signature; that the algorithm is ours, that
+ * the token has not expired, that it is an access token and that nothing but
+ * base64url is in it is checked here.
+ *
+ * Room: core.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jwt.h>
+
+#include "im_jwt.h"
+
+
+#define IM_JWT_TYPE  "access"
+
+
+static int jwt_well_formed(const im_str_t *token, const char **reason);
+static int jwt_take_claims(jwt_t *jwt, int64_t now, im_jwt_claims_t *claims,
+    const char **reason);
+static int jwt_refuse(const char **reason, const char *text);
+static int jwt_parse_uid(const char *s, uint64_t *uid);
+static int jwt_copy(char *out, size_t size, const char *s);
+
+
+int
+im_jwt_key_load(im_jwt_key_t *key, const char *path, const char **reason)
+{
+    FILE           *f;
+    size_t          n;
+    unsigned char   data[IM_JWT_KEY_MAX + 64];
+
+    f = fopen(path, "rb");
+    if (f == NULL) {
+        *reason = strerror(errno);
+        return IM_ERROR;
+    }
+
+    n = fread(data, 1, sizeof(data), f);
+    fclose(f);
+
+    while (n > 0 && strchr(" \t\r\n", data[n - 1]) != NULL
+           && data[n - 1] != '\0')
+    {
+        n--;
+    }
+
+    if (n < IM_JWT_KEY_MIN) {
+        *reason = "the key is shorter than 32 bytes";
+        return IM_ERROR;
+    }
+
+    if (n > IM_JWT_KEY_MAX) {
+        *reason = "the key is longer than 512 bytes";
+        return IM_ERROR;
+    }
+
+    memcpy(key->data, data, n);
+    key->len = n;
+
+    return IM_OK;
+}
+
+
+int
+im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
+    im_jwt_claims_t *claims, const char **reason)
+{
+    int     rc;
+    char    text[IM_JWT_TOKEN_MAX + 1];
+    jwt_t  *jwt;
+
+    if (jwt_well_formed(token, reason) != IM_OK) {
+        return IM_DECLINED;
+    }
+
+    memcpy(text, token->data, token->len);
+    text[token->len] = '\0';
+
+    jwt = NULL;
+
+    if (jwt_decode(&jwt, text, key->data, (int) key->len) != 0) {
+        return jwt_refuse(reason, "bad signature");
+    }
+
+    rc = jwt_take_claims(jwt, now, claims, reason);
+    jwt_free(jwt);
+
+    return rc;
+}
+
+
+/* Three parts, nothing but base64url in them. */
+static int
+jwt_well_formed(const im_str_t *token, const char **reason)
+{
+    size_t         i, part;
+    unsigned       dots;
+    unsigned char  c;
+
+    if (token->len > IM_JWT_TOKEN_MAX) {
+        return jwt_refuse(reason, "longer than 4096 bytes");
+    }
+
+    dots = 0;
+    part = 0;
+
+    for (i = 0; i < token->len; i++) {
+        c = token->data[i];
+
+        if (c == '.') {
+            if (part == 0) {
+                return jwt_refuse(reason, "malformed");
+            }
+
+            dots++;
+            part = 0;
+            continue;
+        }
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+        {
+            return jwt_refuse(reason, "malformed");
+        }
+
+        part++;
+    }
+
+    if (dots != 2 || part == 0) {
+        return jwt_refuse(reason, "malformed");
+    }
+
+    return IM_OK;
+}
+
+
+static int
+jwt_take_claims(jwt_t *jwt, int64_t now, im_jwt_claims_t *claims,
+    const char **reason)
+{
+    long         exp;
+    char        *crit;
+    const char  *typ;
+
+    if (jwt_get_alg(jwt) != JWT_ALG_HS256) {
+        return jwt_refuse(reason, "algorithm is not HS256");
+    }
+
+    crit = jwt_get_headers_json(jwt, "crit");
+    if (crit != NULL) {
+        free(crit);
+        return jwt_refuse(reason, "header crit is not understood");
+    }
+
+    typ = jwt_get_grant(jwt, "typ");
+    if (typ == NULL || strcmp(typ, IM_JWT_TYPE) != 0) {
+        return jwt_refuse(reason, "not an access token");
+    }
+
+    errno = 0;
+    exp = jwt_get_grant_int(jwt, "exp");
+    if (errno != 0 || exp <= 0) {
+        return jwt_refuse(reason, "claim exp is missing");
+    }
+
+    if (exp <= now) {
+        return jwt_refuse(reason, "expired");
+    }
+
+    claims->exp = exp;
+
+    if (jwt_parse_uid(jwt_get_grant(jwt, "sub"), &claims->uid) != IM_OK) {
+        return jwt_refuse(reason, "claim sub is not a user id");
+    }
+
+    if (jwt_copy(claims->sid, sizeof(claims->sid), jwt_get_grant(jwt, "sid"))
+        != IM_OK
+        || strlen(claims->sid) != IM_SID_LEN)
+    {
+        return jwt_refuse(reason, "claim sid is not a session id");
+    }
+
+    if (jwt_copy(claims->device, sizeof(claims->device),
+                 jwt_get_grant(jwt, "dev"))
+        != IM_OK)
+    {
+        return jwt_refuse(reason, "claim dev is not a device");
+    }
+
+    return IM_OK;
+}
+
+
+static int
+jwt_refuse(const char **reason, const char *text)
+{
+    *reason = text;
+
+    return IM_DECLINED;
+}
+
+
+/* Decimal, no sign, no leading zero, 1 to 2^63 - 1. */
+static int
+jwt_parse_uid(const char *s, uint64_t *uid)
+{
+    uint64_t  v;
+
+    if (s == NULL || *s < '1' || *s > '9' || strlen(s) > 19) {
+        return IM_ERROR;
+    }
+
+    for (v = 0; *s; s++) {
+        if (*s < '0' || *s > '9') {
+            return IM_ERROR;
+        }
+
+        v = v * 10 + (uint64_t) (*s - '0');
+    }
+
+    if (v > INT64_MAX) {
+        return IM_ERROR;
+    }
+
+    *uid = v;
+
+    return IM_OK;
+}
+
+
+/* Letters, digits, dot, dash and underscore only: it goes into keys. */
+static int
+jwt_copy(char *out, size_t size, const char *s)
+{
+    size_t  i;
+
+    if (s == NULL || *s == '\0' || strlen(s) >= size) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; s[i]; i++) {
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z')
+              || (s[i] >= '0' && s[i] <= '9') || s[i] == '-' || s[i] == '_'
+              || s[i] == '.'))
+        {
+            return IM_ERROR;
+        }
+    }
+
+    memcpy(out, s, i + 1);
+
+    return IM_OK;
+}
+
+
+int
+im_jwt_sign(const im_jwt_key_t *key, const im_jwt_claims_t *claims,
+    int64_t now, char *out, size_t cap)
+{
+    int     rc;
+    char    uid[24], *text;
+    jwt_t  *jwt;
+
+    if (jwt_new(&jwt) != 0) {
+        return IM_ERROR;
+    }
+
+    rc = IM_ERROR;
+    text = NULL;
+
+    snprintf(uid, sizeof(uid), "%llu", (unsigned long long) claims->uid);
+
+    if (jwt_set_alg(jwt, JWT_ALG_HS256, key->data, (int) key->len) == 0
+        && jwt_add_grant(jwt, "sub", uid) == 0
+        && jwt_add_grant(jwt, "sid", claims->sid) == 0
+        && jwt_add_grant(jwt, "dev", claims->device) == 0
+        && jwt_add_grant(jwt, "typ", IM_JWT_TYPE) == 0
+        && jwt_add_grant_int(jwt, "iat", (long) now) == 0
+        && jwt_add_grant_int(jwt, "exp", (long) claims->exp) == 0)
+    {
+        text = jwt_encode_str(jwt);
+    }
+
+    if (text != NULL && strlen(text) < cap) {
+        memcpy(out, text, strlen(text) + 1);
+        rc = IM_OK;
+    }
+
+    free(text);
+    jwt_free(jwt);
+
+    return rc;
+}

@@ -1,0 +1,597 @@
+/*
+ * im_rpc.c -- the runtime: one completion queue, one thread, one home.
+ *
+ *   any thread: start an op ---> gRPC core ---> completion queue
+ *                                                    |
+ *                                             rpc thread waits here
+ *                                              |               |
+ *                              HOME_THREAD: fn()     HOME_LOOP: list + eventfd
+ *                                                              |
+ *                                              loop: im_rpc_dispatch(): fn()
+ *
+ * More queues or threads cost hand-overs and gain nothing on few cores: all
+ * queues of a process share one epoll set in this core.  The list is taken off
+ * as a whole, unlocked, then run; the eventfd is written only when the list
+ * was empty.
+ *
+ * Room: rpc.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "im_rpc_int.h"
+
+
+#define RPC_MESSAGE_MAX   (8 * 1024 * 1024)
+#define RPC_QUEUE_MAX     (4 * 1024 * 1024)
+#define RPC_STOP_MS       5000
+
+
+struct im_rpc_timer_s {
+    im_rpc_t         *rpc;
+    grpc_alarm       *alarm;
+    im_rpc_op_t       op;
+    im_rpc_timer_t   *prev;
+    im_rpc_timer_t   *next;
+    void            (*fn)(void *ctx);
+    void             *ctx;     /* fn NULL: cancelled */
+};
+
+
+static void *rpc_thread(void *arg);
+static void rpc_run_done(im_rpc_t *rpc);
+static void rpc_quiet(gpr_log_func_args *args);
+static void rpc_cancel_all(im_rpc_t *rpc);
+static int rpc_wait_idle(im_rpc_t *rpc);
+static void rpc_timer_on_done(void *owner, int ok);
+
+
+im_rpc_t *
+im_rpc_create(const im_rpc_conf_t *conf)
+{
+    im_rpc_t  *rpc;
+    sigset_t   all, old;
+
+    rpc = calloc(1, sizeof(im_rpc_t));
+    if (rpc == NULL) {
+        return NULL;
+    }
+
+    rpc->conf = *conf;
+
+    if (rpc->conf.message_max == 0) {
+        rpc->conf.message_max = RPC_MESSAGE_MAX;
+    }
+
+    if (rpc->conf.stream_queue_max == 0) {
+        rpc->conf.stream_queue_max = RPC_QUEUE_MAX;
+    }
+
+    rpc->done_tail = &rpc->done;
+    rpc->live.prev = &rpc->live;
+    rpc->live.next = &rpc->live;
+    rpc->fd = -1;
+
+    pthread_mutex_init(&rpc->lock, NULL);
+    pthread_cond_init(&rpc->idle, NULL);
+
+    if (conf->home == IM_RPC_HOME_LOOP) {
+        rpc->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (rpc->fd == -1) {
+            goto failed;
+        }
+    }
+
+    /* gRPC's threads inherit the mask: signals stay with the main thread */
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+
+    gpr_set_log_function(rpc_quiet);
+    grpc_init();
+
+    rpc->cq = grpc_completion_queue_create_for_next(NULL);
+
+    if (pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0) {
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        grpc_completion_queue_shutdown(rpc->cq);
+        grpc_completion_queue_destroy(rpc->cq);
+        grpc_shutdown();
+        goto failed;
+    }
+
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+    return rpc;
+
+failed:
+
+    if (rpc->fd != -1) {
+        close(rpc->fd);
+    }
+
+    pthread_cond_destroy(&rpc->idle);
+    pthread_mutex_destroy(&rpc->lock);
+    free(rpc);
+
+    return NULL;
+}
+
+
+/* What goes wrong reaches callers as a status; the core's own words on stderr
+ * would be noise without a time or a connection. */
+static void
+rpc_quiet(gpr_log_func_args *args)
+{
+    (void) args;
+}
+
+
+static void *
+rpc_thread(void *arg)
+{
+    int           first;
+    uint64_t      one;
+    im_rpc_t     *rpc = arg;
+    grpc_event    ev;
+    im_rpc_op_t  *op;
+
+    for ( ;; ) {
+        ev = grpc_completion_queue_next(rpc->cq,
+                                        gpr_inf_future(GPR_CLOCK_REALTIME),
+                                        NULL);
+
+        if (ev.type == GRPC_QUEUE_SHUTDOWN) {
+            return NULL;
+        }
+
+        if (ev.type != GRPC_OP_COMPLETE) {
+            continue;
+        }
+
+        op = ev.tag;
+        op->ok = ev.success;
+
+        if (rpc->conf.home == IM_RPC_HOME_THREAD) {
+            op->fn(op->owner, op->ok);
+            im_rpc_op_end(rpc);
+            continue;
+        }
+
+        pthread_mutex_lock(&rpc->lock);
+
+        first = (rpc->done == NULL);
+        op->next = NULL;
+        *rpc->done_tail = op;
+        rpc->done_tail = &op->next;
+
+        pthread_mutex_unlock(&rpc->lock);
+
+        if (first) {
+            one = 1;
+
+            while (write(rpc->fd, &one, sizeof(one)) == -1
+                   && errno == EINTR)
+            {
+                /* again */
+            }
+        }
+    }
+}
+
+
+int
+im_rpc_fd(im_rpc_t *rpc)
+{
+    return rpc->fd;
+}
+
+
+void
+im_rpc_dispatch(im_rpc_t *rpc)
+{
+    uint64_t  n;
+
+    /* emptied first: what completes from here on writes again */
+
+    while (read(rpc->fd, &n, sizeof(n)) == -1 && errno == EINTR) {
+        /* again */
+    }
+
+    rpc_run_done(rpc);
+}
+
+
+static void
+rpc_run_done(im_rpc_t *rpc)
+{
+    im_rpc_op_t  *op, *next;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    op = rpc->done;
+    rpc->done = NULL;
+    rpc->done_tail = &rpc->done;
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    for (; op != NULL; op = next) {
+        next = op->next;
+        op->fn(op->owner, op->ok);     /* op may be gone after this */
+        im_rpc_op_end(rpc);
+    }
+}
+
+
+void
+im_rpc_op_init(im_rpc_op_t *op, void (*fn)(void *owner, int ok), void *owner)
+{
+    op->fn = fn;
+    op->owner = owner;
+}
+
+
+int
+im_rpc_op_begin(im_rpc_t *rpc)
+{
+    int  rc;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    rc = IM_OK;
+
+    if (rpc->stopping) {
+        rc = IM_DONE;
+
+    } else {
+        rpc->ops_n++;
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    return rc;
+}
+
+
+void
+im_rpc_op_end(im_rpc_t *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+
+    if (--rpc->ops_n == 0) {
+        pthread_cond_broadcast(&rpc->idle);
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+
+int
+im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops, size_t n,
+    im_rpc_op_t *op)
+{
+    /* counted even while stopping: the last ops of a call end it */
+
+    pthread_mutex_lock(&rpc->lock);
+    rpc->ops_n++;
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (grpc_call_start_batch(call, ops, n, op, NULL) != GRPC_CALL_OK) {
+        im_rpc_op_end(rpc);
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+void
+im_rpc_live_add(im_rpc_t *rpc, im_rpc_live_t *live, grpc_call *call)
+{
+    int  stopping;
+
+    live->call = call;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    live->next = &rpc->live;
+    live->prev = rpc->live.prev;
+    live->prev->next = live;
+    rpc->live.prev = live;
+    stopping = rpc->stopping;
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (stopping) {
+        grpc_call_cancel(call, NULL);
+    }
+}
+
+
+void
+im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live)
+{
+    pthread_mutex_lock(&rpc->lock);
+
+    live->prev->next = live->next;
+    live->next->prev = live->prev;
+
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+
+/* Timers: grpc's alarms, whose tags arrive on the same queue. */
+
+im_rpc_timer_t *
+im_rpc_timer(im_rpc_t *rpc, unsigned ms, void (*fn)(void *ctx), void *ctx)
+{
+    gpr_timespec     when;
+    im_rpc_timer_t  *t;
+
+    if (im_rpc_op_begin(rpc) != IM_OK) {
+        return NULL;
+    }
+
+    t = calloc(1, sizeof(im_rpc_timer_t));
+    if (t == NULL) {
+        im_rpc_op_end(rpc);
+        return NULL;
+    }
+
+    t->rpc = rpc;
+    t->fn = fn;
+    t->ctx = ctx;
+    t->alarm = grpc_alarm_create(NULL);
+    im_rpc_op_init(&t->op, rpc_timer_on_done, t);
+
+    pthread_mutex_lock(&rpc->lock);
+
+    t->next = rpc->timers;
+
+    if (t->next != NULL) {
+        t->next->prev = t;
+    }
+
+    rpc->timers = t;
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    when = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                        gpr_time_from_millis(ms, GPR_TIMESPAN));
+    grpc_alarm_set(t->alarm, rpc->cq, when, &t->op, NULL);
+
+    return t;
+}
+
+
+void
+im_rpc_timer_cancel(im_rpc_timer_t *t)
+{
+    if (t != NULL) {
+        t->fn = NULL;
+        grpc_alarm_cancel(t->alarm, NULL);
+    }
+}
+
+
+static void
+rpc_timer_on_done(void *owner, int ok)
+{
+    im_rpc_t        *rpc;
+    im_rpc_timer_t  *t = owner;
+
+    rpc = t->rpc;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    if (t->prev != NULL) {
+        t->prev->next = t->next;
+
+    } else {
+        rpc->timers = t->next;
+    }
+
+    if (t->next != NULL) {
+        t->next->prev = t->prev;
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (t->fn != NULL && ok) {
+        t->fn(t->ctx);
+    }
+
+    grpc_alarm_destroy(t->alarm, NULL);
+    free(t);
+}
+
+
+int
+im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx)
+{
+    return im_rpc_timer(rpc, 0, fn, ctx) != NULL ? IM_OK : IM_ERROR;
+}
+
+
+void
+im_rpc_destroy(im_rpc_t *rpc)
+{
+    im_rpc_server_t  *server;
+
+    if (rpc == NULL) {
+        return;
+    }
+
+    pthread_mutex_lock(&rpc->lock);
+    rpc->stopping = 1;
+    pthread_mutex_unlock(&rpc->lock);
+
+    for (server = rpc->servers; server != NULL; server = server->next) {
+        im_rpc_server_stop(server);
+    }
+
+    rpc_cancel_all(rpc);
+
+    if (rpc_wait_idle(rpc) != IM_OK) {
+        im_rpc_log(rpc, IM_LOG_WARN, "rpc: %zu operations did not end",
+                   rpc->ops_n);
+    }
+
+    grpc_completion_queue_shutdown(rpc->cq);
+    pthread_join(rpc->thread, NULL);
+    rpc_run_done(rpc);
+
+    while (rpc->servers != NULL) {
+        server = rpc->servers;
+        rpc->servers = server->next;
+        im_rpc_server_free(server);
+    }
+
+    grpc_completion_queue_destroy(rpc->cq);
+    grpc_shutdown_blocking();
+
+    if (rpc->fd != -1) {
+        close(rpc->fd);
+    }
+
+    pthread_cond_destroy(&rpc->idle);
+    pthread_mutex_destroy(&rpc->lock);
+    free(rpc);
+}
+
+
+static void
+rpc_cancel_all(im_rpc_t *rpc)
+{
+    im_rpc_live_t   *l;
+    im_rpc_timer_t  *t;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    /* cancelling queues tags; none of their functions runs under our lock */
+
+    for (l = rpc->live.next; l != &rpc->live; l = l->next) {
+        grpc_call_cancel(l->call, NULL);
+    }
+
+    for (t = rpc->timers; t != NULL; t = t->next) {
+        grpc_alarm_cancel(t->alarm, NULL);
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+
+static int
+rpc_wait_idle(im_rpc_t *rpc)
+{
+    int              ms;
+    size_t           left;
+    struct pollfd    pfd;
+    struct timespec  until;
+
+    if (rpc->conf.home == IM_RPC_HOME_LOOP) {
+
+        for (ms = 0; ms < RPC_STOP_MS; ms += 10) {
+            im_rpc_dispatch(rpc);
+
+            pthread_mutex_lock(&rpc->lock);
+            left = rpc->ops_n;
+            pthread_mutex_unlock(&rpc->lock);
+
+            if (left == 0) {
+                return IM_OK;
+            }
+
+            pfd.fd = rpc->fd;
+            pfd.events = POLLIN;
+            (void) poll(&pfd, 1, 10);
+        }
+
+        return IM_ERROR;
+    }
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RPC_STOP_MS / 1000;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    while (rpc->ops_n > 0) {
+        if (pthread_cond_timedwait(&rpc->idle, &rpc->lock, &until)
+            == ETIMEDOUT)
+        {
+            break;
+        }
+    }
+
+    left = rpc->ops_n;
+    pthread_mutex_unlock(&rpc->lock);
+
+    return (left == 0) ? IM_OK : IM_ERROR;
+}
+
+
+grpc_byte_buffer *
+im_rpc_pack(const ProtobufCMessage *message)
+{
+    grpc_slice         slice;
+    grpc_byte_buffer  *bb;
+
+    slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+
+    bb = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+
+    return bb;
+}
+
+
+int
+im_rpc_flatten(grpc_byte_buffer *bb, grpc_slice *slice)
+{
+    grpc_byte_buffer_reader  reader;
+
+    if (bb->type == GRPC_BB_RAW
+        && bb->data.raw.compression == GRPC_COMPRESS_NONE
+        && bb->data.raw.slice_buffer.count == 1)
+    {
+        *slice = grpc_slice_ref(bb->data.raw.slice_buffer.slices[0]);
+        return IM_OK;
+    }
+
+    if (!grpc_byte_buffer_reader_init(&reader, bb)) {
+        return IM_ERROR;
+    }
+
+    *slice = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+
+    return IM_OK;
+}
+
+
+void
+im_rpc_log(im_rpc_t *rpc, int level, const char *fmt, ...)
+{
+    char     text[512];
+    va_list  args;
+
+    if (rpc->conf.log == NULL) {
+        return;
+    }
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+
+    rpc->conf.log(rpc->conf.log_ctx, level, text);
+}

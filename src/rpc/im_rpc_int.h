@@ -1,0 +1,107 @@
+/*
+ * im_rpc_int.h -- what the files of the runtime know of each other.
+ *
+ * Everything that completes is an im_rpc_op_t, whose address is the tag on
+ * the completion queue.  Its fn runs on the home, once for each start.
+ */
+
+#ifndef IM_RPC_INT_H
+#define IM_RPC_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+
+#include "im_rpc.h"
+
+typedef struct im_rpc_op_s  im_rpc_op_t;
+
+struct im_rpc_op_s {
+    void         (*fn)(void *owner, int ok);
+    void          *owner;
+    im_rpc_op_t   *next;       /* on the hand-over list */
+    int            ok;
+};
+
+/* A live call of either side: destroy cancels what is on this list. */
+typedef struct im_rpc_live_s  im_rpc_live_t;
+
+struct im_rpc_live_s {
+    grpc_call      *call;
+    im_rpc_live_t  *prev;
+    im_rpc_live_t  *next;
+};
+
+struct im_rpc_s {
+    im_rpc_conf_t           conf;
+    grpc_completion_queue  *cq;
+    pthread_t               thread;
+    int                     fd;        /* eventfd, HOME_LOOP */
+    pthread_mutex_t         lock;      /* of all below */
+    pthread_cond_t          idle;      /* ops_n went to 0 */
+    im_rpc_op_t            *done;      /* completed, for the loop */
+    im_rpc_op_t           **done_tail;
+    im_rpc_live_t           live;      /* list head */
+    im_rpc_server_t        *servers;
+    im_rpc_timer_t         *timers;
+    size_t                  ops_n;     /* started and not yet run */
+    int                     stopping;
+};
+
+struct im_rpc_channel_s {
+    im_rpc_t        *rpc;
+    grpc_channel    *channel;
+    atomic_uint      refs;
+};
+
+struct im_rpc_server_s {
+    im_rpc_t                  *rpc;
+    grpc_server               *server;
+    im_rpc_server_t           *next;
+    const im_rpc_handler_t    *handlers;
+    void                     **methods;        /* registered, by handler */
+    const ProtobufCMethodDescriptor **descriptors;
+    void                      *ctx;
+    unsigned                   n;
+    unsigned                   port;
+    int                        down;           /* shutdown was asked */
+    im_rpc_op_t                shutdown;
+    im_rpc_timer_t            *grace;
+    void                     (*drained)(void *ctx);
+    void                      *drained_ctx;
+};
+
+void im_rpc_log(im_rpc_t *rpc, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Counts an op as started; IM_DONE when the runtime is stopping. */
+int im_rpc_op_begin(im_rpc_t *rpc);
+void im_rpc_op_end(im_rpc_t *rpc);
+void im_rpc_op_init(im_rpc_op_t *op, void (*fn)(void *owner, int ok),
+    void *owner);
+/* Starts a batch under an op; IM_ERROR: fn will not run. */
+int im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops,
+    size_t n, im_rpc_op_t *op);
+
+void im_rpc_live_add(im_rpc_t *rpc, im_rpc_live_t *live, grpc_call *call);
+void im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live);
+
+grpc_byte_buffer *im_rpc_pack(const ProtobufCMessage *message);
+/* One contiguous slice of a received message; the caller unrefs it. */
+int im_rpc_flatten(grpc_byte_buffer *bb, grpc_slice *slice);
+
+/* Server side: takes a call over as a stream, and runs accept. */
+void im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
+    const im_rpc_handler_t *handler, void *server_ctx);
+
+void im_rpc_server_stop(im_rpc_server_t *server);
+void im_rpc_server_free(im_rpc_server_t *server);
+
+#endif
