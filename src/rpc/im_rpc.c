@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "im_rpc_int.h"
@@ -37,12 +38,12 @@
 
 struct im_rpc_timer_s {
     im_rpc_t         *rpc;
-    grpc_alarm       *alarm;
     im_rpc_op_t       op;
-    im_rpc_timer_t   *prev;
-    im_rpc_timer_t   *next;
+    im_rpc_timer_t   *next;    /* in order of due */
+    uint64_t          due_us;
     void            (*fn)(void *ctx);
     void             *ctx;     /* fn NULL: cancelled */
+    unsigned          fired:1; /* off the list, on its way to the home */
 };
 
 
@@ -51,6 +52,11 @@ static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
 static void rpc_cancel_all(im_rpc_t *rpc);
 static int rpc_wait_idle(im_rpc_t *rpc);
+static uint64_t rpc_now_us(void);
+static gpr_timespec rpc_fire_timers(im_rpc_t *rpc);
+static void rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op);
+static void rpc_poke(im_rpc_t *rpc);
+static void rpc_on_poke(void *owner, int ok);
 static void rpc_timer_on_done(void *owner, int ok);
 
 
@@ -99,11 +105,14 @@ im_rpc_create(const im_rpc_conf_t *conf)
     grpc_init();
 
     rpc->cq = grpc_completion_queue_create_for_next(NULL);
+    rpc->poke = grpc_lame_client_channel_create("poke", GRPC_STATUS_OK, "");
+    im_rpc_op_init(&rpc->op_poke, rpc_on_poke, rpc);
 
     if (pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0) {
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         grpc_completion_queue_shutdown(rpc->cq);
         grpc_completion_queue_destroy(rpc->cq);
+        grpc_channel_destroy(rpc->poke);
         grpc_shutdown();
         goto failed;
     }
@@ -138,51 +147,56 @@ rpc_quiet(gpr_log_func_args *args)
 static void *
 rpc_thread(void *arg)
 {
-    int           first;
-    uint64_t      one;
     im_rpc_t     *rpc = arg;
     grpc_event    ev;
     im_rpc_op_t  *op;
 
     for ( ;; ) {
-        ev = grpc_completion_queue_next(rpc->cq,
-                                        gpr_inf_future(GPR_CLOCK_REALTIME),
-                                        NULL);
+        ev = grpc_completion_queue_next(rpc->cq, rpc_fire_timers(rpc), NULL);
 
         if (ev.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
 
         if (ev.type != GRPC_OP_COMPLETE) {
-            continue;
+            continue;                  /* a timer is due */
         }
 
         op = ev.tag;
         op->ok = ev.success;
 
-        if (rpc->conf.home == IM_RPC_HOME_THREAD) {
+        if (rpc->conf.home == IM_RPC_HOME_THREAD || op == &rpc->op_poke) {
             op->fn(op->owner, op->ok);
             im_rpc_op_end(rpc);
             continue;
         }
 
-        pthread_mutex_lock(&rpc->lock);
+        rpc_hand_over(rpc, op);
+    }
+}
 
-        first = (rpc->done == NULL);
-        op->next = NULL;
-        *rpc->done_tail = op;
-        rpc->done_tail = &op->next;
 
-        pthread_mutex_unlock(&rpc->lock);
+/* To the loop: it is woken once for all that it has not taken yet. */
+static void
+rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op)
+{
+    int       first;
+    uint64_t  one;
 
-        if (first) {
-            one = 1;
+    pthread_mutex_lock(&rpc->lock);
 
-            while (write(rpc->fd, &one, sizeof(one)) == -1
-                   && errno == EINTR)
-            {
-                /* again */
-            }
+    first = (rpc->done == NULL);
+    op->next = NULL;
+    *rpc->done_tail = op;
+    rpc->done_tail = &op->next;
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (first) {
+        one = 1;
+
+        while (write(rpc->fd, &one, sizeof(one)) == -1 && errno == EINTR) {
+            /* again */
         }
     }
 }
@@ -328,45 +342,53 @@ im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live)
 }
 
 
-/* Timers: grpc's alarms, whose tags arrive on the same queue. */
+/*
+ * Timers.  The C core has none to offer, so the rpc thread waits for its queue
+ * only until the first of ours is due.  A timer that is set from elsewhere and
+ * comes first must wake it: a watch with a deadline of now, on a channel that
+ * cannot change, is an event that completes at once.
+ */
 
 im_rpc_timer_t *
 im_rpc_timer(im_rpc_t *rpc, unsigned ms, void (*fn)(void *ctx), void *ctx)
 {
-    gpr_timespec     when;
-    im_rpc_timer_t  *t;
-
-    if (im_rpc_op_begin(rpc) != IM_OK) {
-        return NULL;
-    }
+    int               first;
+    im_rpc_timer_t   *t, **p;
 
     t = calloc(1, sizeof(im_rpc_timer_t));
     if (t == NULL) {
-        im_rpc_op_end(rpc);
         return NULL;
     }
 
     t->rpc = rpc;
     t->fn = fn;
     t->ctx = ctx;
-    t->alarm = grpc_alarm_create(NULL);
+    t->due_us = rpc_now_us() + (uint64_t) ms * 1000;
     im_rpc_op_init(&t->op, rpc_timer_on_done, t);
 
     pthread_mutex_lock(&rpc->lock);
 
-    t->next = rpc->timers;
-
-    if (t->next != NULL) {
-        t->next->prev = t;
+    if (rpc->stopping) {
+        pthread_mutex_unlock(&rpc->lock);
+        free(t);
+        return NULL;
     }
 
-    rpc->timers = t;
+    for (p = &rpc->timers; *p != NULL && (*p)->due_us <= t->due_us;
+         p = &(*p)->next)
+    {
+        /* few timers: a list will do */
+    }
+
+    t->next = *p;
+    *p = t;
+    first = (rpc->timers == t);
 
     pthread_mutex_unlock(&rpc->lock);
 
-    when = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                        gpr_time_from_millis(ms, GPR_TIMESPAN));
-    grpc_alarm_set(t->alarm, rpc->cq, when, &t->op, NULL);
+    if (first && !pthread_equal(pthread_self(), rpc->thread)) {
+        rpc_poke(rpc);
+    }
 
     return t;
 }
@@ -375,42 +397,142 @@ im_rpc_timer(im_rpc_t *rpc, unsigned ms, void (*fn)(void *ctx), void *ctx)
 void
 im_rpc_timer_cancel(im_rpc_timer_t *t)
 {
-    if (t != NULL) {
-        t->fn = NULL;
-        grpc_alarm_cancel(t->alarm, NULL);
+    im_rpc_t         *rpc;
+    im_rpc_timer_t  **p;
+
+    if (t == NULL) {
+        return;
     }
+
+    rpc = t->rpc;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    if (t->fired) {
+        t->fn = NULL;                  /* rpc_timer_on_done() frees it */
+        pthread_mutex_unlock(&rpc->lock);
+        return;
+    }
+
+    for (p = &rpc->timers; *p != NULL; p = &(*p)->next) {
+        if (*p == t) {
+            *p = t->next;
+            break;
+        }
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    free(t);
+}
+
+
+/* On the rpc thread.  Returns when the next one is due. */
+static gpr_timespec
+rpc_fire_timers(im_rpc_t *rpc)
+{
+    uint64_t         now, wait;
+    im_rpc_timer_t  *t;
+
+    for ( ;; ) {
+        pthread_mutex_lock(&rpc->lock);
+
+        t = rpc->timers;
+        now = rpc_now_us();
+
+        if (t == NULL || t->due_us > now || rpc->stopping) {
+            break;
+        }
+
+        rpc->timers = t->next;
+        t->fired = 1;
+        rpc->ops_n++;
+
+        pthread_mutex_unlock(&rpc->lock);
+
+        if (rpc->conf.home == IM_RPC_HOME_THREAD) {
+            rpc_timer_on_done(t, 1);
+            im_rpc_op_end(rpc);
+
+        } else {
+            t->op.ok = 1;
+            rpc_hand_over(rpc, &t->op);
+        }
+    }
+
+    wait = (t != NULL && !rpc->stopping) ? t->due_us - now : 0;
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (wait == 0) {
+        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    }
+
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                        gpr_time_from_micros((int64_t) wait, GPR_TIMESPAN));
+}
+
+
+static void
+rpc_poke(im_rpc_t *rpc)
+{
+    int  wanted;
+
+    pthread_mutex_lock(&rpc->lock);
+
+    wanted = !rpc->poked && !rpc->stopping;
+
+    if (wanted) {
+        rpc->poked = 1;
+        rpc->ops_n++;
+    }
+
+    pthread_mutex_unlock(&rpc->lock);
+
+    if (wanted) {
+        grpc_channel_watch_connectivity_state(rpc->poke,
+            GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_now(GPR_CLOCK_MONOTONIC),
+            rpc->cq, &rpc->op_poke);
+    }
+}
+
+
+static void
+rpc_on_poke(void *owner, int ok)
+{
+    im_rpc_t  *rpc = owner;
+
+    (void) ok;
+
+    pthread_mutex_lock(&rpc->lock);
+    rpc->poked = 0;
+    pthread_mutex_unlock(&rpc->lock);
 }
 
 
 static void
 rpc_timer_on_done(void *owner, int ok)
 {
-    im_rpc_t        *rpc;
     im_rpc_timer_t  *t = owner;
 
-    rpc = t->rpc;
+    (void) ok;
 
-    pthread_mutex_lock(&rpc->lock);
-
-    if (t->prev != NULL) {
-        t->prev->next = t->next;
-
-    } else {
-        rpc->timers = t->next;
-    }
-
-    if (t->next != NULL) {
-        t->next->prev = t->prev;
-    }
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    if (t->fn != NULL && ok) {
+    if (t->fn != NULL) {
         t->fn(t->ctx);
     }
 
-    grpc_alarm_destroy(t->alarm, NULL);
     free(t);
+}
+
+
+static uint64_t
+rpc_now_us(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
 
@@ -424,6 +546,7 @@ im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx)
 void
 im_rpc_destroy(im_rpc_t *rpc)
 {
+    im_rpc_timer_t   *timer;
     im_rpc_server_t  *server;
 
     if (rpc == NULL) {
@@ -449,12 +572,19 @@ im_rpc_destroy(im_rpc_t *rpc)
     pthread_join(rpc->thread, NULL);
     rpc_run_done(rpc);
 
+    while (rpc->timers != NULL) {
+        timer = rpc->timers;
+        rpc->timers = timer->next;
+        free(timer);
+    }
+
     while (rpc->servers != NULL) {
         server = rpc->servers;
         rpc->servers = server->next;
         im_rpc_server_free(server);
     }
 
+    grpc_channel_destroy(rpc->poke);
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 
@@ -472,7 +602,6 @@ static void
 rpc_cancel_all(im_rpc_t *rpc)
 {
     im_rpc_live_t   *l;
-    im_rpc_timer_t  *t;
 
     pthread_mutex_lock(&rpc->lock);
 
@@ -480,10 +609,6 @@ rpc_cancel_all(im_rpc_t *rpc)
 
     for (l = rpc->live.next; l != &rpc->live; l = l->next) {
         grpc_call_cancel(l->call, NULL);
-    }
-
-    for (t = rpc->timers; t != NULL; t = t->next) {
-        grpc_alarm_cancel(t->alarm, NULL);
     }
 
     pthread_mutex_unlock(&rpc->lock);

@@ -50,7 +50,10 @@ struct im_rpc_s {
     im_rpc_op_t           **done_tail;
     im_rpc_live_t           live;      /* list head */
     im_rpc_server_t        *servers;
-    im_rpc_timer_t         *timers;
+    im_rpc_timer_t         *timers;    /* the first is due first */
+    grpc_channel           *poke;      /* wakes the rpc thread */
+    im_rpc_op_t             op_poke;
+    int                     poked;
     size_t                  ops_n;     /* started and not yet run */
     int                     stopping;
 };

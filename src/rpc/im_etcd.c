@@ -1,0 +1,384 @@
+/*
+ * im_etcd.c -- etcd's calls as functions; no state but the endpoint in use.
+ *
+ * Room: rpc.  Runs on: home.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_etcd.h"
+
+
+#define ETCD_ENDPOINTS_MAX  16
+#define ETCD_TIMEOUT_MS     2000
+#define ETCD_KEY_MAX        512
+
+
+struct im_etcd_s {
+    im_rpc_t          *rpc;
+    char              *text;           /* endpoints, cut up */
+    char              *endpoints[ETCD_ENDPOINTS_MAX];
+    im_rpc_channel_t  *channels[ETCD_ENDPOINTS_MAX];
+    unsigned           n;
+    unsigned           current;
+    unsigned           refs;           /* ours and one for each call */
+    unsigned           down:1;
+    im_rpc_method_t    range;
+    im_rpc_method_t    put;
+    im_rpc_method_t    delete_range;
+    im_rpc_method_t    txn;
+    im_rpc_method_t    grant;
+    im_rpc_method_t    revoke;
+    im_rpc_method_t    keep_alive;
+    im_rpc_method_t    watch;
+};
+
+typedef struct {
+    im_etcd_t         *etcd;
+    unsigned           endpoint;
+    im_etcd_reply_pt   cb;
+    void              *ctx;
+} etcd_call_t;
+
+
+static int etcd_methods(im_etcd_t *e);
+static int etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
+    const ProtobufCMessage *request, im_etcd_reply_pt cb, void *ctx);
+static void etcd_on_reply(void *ctx, const im_rpc_status_t *status,
+    const ProtobufCMessage *reply);
+static void etcd_unref(im_etcd_t *e);
+static void etcd_bytes(ProtobufCBinaryData *b, const char *s);
+static void etcd_prefix_end(const char *prefix, char *end,
+    ProtobufCBinaryData *b);
+
+
+im_etcd_t *
+im_etcd_create(im_rpc_t *rpc, const char *endpoints)
+{
+    char       *p, *save;
+    im_etcd_t  *e;
+
+    e = calloc(1, sizeof(im_etcd_t));
+    if (e == NULL) {
+        return NULL;
+    }
+
+    e->rpc = rpc;
+    e->refs = 1;
+    e->text = strdup(endpoints);
+
+    if (e->text == NULL || etcd_methods(e) != IM_OK) {
+        goto failed;
+    }
+
+    for (p = strtok_r(e->text, ", ", &save);
+         p != NULL && e->n < ETCD_ENDPOINTS_MAX;
+         p = strtok_r(NULL, ", ", &save))
+    {
+        e->endpoints[e->n] = p;
+        e->channels[e->n] = im_rpc_channel_open(rpc, p);
+
+        if (e->channels[e->n++] == NULL) {
+            goto failed;
+        }
+    }
+
+    if (e->n > 0) {
+        return e;
+    }
+
+failed:
+
+    etcd_unref(e);
+
+    return NULL;
+}
+
+
+static int
+etcd_methods(im_etcd_t *e)
+{
+    if (im_rpc_method_find(&e->range, &etcdserverpb__kv__descriptor, "Range")
+        != IM_OK
+        || im_rpc_method_find(&e->put, &etcdserverpb__kv__descriptor, "Put")
+           != IM_OK
+        || im_rpc_method_find(&e->delete_range, &etcdserverpb__kv__descriptor,
+                              "DeleteRange") != IM_OK
+        || im_rpc_method_find(&e->txn, &etcdserverpb__kv__descriptor, "Txn")
+           != IM_OK
+        || im_rpc_method_find(&e->grant, &etcdserverpb__lease__descriptor,
+                              "LeaseGrant") != IM_OK
+        || im_rpc_method_find(&e->revoke, &etcdserverpb__lease__descriptor,
+                              "LeaseRevoke") != IM_OK
+        || im_rpc_method_find(&e->keep_alive,
+                              &etcdserverpb__lease__descriptor,
+                              "LeaseKeepAlive") != IM_OK
+        || im_rpc_method_find(&e->watch, &etcdserverpb__watch__descriptor,
+                              "Watch") != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+const char *
+im_etcd_endpoint(im_etcd_t *e)
+{
+    return e->endpoints[e->current];
+}
+
+
+int
+im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb,
+    void *ctx)
+{
+    char                        end[ETCD_KEY_MAX];
+    Etcdserverpb__RangeRequest  r = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+    etcd_bytes(&r.key, prefix);
+    etcd_prefix_end(prefix, end, &r.range_end);
+
+    return etcd_call(e, &e->range, &r.base, cb, ctx);
+}
+
+
+int
+im_etcd_put(im_etcd_t *e, const char *key, const char *value, int64_t lease,
+    im_etcd_reply_pt cb, void *ctx)
+{
+    Etcdserverpb__PutRequest  r = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    etcd_bytes(&r.key, key);
+    etcd_bytes(&r.value, value);
+    r.lease = lease;
+
+    return etcd_call(e, &e->put, &r.base, cb, ctx);
+}
+
+
+int
+im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb, void *ctx)
+{
+    Etcdserverpb__DeleteRangeRequest  r =
+        ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+
+    etcd_bytes(&r.key, key);
+
+    return etcd_call(e, &e->delete_range, &r.base, cb, ctx);
+}
+
+
+int
+im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
+    int64_t lease, im_etcd_reply_pt cb, void *ctx)
+{
+    Etcdserverpb__Compare      c = ETCDSERVERPB__COMPARE__INIT, *cs = &c;
+    Etcdserverpb__PutRequest   p = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__RequestOp    o = ETCDSERVERPB__REQUEST_OP__INIT, *os = &o;
+    Etcdserverpb__TxnRequest   r = ETCDSERVERPB__TXN_REQUEST__INIT;
+
+    /* a key that does not exist was created in revision 0 */
+
+    c.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
+    c.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    etcd_bytes(&c.key, key);
+    c.target_union_case =
+        ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    c.create_revision = 0;
+
+    etcd_bytes(&p.key, key);
+    etcd_bytes(&p.value, value);
+    p.lease = lease;
+
+    o.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    o.request_put = &p;
+
+    r.n_compare = 1;
+    r.compare = &cs;
+    r.n_success = 1;
+    r.success = &os;
+
+    return etcd_call(e, &e->txn, &r.base, cb, ctx);
+}
+
+
+int
+im_etcd_grant(im_etcd_t *e, unsigned ttl_s, im_etcd_reply_pt cb, void *ctx)
+{
+    Etcdserverpb__LeaseGrantRequest  r =
+        ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+
+    r.ttl = ttl_s;
+
+    return etcd_call(e, &e->grant, &r.base, cb, ctx);
+}
+
+
+int
+im_etcd_revoke(im_etcd_t *e, int64_t lease, im_etcd_reply_pt cb, void *ctx)
+{
+    Etcdserverpb__LeaseRevokeRequest  r =
+        ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+
+    r.id = lease;
+
+    return etcd_call(e, &e->revoke, &r.base, cb, ctx);
+}
+
+
+static int
+etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
+    const ProtobufCMessage *request, im_etcd_reply_pt cb, void *ctx)
+{
+    etcd_call_t  *c;
+
+    c = calloc(1, sizeof(etcd_call_t));
+    if (c == NULL) {
+        return IM_ERROR;
+    }
+
+    c->etcd = e;
+    c->endpoint = e->current;
+    c->cb = cb;
+    c->ctx = ctx;
+
+    if (im_rpc_call(e->channels[e->current], m, request, ETCD_TIMEOUT_MS,
+                    etcd_on_reply, c)
+        == NULL)
+    {
+        free(c);
+        return IM_ERROR;
+    }
+
+    e->refs++;
+
+    return IM_OK;
+}
+
+
+static void
+etcd_on_reply(void *ctx, const im_rpc_status_t *status,
+    const ProtobufCMessage *reply)
+{
+    etcd_call_t  *c = ctx;
+
+    if ((status->code == IM_RPC_UNAVAILABLE
+         || status->code == IM_RPC_DEADLINE_EXCEEDED)
+        && c->endpoint == c->etcd->current)
+    {
+        im_etcd_failed(c->etcd);
+    }
+
+    if (!c->etcd->down && c->cb != NULL) {
+        c->cb(c->ctx, reply);
+    }
+
+    etcd_unref(c->etcd);
+    free(c);
+}
+
+
+void
+im_etcd_failed(im_etcd_t *e)
+{
+    e->current = (e->current + 1) % e->n;
+}
+
+
+im_rpc_stream_t *
+im_etcd_watch(im_etcd_t *e, const char *prefix, int64_t revision,
+    const im_rpc_stream_handler_t *handler, void *ctx)
+{
+    char                              end[ETCD_KEY_MAX];
+    im_rpc_stream_t                  *s;
+    Etcdserverpb__WatchRequest        r = ETCDSERVERPB__WATCH_REQUEST__INIT;
+    Etcdserverpb__WatchCreateRequest  c =
+        ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
+
+    s = im_rpc_stream_open(e->channels[e->current], &e->watch,
+                           ETCD_TIMEOUT_MS, handler, ctx);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    etcd_bytes(&c.key, prefix);
+    etcd_prefix_end(prefix, end, &c.range_end);
+    c.start_revision = revision;
+
+    r.request_union_case =
+        ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
+    r.create_request = &c;
+
+    (void) im_rpc_stream_send(s, &r.base);
+
+    return s;
+}
+
+
+im_rpc_stream_t *
+im_etcd_keep_alive(im_etcd_t *e, const im_rpc_stream_handler_t *handler,
+    void *ctx)
+{
+    return im_rpc_stream_open(e->channels[e->current], &e->keep_alive,
+                              ETCD_TIMEOUT_MS, handler, ctx);
+}
+
+
+/* Callbacks of calls in flight do not come any more. */
+void
+im_etcd_destroy(im_etcd_t *e)
+{
+    if (e != NULL) {
+        e->down = 1;
+        etcd_unref(e);
+    }
+}
+
+
+static void
+etcd_unref(im_etcd_t *e)
+{
+    unsigned  i;
+
+    if (--e->refs > 0) {
+        return;
+    }
+
+    for (i = 0; i < e->n; i++) {
+        im_rpc_channel_unref(e->channels[i]);
+    }
+
+    free(e->text);
+    free(e);
+}
+
+
+static void
+etcd_bytes(ProtobufCBinaryData *b, const char *s)
+{
+    b->data = (uint8_t *) s;
+    b->len = strlen(s);
+}
+
+
+/* The prefix with its last byte + 1: etcd's end of all keys that begin so. */
+static void
+etcd_prefix_end(const char *prefix, char *end, ProtobufCBinaryData *b)
+{
+    size_t  len;
+
+    len = strlen(prefix);
+
+    if (len >= ETCD_KEY_MAX) {
+        len = ETCD_KEY_MAX - 1;
+    }
+
+    memcpy(end, prefix, len);
+    end[len - 1]++;
+
+    b->data = (uint8_t *) end;
+    b->len = len;
+}

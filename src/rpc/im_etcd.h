@@ -1,0 +1,52 @@
+/*
+ * im_etcd.h -- etcd v3, as much of it as discovery needs.
+ *
+ * All functions and callbacks: on the rpc home.  A call whose endpoint does
+ * not answer moves on to the next endpoint of the list for the calls after it;
+ * the caller repeats.
+ */
+
+#ifndef IM_ETCD_H
+#define IM_ETCD_H
+
+#include "im_rpc.h"
+#include "etcd.pb-c.h"
+
+typedef struct im_etcd_s  im_etcd_t;
+
+/* endpoints "host:port,host:port". */
+im_etcd_t *im_etcd_create(im_rpc_t *rpc, const char *endpoints);
+void im_etcd_destroy(im_etcd_t *e);
+
+/* Where calls go at present, "host:port". */
+const char *im_etcd_endpoint(im_etcd_t *e);
+
+/* Reply: the response message, NULL if the call failed. */
+typedef void (*im_etcd_reply_pt)(void *ctx, const ProtobufCMessage *reply);
+
+/* IM_OK: cb comes once.  IM_ERROR: it does not. */
+int im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb,
+    void *ctx);
+int im_etcd_put(im_etcd_t *e, const char *key, const char *value,
+    int64_t lease, im_etcd_reply_pt cb, void *ctx);
+int im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb,
+    void *ctx);
+/* Puts only where there is no such key; TxnResponse.succeeded tells. */
+int im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
+    int64_t lease, im_etcd_reply_pt cb, void *ctx);
+int im_etcd_grant(im_etcd_t *e, unsigned ttl_s, im_etcd_reply_pt cb,
+    void *ctx);
+int im_etcd_revoke(im_etcd_t *e, int64_t lease, im_etcd_reply_pt cb,
+    void *ctx);
+
+/* Streams; the handler's batches are packed WatchResponse and
+ * LeaseKeepAliveResponse messages. */
+im_rpc_stream_t *im_etcd_watch(im_etcd_t *e, const char *prefix,
+    int64_t revision, const im_rpc_stream_handler_t *handler, void *ctx);
+im_rpc_stream_t *im_etcd_keep_alive(im_etcd_t *e,
+    const im_rpc_stream_handler_t *handler, void *ctx);
+
+/* A stream ended badly: use the next endpoint from now on. */
+void im_etcd_failed(im_etcd_t *e);
+
+#endif

@@ -1,0 +1,784 @@
+/*
+ * im_rpc_stream.c -- long-lived streams whose messages are batches.
+ *
+ *   add(item) --> waiting slice --flush--> one write in flight --> peer
+ *                      ^                          |
+ *                      +------ collects while ----+
+ *
+ * Items are packed straight into the slice that will be sent, so the only
+ * copy of a body on its way out is the one into the batch.  Natural batching:
+ * no timer delays a lone item, and under load batches grow by themselves.
+ *
+ * A receive is always pending, because the core delivers a stream's status
+ * only when no message is left unread.  on_close runs when the status is known
+ * and no operation is left, so nothing comes after it.
+ *
+ * Room: rpc.  add, flush, close, cancel: any thread, under the stream's lock.
+ * Callbacks: home.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_rpc_int.h"
+
+
+#define STREAM_SLICE_MIN  4096
+#define STREAM_TAG        0x0a     /* field 1, length-delimited */
+
+
+/* Whole messages, for peers whose messages are not batches. */
+typedef struct stream_message_s  stream_message_t;
+
+struct stream_message_s {
+    grpc_byte_buffer  *bb;
+    stream_message_t  *next;
+};
+
+struct im_rpc_stream_s {
+    im_rpc_t                 *rpc;
+    im_rpc_channel_t         *channel;     /* client side */
+    grpc_call                *call;
+    im_rpc_live_t             live;
+    im_rpc_stream_handler_t   handler;
+    void                     *ctx;
+    atomic_uint               refs;
+    im_rpc_timer_t           *connect;
+
+    im_rpc_op_t               op_start;
+    im_rpc_op_t               op_initial;
+    im_rpc_op_t               op_status;
+    im_rpc_op_t               op_recv;
+    im_rpc_op_t               op_send;
+    im_rpc_op_t               op_finish;
+
+    pthread_mutex_t           lock;        /* of all below */
+    grpc_slice                waiting;
+    size_t                    waiting_len;
+    size_t                    waiting_cap;
+    stream_message_t         *messages;
+    stream_message_t        **messages_tail;
+    size_t                    queued;      /* bytes waiting, both kinds */
+    grpc_byte_buffer         *sent;
+    unsigned                  ops;         /* outstanding */
+    unsigned                  writing:1;
+    unsigned                  busy:1;      /* add() has refused */
+    unsigned                  ending:1;    /* close() was called */
+    unsigned                  finished:1;  /* our last word is on its way */
+    unsigned                  dead:1;      /* nothing can be added */
+    unsigned                  server:1;
+
+    grpc_byte_buffer         *received;
+    grpc_metadata_array       initial;
+    grpc_metadata_array       trailing;
+    grpc_status_code          code;
+    grpc_slice                details;
+    int                       cancelled;
+};
+
+
+static im_rpc_stream_t *stream_create(im_rpc_t *rpc, grpc_call *call,
+    const im_rpc_stream_handler_t *handler, void *ctx);
+static int stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n,
+    im_rpc_op_t *op);
+static void stream_send_start(im_rpc_stream_t *s);
+static void stream_receive(im_rpc_stream_t *s);
+static void stream_on_connect_timeout(void *ctx);
+static void stream_on_start(void *owner, int ok);
+static void stream_on_initial(void *owner, int ok);
+static void stream_on_recv(void *owner, int ok);
+static void stream_on_send(void *owner, int ok);
+static void stream_on_status(void *owner, int ok);
+static void stream_on_finish(void *owner, int ok);
+static void stream_write_next(im_rpc_stream_t *s);
+static void stream_op_done(im_rpc_stream_t *s);
+static void stream_closed(im_rpc_stream_t *s);
+static int stream_grow(im_rpc_stream_t *s, size_t need);
+static size_t stream_put_varint(uint8_t *p, uint64_t v);
+
+
+im_rpc_stream_t *
+im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
+    unsigned connect_timeout_ms, const im_rpc_stream_handler_t *handler,
+    void *ctx)
+{
+    grpc_op           op;
+    grpc_call        *call;
+    grpc_metadata     leader;
+    im_rpc_stream_t  *s;
+
+    if (im_rpc_op_begin(ch->rpc) != IM_OK) {
+        return NULL;
+    }
+
+    call = grpc_channel_create_call(ch->channel, NULL,
+               GRPC_PROPAGATE_DEFAULTS, ch->rpc->cq,
+               grpc_slice_from_copied_string(m->path), NULL,
+               gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+
+    s = stream_create(ch->rpc, call, handler, ctx);
+    im_rpc_op_end(ch->rpc);
+
+    if (s == NULL) {
+        grpc_call_unref(call);
+        return NULL;
+    }
+
+    s->channel = ch;
+    atomic_fetch_add(&ch->refs, 1);
+    s->connect = im_rpc_timer(s->rpc, connect_timeout_ms,
+                              stream_on_connect_timeout, s);
+
+    pthread_mutex_lock(&s->lock);
+
+    s->writing = 1;                    /* until the start has gone out */
+
+    /* etcd ends a stream on a member that has lost its leader; other
+     * servers do not look at it */
+    memset(&leader, 0, sizeof(leader));
+    leader.key = grpc_slice_from_static_string("hasleader");
+    leader.value = grpc_slice_from_static_string("true");
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_SEND_INITIAL_METADATA;
+    op.flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY
+               | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+    op.data.send_initial_metadata.count = 1;
+    op.data.send_initial_metadata.metadata = &leader;
+    stream_batch(s, &op, 1, &s->op_start);
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_RECV_INITIAL_METADATA;
+    op.data.recv_initial_metadata.recv_initial_metadata = &s->initial;
+    stream_batch(s, &op, 1, &s->op_initial);
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    op.data.recv_status_on_client.trailing_metadata = &s->trailing;
+    op.data.recv_status_on_client.status = &s->code;
+    op.data.recv_status_on_client.status_details = &s->details;
+    stream_batch(s, &op, 1, &s->op_status);
+
+    stream_receive(s);
+
+    pthread_mutex_unlock(&s->lock);
+
+    return s;
+}
+
+
+void
+im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
+    const im_rpc_handler_t *handler, void *server_ctx)
+{
+    grpc_op           op;
+    im_rpc_stream_t  *s;
+
+    s = stream_create(rpc, call, &handler->stream, NULL);
+    if (s == NULL) {
+        grpc_call_cancel(call, NULL);
+        grpc_call_unref(call);
+        return;
+    }
+
+    s->server = 1;
+    s->writing = 1;
+    s->code = GRPC_STATUS_OK;
+
+    /* on the home, before any of its callbacks can run */
+    s->ctx = handler->accept(server_ctx, s);
+
+    pthread_mutex_lock(&s->lock);
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_SEND_INITIAL_METADATA;
+    stream_batch(s, &op, 1, &s->op_start);
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
+    op.data.recv_close_on_server.cancelled = &s->cancelled;
+    stream_batch(s, &op, 1, &s->op_status);
+
+    stream_receive(s);
+
+    pthread_mutex_unlock(&s->lock);
+}
+
+
+static im_rpc_stream_t *
+stream_create(im_rpc_t *rpc, grpc_call *call,
+    const im_rpc_stream_handler_t *handler, void *ctx)
+{
+    im_rpc_stream_t  *s;
+
+    s = calloc(1, sizeof(im_rpc_stream_t));
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->rpc = rpc;
+    s->call = call;
+    s->handler = *handler;
+    s->ctx = ctx;
+    s->messages_tail = &s->messages;
+    s->details = grpc_empty_slice();
+    s->waiting = grpc_empty_slice();
+
+    atomic_init(&s->refs, 1);
+    pthread_mutex_init(&s->lock, NULL);
+    grpc_metadata_array_init(&s->initial);
+    grpc_metadata_array_init(&s->trailing);
+
+    im_rpc_op_init(&s->op_start, stream_on_start, s);
+    im_rpc_op_init(&s->op_initial, stream_on_initial, s);
+    im_rpc_op_init(&s->op_status, stream_on_status, s);
+    im_rpc_op_init(&s->op_recv, stream_on_recv, s);
+    im_rpc_op_init(&s->op_send, stream_on_send, s);
+    im_rpc_op_init(&s->op_finish, stream_on_finish, s);
+
+    im_rpc_live_add(rpc, &s->live, call);
+
+    return s;
+}
+
+
+/* Under the lock. */
+static int
+stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n, im_rpc_op_t *op)
+{
+    s->ops++;
+
+    if (im_rpc_op_batch(s->rpc, s->call, ops, n, op) != IM_OK) {
+        s->ops--;
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+static void
+stream_receive(im_rpc_stream_t *s)
+{
+    grpc_op  op;
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_RECV_MESSAGE;
+    op.data.recv_message.recv_message = &s->received;
+
+    stream_batch(s, &op, 1, &s->op_recv);
+}
+
+
+static void
+stream_on_connect_timeout(void *ctx)
+{
+    im_rpc_stream_t  *s = ctx;
+
+    s->connect = NULL;
+
+    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE,
+                                 "no connection in time", NULL);
+}
+
+
+static void
+stream_on_start(void *owner, int ok)
+{
+    im_rpc_stream_t  *s = owner;
+
+    if (s->connect != NULL) {
+        im_rpc_timer_cancel(s->connect);
+        s->connect = NULL;
+    }
+
+    pthread_mutex_lock(&s->lock);
+
+    s->writing = 0;
+
+    if (ok) {
+        stream_write_next(s);
+
+    } else {
+        s->dead = 1;
+    }
+
+    stream_op_done(s);
+}
+
+
+static void
+stream_on_initial(void *owner, int ok)
+{
+    im_rpc_stream_t  *s = owner;
+
+    (void) ok;
+
+    pthread_mutex_lock(&s->lock);
+    stream_op_done(s);
+}
+
+
+int
+im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item)
+{
+    int       rc;
+    size_t    size;
+    uint8_t  *p;
+
+    size = protobuf_c_message_get_packed_size(item);
+
+    pthread_mutex_lock(&s->lock);
+
+    if (s->dead || s->ending) {
+        rc = IM_ERROR;
+        goto done;
+    }
+
+    if (s->queued + size + 11 > s->rpc->conf.stream_queue_max) {
+        s->busy = 1;
+        rc = IM_BUSY;
+        goto done;
+    }
+
+    if (stream_grow(s, size + 11) != IM_OK) {
+        rc = IM_BUSY;
+        goto done;
+    }
+
+    p = GRPC_SLICE_START_PTR(s->waiting) + s->waiting_len;
+    *p++ = STREAM_TAG;
+    p += stream_put_varint(p, size);
+    p += protobuf_c_message_pack(item, p);
+
+    size = (size_t) (p - GRPC_SLICE_START_PTR(s->waiting)) - s->waiting_len;
+    s->waiting_len += size;
+    s->queued += size;
+    rc = IM_OK;
+
+done:
+
+    pthread_mutex_unlock(&s->lock);
+
+    return rc;
+}
+
+
+static int
+stream_grow(im_rpc_stream_t *s, size_t need)
+{
+    size_t      cap;
+    grpc_slice  bigger;
+
+    if (s->waiting_len + need <= s->waiting_cap) {
+        return IM_OK;
+    }
+
+    cap = s->waiting_cap ? s->waiting_cap * 2 : STREAM_SLICE_MIN;
+
+    while (cap < s->waiting_len + need) {
+        cap *= 2;
+    }
+
+    bigger = grpc_slice_malloc(cap);
+
+    if (s->waiting_len != 0) {
+        memcpy(GRPC_SLICE_START_PTR(bigger), GRPC_SLICE_START_PTR(s->waiting),
+               s->waiting_len);
+    }
+
+    grpc_slice_unref(s->waiting);
+    s->waiting = bigger;
+    s->waiting_cap = cap;
+
+    return IM_OK;
+}
+
+
+static size_t
+stream_put_varint(uint8_t *p, uint64_t v)
+{
+    size_t  n;
+
+    for (n = 0; v >= 0x80; v >>= 7) {
+        p[n++] = (uint8_t) (v | 0x80);
+    }
+
+    p[n++] = (uint8_t) v;
+
+    return n;
+}
+
+
+int
+im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message)
+{
+    size_t             size;
+    stream_message_t  *m;
+
+    size = protobuf_c_message_get_packed_size(message);
+
+    pthread_mutex_lock(&s->lock);
+
+    if (s->dead || s->ending) {
+        pthread_mutex_unlock(&s->lock);
+        return IM_ERROR;
+    }
+
+    m = NULL;
+
+    if (s->queued + size <= s->rpc->conf.stream_queue_max) {
+        m = calloc(1, sizeof(stream_message_t));
+    }
+
+    if (m == NULL) {
+        pthread_mutex_unlock(&s->lock);
+        return IM_BUSY;
+    }
+
+    m->bb = im_rpc_pack(message);
+    *s->messages_tail = m;
+    s->messages_tail = &m->next;
+    s->queued += grpc_byte_buffer_length(m->bb);
+
+    if (!s->writing) {
+        stream_send_start(s);
+    }
+
+    pthread_mutex_unlock(&s->lock);
+
+    return IM_OK;
+}
+
+
+void
+im_rpc_stream_flush(im_rpc_stream_t *s)
+{
+    pthread_mutex_lock(&s->lock);
+
+    if (!s->writing && !s->dead && s->queued > 0) {
+        stream_send_start(s);
+    }
+
+    pthread_mutex_unlock(&s->lock);
+}
+
+
+/* Under the lock, with something queued and nothing in flight. */
+static void
+stream_send_start(im_rpc_stream_t *s)
+{
+    grpc_op            op;
+    stream_message_t  *m;
+
+    m = s->messages;
+
+    if (m != NULL) {
+        s->messages = m->next;
+
+        if (s->messages == NULL) {
+            s->messages_tail = &s->messages;
+        }
+
+        s->sent = m->bb;
+        free(m);
+
+    } else {
+        GRPC_SLICE_SET_LENGTH(s->waiting, s->waiting_len);
+        s->sent = grpc_raw_byte_buffer_create(&s->waiting, 1);
+        grpc_slice_unref(s->waiting);
+
+        s->waiting = grpc_empty_slice();
+        s->waiting_len = 0;
+        s->waiting_cap = 0;
+    }
+
+    s->queued -= grpc_byte_buffer_length(s->sent);
+    s->writing = 1;
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_SEND_MESSAGE;
+    op.data.send_message.send_message = s->sent;
+
+    if (stream_batch(s, &op, 1, &s->op_send) != IM_OK) {
+        grpc_byte_buffer_destroy(s->sent);
+        s->sent = NULL;
+        s->writing = 0;
+        s->dead = 1;
+        grpc_call_cancel(s->call, NULL);
+    }
+}
+
+
+static void
+stream_on_send(void *owner, int ok)
+{
+    int               writable;
+    im_rpc_stream_t  *s = owner;
+
+    pthread_mutex_lock(&s->lock);
+
+    grpc_byte_buffer_destroy(s->sent);
+    s->sent = NULL;
+    s->writing = 0;
+    writable = 0;
+
+    if (!ok) {
+        s->dead = 1;
+
+    } else {
+        if (s->busy && s->queued < s->rpc->conf.stream_queue_max / 2) {
+            s->busy = 0;
+            writable = !s->ending;
+        }
+
+        stream_write_next(s);
+    }
+
+    if (writable && s->handler.on_writable != NULL) {
+        pthread_mutex_unlock(&s->lock);
+        s->handler.on_writable(s->ctx, s);
+        pthread_mutex_lock(&s->lock);
+    }
+
+    stream_op_done(s);
+}
+
+
+/* The next batch, or our last word. */
+static void
+stream_write_next(im_rpc_stream_t *s)
+{
+    grpc_op        op;
+    grpc_slice     empty;
+    grpc_metadata  mark;
+
+    if (s->writing || s->dead) {
+        return;
+    }
+
+    if (s->queued > 0) {
+        stream_send_start(s);
+        return;
+    }
+
+    if (!s->ending || s->finished) {
+        return;
+    }
+
+    s->finished = 1;
+    memset(&op, 0, sizeof(op));
+
+    if (!s->server) {
+        op.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+        stream_batch(s, &op, 1, &s->op_finish);
+        return;
+    }
+
+    empty = grpc_empty_slice();
+    memset(&mark, 0, sizeof(mark));
+    mark.key = grpc_slice_from_static_string("im-h");
+    mark.value = grpc_slice_from_static_string("1");
+
+    op.op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+    op.data.send_status_from_server.status = GRPC_STATUS_OK;
+    op.data.send_status_from_server.status_details = &empty;
+    op.data.send_status_from_server.trailing_metadata_count = 1;
+    op.data.send_status_from_server.trailing_metadata = &mark;
+
+    stream_batch(s, &op, 1, &s->op_finish);
+}
+
+
+static void
+stream_on_recv(void *owner, int ok)
+{
+    grpc_slice        slice;
+    im_rpc_stream_t  *s = owner;
+
+    (void) ok;
+
+    if (s->received != NULL) {
+
+        if (im_rpc_flatten(s->received, &slice) == IM_OK) {
+            s->handler.on_batch(s->ctx, s, GRPC_SLICE_START_PTR(slice),
+                                GRPC_SLICE_LENGTH(slice));
+            grpc_slice_unref(slice);
+        }
+
+        grpc_byte_buffer_destroy(s->received);
+        s->received = NULL;
+
+        pthread_mutex_lock(&s->lock);
+        stream_receive(s);
+        stream_op_done(s);
+        return;
+    }
+
+    /* the peer says nothing more; a server ends its side, too */
+
+    pthread_mutex_lock(&s->lock);
+
+    if (s->server) {
+        s->ending = 1;
+        stream_write_next(s);
+    }
+
+    stream_op_done(s);
+}
+
+
+static void
+stream_on_status(void *owner, int ok)
+{
+    im_rpc_stream_t  *s = owner;
+
+    (void) ok;
+
+    pthread_mutex_lock(&s->lock);
+
+    if (s->server && s->cancelled) {
+        s->code = GRPC_STATUS_CANCELLED;
+    }
+
+    s->dead = 1;
+    stream_op_done(s);
+}
+
+
+static void
+stream_on_finish(void *owner, int ok)
+{
+    im_rpc_stream_t  *s = owner;
+
+    (void) ok;
+
+    pthread_mutex_lock(&s->lock);
+    stream_op_done(s);
+}
+
+
+/* Unlocks.  The last operation of all reports the end. */
+static void
+stream_op_done(im_rpc_stream_t *s)
+{
+    unsigned  left;
+
+    left = --s->ops;
+
+    pthread_mutex_unlock(&s->lock);
+
+    if (left == 0) {
+        stream_closed(s);
+    }
+}
+
+
+static void
+stream_closed(im_rpc_stream_t *s)
+{
+    char             *text;
+    im_rpc_status_t   status;
+
+    if (s->connect != NULL) {
+        im_rpc_timer_cancel(s->connect);
+        s->connect = NULL;
+    }
+
+    text = grpc_slice_to_c_string(s->details);
+
+    status.code = (int) s->code;
+    status.message = text;
+    status.answered = s->trailing.count != 0;
+
+    im_rpc_live_remove(s->rpc, &s->live);
+
+    s->handler.on_close(s->ctx, s, &status);
+
+    gpr_free(text);
+    im_rpc_stream_unref(s);
+}
+
+
+void
+im_rpc_stream_close(im_rpc_stream_t *s)
+{
+    pthread_mutex_lock(&s->lock);
+
+    s->ending = 1;
+    stream_write_next(s);
+
+    pthread_mutex_unlock(&s->lock);
+}
+
+
+void
+im_rpc_stream_cancel(im_rpc_stream_t *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->dead = 1;
+    pthread_mutex_unlock(&s->lock);
+
+    grpc_call_cancel(s->call, NULL);
+}
+
+
+void
+im_rpc_stream_set_ctx(im_rpc_stream_t *s, void *ctx)
+{
+    s->ctx = ctx;
+}
+
+
+void *
+im_rpc_stream_ctx(im_rpc_stream_t *s)
+{
+    return s->ctx;
+}
+
+
+size_t
+im_rpc_stream_queued(im_rpc_stream_t *s)
+{
+    size_t  n;
+
+    pthread_mutex_lock(&s->lock);
+    n = s->queued;
+    pthread_mutex_unlock(&s->lock);
+
+    return n;
+}
+
+
+void
+im_rpc_stream_ref(im_rpc_stream_t *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+}
+
+
+void
+im_rpc_stream_unref(im_rpc_stream_t *s)
+{
+    stream_message_t  *m;
+
+    if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1) {
+        return;
+    }
+
+    while (s->messages != NULL) {
+        m = s->messages;
+        s->messages = m->next;
+        grpc_byte_buffer_destroy(m->bb);
+        free(m);
+    }
+
+    grpc_slice_unref(s->waiting);
+    grpc_slice_unref(s->details);
+    grpc_metadata_array_destroy(&s->initial);
+    grpc_metadata_array_destroy(&s->trailing);
+    grpc_call_unref(s->call);
+    im_rpc_channel_unref(s->channel);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
