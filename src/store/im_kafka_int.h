@@ -1,0 +1,31 @@
+/*
+ * im_kafka_int.h -- configuration of librdkafka clients, shared by producer,
+ * consumer and admin.
+ */
+
+#ifndef IM_KAFKA_INT_H
+#define IM_KAFKA_INT_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "im_kafka.h"
+
+typedef struct {
+    const char  *key;
+    const char  *value;
+} im_kafka_setting_t;
+
+/* Sets a list that ends with key NULL; IM_ERROR and the reason in error. */
+int im_kafka_set(rd_kafka_conf_t *conf, const im_kafka_setting_t *settings,
+    char *error, size_t size);
+
+/* librdkafka's log lines to an im_log_pt. */
+typedef struct {
+    im_log_pt    log;
+    void        *ctx;
+} im_kafka_log_t;
+
+void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
+    const char *buf);
+
+#endif

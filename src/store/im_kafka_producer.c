@@ -1,0 +1,352 @@
+/*
+ * im_kafka_producer.c -- idempotent producer with delivery reports in batches.
+ *
+ * linger is 0: whoever calls us has already let a batch grow.  A burst for one
+ * partition is handed over in one call, so that it leaves in one request.
+ * Delivery reports come as events, many at a time, so that acks can be written
+ * once for each connection and not once for each message.
+ *
+ * Room: store.  produce: any thread; poll: one thread.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_kafka_int.h"
+
+
+#define KAFKA_BURST_MAX  1024
+#define KAFKA_TOPICS     4
+
+
+struct im_kafka_producer_s {
+    rd_kafka_t          *rk;
+    rd_kafka_queue_t    *events;
+    rd_kafka_topic_t    *topics[KAFKA_TOPICS];
+    im_kafka_report_pt   report;
+    void                *report_ctx;
+    im_kafka_log_t       log;
+};
+
+
+static rd_kafka_topic_t *producer_topic(im_kafka_producer_t *p,
+    const char *name);
+static void producer_burst(rd_kafka_topic_t *topic, int partition,
+    im_kafka_message_t *messages, size_t n);
+static void producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev);
+
+
+int
+im_kafka_set(rd_kafka_conf_t *conf, const im_kafka_setting_t *s, char *error,
+    size_t size)
+{
+    for (; s->key != NULL; s++) {
+        if (rd_kafka_conf_set(conf, s->key, s->value, error, size)
+            != RD_KAFKA_CONF_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+void
+im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
+    const char *buf)
+{
+    char             text[512];
+    im_kafka_log_t  *log;
+
+    log = rd_kafka_opaque(rk);
+
+    if (log == NULL || log->log == NULL) {
+        return;
+    }
+
+    /* a broker that is away is its user's to report, once */
+
+    if (strcmp(fac, "FAIL") == 0 || strcmp(fac, "ERROR") == 0
+        || strcmp(fac, "GETPID") == 0)
+    {
+        level = IM_LOG_DEBUG;
+    }
+
+    snprintf(text, sizeof(text), "kafka %s: %s", fac, buf);
+    log->log(log->ctx, (level < IM_LOG_ERR) ? IM_LOG_ERR : level, text);
+}
+
+
+im_kafka_producer_t *
+im_kafka_producer_create(const im_kafka_producer_conf_t *conf)
+{
+    char                  error[256], delivery[16], queue[16];
+    rd_kafka_conf_t      *rc;
+    im_kafka_producer_t  *p;
+
+    snprintf(delivery, sizeof(delivery), "%u", conf->delivery_ms);
+    snprintf(queue, sizeof(queue), "%u", conf->queue_max);
+
+    const im_kafka_setting_t  settings[] = {
+        { "bootstrap.servers", conf->brokers },
+        { "client.id", conf->client_id },
+        { "acks", "all" },
+        { "enable.idempotence", "true" },
+        { "linger.ms", "0" },
+        { "max.in.flight.requests.per.connection", "2" },
+        { "delivery.timeout.ms", delivery },
+        { "queue.buffering.max.messages", queue },
+        { "queue.buffering.max.kbytes", "1048576" },
+        { "message.max.bytes", "1000000" },
+        { "socket.nagle.disable", "true" },
+        { "socket.timeout.ms", "5000" },
+        { "socket.connection.setup.timeout.ms", "2000" },
+        { "reconnect.backoff.ms", "100" },
+        { "reconnect.backoff.max.ms", "1000" },
+        { "retry.backoff.ms", "100" },
+        { "topic.metadata.refresh.interval.ms", "30000" },
+        { "log.connection.close", "false" },
+        { NULL, NULL }
+    };
+
+    p = calloc(1, sizeof(im_kafka_producer_t));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    p->report = conf->report;
+    p->report_ctx = conf->report_ctx;
+    p->log.log = conf->log;
+    p->log.ctx = conf->log_ctx;
+
+    rc = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(rc, &p->log);
+    rd_kafka_conf_set_log_cb(rc, im_kafka_log_cb);
+    rd_kafka_conf_set_events(rc, RD_KAFKA_EVENT_DR);
+
+    if (im_kafka_set(rc, settings, error, sizeof(error)) == IM_OK) {
+        p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, rc, error, sizeof(error));
+    }
+
+    if (p->rk == NULL) {
+        if (conf->log != NULL) {
+            conf->log(conf->log_ctx, IM_LOG_ERR, error);
+        }
+
+        rd_kafka_conf_destroy(rc);
+        free(p);
+        return NULL;
+    }
+
+    p->events = rd_kafka_queue_get_main(p->rk);
+
+    return p;
+}
+
+
+/* The few topics of a process are found by name and kept. */
+static rd_kafka_topic_t *
+producer_topic(im_kafka_producer_t *p, const char *name)
+{
+    unsigned                i;
+    rd_kafka_topic_conf_t  *tc;
+
+    for (i = 0; i < KAFKA_TOPICS; i++) {
+
+        if (p->topics[i] == NULL) {
+            tc = rd_kafka_topic_conf_new();
+            p->topics[i] = rd_kafka_topic_new(p->rk, name, tc);
+            return p->topics[i];
+        }
+
+        if (strcmp(rd_kafka_topic_name(p->topics[i]), name) == 0) {
+            return p->topics[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+unsigned
+im_kafka_partitions(im_kafka_producer_t *p, const char *topic,
+    unsigned timeout_ms)
+{
+    unsigned                         n;
+    rd_kafka_topic_t                *t;
+    const struct rd_kafka_metadata  *md;
+
+    t = producer_topic(p, topic);
+
+    if (t == NULL
+        || rd_kafka_metadata(p->rk, 0, t, &md, (int) timeout_ms)
+           != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        return 0;
+    }
+
+    n = 0;
+
+    if (md->topic_cnt == 1 && md->topics[0].err == 0) {
+        n = (unsigned) md->topics[0].partition_cnt;
+    }
+
+    rd_kafka_metadata_destroy(md);
+
+    return n;
+}
+
+
+void
+im_kafka_produce(im_kafka_producer_t *p, const char *topic, int partition,
+    im_kafka_message_t *messages, size_t n)
+{
+    size_t             i, part;
+    rd_kafka_topic_t  *t;
+
+    t = producer_topic(p, topic);
+
+    for (i = 0; i < n; i += part) {
+        part = (n - i < KAFKA_BURST_MAX) ? n - i : KAFKA_BURST_MAX;
+
+        if (t == NULL) {
+            messages[i].result = IM_ERROR;
+            part = 1;
+            continue;
+        }
+
+        producer_burst(t, partition, messages + i, part);
+    }
+}
+
+
+static void
+producer_burst(rd_kafka_topic_t *topic, int partition,
+    im_kafka_message_t *messages, size_t n)
+{
+    size_t              i;
+    rd_kafka_message_t  burst[KAFKA_BURST_MAX];
+
+    memset(burst, 0, n * sizeof(rd_kafka_message_t));
+
+    for (i = 0; i < n; i++) {
+        burst[i].payload = messages[i].value.data;
+        burst[i].len = messages[i].value.len;
+        burst[i].key = messages[i].key.data;
+        burst[i].key_len = messages[i].key.len;
+        burst[i]._private = messages[i].opaque;
+    }
+
+    rd_kafka_produce_batch(topic, partition, RD_KAFKA_MSG_F_FREE, burst,
+                           (int) n);
+
+    for (i = 0; i < n; i++) {
+        switch (burst[i].err) {
+
+        case RD_KAFKA_RESP_ERR_NO_ERROR:
+            messages[i].result = IM_OK;
+            break;
+
+        case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+            messages[i].result = IM_BUSY;
+            break;
+
+        default:
+            messages[i].result = IM_ERROR;
+            break;
+        }
+    }
+}
+
+
+size_t
+im_kafka_poll(im_kafka_producer_t *p, unsigned timeout_ms,
+    void (*batch_end)(void *ctx))
+{
+    size_t             n;
+    rd_kafka_event_t  *ev;
+
+    n = 0;
+
+    for (ev = rd_kafka_queue_poll(p->events, (int) timeout_ms);
+         ev != NULL;
+         ev = rd_kafka_queue_poll(p->events, 0))
+    {
+        if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_DR) {
+            n += rd_kafka_event_message_count(ev);
+            producer_reports(p, ev);
+
+            if (batch_end != NULL) {
+                batch_end(p->report_ctx);
+            }
+        }
+
+        rd_kafka_event_destroy(ev);
+    }
+
+    return n;
+}
+
+
+static void
+producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev)
+{
+    const rd_kafka_message_t  *m;
+
+    while ((m = rd_kafka_event_message_next(ev)) != NULL) {
+        if (p->report != NULL) {
+            p->report(p->report_ctx, m->_private,
+                      m->err == RD_KAFKA_RESP_ERR_NO_ERROR,
+                      rd_kafka_err2str(m->err));
+        }
+    }
+}
+
+
+size_t
+im_kafka_pending(im_kafka_producer_t *p)
+{
+    return (size_t) rd_kafka_outq_len(p->rk);
+}
+
+
+int
+im_kafka_fatal(im_kafka_producer_t *p)
+{
+    char  text[128];
+
+    return rd_kafka_fatal_error(p->rk, text, sizeof(text))
+           != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+
+void
+im_kafka_producer_destroy(im_kafka_producer_t *p, unsigned timeout_ms)
+{
+    unsigned  i, waited;
+
+    if (p == NULL) {
+        return;
+    }
+
+    for (waited = 0; waited < timeout_ms && rd_kafka_outq_len(p->rk) > 0;
+         waited += 50)
+    {
+        im_kafka_poll(p, 50, NULL);
+    }
+
+    /* what is left fails now, and is reported */
+
+    rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    im_kafka_poll(p, 100, NULL);
+
+    for (i = 0; i < KAFKA_TOPICS && p->topics[i] != NULL; i++) {
+        rd_kafka_topic_destroy(p->topics[i]);
+    }
+
+    rd_kafka_queue_destroy(p->events);
+    rd_kafka_destroy(p->rk);
+    free(p);
+}

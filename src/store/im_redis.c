@@ -1,0 +1,365 @@
+/*
+ * im_redis.c -- a blocking connection that pipelines, over hiredis.
+ *
+ * After any error the context is thrown away: hiredis cannot say which of the
+ * commands in flight were run, and a reply that arrives late would be taken
+ * for another one's.  What we send is safe to repeat.
+ *
+ * Room: store.  One thread for each connection.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include <hiredis.h>
+
+#include "im_redis.h"
+
+
+#define REDIS_ARGS_MAX  4096
+
+
+struct im_redis_s {
+    char          *address;
+    char          *password;
+    unsigned       timeout_ms;
+    redisContext  *c;
+    char           error[160];
+};
+
+
+static int redis_connect(im_redis_t *r);
+static int redis_login(im_redis_t *r);
+static int redis_failed(im_redis_t *r, const char *what);
+static redisReply *redis_eval_once(im_redis_t *r, im_redis_script_t *script,
+    int keys, int argc, const im_str_t *argv);
+static int redis_load(im_redis_t *r, im_redis_script_t *script);
+static int redis_int_str(char *buf, size_t size, int v);
+
+
+im_redis_t *
+im_redis_create(const im_redis_conf_t *conf)
+{
+    im_redis_t  *r;
+
+    r = calloc(1, sizeof(im_redis_t));
+    if (r == NULL) {
+        return NULL;
+    }
+
+    r->address = strdup(conf->address);
+    r->timeout_ms = conf->timeout_ms;
+
+    if (conf->password != NULL && conf->password[0] != '\0') {
+        r->password = strdup(conf->password);
+    }
+
+    return r;
+}
+
+
+void
+im_redis_destroy(im_redis_t *r)
+{
+    if (r == NULL) {
+        return;
+    }
+
+    if (r->c != NULL) {
+        redisFree(r->c);
+    }
+
+    free(r->address);
+    free(r->password);
+    free(r);
+}
+
+
+const char *
+im_redis_error(im_redis_t *r)
+{
+    return r->error;
+}
+
+
+static int
+redis_connect(im_redis_t *r)
+{
+    char            host[128];
+    const char     *colon;
+    struct timeval  tv;
+
+    if (r->c != NULL) {
+        return IM_OK;
+    }
+
+    tv.tv_sec = r->timeout_ms / 1000;
+    tv.tv_usec = (r->timeout_ms % 1000) * 1000;
+
+    if (strncmp(r->address, "unix:", 5) == 0) {
+        r->c = redisConnectUnixWithTimeout(r->address + 5, tv);
+
+    } else {
+        colon = strrchr(r->address, ':');
+
+        if (colon == NULL || (size_t) (colon - r->address) >= sizeof(host)) {
+            snprintf(r->error, sizeof(r->error), "bad address");
+            return IM_ERROR;
+        }
+
+        memcpy(host, r->address, (size_t) (colon - r->address));
+        host[colon - r->address] = '\0';
+
+        r->c = redisConnectWithTimeout(host, atoi(colon + 1), tv);
+    }
+
+    if (r->c == NULL || r->c->err) {
+        return redis_failed(r, "connect");
+    }
+
+    if (redisSetTimeout(r->c, tv) != REDIS_OK) {
+        return redis_failed(r, "set timeout");
+    }
+
+    return redis_login(r);
+}
+
+
+static int
+redis_login(im_redis_t *r)
+{
+    redisReply  *reply;
+
+    if (r->password == NULL) {
+        return IM_OK;
+    }
+
+    reply = redisCommand(r->c, "AUTH %s", r->password);
+
+    if (reply == NULL) {
+        return redis_failed(r, "auth");
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(r->error, sizeof(r->error), "%.150s", reply->str);
+        freeReplyObject(reply);
+        redisFree(r->c);
+        r->c = NULL;
+        return IM_ERROR;
+    }
+
+    freeReplyObject(reply);
+
+    return IM_OK;
+}
+
+
+static int
+redis_failed(im_redis_t *r, const char *what)
+{
+    snprintf(r->error, sizeof(r->error), "%s: %s", what,
+             (r->c != NULL) ? r->c->errstr : "out of memory");
+
+    if (r->c != NULL) {
+        redisFree(r->c);
+        r->c = NULL;
+    }
+
+    return IM_ERROR;
+}
+
+
+int
+im_redis_ping(im_redis_t *r)
+{
+    int          rc;
+    im_str_t     argv[1] = { im_str("PING") };
+    redisReply  *reply;
+
+    if (im_redis_append(r, 1, argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(r);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    /* while it loads its file it answers with an error */
+
+    rc = IM_OK;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(r->error, sizeof(r->error), "%.150s", reply->str);
+        rc = IM_ERROR;
+    }
+
+    freeReplyObject(reply);
+
+    return rc;
+}
+
+
+int
+im_redis_append(im_redis_t *r, int argc, const im_str_t *argv)
+{
+    int          i;
+    size_t       lens[REDIS_ARGS_MAX];
+    const char  *args[REDIS_ARGS_MAX];
+
+    if (argc > REDIS_ARGS_MAX) {
+        snprintf(r->error, sizeof(r->error), "%d arguments > %d", argc,
+                 REDIS_ARGS_MAX);
+        return IM_ERROR;
+    }
+
+    if (redis_connect(r) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < argc; i++) {
+        args[i] = (const char *) argv[i].data;
+        lens[i] = argv[i].len;
+    }
+
+    if (redisAppendCommandArgv(r->c, argc, args, lens) != REDIS_OK) {
+        return redis_failed(r, "append");
+    }
+
+    return IM_OK;
+}
+
+
+redisReply *
+im_redis_reply(im_redis_t *r)
+{
+    void  *reply;
+
+    if (r->c == NULL) {
+        return NULL;                   /* the error has been told */
+    }
+
+    reply = NULL;
+
+    if (redisGetReply(r->c, &reply) != REDIS_OK || reply == NULL) {
+        redis_failed(r, "reply");
+        return NULL;
+    }
+
+    return reply;
+}
+
+
+void
+im_redis_free(redisReply *reply)
+{
+    if (reply != NULL) {
+        freeReplyObject(reply);
+    }
+}
+
+
+redisReply *
+im_redis_eval(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
+    const im_str_t *argv)
+{
+    redisReply  *reply;
+
+    if (script->sha[0] == '\0' && redis_load(r, script) != IM_OK) {
+        return NULL;
+    }
+
+    reply = redis_eval_once(r, script, keys, argc, argv);
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR
+        && strncmp(reply->str, "NOSCRIPT", 8) == 0)
+    {
+        /* Redis was restarted, or its scripts were flushed */
+
+        freeReplyObject(reply);
+
+        if (redis_load(r, script) != IM_OK) {
+            return NULL;
+        }
+
+        reply = redis_eval_once(r, script, keys, argc, argv);
+    }
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        snprintf(r->error, sizeof(r->error), "script: %.150s", reply->str);
+        freeReplyObject(reply);
+        return NULL;
+    }
+
+    return reply;
+}
+
+
+static redisReply *
+redis_eval_once(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
+    const im_str_t *argv)
+{
+    char       n[16];
+    im_str_t   all[REDIS_ARGS_MAX];
+
+    if (argc + 3 > REDIS_ARGS_MAX) {
+        snprintf(r->error, sizeof(r->error), "%d arguments > %d", argc,
+                 REDIS_ARGS_MAX - 3);
+        return NULL;
+    }
+
+    all[0] = (im_str_t) im_str("EVALSHA");
+    all[1].data = (unsigned char *) script->sha;
+    all[1].len = 40;
+    all[2].data = (unsigned char *) n;
+    all[2].len = (size_t) redis_int_str(n, sizeof(n), keys);
+
+    memcpy(&all[3], argv, (size_t) argc * sizeof(im_str_t));
+
+    if (im_redis_append(r, argc + 3, all) != IM_OK) {
+        return NULL;
+    }
+
+    return im_redis_reply(r);
+}
+
+
+static int
+redis_load(im_redis_t *r, im_redis_script_t *script)
+{
+    im_str_t     argv[3] = { im_str("SCRIPT"), im_str("LOAD"), { 0, NULL } };
+    redisReply  *reply;
+
+    argv[2].data = (unsigned char *) script->text;
+    argv[2].len = strlen(script->text);
+
+    if (im_redis_append(r, 3, argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(r);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING || reply->len != 40) {
+        snprintf(r->error, sizeof(r->error), "script load: %.130s",
+                 (reply->type == REDIS_REPLY_ERROR) ? reply->str : "?");
+        freeReplyObject(reply);
+        return IM_ERROR;
+    }
+
+    memcpy(script->sha, reply->str, 41);
+    freeReplyObject(reply);
+
+    return IM_OK;
+}
+
+
+static int
+redis_int_str(char *buf, size_t size, int v)
+{
+    return snprintf(buf, size, "%d", v);
+}

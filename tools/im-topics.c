@@ -1,0 +1,118 @@
+/*
+ * im-topics.c -- creates the Kafka topics that the system needs.
+ *
+ *   im-topics --brokers H:P --topic im.msg --partitions 4 \
+ *             --topic im.dead --partitions 1 [--replication N] [--timeout S]
+ *
+ * --partitions belongs to the --topic before it.  Exits 0 when all exist;
+ * waits for the broker until the time-out.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "im_kafka.h"
+
+
+#define TOPICS_MAX  16
+
+
+typedef struct {
+    const char  *name;
+    int          partitions;
+} topic_t;
+
+
+static int usage(void);
+static int create(const char *brokers, const topic_t *topic, int replication,
+    time_t until);
+
+
+int
+main(int argc, char **argv)
+{
+    int          i, n, replication, timeout;
+    time_t       until;
+    topic_t      topics[TOPICS_MAX];
+    const char  *brokers;
+
+    brokers = NULL;
+    replication = 1;
+    timeout = 30;
+    n = 0;
+
+    for (i = 1; i + 1 < argc; i += 2) {
+
+        if (strcmp(argv[i], "--brokers") == 0) {
+            brokers = argv[i + 1];
+
+        } else if (strcmp(argv[i], "--topic") == 0 && n < TOPICS_MAX) {
+            topics[n].name = argv[i + 1];
+            topics[n++].partitions = 1;
+
+        } else if (strcmp(argv[i], "--partitions") == 0 && n > 0) {
+            topics[n - 1].partitions = atoi(argv[i + 1]);
+
+        } else if (strcmp(argv[i], "--replication") == 0) {
+            replication = atoi(argv[i + 1]);
+
+        } else if (strcmp(argv[i], "--timeout") == 0) {
+            timeout = atoi(argv[i + 1]);
+
+        } else {
+            return usage();
+        }
+    }
+
+    if (i != argc || brokers == NULL || n == 0) {
+        return usage();
+    }
+
+    until = time(NULL) + timeout;
+
+    for (i = 0; i < n; i++) {
+        if (create(brokers, &topics[i], replication, until) != IM_OK) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+usage(void)
+{
+    fprintf(stderr, "usage: im-topics --brokers HOST:PORT --topic NAME "
+            "[--partitions N] ... [--replication N] [--timeout SECONDS]\n");
+    return 2;
+}
+
+
+static int
+create(const char *brokers, const topic_t *topic, int replication,
+    time_t until)
+{
+    char             error[256];
+    struct timespec  pause = { 0, 200000000 };
+
+    for ( ;; ) {
+        if (im_kafka_topic_create(brokers, topic->name, topic->partitions,
+                                  replication, 3000, error, sizeof(error))
+            == IM_OK)
+        {
+            printf("topic %s: %d partitions\n", topic->name,
+                   topic->partitions);
+            return IM_OK;
+        }
+
+        if (time(NULL) >= until) {
+            fprintf(stderr, "topic %s: %s\n", topic->name, error);
+            return IM_ERROR;
+        }
+
+        nanosleep(&pause, NULL);
+    }
+}
