@@ -1,0 +1,287 @@
+/*
+ * im_conf.c -- one table says what a key is; nothing else has to.
+ *
+ * Order: defaults, file, environment.  What the file says wrongly is refused
+ * with file and line; a typo must not become a silent default.
+ */
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ini.h>
+
+#include "im_conf.h"
+
+
+#define COMMON(section, key, type, field, value, min, max, doc)               \
+    { section, key, type, offsetof(im_daemon_conf_t, field), value, min, max, \
+      doc }
+
+const im_conf_key_t  im_conf_common[] = {
+    COMMON("etcd", "endpoints", IM_CONF_STR, etcd_endpoints,
+           "127.0.0.1:2379", 0, 0, "host:port, separated by commas"),
+    COMMON("etcd", "prefix", IM_CONF_STR, etcd_prefix,
+           "/im", 0, 0, "first part of all keys"),
+    COMMON("etcd", "lease_s", IM_CONF_UINT, etcd_lease_s,
+           "3", 2, 60, "a dead instance is forgotten after this; seconds"),
+    COMMON("redis", "address", IM_CONF_STR, redis_address,
+           "127.0.0.1:6379", 0, 0, "host:port or unix:/path"),
+    COMMON("redis", "password", IM_CONF_STR, redis_password,
+           "", 0, 0, "empty: none"),
+    COMMON("redis", "timeout_ms", IM_CONF_UINT, redis_timeout_ms,
+           "1000", 10, 60000, "connect, and each reply"),
+    COMMON("redis", "tags", IM_CONF_UINT, redis_tags,
+           "1", 1, 64, "hash tags of the keys; 64 for Redis Cluster, never "
+           "changed later"),
+    COMMON("mysql", "address", IM_CONF_STR, mysql_address,
+           "127.0.0.1:3306", 0, 0, "host:port or unix:/path"),
+    COMMON("mysql", "user", IM_CONF_STR, mysql_user, "im", 0, 0, "account"),
+    COMMON("mysql", "password", IM_CONF_STR, mysql_password,
+           "", 0, 0, "of the account"),
+    COMMON("mysql", "database", IM_CONF_STR, mysql_database,
+           "im", 0, 0, "with the tables of schema.sql"),
+    COMMON("mysql", "timeout_ms", IM_CONF_UINT, mysql_timeout_ms,
+           "3000", 1000, 60000, "connect, read, write; whole seconds"),
+    COMMON("kafka", "brokers", IM_CONF_STR, kafka_brokers,
+           "127.0.0.1:9092", 0, 0, "host:port, separated by commas"),
+    COMMON("kafka", "topic", IM_CONF_STR, kafka_topic,
+           "im.msg", 0, 0, "of the messages"),
+    COMMON("log", "level", IM_CONF_STR, log_level,
+           "notice", 0, 0, "err, warn, notice, info or debug"),
+    COMMON("health", "listen", IM_CONF_STR, health_listen,
+           "127.0.0.1:0", 0, 0, "of GET /healthz; port 0: any, see the log"),
+    COMMON("health", "port_file", IM_CONF_STR, health_port_file,
+           "", 0, 0, "the real port is written here; empty: nowhere"),
+    { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
+};
+
+
+typedef struct {
+    void                        *conf;
+    const im_conf_key_t *const  *tables;
+    const char                  *file;
+    char                        *error;
+    size_t                       size;
+} conf_load_t;
+
+
+static const im_conf_key_t *conf_find(const im_conf_key_t *const *tables,
+    const char *section, const char *key);
+static int conf_set(void *conf, const im_conf_key_t *k, const char *value,
+    char *error, size_t size);
+static int conf_on_line(void *user, const char *section, const char *name,
+    const char *value);
+static int conf_environment(conf_load_t *l);
+static int conf_complete(conf_load_t *l);
+
+
+int
+im_conf_load(void *conf, const im_conf_key_t *const *tables,
+    const char *file, char *error, size_t size)
+{
+    int                          rc;
+    char                         text[256];
+    conf_load_t                  l;
+    const im_conf_key_t         *k;
+    const im_conf_key_t *const  *t;
+
+    l.conf = conf;
+    l.tables = tables;
+    l.file = file;
+    l.error = error;
+    l.size = size;
+    error[0] = '\0';
+
+    for (t = tables; *t != NULL; t++) {
+        for (k = *t; k->section != NULL; k++) {
+            if (k->value != NULL
+                && conf_set(conf, k, k->value, error, size) != IM_OK)
+            {
+                return IM_ERROR;
+            }
+        }
+    }
+
+    if (file != NULL) {
+        l.error = text;
+        l.size = sizeof(text);
+        text[0] = '\0';
+
+        rc = ini_parse(file, conf_on_line, &l);    /* line of the first */
+
+        l.error = error;
+        l.size = size;
+
+        if (rc < 0) {
+            snprintf(error, size, "%s: cannot be read", file);
+
+        } else if (rc > 0) {
+            snprintf(error, size, "%s:%d: %s", file, rc,
+                     text[0] ? text : "neither [section] nor key = value");
+        }
+
+        if (rc != 0) {
+            return IM_ERROR;
+        }
+    }
+
+    if (conf_environment(&l) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return conf_complete(&l);
+}
+
+
+/* inih: 1 is right, 0 is a mistake in this line. */
+static int
+conf_on_line(void *user, const char *section, const char *name,
+    const char *value)
+{
+    conf_load_t          *l = user;
+    const im_conf_key_t  *k;
+
+    if (l->error[0] != '\0') {
+        return 0;                      /* the first mistake is the one told */
+    }
+
+    k = conf_find(l->tables, section, name);
+
+    if (k == NULL) {
+        snprintf(l->error, l->size, "[%s] has no key \"%s\"", section, name);
+        return 0;
+    }
+
+    return conf_set(l->conf, k, value, l->error, l->size) == IM_OK;
+}
+
+
+static int
+conf_environment(conf_load_t *l)
+{
+    char                         name[128], text[256], *p;
+    const char                  *value;
+    const im_conf_key_t         *k;
+    const im_conf_key_t *const  *t;
+
+    for (t = l->tables; *t != NULL; t++) {
+        for (k = *t; k->section != NULL; k++) {
+            snprintf(name, sizeof(name), "IM_%s_%s", k->section, k->key);
+
+            for (p = name; *p; p++) {
+                *p = (char) toupper((unsigned char) *p);
+            }
+
+            value = getenv(name);
+
+            if (value != NULL
+                && conf_set(l->conf, k, value, text, sizeof(text)) != IM_OK)
+            {
+                snprintf(l->error, l->size, "environment %s: %s", name, text);
+                return IM_ERROR;
+            }
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
+conf_complete(conf_load_t *l)
+{
+    char                         *s;
+    const im_conf_key_t          *k;
+    const im_conf_key_t *const   *t;
+
+    for (t = l->tables; *t != NULL; t++) {
+        for (k = *t; k->section != NULL; k++) {
+
+            if (k->value != NULL || k->type != IM_CONF_STR) {
+                continue;
+            }
+
+            s = *(char **) ((char *) l->conf + k->offset);
+
+            if (s == NULL || *s == '\0') {
+                snprintf(l->error, l->size, "%s: [%s] %s must be given",
+                         l->file ? l->file : "no file", k->section, k->key);
+                return IM_ERROR;
+            }
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static const im_conf_key_t *
+conf_find(const im_conf_key_t *const *tables, const char *section,
+    const char *key)
+{
+    const im_conf_key_t  *k;
+
+    for (; *tables != NULL; tables++) {
+        for (k = *tables; k->section != NULL; k++) {
+            if (strcmp(k->section, section) == 0 && strcmp(k->key, key) == 0)
+            {
+                return k;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+static int
+conf_set(void *conf, const im_conf_key_t *k, const char *value, char *error,
+    size_t size)
+{
+    char                *end, **s;
+    unsigned long long   v;
+
+    if (k->type == IM_CONF_STR) {
+        s = (char **) ((char *) conf + k->offset);
+        free(*s);
+        *s = strdup(value);
+        return (*s != NULL) ? IM_OK : IM_ERROR;
+    }
+
+    v = strtoull(value, &end, 10);
+
+    if (!isdigit((unsigned char) value[0]) || *end != '\0' || v < k->min
+        || v > k->max)
+    {
+        snprintf(error, size, "[%s] %s: \"%.60s\" is not in %u-%u",
+                 k->section, k->key, value, k->min, k->max);
+        return IM_ERROR;
+    }
+
+    *(unsigned *) ((char *) conf + k->offset) = (unsigned) v;
+
+    return IM_OK;
+}
+
+
+void
+im_conf_print(const im_conf_key_t *const *tables)
+{
+    const im_conf_key_t  *k;
+
+    for (; *tables != NULL; tables++) {
+        for (k = *tables; k->section != NULL; k++) {
+
+            if (k->type == IM_CONF_UINT) {
+                printf("  [%s] %s = %s  (%u-%u)  %s\n", k->section, k->key,
+                       k->value, k->min, k->max, k->doc);
+
+            } else {
+                printf("  [%s] %s = %s  %s\n", k->section, k->key,
+                       k->value ? k->value : "(must be given)", k->doc);
+            }
+        }
+    }
+}

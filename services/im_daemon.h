@@ -1,0 +1,105 @@
+/*
+ * im_daemon.h -- the frame of both daemons: configuration, log, signals,
+ * health.
+ *
+ * A daemon describes its keys in one table; the table reads the file and the
+ * environment, checks the values, and writes --help.
+ */
+
+#ifndef IM_DAEMON_H
+#define IM_DAEMON_H
+
+#include "im_core.h"
+
+typedef enum {
+    IM_CONF_STR = 0,           /* char *, never NULL */
+    IM_CONF_UINT               /* unsigned, min to max */
+} im_conf_type_t;
+
+typedef struct {
+    const char      *section;
+    const char      *key;
+    im_conf_type_t   type;
+    size_t           offset;   /* in the daemon's struct */
+    const char      *value;    /* default; NULL: must be given */
+    unsigned         min;
+    unsigned         max;
+    const char      *doc;      /* one line */
+} im_conf_key_t;
+
+/* Keys that every daemon has; first member of its own struct. */
+typedef struct {
+    char            *etcd_endpoints;
+    char            *etcd_prefix;
+    unsigned         etcd_lease_s;
+    char            *redis_address;
+    char            *redis_password;
+    unsigned         redis_timeout_ms;
+    unsigned         redis_tags;
+    char            *mysql_address;
+    char            *mysql_user;
+    char            *mysql_password;
+    char            *mysql_database;
+    unsigned         mysql_timeout_ms;
+    char            *kafka_brokers;
+    char            *kafka_topic;
+    char            *log_level;
+    char            *health_listen;
+    char            *health_port_file;
+} im_daemon_conf_t;
+
+typedef struct {
+    const char           *name;       /* "im-logic" */
+    const char           *about;      /* one line for --help */
+    const im_conf_key_t  *keys;       /* own keys, ends with section NULL */
+    void                 *conf;       /* starts with im_daemon_conf_t */
+    /* Checks what a table cannot; NULL or a sentence. */
+    const char         *(*check)(void *conf);
+    /* --role of im-task: NULL if the daemon has none. */
+    const char          **role;
+} im_daemon_t;
+
+/*
+ * Parses the command line, loads and checks the configuration, blocks
+ * signals.  IM_OK: go on.  IM_DONE: --help, --version or --check have been
+ * answered, exit with *status.  IM_ERROR: refused with a message, exit 1.
+ */
+int im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status);
+
+/* Waits for SIGTERM or SIGINT. */
+void im_daemon_wait(void);
+/* 1 once a signal has asked to stop; for loops that wait for a dependency. */
+int im_daemon_stopping(void);
+/* Waits ms, returns 1 at once when a signal asks to stop.  Main thread. */
+int im_daemon_sleep(unsigned ms);
+
+/*
+ * /healthz: report writes a JSON object of at most size bytes and returns 1
+ * when healthy (200), 0 when not (503).  Runs on a thread of its own.
+ */
+typedef int (*im_health_pt)(void *ctx, char *json, size_t size);
+int im_health_start(const im_daemon_conf_t *conf, im_health_pt report,
+    void *ctx);
+void im_health_stop(void);
+
+/* Log: one line for an event, to stderr. */
+void im_log(int level, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void im_log_lower(void *ctx, int level, const char *msg);   /* im_log_pt */
+
+/* Says that something is away, and that it is back, once for each change. */
+typedef struct {
+    const char  *name;
+    int          down;
+} im_dependency_t;
+
+void im_dependency_down(im_dependency_t *d, const char *why);
+void im_dependency_up(im_dependency_t *d);
+
+uint64_t im_now_ms(void);        /* since 1970 */
+uint64_t im_mono_us(void);       /* monotonic */
+
+/* "<host>-<pid>-<8 hex>", unique for each start; NUL-terminated. */
+void im_instance_name(char *out, size_t size);
+
+#endif
