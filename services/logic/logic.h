@@ -1,0 +1,53 @@
+/*
+ * logic.h -- im-logic: configuration and what its parts share.
+ *
+ *   rpc thread     takes calls and stream batches, hands them to queues
+ *   shard threads  order, dedupe and produce messages        logic_intake.c
+ *   report thread  acks what Kafka has confirmed             logic_intake.c
+ *   presence       opens and closes, pipelined to Redis      logic_presence.c
+ *   pools          "auth" (password hashing), "query"        logic_pool.c
+ */
+
+#ifndef LOGIC_H
+#define LOGIC_H
+
+#include "im_daemon.h"
+#include "im_disc.h"
+#include "im_jwt.h"
+#include "im_kafka.h"
+#include "im_mysql.h"
+#include "im_redis.h"
+#include "im_rpc.h"
+#include "logic.pb-c.h"
+
+typedef struct {
+    im_daemon_conf_t   common;
+    char              *rpc_listen;
+    char              *rpc_advertise;
+    unsigned           shards;
+    unsigned           queue;
+    unsigned           hold_max_us;
+    unsigned           kafka_delivery_ms;
+    char              *jwt_key_file;
+    unsigned           access_ttl_s;
+    unsigned           refresh_ttl_s;
+    unsigned           argon2_memory_kib;
+    unsigned           argon2_ops;
+    unsigned           auth_threads;
+    unsigned           auth_queue;
+    unsigned           query_threads;
+    unsigned           query_queue;
+} logic_conf_t;
+
+extern logic_conf_t  logic_conf;
+extern im_jwt_key_t  logic_jwt_key;
+
+/* Connections of their own, for threads that need them. */
+im_redis_t *logic_redis_create(void);
+im_mysql_t *logic_mysql_create(void);
+
+/* Fails a request with a code of im_error.h and a sentence. */
+void logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,376 @@
+/*
+ * logic_sessions.c -- tokens.
+ *
+ * An access token (JWT) is checked at the edge without asking anybody, so it
+ * lives 15 minutes.  A refresh token is 32 random bytes, stored as SHA-256 and
+ * changed at each use: an old one is worth nothing.  Log-out deletes the row,
+ * marks the session in Redis for as long as a token of it may live, and tells
+ * every Connect instance to end its live connections.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include <hiredis.h>
+#include <sodium.h>
+
+#include "logic_links.h"
+#include "logic_sessions.h"
+
+
+#define SESSIONS_REFRESH_BYTES  32
+#define SESSIONS_REFRESH_LEN    43     /* in base64url */
+#define SESSIONS_TOKEN_MAX      1024
+
+
+typedef struct {
+    uint64_t  uid;
+    char      sid[IM_SID_LEN + 1];
+    char      device[IM_DEVICE_MAX + 1];
+} sessions_row_t;
+
+
+static void sessions_answer(im_rpc_req_t *req, const sessions_row_t *row,
+    char *refresh);
+static void sessions_new_refresh(char *text, unsigned char *hash);
+static int sessions_on_row(void *ctx, const im_mysql_value_t *v);
+static int sessions_revoke(logic_db_t *db, const char *sid);
+static void sessions_text(im_mysql_value_t *v, const void *p, size_t len);
+static void sessions_number(im_mysql_value_t *v, uint64_t n);
+
+
+void
+logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    const char *device)
+{
+    char              refresh[SESSIONS_REFRESH_LEN + 1];
+    uint64_t          now;
+    unsigned char     hash[32], raw[16];
+    sessions_row_t    row;
+    im_mysql_value_t  v[6];
+
+    static const char  sql[] =
+        "INSERT INTO sessions (sid, uid, device, refresh_hash, created_ms, "
+        "expires_ms) VALUES (?, ?, ?, ?, ?, ?)";
+
+    row.uid = uid;
+    snprintf(row.device, sizeof(row.device), "%s", device);
+
+    randombytes_buf(raw, sizeof(raw));
+    sodium_bin2base64(row.sid, sizeof(row.sid), raw, sizeof(raw),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sessions_new_refresh(refresh, hash);
+
+    now = im_now_ms();
+
+    sessions_text(&v[0], row.sid, IM_SID_LEN);
+    sessions_number(&v[1], uid);
+    sessions_text(&v[2], row.device, strlen(row.device));
+    sessions_text(&v[3], hash, sizeof(hash));
+    sessions_number(&v[4], now);
+    sessions_number(&v[5], now + (uint64_t) logic_conf.refresh_ttl_s * 1000);
+
+    if (im_mysql_run(db->mysql, sql, v, 6, NULL, 0, NULL, NULL, NULL, NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    sessions_answer(req, &row, refresh);
+}
+
+
+static void
+sessions_answer(im_rpc_req_t *req, const sessions_row_t *row, char *refresh)
+{
+    char             token[SESSIONS_TOKEN_MAX];
+    int64_t          now;
+    Im__TokenReply   reply = IM__TOKEN_REPLY__INIT;
+    im_jwt_claims_t  claims;
+
+    now = (int64_t) (im_now_ms() / 1000);
+
+    memset(&claims, 0, sizeof(claims));
+    claims.uid = row->uid;
+    claims.exp = now + logic_conf.access_ttl_s;
+    memcpy(claims.sid, row->sid, sizeof(claims.sid));
+    memcpy(claims.device, row->device, sizeof(claims.device));
+
+    if (im_jwt_sign(&logic_jwt_key, &claims, now, token, sizeof(token))
+        != IM_OK)
+    {
+        logic_fail(req, "internal", "cannot sign a token");
+        return;
+    }
+
+    reply.uid = row->uid;
+    reply.access_token = token;
+    reply.refresh_token = refresh;
+    reply.expires_in = logic_conf.access_ttl_s;
+
+    im_rpc_reply(req, &reply.base);
+}
+
+
+static void
+sessions_new_refresh(char *text, unsigned char *hash)
+{
+    unsigned char  raw[SESSIONS_REFRESH_BYTES];
+
+    randombytes_buf(raw, sizeof(raw));
+    sodium_bin2base64(text, SESSIONS_REFRESH_LEN + 1, raw, sizeof(raw),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    crypto_hash_sha256(hash, (unsigned char *) text, SESSIONS_REFRESH_LEN);
+}
+
+
+void
+logic_sessions_refresh(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    int                         rc;
+    char                        refresh[SESSIONS_REFRESH_LEN + 1];
+    uint64_t                    changed;
+    unsigned char               old[32], hash[32];
+    sessions_row_t              row;
+    im_mysql_value_t            v[4];
+    const Im__RefreshRequest   *r;
+
+    static const char             find[] =
+        "SELECT uid, sid, device FROM sessions WHERE refresh_hash = ? "
+        "AND expires_ms > ?";
+    static const char             turn[] =
+        "UPDATE sessions SET refresh_hash = ?, expires_ms = ? WHERE sid = ? "
+        "AND refresh_hash = ?";
+    static const im_mysql_type_t  columns[] = {
+        IM_MYSQL_U64, IM_MYSQL_STR, IM_MYSQL_STR
+    };
+
+    r = (const Im__RefreshRequest *) in;
+
+    if (strlen(r->refresh_token) != SESSIONS_REFRESH_LEN) {
+        logic_fail(req, "unauthorized", "the refresh token is not valid");
+        return;
+    }
+
+    crypto_hash_sha256(old, (unsigned char *) r->refresh_token,
+                       SESSIONS_REFRESH_LEN);
+
+    row.uid = 0;
+    sessions_text(&v[0], old, sizeof(old));
+    sessions_number(&v[1], im_now_ms());
+
+    if (im_mysql_run(db->mysql, find, v, 2, columns, 3, sessions_on_row, &row,
+                     NULL, NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (row.uid == 0) {
+        logic_fail(req, "unauthorized", "the refresh token is not valid");
+        return;
+    }
+
+    sessions_new_refresh(refresh, hash);
+
+    sessions_text(&v[0], hash, sizeof(hash));
+    sessions_number(&v[1], im_now_ms()
+                    + (uint64_t) logic_conf.refresh_ttl_s * 1000);
+    sessions_text(&v[2], row.sid, IM_SID_LEN);
+    sessions_text(&v[3], old, sizeof(old));
+
+    rc = im_mysql_run(db->mysql, turn, v, 4, NULL, 0, NULL, NULL, &changed,
+                      NULL);
+    if (rc != IM_OK) {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (changed != 1) {
+        /* somebody else used it between our two statements */
+        logic_fail(req, "unauthorized", "the refresh token is not valid");
+        return;
+    }
+
+    sessions_answer(req, &row, refresh);
+}
+
+
+static int
+sessions_on_row(void *ctx, const im_mysql_value_t *v)
+{
+    sessions_row_t  *row = ctx;
+
+    if (v[1].str.len != IM_SID_LEN || v[2].str.len > IM_DEVICE_MAX) {
+        return IM_OK;
+    }
+
+    row->uid = v[0].u64;
+    memcpy(row->sid, v[1].str.data, IM_SID_LEN);
+    row->sid[IM_SID_LEN] = '\0';
+    memcpy(row->device, v[2].str.data, v[2].str.len);
+    row->device[v[2].str.len] = '\0';
+
+    return IM_OK;
+}
+
+
+void
+logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    Im__LogoutReply            reply = IM__LOGOUT_REPLY__INIT;
+    im_mysql_value_t           v[1];
+    const Im__LogoutRequest   *r;
+
+    static const char  sql[] = "DELETE FROM sessions WHERE sid = ?";
+
+    r = (const Im__LogoutRequest *) in;
+
+    if (strlen(r->caller->sid) != IM_SID_LEN) {
+        logic_fail(req, "unauthorized", "no session");
+        return;
+    }
+
+    /* first the mark: from here on the access token is worth nothing */
+
+    if (sessions_revoke(db, r->caller->sid) != IM_OK) {
+        logic_fail(req, "unavailable", "the session store does not answer");
+        return;
+    }
+
+    sessions_text(&v[0], r->caller->sid, IM_SID_LEN);
+
+    if (im_mysql_run(db->mysql, sql, v, 1, NULL, 0, NULL, NULL, NULL, NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    logic_links_end(r->caller->uid, r->caller->sid, "session_revoked",
+                    "this session was logged out");
+
+    im_rpc_reply(req, &reply.base);
+}
+
+
+static int
+sessions_revoke(logic_db_t *db, const char *sid)
+{
+    int           n;
+    char          key[64], ttl[16];
+    im_str_t      argv[5] = {
+        im_str("SET"), { 0, NULL }, im_str("1"), im_str("EX"), { 0, NULL }
+    };
+    redisReply   *reply;
+
+    n = snprintf(key, sizeof(key), "im:rev:%s", sid);
+    argv[1].data = (unsigned char *) key;
+    argv[1].len = (size_t) n;
+
+    n = snprintf(ttl, sizeof(ttl), "%u", logic_conf.refresh_ttl_s);
+    argv[4].data = (unsigned char *) ttl;
+    argv[4].len = (size_t) n;
+
+    if (im_redis_append(db->redis, 5, argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(db->redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    n = (reply->type == REDIS_REPLY_ERROR) ? IM_ERROR : IM_OK;
+    im_redis_free(reply);
+
+    return n;
+}
+
+
+void
+logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    Im__AuthReply            reply = IM__AUTH_REPLY__INIT;
+    const Im__AuthRequest   *r;
+
+    r = (const Im__AuthRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) == IM_OK) {
+        im_rpc_reply(req, &reply.base);
+    }
+}
+
+
+int
+logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
+    const Im__Caller *caller)
+{
+    int          n;
+    char         key[64];
+    im_str_t     argv[2] = { im_str("EXISTS"), { 0, NULL } };
+    redisReply  *reply;
+
+    n = snprintf(key, sizeof(key), "im:rev:%.40s", caller->sid);
+    argv[1].data = (unsigned char *) key;
+    argv[1].len = (size_t) n;
+
+    if (im_redis_append(db->redis, 2, argv) != IM_OK) {
+        goto failed;
+    }
+
+    reply = im_redis_reply(db->redis);
+    if (reply == NULL) {
+        goto failed;
+    }
+
+    n = (reply->type == REDIS_REPLY_INTEGER) ? (int) reply->integer : -1;
+    im_redis_free(reply);
+
+    if (n == 0) {
+        return IM_OK;
+    }
+
+    if (n > 0) {
+        logic_fail(req, "session_revoked", "this session was ended");
+        return IM_DECLINED;
+    }
+
+failed:
+
+    logic_fail(req, "unavailable", "the session store does not answer");
+
+    return IM_ERROR;
+}
+
+
+void
+logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req)
+{
+    im_log(IM_LOG_WARN, "mysql: %s", im_mysql_error(db->mysql));
+    logic_fail(req, "unavailable", "the database does not answer");
+}
+
+
+static void
+sessions_text(im_mysql_value_t *v, const void *p, size_t len)
+{
+    memset(v, 0, sizeof(*v));
+    v->type = IM_MYSQL_STR;
+    v->str.data = (unsigned char *) p;
+    v->str.len = len;
+}
+
+
+static void
+sessions_number(im_mysql_value_t *v, uint64_t n)
+{
+    memset(v, 0, sizeof(*v));
+    v->type = IM_MYSQL_U64;
+    v->u64 = n;
+}

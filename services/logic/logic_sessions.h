@@ -1,0 +1,29 @@
+/*
+ * logic_sessions.h -- sessions: a row in MySQL, an access token that expires,
+ * a refresh token that rotates.  Functions are jobs of a pool.
+ */
+
+#ifndef LOGIC_SESSIONS_H
+#define LOGIC_SESSIONS_H
+
+#include "logic_pool.h"
+
+/* Makes a session and answers with its tokens. */
+void logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    const char *device);
+
+void logic_sessions_refresh(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+void logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+void logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+
+/* IM_OK if the caller's session was not ended; else req has been answered. */
+int logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
+    const Im__Caller *caller);
+
+/* Answers "unavailable" and logs why. */
+void logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req);
+
+#endif

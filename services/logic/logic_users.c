@@ -1,0 +1,254 @@
+/*
+ * logic_users.c -- register, log in, find.
+ *
+ * Passwords are hashed with argon2id (RFC 9106) by libsodium, in the pool
+ * "auth" only: a hash costs 20 ms of a core, so few run at a time.  An unknown
+ * user costs the same time as a wrong password, and gets the same answer.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "im_frame.h"
+#include "logic_sessions.h"
+#include "logic_users.h"
+
+
+#define USERS_NAME_MIN      3
+#define USERS_NAME_MAX      32
+#define USERS_PASSWORD_MIN  8
+#define USERS_PASSWORD_MAX  128
+
+
+typedef struct {
+    uint64_t  uid;
+    char      hash[crypto_pwhash_STRBYTES];
+} users_row_t;
+
+
+static int users_word_valid(const char *s, size_t min, size_t max);
+static int users_on_row(void *ctx, const im_mysql_value_t *v);
+static int users_hash(char *out, const char *password);
+static void users_value(im_mysql_value_t *v, const char *s);
+
+
+static char  users_nobody[crypto_pwhash_STRBYTES];
+
+
+int
+logic_users_init(void)
+{
+    return users_hash(users_nobody, "nobody has this password");
+}
+
+
+static int
+users_hash(char *out, const char *password)
+{
+    return crypto_pwhash_str_alg(out, password, strlen(password),
+                                 logic_conf.argon2_ops,
+                                 (size_t) logic_conf.argon2_memory_kib * 1024,
+                                 crypto_pwhash_ALG_ARGON2ID13)
+           == 0 ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_users_create(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    int                          rc;
+    char                         hash[crypto_pwhash_STRBYTES];
+    size_t                       len;
+    uint64_t                     uid;
+    Im__RegisterReply            reply = IM__REGISTER_REPLY__INIT;
+    im_mysql_value_t             v[3];
+    const Im__RegisterRequest   *r;
+
+    static const char  sql[] =
+        "INSERT INTO users (name, password, created_ms) VALUES (?, ?, ?)";
+
+    r = (const Im__RegisterRequest *) in;
+
+    if (!users_word_valid(r->name, USERS_NAME_MIN, USERS_NAME_MAX)) {
+        logic_fail(req, "bad_name", "a name is %d to %d of a-z A-Z 0-9 . _ -",
+                   USERS_NAME_MIN, USERS_NAME_MAX);
+        return;
+    }
+
+    len = strlen(r->password);
+
+    if (len < USERS_PASSWORD_MIN || len > USERS_PASSWORD_MAX
+        || im_utf8_check((unsigned char *) r->password, len) != IM_OK)
+    {
+        logic_fail(req, "bad_password", "a password is %d to %d bytes of "
+                   "UTF-8", USERS_PASSWORD_MIN, USERS_PASSWORD_MAX);
+        return;
+    }
+
+    if (users_hash(hash, r->password) != IM_OK) {
+        logic_fail(req, "internal", "out of memory");
+        return;
+    }
+
+    users_value(&v[0], r->name);
+    users_value(&v[1], hash);
+    v[2] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = im_now_ms() };
+
+    rc = im_mysql_run(db->mysql, sql, v, 3, NULL, 0, NULL, NULL, NULL, &uid);
+
+    if (rc == IM_OK) {
+        reply.uid = uid;
+        im_rpc_reply(req, &reply.base);
+
+    } else if (rc == IM_DECLINED) {
+        logic_fail(req, "name_taken", "the name \"%s\" is taken", r->name);
+
+    } else {
+        logic_mysql_failed(db, req);
+    }
+}
+
+
+void
+logic_users_login(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    int                       rc, right;
+    const char               *device;
+    users_row_t               row;
+    im_mysql_value_t          v[1];
+    const Im__LoginRequest   *r;
+
+    static const char             sql[] =
+        "SELECT uid, password FROM users WHERE name = ?";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
+
+    r = (const Im__LoginRequest *) in;
+    device = (r->device != NULL) ? r->device : "default";
+
+    if (!users_word_valid(device, 1, IM_DEVICE_MAX)) {
+        logic_fail(req, "bad_field", "field 'device' is 1 to %d of "
+                   "a-z A-Z 0-9 . _ -", IM_DEVICE_MAX);
+        return;
+    }
+
+    if (strlen(r->password) > USERS_PASSWORD_MAX
+        || !users_word_valid(r->name, 1, USERS_NAME_MAX))
+    {
+        /* cannot be anybody's; still costs what a wrong password costs */
+        row.uid = 0;
+        rc = IM_OK;
+
+    } else {
+        row.uid = 0;
+        users_value(&v[0], r->name);
+        rc = im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row,
+                          &row, NULL, NULL);
+    }
+
+    if (rc != IM_OK) {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    right = crypto_pwhash_str_verify(row.uid ? row.hash : users_nobody,
+                                     r->password, strlen(r->password))
+            == 0;
+
+    if (row.uid == 0 || !right) {
+        logic_fail(req, "bad_credentials", "wrong name or password");
+        return;
+    }
+
+    logic_sessions_begin(db, req, row.uid, device);
+}
+
+
+void
+logic_users_find(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    users_row_t                  row;
+    im_mysql_value_t             v[1];
+    Im__FindUserReply            reply = IM__FIND_USER_REPLY__INIT;
+    const Im__FindUserRequest   *r;
+
+    static const char             sql[] =
+        "SELECT uid, '' FROM users WHERE name = ?";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
+
+    r = (const Im__FindUserRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    row.uid = 0;
+    users_value(&v[0], r->name);
+
+    if (im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row, &row,
+                     NULL, NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (row.uid == 0) {
+        logic_fail(req, "no_such_user", "nobody has this name");
+        return;
+    }
+
+    reply.uid = row.uid;
+    reply.name = r->name;
+    im_rpc_reply(req, &reply.base);
+}
+
+
+static int
+users_on_row(void *ctx, const im_mysql_value_t *v)
+{
+    users_row_t  *row = ctx;
+
+    row->uid = v[0].u64;
+    row->hash[0] = '\0';
+
+    if (v[1].str.len < sizeof(row->hash)) {
+        memcpy(row->hash, v[1].str.data, v[1].str.len);
+        row->hash[v[1].str.len] = '\0';
+    }
+
+    return IM_OK;
+}
+
+
+static int
+users_word_valid(const char *s, size_t min, size_t max)
+{
+    size_t  i;
+
+    for (i = 0; s[i]; i++) {
+        if (i == max
+            || !((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z')
+                 || (s[i] >= '0' && s[i] <= '9') || s[i] == '.'
+                 || s[i] == '_' || s[i] == '-'))
+        {
+            return 0;
+        }
+    }
+
+    return i >= min;
+}
+
+
+static void
+users_value(im_mysql_value_t *v, const char *s)
+{
+    memset(v, 0, sizeof(*v));
+    v->type = IM_MYSQL_STR;
+    v->str.data = (unsigned char *) s;
+    v->str.len = strlen(s);
+}
