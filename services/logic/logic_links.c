@@ -1,0 +1,206 @@
+/*
+ * logic_links.c -- one stream from each nginx worker.
+ *
+ * The rpc thread only unpacks and hands over: messages to the shard of their
+ * conversation, opens and closes to presence.  What cannot be queued is refused
+ * at once.
+ *
+ * Runs on: rpc thread; logic_links_end on any.
+ */
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "logic_intake.h"
+#include "logic_links.h"
+#include "logic_presence.h"
+
+
+typedef struct links_link_s  links_link_t;
+
+struct links_link_s {
+    im_rpc_stream_t  *stream;
+    links_link_t     *next;
+    char              instance[160];
+};
+
+
+static void links_on_batch(void *ctx, im_rpc_stream_t *s,
+    const uint8_t *data, size_t len);
+static void links_on_item(links_link_t *link, im_rpc_stream_t *s,
+    const Im__UpItem *item);
+static void links_on_close(void *ctx, im_rpc_stream_t *s,
+    const im_rpc_status_t *status);
+
+
+const im_rpc_stream_handler_t  logic_links_handler = {
+    .on_batch = links_on_batch,
+    .on_close = links_on_close
+};
+
+
+static pthread_mutex_t   links_lock = PTHREAD_MUTEX_INITIALIZER;
+static links_link_t     *links;
+static unsigned          links_n;
+
+
+void *
+logic_links_accept(void *ctx, im_rpc_stream_t *s)
+{
+    links_link_t  *link;
+
+    (void) ctx;
+
+    link = calloc(1, sizeof(links_link_t));
+    if (link == NULL) {
+        im_rpc_stream_cancel(s);
+        return NULL;
+    }
+
+    link->stream = s;
+
+    pthread_mutex_lock(&links_lock);
+    link->next = links;
+    links = link;
+    links_n++;
+    pthread_mutex_unlock(&links_lock);
+
+    return link;
+}
+
+
+static void
+links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
+{
+    size_t          i;
+    links_link_t   *link = ctx;
+    Im__UpBatch    *batch;
+
+    if (link == NULL) {
+        return;
+    }
+
+    batch = im__up_batch__unpack(NULL, len, data);
+    if (batch == NULL) {
+        im_log(IM_LOG_ERR, "connect %s: a batch of %zu bytes is malformed",
+               link->instance, len);
+        im_rpc_stream_cancel(s);
+        return;
+    }
+
+    for (i = 0; i < batch->n_items; i++) {
+        links_on_item(link, s, batch->items[i]);
+    }
+
+    logic_intake_flush();
+
+    im__up_batch__free_unpacked(batch, NULL);
+}
+
+
+static void
+links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
+{
+    logic_reply_t  reply = { NULL, 0, NULL };
+
+    reply.stream = s;
+    reply.conn = item->conn;
+
+    switch (item->item_case) {
+
+    case IM__UP_ITEM__ITEM_HELLO:
+        snprintf(link->instance, sizeof(link->instance), "%s",
+                 item->hello->instance);
+        im_log(IM_LOG_NOTICE, "connect %s: linked", link->instance);
+        break;
+
+    case IM__UP_ITEM__ITEM_OPEN:
+        im_rpc_stream_ref(s);
+        logic_presence_open(&reply, link->instance, item->open);
+        break;
+
+    case IM__UP_ITEM__ITEM_CLOSE:
+        logic_presence_close(item->conn, item->close->uid);
+        break;
+
+    case IM__UP_ITEM__ITEM_SEND:
+        im_rpc_stream_ref(s);
+        logic_intake_add(&reply, item->send);
+        break;
+
+    default:
+        break;                         /* a newer worker says more */
+    }
+}
+
+
+static void
+links_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
+{
+    links_link_t  *link = ctx, **p;
+
+    (void) s;
+
+    if (link == NULL) {
+        return;
+    }
+
+    im_log(IM_LOG_NOTICE, "connect %s: link ended (%d)", link->instance,
+           status->code);
+
+    pthread_mutex_lock(&links_lock);
+
+    for (p = &links; *p != NULL; p = &(*p)->next) {
+        if (*p == link) {
+            *p = link->next;
+            links_n--;
+            break;
+        }
+    }
+
+    pthread_mutex_unlock(&links_lock);
+
+    free(link);
+}
+
+
+void
+logic_links_end(uint64_t uid, const char *sid, const char *code,
+    const char *message)
+{
+    Im__End        end = IM__END__INIT;
+    links_link_t  *link;
+    Im__DownItem   item = IM__DOWN_ITEM__INIT;
+
+    end.uid = uid;
+    end.sid = (char *) sid;
+    end.code = (char *) code;
+    end.message = (char *) message;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_END;
+    item.end = &end;
+
+    pthread_mutex_lock(&links_lock);
+
+    for (link = links; link != NULL; link = link->next) {
+        (void) im_rpc_stream_add(link->stream, &item.base);
+        im_rpc_stream_flush(link->stream);
+    }
+
+    pthread_mutex_unlock(&links_lock);
+}
+
+
+unsigned
+logic_links_count(void)
+{
+    unsigned  n;
+
+    pthread_mutex_lock(&links_lock);
+    n = links_n;
+    pthread_mutex_unlock(&links_lock);
+
+    return n;
+}

@@ -1,0 +1,21 @@
+/*
+ * logic_links.h -- the Exchange streams from all Connect instances.
+ */
+
+#ifndef LOGIC_LINKS_H
+#define LOGIC_LINKS_H
+
+#include "logic.h"
+
+extern const im_rpc_stream_handler_t  logic_links_handler;
+
+/* rpc thread. */
+void *logic_links_accept(void *ctx, im_rpc_stream_t *s);
+
+/* Any thread: tells every Connect instance to end a session's connections. */
+void logic_links_end(uint64_t uid, const char *sid, const char *code,
+    const char *message);
+
+unsigned logic_links_count(void);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * logic_reply.c -- answers, collected by stream.
+ */
+
+#include <string.h>
+
+#include "im_error.h"
+#include "logic_reply.h"
+
+
+static void reply_send(logic_reply_t *r, logic_touched_t *t,
+    Im__DownItem *item);
+
+
+void
+logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
+    uint64_t msg_id, uint64_t seq, uint64_t time_ms, int dup)
+{
+    Im__Ack        ack = IM__ACK__INIT;
+    Im__DownItem   item = IM__DOWN_ITEM__INIT;
+    Im__SendReply  reply = IM__SEND_REPLY__INIT;
+
+    if (r->req != NULL) {
+        reply.msg_id = msg_id;
+        reply.seq = seq;
+        reply.time_ms = time_ms;
+        reply.has_dup = 1;
+        reply.dup = dup;
+
+        im_rpc_reply(r->req, &reply.base);
+        r->req = NULL;
+        return;
+    }
+
+    ack.cmid = (char *) cmid;
+    ack.msg_id = msg_id;
+    ack.seq = seq;
+    ack.time_ms = time_ms;
+    ack.dup = dup;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_ACK;
+    item.ack = &ack;
+
+    reply_send(r, t, &item);
+}
+
+
+void
+logic_reply_error(logic_reply_t *r, logic_touched_t *t, const char *cmid,
+    const char *code, const char *text)
+{
+    Im__Error          error = IM__ERROR__INIT;
+    Im__DownItem       item = IM__DOWN_ITEM__INIT;
+    const im_error_t  *e;
+
+    if (r->req != NULL) {
+        logic_fail(r->req, code, "%s", text);
+        r->req = NULL;
+        return;
+    }
+
+    e = im_error_find(code, strlen(code));
+
+    error.code = (char *) e->code;
+    error.message = (char *) text;
+    error.cmid = (char *) cmid;
+    error.retryable = e->retryable;
+    error.retry_after_ms = e->retryable ? 1000 : 0;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_ERROR;
+    item.error = &error;
+
+    reply_send(r, t, &item);
+}
+
+
+void
+logic_reply_opened(logic_reply_t *r, logic_touched_t *t)
+{
+    Im__Opened    opened = IM__OPENED__INIT;
+    Im__DownItem  item = IM__DOWN_ITEM__INIT;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_OPENED;
+    item.opened = &opened;
+
+    reply_send(r, t, &item);
+}
+
+
+/* The stream's reference moves to the list of touched ones. */
+static void
+reply_send(logic_reply_t *r, logic_touched_t *t, Im__DownItem *item)
+{
+    unsigned  i;
+
+    if (r->stream == NULL) {
+        return;
+    }
+
+    item->conn = r->conn;
+
+    /* closed, or full because the worker does not read: the client repeats */
+    (void) im_rpc_stream_add(r->stream, &item->base);
+
+    for (i = 0; i < t->n; i++) {
+        if (t->streams[i] == r->stream) {
+            im_rpc_stream_unref(r->stream);
+            r->stream = NULL;
+            return;
+        }
+    }
+
+    if (t->n == LOGIC_REPLY_TOUCHED) {
+        logic_reply_flush(t);
+    }
+
+    t->streams[t->n++] = r->stream;
+    r->stream = NULL;
+}
+
+
+void
+logic_reply_flush(logic_touched_t *t)
+{
+    unsigned  i;
+
+    for (i = 0; i < t->n; i++) {
+        im_rpc_stream_flush(t->streams[i]);
+        im_rpc_stream_unref(t->streams[i]);
+    }
+
+    t->n = 0;
+}

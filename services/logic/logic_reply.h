@@ -1,0 +1,37 @@
+/*
+ * logic_reply.h -- where the answer to a message goes: down the stream that
+ * brought it, or to the caller of the unary Send.
+ *
+ * Any thread.  Stream answers only queue; logic_reply_flush() sends what the
+ * calling thread has queued since its last flush.
+ */
+
+#ifndef LOGIC_REPLY_H
+#define LOGIC_REPLY_H
+
+#include "logic.h"
+
+typedef struct {
+    im_rpc_stream_t  *stream;    /* referenced, or NULL */
+    uint64_t          conn;
+    im_rpc_req_t     *req;       /* or NULL */
+} logic_reply_t;
+
+/* Streams that a thread has queued answers on. */
+#define LOGIC_REPLY_TOUCHED  64
+
+typedef struct {
+    im_rpc_stream_t  *streams[LOGIC_REPLY_TOUCHED];
+    unsigned          n;
+} logic_touched_t;
+
+/* Each ends the reply: its reference is given back. */
+void logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
+    uint64_t msg_id, uint64_t seq, uint64_t time_ms, int dup);
+void logic_reply_error(logic_reply_t *r, logic_touched_t *t,
+    const char *cmid, const char *code, const char *text);
+void logic_reply_opened(logic_reply_t *r, logic_touched_t *t);
+
+void logic_reply_flush(logic_touched_t *t);
+
+#endif
