@@ -37,7 +37,7 @@ static uint64_t sequence_get64(const unsigned char *p);
  * ARGV: n fields ("" without cmid), n msg_ids, n flags "1" = may begin at 1.
  * Returns for each message: its number, or 16 bytes of the first try, or 0.
  */
-static im_redis_script_t  sequence_script = {
+static _Thread_local im_redis_script_t  sequence_script = {
     "local n = #KEYS - 2\n"
     "local out, fields, at, set = {}, {}, {}, {}\n"
     "for i = 1, n do\n"

@@ -1,0 +1,811 @@
+/*
+ * logic_intake.c -- the trip of a message through Logic.
+ *
+ *   rpc thread --> queue of the shard --> batch of up to 512
+ *                                           |  held up to 5 ms under load
+ *                     recipients known? ----+   (logic_lookup.c)
+ *                     one Redis script -----+   (logic_sequence.c)
+ *                     Kafka, by partition --+
+ *   report thread <-- delivery report, then ack to the sender
+ *
+ * A conversation belongs to one shard, so its order in Redis and Kafka is the
+ * order of its queue.  Whatever fails is refused as retryable: a client that
+ * sends again with the same cmid gets the same numbers.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "im_pace.h"
+#include "im_snowflake.h"
+#include "logic_intake.h"
+#include "logic_lookup.h"
+#include "logic_message.h"
+
+
+#define INTAKE_FLUSH           128     /* messages: no more holding */
+#define INTAKE_PARTITIONS_MAX  64
+#define INTAKE_RATE_MIN        2000    /* messages a second, see im_pace.h */
+#define INTAKE_RATE_FULL       25000
+#define INTAKE_KAFKA_QUEUE     200000
+#define INTAKE_STOP_MS         5000
+
+
+typedef struct {
+    pthread_t          id;
+    pthread_mutex_t    lock;
+    pthread_cond_t     wake;
+    logic_message_t   *first;
+    logic_message_t  **last;
+    size_t             n;
+    int                touched;        /* rpc thread: has not been woken */
+    int                stop;
+
+    im_pace_t          pace;           /* the rest: shard thread */
+    im_redis_t        *redis;
+    logic_lookup_t    *lookup;
+    logic_touched_t    answers;
+    logic_message_t   *batch[LOGIC_SEQUENCE_MAX];
+} intake_shard_t;
+
+
+static void *intake_shard_thread(void *arg);
+static size_t intake_take(intake_shard_t *s);
+static void intake_hold(intake_shard_t *s);
+static void intake_batch(intake_shard_t *s, size_t n);
+static size_t intake_fold(intake_shard_t *s, size_t n);
+static size_t intake_recipients(intake_shard_t *s, size_t n);
+static size_t intake_ids(intake_shard_t *s, size_t n);
+static size_t intake_numbers(intake_shard_t *s, size_t n);
+static int intake_seed(intake_shard_t *s, size_t n);
+static size_t intake_repeats(intake_shard_t *s, size_t n);
+static void intake_produce(intake_shard_t *s, size_t n);
+static void intake_produce_to(intake_shard_t *s, int partition,
+    im_kafka_message_t *messages, size_t n);
+static void intake_refuse(logic_message_t *m, logic_touched_t *t,
+    const char *code, const char *text);
+static void intake_accept(logic_message_t *m, logic_touched_t *t, int dup);
+static void *intake_report_thread(void *arg);
+static void intake_on_report(void *ctx, void *opaque, int ok,
+    const char *error);
+static void intake_on_reports_end(void *ctx);
+static im_kafka_producer_t *intake_producer(void);
+static void intake_replace_producer(void);
+
+
+static intake_shard_t        *intake_shards;
+static unsigned               intake_partitions;
+static pthread_t              intake_report_id;
+static atomic_int             intake_report_stop;
+static im_kafka_producer_t   *intake_kafka;
+static pthread_rwlock_t       intake_kafka_lock = PTHREAD_RWLOCK_INITIALIZER;
+static logic_touched_t        intake_acks;     /* report thread */
+
+static pthread_mutex_t        intake_id_lock = PTHREAD_MUTEX_INITIALIZER;
+static im_snowflake_t         intake_ids_state;
+static int                    intake_node = -1;
+
+static im_dependency_t        intake_redis = { "redis", 0 };
+static im_dependency_t        intake_mysql = { "mysql", 0 };
+static im_dependency_t        intake_broker = { "kafka", 0 };
+
+static atomic_ulong           intake_accepted;
+static atomic_ulong           intake_repeated;
+static atomic_ulong           intake_refused;
+
+
+int
+logic_intake_start(void)
+{
+    unsigned         i;
+    intake_shard_t  *s;
+
+    intake_kafka = intake_producer();
+    if (intake_kafka == NULL) {
+        return IM_ERROR;
+    }
+
+    for ( ;; ) {
+        intake_partitions = im_kafka_partitions(intake_kafka,
+                                logic_conf.common.kafka_topic, 1000);
+
+        if (intake_partitions > 0) {
+            break;
+        }
+
+        im_dependency_down(&intake_broker, "the topic cannot be seen");
+
+        if (im_daemon_sleep(200)) {
+            return IM_DONE;
+        }
+    }
+
+    im_dependency_up(&intake_broker);
+
+    if (intake_partitions > INTAKE_PARTITIONS_MAX) {
+        im_log(IM_LOG_ERR, "kafka: %u partitions > %d", intake_partitions,
+               INTAKE_PARTITIONS_MAX);
+        return IM_ERROR;
+    }
+
+    intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
+    if (intake_shards == NULL) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < logic_conf.shards; i++) {
+        s = &intake_shards[i];
+
+        pthread_mutex_init(&s->lock, NULL);
+        pthread_cond_init(&s->wake, NULL);
+        s->last = &s->first;
+        s->redis = logic_redis_create();
+        s->lookup = logic_lookup_create();
+        im_pace_init(&s->pace, logic_conf.hold_max_us, INTAKE_RATE_MIN,
+                     INTAKE_RATE_FULL);
+
+        if (pthread_create(&s->id, NULL, intake_shard_thread, s) != 0) {
+            return IM_ERROR;
+        }
+    }
+
+    return pthread_create(&intake_report_id, NULL, intake_report_thread, NULL)
+           == 0 ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_intake_set_node(int node)
+{
+    pthread_mutex_lock(&intake_id_lock);
+
+    /* another number may have minted ids in this very millisecond, but not
+     * with this node; within one process the clock part only moves on */
+    if (node >= 0) {
+        intake_ids_state.node = (unsigned) node;
+    }
+
+    intake_node = node;
+
+    pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+void
+logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
+{
+    logic_message_t  *m;
+    intake_shard_t   *s;
+    logic_touched_t   touched = { .n = 0 };
+
+    m = NULL;
+
+    if (d->body.len != 0 && d->body.len <= IM_BODY_MAX && d->to != 0
+        && d->from != 0 && strlen(d->cmid) <= IM_CMID_MAX)
+    {
+        m = logic_message_create(d);
+    }
+
+    if (m == NULL) {
+        logic_reply_error(reply, &touched, d->cmid, "bad_request",
+                          "the message is not well formed");
+        logic_reply_flush(&touched);
+        return;
+    }
+
+    m->reply = *reply;
+    m->queued_us = im_mono_us();
+
+    s = &intake_shards[m->seq.slot % logic_conf.shards];
+
+    pthread_mutex_lock(&s->lock);
+
+    if (s->n >= logic_conf.queue || s->stop) {
+        pthread_mutex_unlock(&s->lock);
+        intake_refuse(m, &touched, "busy", "too many messages wait");
+        logic_reply_flush(&touched);
+        return;
+    }
+
+    *s->last = m;
+    s->last = &m->next;
+    s->n++;
+
+    pthread_mutex_unlock(&s->lock);
+
+    s->touched = 1;
+}
+
+
+void
+logic_intake_flush(void)
+{
+    unsigned         i;
+    intake_shard_t  *s;
+
+    for (i = 0; i < logic_conf.shards; i++) {
+        s = &intake_shards[i];
+
+        if (s->touched) {
+            s->touched = 0;
+            pthread_mutex_lock(&s->lock);
+            pthread_cond_signal(&s->wake);
+            pthread_mutex_unlock(&s->lock);
+        }
+    }
+}
+
+
+static void *
+intake_shard_thread(void *arg)
+{
+    size_t           n;
+    intake_shard_t  *s = arg;
+
+    for ( ;; ) {
+        n = intake_take(s);
+
+        if (n == 0) {
+            break;
+        }
+
+        intake_batch(s, n);
+        logic_reply_flush(&s->answers);
+    }
+
+    im_redis_destroy(s->redis);
+    logic_lookup_destroy(s->lookup);
+
+    return NULL;
+}
+
+
+/* Waits for messages; 0 when stopping and nothing is left. */
+static size_t
+intake_take(intake_shard_t *s)
+{
+    size_t  n;
+
+    pthread_mutex_lock(&s->lock);
+
+    while (s->first == NULL && !s->stop) {
+        pthread_cond_wait(&s->wake, &s->lock);
+    }
+
+    if (s->first != NULL && !s->stop) {
+        intake_hold(s);
+    }
+
+    for (n = 0; n < LOGIC_SEQUENCE_MAX && s->first != NULL; n++) {
+        s->batch[n] = s->first;
+        s->first = s->first->next;
+        s->batch[n]->next = NULL;
+    }
+
+    if (s->first == NULL) {
+        s->last = &s->first;
+    }
+
+    s->n -= n;
+
+    pthread_mutex_unlock(&s->lock);
+
+    im_pace_count(&s->pace, (unsigned) n, im_mono_us());
+
+    return n;
+}
+
+
+/* Under the lock: waits for company, as long as the recent rate says. */
+static void
+intake_hold(intake_shard_t *s)
+{
+    unsigned         hold;
+    uint64_t         now, until;
+    struct timespec  ts;
+
+    hold = im_pace_hold_us(&s->pace);
+    until = s->first->queued_us + hold;
+
+    while (hold > 0 && s->n < INTAKE_FLUSH && !s->stop) {
+        now = im_mono_us();
+
+        if (now >= until) {
+            break;
+        }
+
+        pthread_mutex_unlock(&s->lock);
+
+        ts.tv_sec = 0;
+        ts.tv_nsec = (long) ((until - now > 500) ? 500000
+                                                 : (until - now) * 1000);
+        nanosleep(&ts, NULL);
+
+        pthread_mutex_lock(&s->lock);
+    }
+}
+
+
+/* Each step answers what ends in it and closes the gap. */
+static void
+intake_batch(intake_shard_t *s, size_t n)
+{
+    n = intake_fold(s, n);
+    n = intake_recipients(s, n);
+    n = intake_ids(s, n);
+    n = intake_numbers(s, n);
+    n = intake_repeats(s, n);
+
+    if (n > 0) {
+        intake_produce(s, n);
+    }
+}
+
+
+static size_t
+intake_fold(intake_shard_t *s, size_t n)
+{
+    size_t  i, k;
+
+    for (i = 0, k = 0; i < n; i++) {
+        if (s->batch[i]->seq.keyed
+            && logic_message_track(s->batch[i]) == IM_BUSY)
+        {
+            continue;                  /* answered with the first */
+        }
+
+        s->batch[k++] = s->batch[i];
+    }
+
+    return k;
+}
+
+
+static size_t
+intake_recipients(intake_shard_t *s, size_t n)
+{
+    int              rc;
+    size_t           i, k, missing;
+    uint64_t         uids[LOGIC_SEQUENCE_MAX];
+    logic_message_t *m;
+
+    missing = 0;
+
+    for (i = 0; i < n; i++) {
+        if (!logic_lookup_known(s->lookup, s->batch[i]->to)) {
+            uids[missing++] = s->batch[i]->to;
+        }
+    }
+
+    if (missing == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_users(s->lookup, uids, missing);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&intake_mysql);
+
+    } else {
+        im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+    }
+
+    for (i = 0, k = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (logic_lookup_known(s->lookup, m->to)) {
+            s->batch[k++] = m;
+
+        } else if (rc == IM_OK) {
+            intake_refuse(m, &s->answers, "no_such_user",
+                          "the recipient does not exist");
+
+        } else {
+            intake_refuse(m, &s->answers, "unavailable",
+                          "the recipient cannot be looked up");
+        }
+    }
+
+    return k;
+}
+
+
+static size_t
+intake_ids(intake_shard_t *s, size_t n)
+{
+    int       rc;
+    size_t    i;
+    uint64_t  now;
+
+    now = im_now_ms();
+
+    pthread_mutex_lock(&intake_id_lock);
+
+    rc = (intake_node >= 0) ? IM_OK : IM_ERROR;
+
+    for (i = 0; i < n && rc == IM_OK; i++) {
+        s->batch[i]->time_ms = now;
+        rc = im_snowflake_next(&intake_ids_state, now,
+                               &s->batch[i]->seq.msg_id);
+    }
+
+    pthread_mutex_unlock(&intake_id_lock);
+
+    if (rc == IM_OK) {
+        return n;
+    }
+
+    for (i = 0; i < n; i++) {
+        intake_refuse(s->batch[i], &s->answers, "unavailable",
+                      "no ids can be given at present");
+    }
+
+    return 0;
+}
+
+
+static size_t
+intake_numbers(intake_shard_t *s, size_t n)
+{
+    int           rc;
+    size_t        i;
+    logic_seq_t  *seqs[LOGIC_SEQUENCE_MAX];
+
+    if (n == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < n; i++) {
+        seqs[i] = &s->batch[i]->seq;
+    }
+
+    rc = logic_sequence(s->redis, seqs, n, im_now_ms());
+
+    if (rc == IM_OK) {
+        im_dependency_up(&intake_redis);
+        rc = intake_seed(s, n);
+
+    } else {
+        im_dependency_down(&intake_redis, im_redis_error(s->redis));
+    }
+
+    if (rc == IM_OK) {
+        return n;
+    }
+
+    for (i = 0; i < n; i++) {
+        intake_refuse(s->batch[i], &s->answers, "unavailable",
+                      "the message cannot be numbered");
+    }
+
+    return 0;
+}
+
+
+/* Conversations that Redis does not know: their last seq is MySQL's. */
+static int
+intake_seed(intake_shard_t *s, size_t n)
+{
+    size_t        i, k;
+    uint64_t      last;
+    logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
+
+    for (i = 0, k = 0; i < n; i++) {
+        q = &s->batch[i]->seq;
+
+        if (q->result != LOGIC_SEQ_UNSEEDED) {
+            continue;
+        }
+
+        if (logic_lookup_last_seq(s->lookup, &q->conv, &last) != IM_OK) {
+            im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+            return IM_ERROR;
+        }
+
+        if (last > 0 && logic_sequence_seed(s->redis, q, last) != IM_OK) {
+            im_dependency_down(&intake_redis, im_redis_error(s->redis));
+            return IM_ERROR;
+        }
+
+        q->seeded = 1;
+        again[k++] = q;
+    }
+
+    return (k == 0) ? IM_OK : logic_sequence(s->redis, again, k, im_now_ms());
+}
+
+
+/* A repeat that is stored is answered; one that is not is produced again with
+ * its first numbers: all that follows is idempotent on (conversation, seq). */
+static size_t
+intake_repeats(intake_shard_t *s, size_t n)
+{
+    int               rc, found;
+    size_t            i, k;
+    uint64_t          time_ms;
+    logic_message_t  *m;
+
+    for (i = 0, k = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (m->seq.result != LOGIC_SEQ_REPEAT) {
+            s->batch[k++] = m;
+            continue;
+        }
+
+        rc = logic_lookup_stored(s->lookup, &m->seq.conv, m->seq.seq, &found,
+                                 &time_ms);
+
+        if (rc != IM_OK) {
+            im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+            intake_refuse(m, &s->answers, "unavailable",
+                          "a repeat cannot be looked up");
+
+        } else if (found) {
+            m->time_ms = time_ms;
+            intake_accept(m, &s->answers, 1);
+
+        } else {
+            m->dup = 1;
+            s->batch[k++] = m;
+        }
+    }
+
+    return k;
+}
+
+
+static void
+intake_produce(intake_shard_t *s, size_t n)
+{
+    size_t              i, k;
+    unsigned            p;
+    logic_message_t    *m;
+    im_kafka_message_t  part[LOGIC_SEQUENCE_MAX];
+
+    for (p = 0; p < intake_partitions; p++) {
+        k = 0;
+
+        for (i = 0; i < n; i++) {
+            m = s->batch[i];
+
+            if (m == NULL || m->seq.slot % intake_partitions != p) {
+                continue;
+            }
+
+            s->batch[i] = NULL;        /* from here on the report's */
+
+            if (logic_message_pack(m, &part[k].value) != IM_OK) {
+                intake_refuse(m, &s->answers, "unavailable", "out of memory");
+                continue;
+            }
+
+            part[k].key.data = m->key;
+            part[k].key.len = sizeof(m->key);
+            part[k].opaque = m;
+            part[k++].result = IM_ERROR;
+        }
+
+        if (k > 0) {
+            intake_produce_to(s, (int) p, part, k);
+        }
+    }
+}
+
+
+static void
+intake_produce_to(intake_shard_t *s, int partition,
+    im_kafka_message_t *messages, size_t n)
+{
+    size_t  i;
+
+    pthread_rwlock_rdlock(&intake_kafka_lock);
+
+    if (intake_kafka != NULL) {
+        im_kafka_produce(intake_kafka, logic_conf.common.kafka_topic,
+                         partition, messages, n);
+    }
+
+    pthread_rwlock_unlock(&intake_kafka_lock);
+
+    for (i = 0; i < n; i++) {
+        if (messages[i].result != IM_OK) {
+            free(messages[i].value.data);
+            intake_refuse(messages[i].opaque, &s->answers, "unavailable",
+                          "the message log takes nothing");
+        }
+    }
+}
+
+
+static void
+intake_refuse(logic_message_t *m, logic_touched_t *t, const char *code,
+    const char *text)
+{
+    logic_message_t  *r;
+
+    r = logic_message_untrack(m);
+    m->next = r;
+
+    while (m != NULL) {
+        r = m->next;
+        atomic_fetch_add(&intake_refused, 1);
+        logic_reply_error(&m->reply, t, m->cmid, code, text);
+        logic_message_free(m);
+        m = r;
+    }
+}
+
+
+static void
+intake_accept(logic_message_t *m, logic_touched_t *t, int dup)
+{
+    logic_seq_t       seq;
+    uint64_t          time_ms;
+    logic_message_t  *r;
+
+    seq = m->seq;
+    time_ms = m->time_ms;
+
+    r = logic_message_untrack(m);
+    m->next = r;
+
+    while (m != NULL) {
+        r = m->next;
+        atomic_fetch_add(&intake_accepted, 1);
+
+        if (dup) {
+            atomic_fetch_add(&intake_repeated, 1);
+        }
+
+        logic_reply_ack(&m->reply, t, m->cmid, seq.msg_id, seq.seq, time_ms,
+                        dup);
+        logic_message_free(m);
+        m = r;
+        dup = 1;                       /* all but the first are repeats */
+    }
+}
+
+
+static void *
+intake_report_thread(void *arg)
+{
+    (void) arg;
+
+    while (!atomic_load(&intake_report_stop)) {
+
+        im_kafka_poll(intake_kafka, 50, intake_on_reports_end);
+
+        if (im_kafka_fatal(intake_kafka)) {
+            intake_replace_producer();
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+intake_on_report(void *ctx, void *opaque, int ok, const char *error)
+{
+    logic_message_t  *m = opaque;
+
+    (void) ctx;
+
+    if (ok) {
+        im_dependency_up(&intake_broker);
+        intake_accept(m, &intake_acks, m->dup);
+
+    } else {
+        im_dependency_down(&intake_broker, error);
+        intake_refuse(m, &intake_acks, "unavailable",
+                      "the message log did not confirm");
+    }
+}
+
+
+static void
+intake_on_reports_end(void *ctx)
+{
+    (void) ctx;
+    logic_reply_flush(&intake_acks);
+}
+
+
+static im_kafka_producer_t *
+intake_producer(void)
+{
+    im_kafka_producer_conf_t  conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = logic_conf.common.kafka_brokers;
+    conf.client_id = "im-logic";
+    conf.delivery_ms = logic_conf.kafka_delivery_ms;
+    conf.queue_max = INTAKE_KAFKA_QUEUE;
+    conf.report = intake_on_report;
+    conf.log = im_log_lower;
+
+    return im_kafka_producer_create(&conf);
+}
+
+
+/* An idempotent producer that has lost its place cannot be mended. */
+static void
+intake_replace_producer(void)
+{
+    im_kafka_producer_t  *old;
+
+    im_log(IM_LOG_ERR, "kafka: the producer has failed for good, a new one "
+           "takes over");
+
+    pthread_rwlock_wrlock(&intake_kafka_lock);
+    old = intake_kafka;
+    intake_kafka = NULL;
+    pthread_rwlock_unlock(&intake_kafka_lock);
+
+    im_kafka_producer_destroy(old, 0);
+    logic_reply_flush(&intake_acks);
+
+    pthread_rwlock_wrlock(&intake_kafka_lock);
+    intake_kafka = intake_producer();
+    pthread_rwlock_unlock(&intake_kafka_lock);
+
+    if (intake_kafka == NULL) {
+        abort();                       /* it could be created before */
+    }
+}
+
+
+void
+logic_intake_stop(void)
+{
+    unsigned         i;
+    intake_shard_t  *s;
+
+    for (i = 0; i < logic_conf.shards; i++) {
+        s = &intake_shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        s->stop = 1;
+        pthread_cond_signal(&s->wake);
+        pthread_mutex_unlock(&s->lock);
+
+        pthread_join(s->id, NULL);
+    }
+
+    atomic_store(&intake_report_stop, 1);
+    pthread_join(intake_report_id, NULL);
+
+    im_kafka_producer_destroy(intake_kafka, INTAKE_STOP_MS);
+    logic_reply_flush(&intake_acks);
+
+    free(intake_shards);
+}
+
+
+void
+logic_intake_stats(logic_intake_stats_t *stats)
+{
+    unsigned  i;
+
+    stats->accepted = atomic_load(&intake_accepted);
+    stats->repeated = atomic_load(&intake_repeated);
+    stats->refused = atomic_load(&intake_refused);
+    stats->waiting = 0;
+
+    for (i = 0; i < logic_conf.shards; i++) {
+        pthread_mutex_lock(&intake_shards[i].lock);
+        stats->waiting += intake_shards[i].n;
+        pthread_mutex_unlock(&intake_shards[i].lock);
+    }
+}
+
+
+int
+logic_intake_healthy(void)
+{
+    return !intake_redis.down && !intake_mysql.down && !intake_broker.down;
+}

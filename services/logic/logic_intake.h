@@ -1,0 +1,32 @@
+/*
+ * logic_intake.h -- messages: in from links and calls, out to Kafka, acked.
+ */
+
+#ifndef LOGIC_INTAKE_H
+#define LOGIC_INTAKE_H
+
+#include "logic_reply.h"
+
+typedef struct {
+    uint64_t  accepted;        /* acked */
+    uint64_t  repeated;        /* of these, repeats */
+    uint64_t  refused;         /* answered with an error */
+    uint64_t  waiting;         /* in queues of shards */
+} logic_intake_stats_t;
+
+int logic_intake_start(void);
+/* Finishes the queues, flushes Kafka. */
+void logic_intake_stop(void);
+
+/* rpc thread.  Takes the reply over; flush after a batch wakes the shards. */
+void logic_intake_add(logic_reply_t *reply, const Im__Deliver *message);
+void logic_intake_flush(void);
+
+/* rpc home: the node number for ids, -1 while none is held. */
+void logic_intake_set_node(int node);
+
+void logic_intake_stats(logic_intake_stats_t *stats);
+/* 1 if Redis, MySQL and Kafka answered the last time. */
+int logic_intake_healthy(void);
+
+#endif

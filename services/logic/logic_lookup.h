@@ -1,0 +1,31 @@
+/*
+ * logic_lookup.h -- what a shard asks MySQL: does this user exist, where did a
+ * conversation end, was this message stored.  One shard thread each.
+ */
+
+#ifndef LOGIC_LOOKUP_H
+#define LOGIC_LOOKUP_H
+
+#include "im_slot.h"
+#include "logic.h"
+
+typedef struct logic_lookup_s  logic_lookup_t;
+
+logic_lookup_t *logic_lookup_create(void);
+void logic_lookup_destroy(logic_lookup_t *l);
+
+/* 1 known, 0 not known (ask logic_lookup_users), for a cached answer. */
+int logic_lookup_known(logic_lookup_t *l, uint64_t uid);
+/* Asks for n uids; those that exist are known afterwards.  IM_ERROR: MySQL
+ * does not answer. */
+int logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n);
+
+int logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
+    uint64_t *last);
+/* *found: (conv, seq) is stored; *time_ms of it. */
+int logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv,
+    uint64_t seq, int *found, uint64_t *time_ms);
+
+const char *logic_lookup_error(logic_lookup_t *l);
+
+#endif

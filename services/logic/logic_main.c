@@ -1,0 +1,593 @@
+/*
+ * logic_main.c -- im-logic: start, what it serves, stop.
+ *
+ * Start: wait for what is needed, listen, register in etcd, take a node
+ * number.  Stop: unregister, so that nobody picks us; give calls 3 s to end;
+ * finish the queues; flush Kafka.
+ */
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "im_error.h"
+#include "im_snowflake.h"
+#include "logic.h"
+#include "logic_history.h"
+#include "logic_intake.h"
+#include "logic_links.h"
+#include "logic_presence.h"
+#include "logic_sessions.h"
+#include "logic_users.h"
+
+
+#define MAIN_DRAIN_MS     3000
+#define MAIN_UNLIST_MS    200      /* for peers to see that we are leaving */
+
+
+static const char *main_check(void *conf);
+static int main_wait_for_stores(void);
+static int main_start(void);
+static int main_serve(void);
+static void main_stop(void);
+static void main_on_register(void *ctx);
+static void main_on_node(void *ctx, unsigned node);
+static void main_on_node_lost(void *ctx);
+static void main_on_unregister(void *ctx);
+static void main_on_drained(void *ctx);
+static int main_health(void *ctx, char *json, size_t size);
+
+static void main_rpc_create(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_login(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_refresh(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_logout(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_auth(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_find(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_send(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_history(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+
+
+logic_conf_t  logic_conf;
+im_jwt_key_t  logic_jwt_key;
+
+
+#define KEY(section, key, type, field, value, min, max, doc)                  \
+    { section, key, type, offsetof(logic_conf_t, field), value, min, max, doc }
+
+static const im_conf_key_t  main_keys[] = {
+    KEY("rpc", "listen", IM_CONF_STR, rpc_listen, "127.0.0.1:0", 0, 0,
+        "of the gRPC server; port 0: the kernel chooses"),
+    KEY("rpc", "advertise", IM_CONF_STR, rpc_advertise, "", 0, 0,
+        "host that others dial; empty: that of listen"),
+    KEY("logic", "shards", IM_CONF_UINT, shards, "1", 1, 64,
+        "threads that number and produce messages"),
+    KEY("logic", "queue", IM_CONF_UINT, queue, "65536", 256, 1048576,
+        "messages that may wait in each shard, then busy"),
+    KEY("logic", "hold_max_us", IM_CONF_UINT, hold_max_us, "5000", 0, 50000,
+        "longest wait for a fuller batch, under load only; microseconds"),
+    KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms, "5000", 500,
+        60000, "a message that Kafka has not confirmed by then is refused"),
+    KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
+        "32 to 512 bytes, the same that nginx has"),
+    KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
+        "life of an access token; seconds"),
+    KEY("auth", "refresh_ttl_s", IM_CONF_UINT, refresh_ttl_s, "2592000", 60,
+        31536000, "life of a refresh token; seconds"),
+    KEY("auth", "argon2_memory_kib", IM_CONF_UINT, argon2_memory_kib,
+        "19456", 8192, 1048576, "memory of a password hash; KiB"),
+    KEY("auth", "argon2_ops", IM_CONF_UINT, argon2_ops, "2", 1, 16,
+        "passes of a password hash"),
+    KEY("auth", "threads", IM_CONF_UINT, auth_threads, "1", 1, 16,
+        "passwords hashed at a time"),
+    KEY("auth", "queue", IM_CONF_UINT, auth_queue, "64", 1, 4096,
+        "log-ins and registrations that may wait, then busy"),
+    KEY("query", "threads", IM_CONF_UINT, query_threads, "2", 1, 64,
+        "threads for history, refresh and the like"),
+    KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
+    { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
+};
+
+
+static const im_rpc_handler_t  main_handlers[] = {
+    { .name = "CreateUser", .unary = main_rpc_create },
+    { .name = "Login", .unary = main_rpc_login },
+    { .name = "Refresh", .unary = main_rpc_refresh },
+    { .name = "Logout", .unary = main_rpc_logout },
+    { .name = "Auth", .unary = main_rpc_auth },
+    { .name = "FindUser", .unary = main_rpc_find },
+    { .name = "Send", .unary = main_rpc_send },
+    { .name = "History", .unary = main_rpc_history },
+    { .name = "Exchange", .accept = logic_links_accept },
+    { .name = NULL }
+};
+
+
+static im_rpc_handler_t    main_table[sizeof(main_handlers)
+                                      / sizeof(main_handlers[0])];
+static im_rpc_t           *main_rpc;
+static im_rpc_server_t    *main_server;
+static im_disc_t          *main_disc;
+static logic_pool_t       *main_auth;
+static logic_pool_t       *main_query;
+static char                main_instance[160];
+static char                main_address[200];
+static atomic_int          main_node;
+static atomic_int          main_unlisted;
+static atomic_int          main_drained;
+
+
+int
+main(int argc, char **argv)
+{
+    int          rc, status;
+    im_daemon_t  d;
+
+    memset(&d, 0, sizeof(d));
+    d.name = "im-logic";
+    d.about = "decides: users, sessions, presence, numbers and acks";
+    d.keys = main_keys;
+    d.conf = &logic_conf;
+    d.check = main_check;
+
+    if (im_daemon_init(&d, argc, argv, &status) != IM_OK) {
+        return status;
+    }
+
+    rc = main_start();
+
+    if (rc == IM_OK) {
+        im_daemon_wait();
+        main_stop();
+
+    } else if (rc == IM_ERROR) {
+        return 1;
+    }
+
+    im_log(IM_LOG_NOTICE, "im-logic ends");
+
+    return 0;
+}
+
+
+static const char *
+main_check(void *conf)
+{
+    const char         *reason;
+    static char         text[400];
+    const logic_conf_t *c = conf;
+
+    if (strrchr(c->rpc_listen, ':') == NULL) {
+        return "[rpc] listen: it is host:port";
+    }
+
+    if (strncmp(c->rpc_listen, "0.0.0.0:", 8) == 0
+        && c->rpc_advertise[0] == '\0')
+    {
+        return "[rpc] listen on 0.0.0.0 needs [rpc] advertise";
+    }
+
+    if (im_jwt_key_load(&logic_jwt_key, c->jwt_key_file, &reason) != IM_OK) {
+        snprintf(text, sizeof(text), "[auth] jwt_key_file \"%.200s\": %s",
+                 c->jwt_key_file, reason);
+        return text;
+    }
+
+    return NULL;
+}
+
+
+static int
+main_start(void)
+{
+    int              rc;
+    im_rpc_conf_t    rpc_conf;
+    im_disc_conf_t   disc_conf;
+
+    if (sodium_init() < 0 || logic_users_init() != IM_OK) {
+        im_log(IM_LOG_ERR, "libsodium cannot be initialised");
+        return IM_ERROR;
+    }
+
+    atomic_store(&main_node, -1);
+    im_instance_name(main_instance, sizeof(main_instance));
+
+    rc = main_wait_for_stores();
+    if (rc != IM_OK) {
+        return rc;
+    }
+
+    rc = logic_intake_start();
+    if (rc != IM_OK) {
+        return rc;
+    }
+
+    main_auth = logic_pool_create("auth", logic_conf.auth_threads,
+                                  logic_conf.auth_queue);
+    main_query = logic_pool_create("query", logic_conf.query_threads,
+                                   logic_conf.query_queue);
+
+    if (main_auth == NULL || main_query == NULL
+        || logic_presence_start(logic_conf.queue) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    memset(&rpc_conf, 0, sizeof(rpc_conf));
+    rpc_conf.home = IM_RPC_HOME_THREAD;
+    rpc_conf.log = im_log_lower;
+
+    main_rpc = im_rpc_create(&rpc_conf);
+    if (main_rpc == NULL || main_serve() != IM_OK) {
+        return IM_ERROR;
+    }
+
+    memset(&disc_conf, 0, sizeof(disc_conf));
+    disc_conf.endpoints = logic_conf.common.etcd_endpoints;
+    disc_conf.prefix = logic_conf.common.etcd_prefix;
+    disc_conf.lease_s = logic_conf.common.etcd_lease_s;
+    disc_conf.log = im_log_lower;
+
+    main_disc = im_disc_create(main_rpc, &disc_conf);
+
+    if (main_disc == NULL
+        || im_rpc_post(main_rpc, main_on_register, NULL) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    return im_health_start(&logic_conf.common, main_health, NULL);
+}
+
+
+/* One clear line for each that is away, not a crash loop. */
+static int
+main_wait_for_stores(void)
+{
+    im_redis_t              *redis;
+    im_mysql_t              *mysql;
+    static im_dependency_t   r = { "redis", 0 }, m = { "mysql", 0 };
+
+    redis = logic_redis_create();
+    mysql = logic_mysql_create();
+
+    while (im_redis_ping(redis) != IM_OK) {
+        im_dependency_down(&r, im_redis_error(redis));
+
+        if (im_daemon_sleep(200)) {
+            return IM_DONE;
+        }
+    }
+
+    im_dependency_up(&r);
+
+    while (im_mysql_ping(mysql) != IM_OK) {
+        im_dependency_down(&m, im_mysql_error(mysql));
+
+        if (im_daemon_sleep(200)) {
+            return IM_DONE;
+        }
+    }
+
+    im_dependency_up(&m);
+
+    im_redis_destroy(redis);
+    im_mysql_destroy(mysql);
+
+    return IM_OK;
+}
+
+
+static int
+main_serve(void)
+{
+    int          host;
+    unsigned     i;
+    const char  *advertise;
+
+    for (i = 0; main_handlers[i].name != NULL; i++) {
+        main_table[i] = main_handlers[i];
+
+        if (main_table[i].accept != NULL) {
+            main_table[i].stream = logic_links_handler;
+        }
+    }
+
+    main_server = im_rpc_serve(main_rpc, logic_conf.rpc_listen,
+                               &im__logic__descriptor, main_table, NULL);
+    if (main_server == NULL) {
+        return IM_ERROR;
+    }
+
+    advertise = logic_conf.rpc_advertise;
+    host = (int) strlen(advertise);
+
+    if (host == 0) {
+        advertise = logic_conf.rpc_listen;
+        host = (int) (strrchr(advertise, ':') - advertise);
+    }
+
+    snprintf(main_address, sizeof(main_address), "%.*s:%u", host, advertise,
+             im_rpc_server_port(main_server));
+
+    im_log(IM_LOG_NOTICE, "%s serves at %s", main_instance, main_address);
+
+    return IM_OK;
+}
+
+
+/* rpc thread */
+static void
+main_on_register(void *ctx)
+{
+    (void) ctx;
+
+    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES, main_on_node,
+                              main_on_node_lost, NULL);
+    (void) im_disc_register(main_disc, "logic", main_instance, main_address);
+}
+
+
+static void
+main_on_node(void *ctx, unsigned node)
+{
+    (void) ctx;
+
+    atomic_store(&main_node, (int) node);
+    logic_intake_set_node((int) node);
+}
+
+
+static void
+main_on_node_lost(void *ctx)
+{
+    (void) ctx;
+
+    im_log(IM_LOG_WARN, "the node number was lost: no ids until there is one");
+    atomic_store(&main_node, -1);
+    logic_intake_set_node(-1);
+}
+
+
+static void
+main_stop(void)
+{
+    int  waited;
+
+    /* peers must stop picking us before we stop answering */
+
+    im_disc_unregister(main_disc, "logic", main_on_unregister, NULL);
+    (void) im_daemon_sleep(MAIN_UNLIST_MS);
+
+    im_rpc_server_drain(main_server, MAIN_DRAIN_MS, main_on_drained, NULL);
+
+    for (waited = 0; waited < MAIN_DRAIN_MS + 500
+         && !atomic_load(&main_drained); waited += 10)
+    {
+        struct timespec  ts = { 0, 10000000 };
+
+        nanosleep(&ts, NULL);
+    }
+
+    logic_pool_destroy(main_auth);
+    logic_pool_destroy(main_query);
+    logic_intake_stop();
+    logic_presence_stop();
+    im_health_stop();
+
+    im_disc_destroy(main_disc);
+    im_rpc_destroy(main_rpc);
+}
+
+
+static void
+main_on_unregister(void *ctx)
+{
+    (void) ctx;
+    atomic_store(&main_unlisted, 1);
+}
+
+
+static void
+main_on_drained(void *ctx)
+{
+    (void) ctx;
+    atomic_store(&main_drained, 1);
+}
+
+
+static void
+main_rpc_create(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_auth, logic_users_create, req, in);
+}
+
+
+static void
+main_rpc_login(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_auth, logic_users_login, req, in);
+}
+
+
+static void
+main_rpc_refresh(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_sessions_refresh, req, in);
+}
+
+
+static void
+main_rpc_logout(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_sessions_logout, req, in);
+}
+
+
+static void
+main_rpc_auth(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_sessions_auth, req, in);
+}
+
+
+static void
+main_rpc_find(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_users_find, req, in);
+}
+
+
+static void
+main_rpc_history(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_history_get, req, in);
+}
+
+
+/* The session is checked first, in the pool; then it goes the way of all
+ * messages, and the delivery report answers. */
+static void
+main_rpc_send(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, main_send_checked, req, in);
+}
+
+
+static void
+main_send_checked(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    logic_reply_t            reply = { NULL, 0, NULL };
+    Im__Deliver              d = IM__DELIVER__INIT;
+    const Im__SendRequest   *r;
+
+    r = (const Im__SendRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    if (r->cmid != NULL && strlen(r->cmid) > IM_CMID_MAX) {
+        logic_fail(req, "bad_field", "field 'cmid' is longer than %d bytes",
+                   IM_CMID_MAX);
+        return;
+    }
+
+    if (r->body.len == 0 || r->body.len > IM_BODY_MAX) {
+        logic_fail(req, "too_large", "field 'body' is 1 to %d bytes",
+                   IM_BODY_MAX);
+        return;
+    }
+
+    if (r->to == 0) {
+        logic_fail(req, "no_such_user", "the recipient does not exist");
+        return;
+    }
+
+    d.from = r->caller->uid;
+    d.to = r->to;
+    d.cmid = (r->cmid != NULL) ? r->cmid : "";
+    d.body = r->body;
+
+    reply.req = req;
+    logic_intake_add(&reply, &d);
+    logic_intake_flush();
+}
+
+
+static int
+main_health(void *ctx, char *json, size_t size)
+{
+    int                   etcd, node, stores;
+    logic_intake_stats_t  s;
+
+    (void) ctx;
+
+    logic_intake_stats(&s);
+    etcd = im_disc_ready(main_disc);
+    node = atomic_load(&main_node);
+    stores = logic_intake_healthy() && logic_presence_healthy();
+
+    snprintf(json, size,
+             "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"
+             "\"links\":%u,\"accepted\":%llu,\"repeated\":%llu,"
+             "\"refused\":%llu,\"waiting\":%llu}\n",
+             main_instance, etcd ? "true" : "false", node,
+             stores ? "true" : "false", logic_links_count(),
+             (unsigned long long) s.accepted,
+             (unsigned long long) s.repeated,
+             (unsigned long long) s.refused,
+             (unsigned long long) s.waiting);
+
+    return etcd && node >= 0 && stores;
+}
+
+
+im_redis_t *
+logic_redis_create(void)
+{
+    im_redis_conf_t  conf;
+
+    conf.address = logic_conf.common.redis_address;
+    conf.password = logic_conf.common.redis_password;
+    conf.timeout_ms = logic_conf.common.redis_timeout_ms;
+
+    return im_redis_create(&conf);
+}
+
+
+im_mysql_t *
+logic_mysql_create(void)
+{
+    im_mysql_conf_t  conf;
+
+    conf.address = logic_conf.common.mysql_address;
+    conf.user = logic_conf.common.mysql_user;
+    conf.password = logic_conf.common.mysql_password;
+    conf.database = logic_conf.common.mysql_database;
+    conf.timeout_ms = logic_conf.common.mysql_timeout_ms;
+
+    return im_mysql_create(&conf);
+}
+
+
+void
+logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
+{
+    int                n;
+    char               text[400];
+    va_list            args;
+    const im_error_t  *e;
+
+    e = im_error_find(code, strlen(code));
+    n = snprintf(text, sizeof(text), "%s: ", e->code);
+
+    va_start(args, fmt);
+    vsnprintf(text + n, sizeof(text) - (size_t) n, fmt, args);
+    va_end(args);
+
+    im_rpc_fail(req, e->grpc, text);
+}

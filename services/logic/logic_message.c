@@ -1,0 +1,172 @@
+/*
+ * logic_message.c -- one allocation a message, and the table of those whose
+ * outcome is not known yet.
+ *
+ * A repeat that arrives while the first try is still on its way must neither
+ * be produced again nor be acked early: it waits for the first's outcome.
+ */
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "logic_message.h"
+
+
+static void message_field(logic_message_t *m);
+static void message_put64(unsigned char *p, uint64_t v);
+
+
+static pthread_mutex_t    message_lock = PTHREAD_MUTEX_INITIALIZER;
+static logic_message_t   *message_flying;
+
+
+logic_message_t *
+logic_message_create(const Im__Deliver *d)
+{
+    size_t            cmid_len;
+    logic_message_t  *m;
+
+    cmid_len = strlen(d->cmid);
+
+    m = calloc(1, sizeof(logic_message_t) + cmid_len + 1 + d->body.len);
+    if (m == NULL) {
+        return NULL;
+    }
+
+    m->from = d->from;
+    m->to = d->to;
+    m->cmid = (char *) (m + 1);
+    m->body = (unsigned char *) m->cmid + cmid_len + 1;
+    m->body_len = d->body.len;
+
+    memcpy(m->cmid, d->cmid, cmid_len + 1);
+    memcpy(m->body, d->body.data, d->body.len);
+
+    m->seq.conv = im_conv_direct(d->from, d->to);
+    m->seq.slot = im_slot_of_conv(&m->seq.conv);
+
+    message_put64(m->key, m->seq.conv.a);
+    message_put64(m->key + 8, m->seq.conv.b);
+
+    if (cmid_len != 0) {
+        message_field(m);
+    }
+
+    return m;
+}
+
+
+/* Sender, conversation and cmid: nobody can take another's number. */
+static void
+message_field(logic_message_t *m)
+{
+    size_t         len;
+    unsigned char  data[24 + IM_CMID_MAX];
+
+    len = strlen(m->cmid);
+
+    message_put64(data, m->from);
+    memcpy(data + 8, m->key, 16);
+    memcpy(data + 24, m->cmid, len);
+
+    im_hash128(data, 24 + len, m->seq.field);
+    m->seq.keyed = 1;
+}
+
+
+void
+logic_message_free(logic_message_t *m)
+{
+    if (m->reply.stream != NULL) {
+        im_rpc_stream_unref(m->reply.stream);
+    }
+
+    free(m);
+}
+
+
+int
+logic_message_pack(const logic_message_t *m, im_str_t *out)
+{
+    Im__Record  r = IM__RECORD__INIT;
+
+    r.conv_a = m->seq.conv.a;
+    r.conv_b = m->seq.conv.b;
+    r.seq = m->seq.seq;
+    r.msg_id = m->seq.msg_id;
+    r.from = m->from;
+    r.time_ms = m->time_ms;
+    r.from_conn = m->reply.conn;
+    r.cmid = m->cmid;
+    r.body.data = m->body;
+    r.body.len = m->body_len;
+
+    out->len = im__record__get_packed_size(&r);
+    out->data = malloc(out->len);
+
+    if (out->data == NULL) {
+        return IM_ERROR;
+    }
+
+    im__record__pack(&r, out->data);
+
+    return IM_OK;
+}
+
+
+int
+logic_message_track(logic_message_t *m)
+{
+    logic_message_t  *first;
+
+    pthread_mutex_lock(&message_lock);
+
+    HASH_FIND(hh, message_flying, m->seq.field, 16, first);
+
+    if (first == NULL) {
+        HASH_ADD(hh, message_flying, seq.field, 16, m);
+        m->tracked = 1;
+
+    } else {
+        m->next = first->repeats;
+        first->repeats = m;
+    }
+
+    pthread_mutex_unlock(&message_lock);
+
+    return (first == NULL) ? IM_OK : IM_BUSY;
+}
+
+
+logic_message_t *
+logic_message_untrack(logic_message_t *m)
+{
+    logic_message_t  *repeats;
+
+    if (!m->tracked) {
+        return NULL;
+    }
+
+    pthread_mutex_lock(&message_lock);
+
+    HASH_DELETE(hh, message_flying, m);
+    m->tracked = 0;
+    repeats = m->repeats;
+    m->repeats = NULL;
+
+    pthread_mutex_unlock(&message_lock);
+
+    return repeats;
+}
+
+
+static void
+message_put64(unsigned char *p, uint64_t v)
+{
+    int  i;
+
+    for (i = 0; i < 8; i++) {
+        p[i] = (unsigned char) (v >> (8 * i));
+    }
+}

@@ -1,0 +1,48 @@
+/*
+ * logic_message.h -- one message on its way through Logic.
+ */
+
+#ifndef LOGIC_MESSAGE_H
+#define LOGIC_MESSAGE_H
+
+#include <uthash.h>
+
+#include "logic_reply.h"
+#include "logic_sequence.h"
+
+typedef struct logic_message_s  logic_message_t;
+
+struct logic_message_s {
+    logic_message_t  *next;        /* queue, batch */
+    logic_message_t  *repeats;     /* the same cmid, waiting for our outcome */
+    logic_reply_t     reply;
+    logic_seq_t       seq;
+    uint64_t          from;
+    uint64_t          to;
+    uint64_t          time_ms;
+    uint64_t          queued_us;
+    unsigned          dup:1;       /* the first try was before us */
+    unsigned          tracked:1;   /* in the table of those in flight */
+    unsigned char     key[16];     /* of the Kafka record */
+    UT_hash_handle    hh;          /* by seq.field */
+    char             *cmid;
+    size_t            body_len;
+    unsigned char    *body;        /* with cmid in this allocation */
+};
+
+/* A copy of all that is needed of a request; NULL if out of memory. */
+logic_message_t *logic_message_create(const Im__Deliver *m);
+void logic_message_free(logic_message_t *m);
+
+/* The Kafka record, malloc'ed. */
+int logic_message_pack(const logic_message_t *m, im_str_t *out);
+
+/*
+ * Messages in flight by cmid.  track: IM_OK, m is the first; IM_BUSY, it was
+ * chained to the first and is answered with it.  Any thread.
+ */
+int logic_message_track(logic_message_t *m);
+/* Takes m and its repeats out; the list of repeats is the caller's. */
+logic_message_t *logic_message_untrack(logic_message_t *m);
+
+#endif
