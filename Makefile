@@ -35,7 +35,7 @@ OBJ     = $(BUILD)/obj
 PKGS_CORE     = libprotobuf-c libjwt libsodium libmurmurhash libcrypto
 PKGS_RPC      = grpc
 PKGS_STORE    = hiredis rdkafka mysqlclient
-PKGS_SERVICE  = inih libmicrohttpd
+PKGS_SERVICE  = inih libmicrohttpd hiredis
 PKGS          = $(PKGS_CORE) $(PKGS_RPC) $(PKGS_STORE) $(PKGS_SERVICE)
 
 pkg_cflags    = $(shell $(PKG) --cflags $(1) 2>/dev/null)

@@ -41,7 +41,7 @@ typedef struct {
     logic_message_t   *first;
     logic_message_t  **last;
     size_t             n;
-    int                touched;        /* rpc thread: has not been woken */
+    atomic_int         touched;        /* has not been woken yet */
     int                stop;
 
     im_pace_t          pace;           /* the rest: shard thread */
@@ -216,7 +216,7 @@ logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
 
     pthread_mutex_unlock(&s->lock);
 
-    s->touched = 1;
+    atomic_store(&s->touched, 1);
 }
 
 
@@ -229,8 +229,7 @@ logic_intake_flush(void)
     for (i = 0; i < logic_conf.shards; i++) {
         s = &intake_shards[i];
 
-        if (s->touched) {
-            s->touched = 0;
+        if (atomic_exchange(&s->touched, 0)) {
             pthread_mutex_lock(&s->lock);
             pthread_cond_signal(&s->wake);
             pthread_mutex_unlock(&s->lock);

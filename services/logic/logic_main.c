@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <sodium.h>
 
@@ -37,7 +38,10 @@ static void main_stop(void);
 static void main_on_register(void *ctx);
 static void main_on_node(void *ctx, unsigned node);
 static void main_on_node_lost(void *ctx);
+static void main_on_leave(void *ctx);
 static void main_on_unregister(void *ctx);
+static void main_on_forget(void *ctx);
+static void main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
 static int main_health(void *ctx, char *json, size_t size);
 
@@ -128,6 +132,7 @@ static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
 static atomic_int          main_unlisted;
+static atomic_int          main_forgotten;
 static atomic_int          main_drained;
 
 
@@ -366,22 +371,17 @@ main_on_node_lost(void *ctx)
 static void
 main_stop(void)
 {
-    int  waited;
+    struct timespec  pause = { 0, MAIN_UNLIST_MS * 1000000 };
 
     /* peers must stop picking us before we stop answering */
 
-    im_disc_unregister(main_disc, "logic", main_on_unregister, NULL);
-    (void) im_daemon_sleep(MAIN_UNLIST_MS);
+    if (im_rpc_post(main_rpc, main_on_leave, NULL) == IM_OK) {
+        main_until(&main_unlisted, 2000);
+        nanosleep(&pause, NULL);
+    }
 
     im_rpc_server_drain(main_server, MAIN_DRAIN_MS, main_on_drained, NULL);
-
-    for (waited = 0; waited < MAIN_DRAIN_MS + 500
-         && !atomic_load(&main_drained); waited += 10)
-    {
-        struct timespec  ts = { 0, 10000000 };
-
-        nanosleep(&ts, NULL);
-    }
+    main_until(&main_drained, MAIN_DRAIN_MS + 500);
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
@@ -389,8 +389,41 @@ main_stop(void)
     logic_presence_stop();
     im_health_stop();
 
-    im_disc_destroy(main_disc);
+    if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
+        main_until(&main_forgotten, 2000);
+    }
+
     im_rpc_destroy(main_rpc);
+}
+
+
+static void
+main_until(atomic_int *flag, int ms)
+{
+    struct timespec  ts = { 0, 10000000 };
+
+    for (; ms > 0 && !atomic_load(flag); ms -= 10) {
+        nanosleep(&ts, NULL);
+    }
+}
+
+
+/* rpc thread */
+static void
+main_on_leave(void *ctx)
+{
+    (void) ctx;
+    im_disc_unregister(main_disc, "logic", main_on_unregister, NULL);
+}
+
+
+/* rpc thread */
+static void
+main_on_forget(void *ctx)
+{
+    (void) ctx;
+    im_disc_destroy(main_disc);
+    atomic_store(&main_forgotten, 1);
 }
 
 
