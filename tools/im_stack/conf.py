@@ -165,14 +165,14 @@ class Conf:
             'IM_MYSQL_DATABASE': DATABASE,
             'IM_KAFKA_BROKERS': self.kafka_address(),
             'IM_RPC_LISTEN': '127.0.0.1:0',
-            'IM_LOGIC_JWT_KEY_FILE': self.path('data', 'jwt.key'),
+            'IM_AUTH_JWT_KEY_FILE': self.path('data', 'jwt.key'),
         }
         for kind in ('logic', 'task'):
             for name in self.daemons(kind):
                 env = dict(common, IM_HEALTH_LISTEN=self.address(name))
                 # A daemon is not given keys that its file does not have.
                 if kind == 'task':
-                    del env['IM_LOGIC_JWT_KEY_FILE']
+                    del env['IM_AUTH_JWT_KEY_FILE']
                 p[name] = ([self.bin('im-' + kind), '--config',
                             '%s/conf/%s.conf' % (TOP, kind)],
                            dict(env, **self.sanitizer(name)), 15)

@@ -1,0 +1,40 @@
+-- schema.sql -- the tables of the messenger, for MySQL 8 or MariaDB 10.6+.
+--
+--     mysql -u root im < schema.sql
+--
+-- May be run again: what exists is left alone.
+
+CREATE TABLE IF NOT EXISTS users (
+    uid         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    name        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    password    VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    created_ms  BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (uid),
+    UNIQUE KEY (name)
+) ENGINE = InnoDB;
+
+-- One for each log-in.  Only a hash of the refresh token is kept.
+CREATE TABLE IF NOT EXISTS sessions (
+    sid           CHAR(22) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    uid           BIGINT UNSIGNED NOT NULL,
+    device        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    refresh_hash  BINARY(32) NOT NULL,
+    created_ms    BIGINT UNSIGNED NOT NULL,
+    expires_ms    BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (sid),
+    UNIQUE KEY (refresh_hash),
+    KEY (uid)
+) ENGINE = InnoDB;
+
+-- A direct conversation is (lower uid, higher uid), a room is (0, room id).
+-- No second index: a page of history is a range of the primary key.
+CREATE TABLE IF NOT EXISTS messages (
+    conv_a   BIGINT UNSIGNED NOT NULL,
+    conv_b   BIGINT UNSIGNED NOT NULL,
+    seq      BIGINT UNSIGNED NOT NULL,
+    msg_id   BIGINT UNSIGNED NOT NULL,
+    sender   BIGINT UNSIGNED NOT NULL,
+    time_ms  BIGINT UNSIGNED NOT NULL,
+    body     MEDIUMBLOB NOT NULL,
+    PRIMARY KEY (conv_a, conv_b, seq)
+) ENGINE = InnoDB;

@@ -1,0 +1,335 @@
+/*
+ * task_main.c -- im-task: start, stop, and how it is.
+ *
+ * Only the push role needs etcd and gRPC: it must know the Connect instances.
+ */
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "task_peer.h"
+#include "task_push.h"
+#include "task_store.h"
+
+
+#define MAIN_LISTING_MS  5000      /* then push begins with what is known */
+
+
+static const char *main_check(void *conf);
+static int main_wait_for_stores(void);
+static int main_start(void);
+static int main_start_peers(void);
+static void main_on_subscribe(void *ctx);
+static void main_stop(void);
+static void main_on_forget(void *ctx);
+static int main_health(void *ctx, char *json, size_t size);
+
+
+task_conf_t  task_conf;
+
+
+#define KEY(section, key, type, field, value, min, max, doc)                  \
+    { section, key, type, offsetof(task_conf_t, field), value, min, max, doc }
+
+static const im_conf_key_t  main_keys[] = {
+    KEY("task", "role", IM_CONF_STR, role, "all", 0, 0,
+        "push, store or all; --role goes before it"),
+    KEY("kafka", "dead_topic", IM_CONF_STR, dead_topic, "im.dead", 0, 0,
+        "of the records that MySQL refuses for good"),
+    KEY("kafka", "session_ms", IM_CONF_UINT, session_ms, "6000", 2000, 60000,
+        "a member that dies is replaced after this long"),
+    KEY("push", "group", IM_CONF_STR, push_group, "im.push", 0, 0,
+        "consumer group of all instances that push"),
+    KEY("push", "batch", IM_CONF_UINT, push_batch, "500", 1, 10000,
+        "records taken at a time"),
+    KEY("push", "confirm_ms", IM_CONF_UINT, push_confirm_ms, "2000", 100,
+        20000, "longest wait for a Connect instance"),
+    KEY("store", "group", IM_CONF_STR, store_group, "im.store", 0, 0,
+        "consumer group of all instances that store"),
+    KEY("store", "batch", IM_CONF_UINT, store_batch, "1000", 1, 10000,
+        "rows of one INSERT, at most"),
+    KEY("store", "fill_ms", IM_CONF_UINT, store_fill_ms, "20", 0, 1000,
+        "longest wait for a fuller batch"),
+    { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
+};
+
+
+static const char    *main_role;
+static int            main_pushes, main_stores;
+static im_rpc_t      *main_rpc;
+static im_disc_t     *main_disc;
+static atomic_int     main_subscribed;
+static atomic_int     main_forgotten;
+
+
+int
+main(int argc, char **argv)
+{
+    int          rc, status;
+    im_daemon_t  d;
+
+    memset(&d, 0, sizeof(d));
+    d.name = "im-task";
+    d.about = "carries messages from Kafka to their recipients and to MySQL";
+    d.keys = main_keys;
+    d.conf = &task_conf;
+    d.check = main_check;
+    d.role = &main_role;
+
+    if (im_daemon_init(&d, argc, argv, &status) != IM_OK) {
+        return status;
+    }
+
+    rc = main_start();
+
+    if (rc == IM_OK) {
+        im_daemon_wait();
+        main_stop();
+
+    } else if (rc == IM_ERROR) {
+        im_log(IM_LOG_ERR, "im-task cannot start");
+        return 1;
+    }
+
+    im_log(IM_LOG_NOTICE, "im-task ends");
+
+    return 0;
+}
+
+
+static const char *
+main_check(void *conf)
+{
+    const char   *role;
+    task_conf_t  *c = conf;
+
+    role = (main_role != NULL) ? main_role : c->role;
+
+    if (strcmp(role, "push") != 0 && strcmp(role, "store") != 0
+        && strcmp(role, "all") != 0)
+    {
+        return "the role is push, store or all";
+    }
+
+    main_pushes = strcmp(role, "store") != 0;
+    main_stores = strcmp(role, "push") != 0;
+
+    return NULL;
+}
+
+
+static int
+main_start(void)
+{
+    int  rc;
+
+    rc = main_wait_for_stores();
+
+    if (rc == IM_OK && main_pushes) {
+        rc = main_start_peers();
+    }
+
+    if (rc == IM_OK && main_pushes) {
+        rc = task_push_start();
+    }
+
+    if (rc == IM_OK && main_stores) {
+        rc = task_store_start();
+    }
+
+    if (rc == IM_OK) {
+        rc = im_health_start(&task_conf.common, main_health, NULL);
+    }
+
+    return rc;
+}
+
+
+static int
+main_wait_for_stores(void)
+{
+    im_redis_t       *redis;
+    im_mysql_t       *mysql;
+    im_redis_conf_t   rc;
+    im_mysql_conf_t   mc;
+    im_dependency_t   r = { "redis", 0 }, m = { "mysql", 0 };
+
+    if (main_pushes) {
+        rc.address = task_conf.common.redis_address;
+        rc.password = task_conf.common.redis_password;
+        rc.timeout_ms = task_conf.common.redis_timeout_ms;
+        redis = im_redis_create(&rc);
+
+        while (redis == NULL || im_redis_ping(redis) != IM_OK) {
+            im_dependency_down(&r, redis ? im_redis_error(redis) : "memory");
+
+            if (im_daemon_sleep(200)) {
+                im_redis_destroy(redis);
+                return IM_DONE;
+            }
+        }
+
+        im_dependency_up(&r);
+        im_redis_destroy(redis);
+    }
+
+    if (main_stores) {
+        mc.address = task_conf.common.mysql_address;
+        mc.user = task_conf.common.mysql_user;
+        mc.password = task_conf.common.mysql_password;
+        mc.database = task_conf.common.mysql_database;
+        mc.timeout_ms = task_conf.common.mysql_timeout_ms;
+        mysql = im_mysql_create(&mc);
+
+        while (mysql == NULL || im_mysql_ping(mysql) != IM_OK) {
+            im_dependency_down(&m, mysql ? im_mysql_error(mysql) : "memory");
+
+            if (im_daemon_sleep(200)) {
+                im_mysql_destroy(mysql);
+                return IM_DONE;
+            }
+        }
+
+        im_dependency_up(&m);
+        im_mysql_destroy(mysql);
+    }
+
+    return IM_OK;
+}
+
+
+/* Push begins when etcd has told who is there: without that, messages would
+ * be held up for instances that only seem to be missing. */
+static int
+main_start_peers(void)
+{
+    unsigned         waited;
+    im_rpc_conf_t    rpc_conf;
+    im_disc_conf_t   disc_conf;
+
+    memset(&rpc_conf, 0, sizeof(rpc_conf));
+    rpc_conf.home = IM_RPC_HOME_THREAD;
+    rpc_conf.log = im_log_lower;
+    main_rpc = im_rpc_create(&rpc_conf);
+
+    memset(&disc_conf, 0, sizeof(disc_conf));
+    disc_conf.endpoints = task_conf.common.etcd_endpoints;
+    disc_conf.prefix = task_conf.common.etcd_prefix;
+    disc_conf.lease_s = task_conf.common.etcd_lease_s;
+    disc_conf.log = im_log_lower;
+
+    if (main_rpc == NULL
+        || (main_disc = im_disc_create(main_rpc, &disc_conf)) == NULL
+        || im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    for (waited = 0; waited < MAIN_LISTING_MS; waited += 20) {
+
+        if (im_disc_ready(main_disc) && atomic_load(&main_subscribed)) {
+            return IM_OK;
+        }
+
+        if (im_daemon_sleep(20)) {
+            return IM_DONE;
+        }
+    }
+
+    im_log(IM_LOG_WARN, "etcd has not answered for %d ms: messages are pushed "
+           "once it does", MAIN_LISTING_MS);
+
+    return IM_OK;
+}
+
+
+/* rpc thread */
+static void
+main_on_subscribe(void *ctx)
+{
+    (void) ctx;
+
+    if (task_peer_start(main_disc) != IM_OK) {
+        im_log(IM_LOG_ERR, "connect instances cannot be subscribed to");
+        return;
+    }
+
+    atomic_store(&main_subscribed, 1);
+}
+
+
+static void
+main_stop(void)
+{
+    int              ms;
+    struct timespec  ts = { 0, 10000000 };
+
+    im_health_stop();
+
+    if (main_pushes) {
+        task_push_stop();
+
+        if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
+            for (ms = 2000; ms > 0 && !atomic_load(&main_forgotten); ms -= 10)
+            {
+                nanosleep(&ts, NULL);
+            }
+        }
+
+        im_rpc_destroy(main_rpc);
+        task_peer_stop();
+    }
+
+    if (main_stores) {
+        task_store_stop();
+    }
+}
+
+
+/* rpc thread */
+static void
+main_on_forget(void *ctx)
+{
+    (void) ctx;
+
+    im_disc_destroy(main_disc);
+    atomic_store(&main_forgotten, 1);
+}
+
+
+static int
+main_health(void *ctx, char *json, size_t size)
+{
+    int                 etcd, stores;
+    task_push_stats_t   p;
+    task_store_stats_t  s;
+
+    (void) ctx;
+
+    etcd = !main_pushes || im_disc_ready(main_disc);
+    stores = (!main_pushes || task_push_healthy())
+             && (!main_stores || task_store_healthy());
+
+    task_push_stats(&p);
+    task_store_stats(&s);
+
+    snprintf(json, size,
+             "{\"push\":%s,\"store\":%s,\"etcd\":%s,\"stores\":%s,"
+             "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
+             "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
+             "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
+             "\"dead\":%llu}\n",
+             main_pushes ? "true" : "false", main_stores ? "true" : "false",
+             etcd ? "true" : "false", stores ? "true" : "false",
+             task_peer_count(),
+             (unsigned long long) p.records, (unsigned long long) p.pushed,
+             (unsigned long long) p.repeated, (unsigned long long) p.dropped,
+             (unsigned long long) p.unconfirmed,
+             (unsigned long long) s.records, (unsigned long long) s.stored,
+             (unsigned long long) s.known, (unsigned long long) s.dead);
+
+    return etcd && stores;
+}

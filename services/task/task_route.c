@@ -1,0 +1,275 @@
+/*
+ * task_route.c -- see task_route.h.
+ *
+ * An instance that Redis names and etcd does not is either dead, or so young
+ * that our watch has not told us yet.  A new name is therefore waited for,
+ * once, for ROUTE_YOUNG_MS; after that it counts as dead, and its entries are
+ * taken out of Redis as they are met.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+
+#include "task_route.h"
+
+
+#define ROUTE_YOUNG_MS     1000
+#define ROUTE_MISSING_MAX  1024    /* names remembered */
+
+
+typedef struct {
+    UT_hash_handle   hh;
+    uint64_t         since_us;
+    char             id[];
+} route_missing_t;
+
+
+static int route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
+    const im_str_t *field);
+static void route_answer(task_routes_t *r, task_user_t *user,
+    const redisReply *reply, unsigned *stale);
+static void route_reset(task_user_t *user);
+static task_peer_t *route_peer(const char *id, size_t len);
+static uint64_t route_missing_since(const char *id, size_t len);
+
+
+static route_missing_t  *route_missing;
+
+
+int
+task_route_add(task_routes_t *r, uint64_t uid)
+{
+    task_user_t  *user;
+
+    HASH_FIND(hh, r->users, &uid, sizeof(uid), user);
+
+    if (user != NULL) {
+        return IM_OK;
+    }
+
+    user = calloc(1, sizeof(task_user_t));
+    if (user == NULL) {
+        return IM_ERROR;
+    }
+
+    user->uid = uid;
+    HASH_ADD(hh, r->users, uid, sizeof(uid), user);
+
+    return IM_OK;
+}
+
+
+int
+task_route_resolve(task_routes_t *r)
+{
+    unsigned      stale, i;
+    redisReply   *reply;
+    task_user_t  *user, *next;
+
+    stale = 0;
+
+    HASH_ITER(hh, r->users, user, next) {
+        if (route_ask(r->redis, "HGETALL", user->uid, NULL) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    HASH_ITER(hh, r->users, user, next) {
+        reply = im_redis_reply(r->redis);
+
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        route_answer(r, user, reply, &stale);
+        im_redis_free(reply);
+    }
+
+    for (i = 0; i < stale; i++) {
+        im_redis_free(im_redis_reply(r->redis));
+    }
+
+    return IM_OK;
+}
+
+
+static int
+route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
+    const im_str_t *field)
+{
+    char      key[40];
+    im_str_t  argv[3];
+
+    argv[0].data = (unsigned char *) verb;
+    argv[0].len = strlen(verb);
+    argv[1].data = (unsigned char *) key;
+    argv[1].len = (size_t) snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}",
+                                    uid);
+
+    if (field != NULL) {
+        argv[2] = *field;
+    }
+
+    return im_redis_append(redis, field ? 3 : 2, argv);
+}
+
+
+/* field, value, field, value: <conn>, "<instance> <sid> <device>" */
+static void
+route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
+    unsigned *stale)
+{
+    char          conn[17];
+    size_t        i;
+    im_str_t      field;
+    const char   *value, *end;
+    task_peer_t  *peer;
+
+    route_reset(user);
+
+    if (reply->type == REDIS_REPLY_ARRAY) {
+        user->routes = calloc(reply->elements / 2 + 1, sizeof(task_route_t));
+    }
+
+    if (user->routes == NULL) {
+        im_log(IM_LOG_ERR, "no routes of user %" PRIu64 ": %s", user->uid,
+               (reply->type == REDIS_REPLY_ERROR) ? reply->str
+                                                  : "out of memory");
+        return;
+    }
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        field.data = (unsigned char *) reply->element[i]->str;
+        field.len = reply->element[i]->len;
+        value = reply->element[i + 1]->str;
+        end = memchr(value, ' ', reply->element[i + 1]->len);
+
+        if (end == NULL || field.len != 16) {
+            continue;
+        }
+
+        peer = route_peer(value, (size_t) (end - value));
+
+        if (peer == NULL) {
+
+            if (route_ask(r->redis, "HDEL", user->uid, &field) == IM_OK) {
+                (*stale)++;
+            }
+
+            continue;
+        }
+
+        memcpy(conn, field.data, 16);
+        conn[16] = '\0';
+
+        user->routes[user->n].peer = peer;
+        user->routes[user->n].conn = strtoull(conn, NULL, 16);
+        user->n++;
+    }
+}
+
+
+static void
+route_reset(task_user_t *user)
+{
+    unsigned  i;
+
+    for (i = 0; i < user->n; i++) {
+        task_peer_release(user->routes[i].peer);
+    }
+
+    free(user->routes);
+    user->routes = NULL;
+    user->n = 0;
+}
+
+
+static task_peer_t *
+route_peer(const char *id, size_t len)
+{
+    uint64_t      since;
+    task_peer_t  *peer;
+
+    for ( ;; ) {
+        peer = task_peer_find(id, len);
+        if (peer != NULL) {
+            return peer;
+        }
+
+        since = route_missing_since(id, len);
+
+        if (im_mono_us() - since >= ROUTE_YOUNG_MS * 1000) {
+            return NULL;
+        }
+
+        task_peer_wait(20);
+    }
+}
+
+
+static uint64_t
+route_missing_since(const char *id, size_t len)
+{
+    route_missing_t  *m;
+
+    HASH_FIND(hh, route_missing, id, len, m);
+
+    if (m != NULL) {
+        return m->since_us;
+    }
+
+    if (HASH_COUNT(route_missing) >= ROUTE_MISSING_MAX) {
+        task_route_stop();
+    }
+
+    m = calloc(1, sizeof(route_missing_t) + len + 1);
+    if (m == NULL) {
+        return 0;
+    }
+
+    memcpy(m->id, id, len);
+    m->since_us = im_mono_us();
+    HASH_ADD_KEYPTR(hh, route_missing, m->id, len, m);
+
+    return m->since_us;
+}
+
+
+const task_user_t *
+task_route_find(task_routes_t *r, uint64_t uid)
+{
+    task_user_t  *user;
+
+    HASH_FIND(hh, r->users, &uid, sizeof(uid), user);
+
+    return user;
+}
+
+
+void
+task_route_clear(task_routes_t *r)
+{
+    task_user_t  *user, *next;
+
+    HASH_ITER(hh, r->users, user, next) {
+        HASH_DEL(r->users, user);
+        route_reset(user);
+        free(user);
+    }
+}
+
+
+void
+task_route_stop(void)
+{
+    route_missing_t  *m, *next;
+
+    HASH_ITER(hh, route_missing, m, next) {
+        HASH_DEL(route_missing, m);
+        free(m);
+    }
+}

@@ -1,0 +1,24 @@
+/*
+ * task_store.h -- the consumer group "store".
+ */
+
+#ifndef TASK_STORE_H
+#define TASK_STORE_H
+
+#include "task.h"
+
+typedef struct {
+    uint64_t   records;        /* taken from Kafka */
+    uint64_t   stored;         /* rows that were new */
+    uint64_t   known;          /* rows that were there already */
+    uint64_t   dead;           /* records given to the dead letter topic */
+} task_store_stats_t;
+
+int task_store_start(void);
+/* Finishes what is in hand, commits, leaves the group. */
+void task_store_stop(void);
+void task_store_stats(task_store_stats_t *stats);
+/* 1 when MySQL and the dead letter topic take what they are given. */
+int task_store_healthy(void);
+
+#endif
