@@ -275,7 +275,7 @@ im_disc_register(im_disc_t *d, const char *service, const char *id,
         if (d->lease != 0) {
             lease_put(reg);
 
-        } else if (im_disc_ready(d)) {
+        } else {
             lease_grant(d);
         }
 
@@ -403,7 +403,7 @@ im_disc_lease_node(im_disc_t *d, unsigned nodes,
     if (d->lease != 0) {
         lease_try_node(d);
 
-    } else if (im_disc_ready(d)) {
+    } else {
         lease_grant(d);
     }
 

@@ -15,7 +15,7 @@
 
 
 #define RPC_MARK          "im-h"   /* trailer of every answer of a handler */
-#define RPC_KEEPALIVE_MS  5000
+#define RPC_KEEPALIVE_MS  7000     /* etcd drops who pings each 5 s */
 #define RPC_PING_WAIT_MS  2000
 
 

@@ -89,15 +89,11 @@ class Ready:
         tool = self.bin('im-topics')
         if not os.access(tool, os.X_OK):
             raise Failure('%s is not there: run make' % tool)
-        end = time.time() + 40
-        while True:
-            code, out = run([tool], 20, env=dict(
-                os.environ, IM_KAFKA=self.kafka_address(),
-                IM_KAFKA_BROKERS=self.kafka_address()))
-            if code == 0:
-                return
-            if time.time() > end:
-                raise Failure('im-topics at %s: %s%s' % (
-                    self.kafka_address(), out,
-                    '' if self.state['kafka'] else self.tail('kafka')))
-            time.sleep(0.3)
+        code, out = run([tool, '--brokers', self.kafka_address(),
+                         '--topic', 'im.msg', '--partitions', '4',
+                         '--topic', 'im.dead', '--partitions', '1',
+                         '--timeout', '40'], 60)
+        if code != 0:
+            raise Failure('im-topics at %s: %s%s' % (
+                self.kafka_address(), out,
+                '' if self.state['kafka'] else self.tail('kafka')))
