@@ -36,7 +36,7 @@ struct ngx_im_ws_pending_s {
 
 static ngx_int_t ngx_im_ws_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_im_ws_check_upgrade(ngx_http_request_t *r,
-    u_char *accept);
+    ngx_uint_t has_body, u_char *accept, ngx_int_t *rc);
 static ngx_int_t ngx_im_ws_check_origin(ngx_http_request_t *r);
 static im_encoding_t ngx_im_ws_choose(ngx_http_request_t *r,
     const char **protocol);
@@ -156,17 +156,20 @@ ngx_im_ws_handler(ngx_http_request_t *r)
 {
     u_char            accept[28];
     ngx_int_t         rc;
+    ngx_uint_t        has_body;
     const char       *code, *reason, *protocol;
     im_encoding_t     encoding;
     im_jwt_claims_t  *claims;
+
+    /* asked before the body is discarded: that forgets its length */
+    has_body = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
 
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_im_ws_check_upgrade(r, accept);
-    if (rc != NGX_OK) {
+    if (ngx_im_ws_check_upgrade(r, has_body, accept, &rc) != NGX_OK) {
         return rc;
     }
 
@@ -200,27 +203,30 @@ ngx_im_ws_handler(ngx_http_request_t *r)
 }
 
 
-/* RFC 6455 section 4.2.1.  NGX_OK, or what a handler returns. */
+/* RFC 6455 section 4.2.1.  NGX_DECLINED: the request was refused, *rc is what
+ * the handler returns. */
 static ngx_int_t
-ngx_im_ws_check_upgrade(ngx_http_request_t *r, u_char *accept)
+ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
+    u_char *accept, ngx_int_t *rc)
 {
     ngx_table_elt_t  *upgrade, *connection, *version, *key;
 
     if (r != r->main) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_DECLINED;
     }
 
     if (r->method != NGX_HTTP_GET) {
-        return ngx_im_problem_send(r, "method_not_allowed",
-                                   "a WebSocket handshake is a GET");
+        *rc = ngx_im_problem_send(r, "method_not_allowed",
+                                  "a WebSocket handshake is a GET");
+        return NGX_DECLINED;
     }
 
-    if (r->http_version != NGX_HTTP_VERSION_11
-        || r->headers_in.content_length_n > 0 || r->headers_in.chunked)
-    {
-        return ngx_im_problem_send(r, "bad_request",
-                                   "a WebSocket handshake is HTTP/1.1 and "
-                                   "has no body");
+    if (r->http_version != NGX_HTTP_VERSION_11 || has_body) {
+        *rc = ngx_im_problem_send(r, "bad_request",
+                                  "a WebSocket handshake is HTTP/1.1 and "
+                                  "has no body");
+        return NGX_DECLINED;
     }
 
     upgrade = ngx_im_ws_find_header(r, "upgrade");
@@ -233,11 +239,13 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, u_char *accept)
         if (ngx_im_ws_add_header(r, "Upgrade", (u_char *) "websocket", 9)
             != NGX_OK)
         {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_DECLINED;
         }
 
-        return ngx_im_problem_send(r, "upgrade_required",
-                                   "this location speaks WebSocket");
+        *rc = ngx_im_problem_send(r, "upgrade_required",
+                                  "this location speaks WebSocket");
+        return NGX_DECLINED;
     }
 
     version = ngx_im_ws_find_header(r, "sec-websocket-version");
@@ -249,11 +257,13 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, u_char *accept)
                                  2)
             != NGX_OK)
         {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_DECLINED;
         }
 
-        return ngx_im_problem_send(r, "upgrade_required",
-                                   "Sec-WebSocket-Version must be 13");
+        *rc = ngx_im_problem_send(r, "upgrade_required",
+                                  "Sec-WebSocket-Version must be 13");
+        return NGX_DECLINED;
     }
 
     key = ngx_im_ws_find_header(r, "sec-websocket-key");
@@ -261,9 +271,10 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, u_char *accept)
     if (key == NULL
         || im_frame_accept_key((im_str_t *) &key->value, accept) != IM_OK)
     {
-        return ngx_im_problem_send(r, "bad_request",
-                                   "Sec-WebSocket-Key must be 16 bytes in "
-                                   "base64");
+        *rc = ngx_im_problem_send(r, "bad_request",
+                                  "Sec-WebSocket-Key must be 16 bytes in "
+                                  "base64");
+        return NGX_DECLINED;
     }
 
     return NGX_OK;
