@@ -1,0 +1,235 @@
+"""im_client -- a user of the messenger, for the demo and the tests.
+
+HTTP by aiohttp, WebSocket by websockets, both as Debian has them.  Every wait
+has a deadline; what goes wrong is a Problem with one sentence.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+
+import aiohttp
+import websockets
+
+WAIT = 10          # seconds, for anything
+
+_cmids = itertools.count(1)
+
+
+def new_cmid():
+    """A message id that no other client has used."""
+    return '%s-%d' % (os.urandom(6).hex(), next(_cmids))
+
+
+class Problem(Exception):
+    """An answer that is not the one wanted; body is the problem document."""
+
+    def __init__(self, what, status=0, body=None):
+        self.status = status
+        self.body = body or {}
+        self.code = self.body.get('code', '')
+        super().__init__('%s: %s%s' % (
+            what, status or '',
+            ' ' + self.body.get('detail', self.code) if body else ''))
+
+
+class Api:
+    """The HTTP endpoints of conf/im_api.conf, at host:port."""
+
+    def __init__(self, address):
+        self.address = address
+        self.url = 'http://' + address
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=WAIT))
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.session.close()
+
+    async def call(self, method, path, token=None, want=(200, 201, 204), **kw):
+        headers = kw.pop('headers', {})
+        if token:
+            headers['Authorization'] = 'Bearer ' + token
+        try:
+            async with self.session.request(method, self.url + path,
+                                            headers=headers, **kw) as r:
+                text = await r.text()
+        except (aiohttp.ClientError, asyncio.TimeoutError) as e:
+            raise Problem('%s %s: %s' % (method, path,
+                                         str(e) or 'no answer')) from None
+        body = json.loads(text) if text else {}
+        if r.status not in want:
+            raise Problem('%s %s' % (method, path), r.status, body)
+        body_headers = dict(r.headers)
+        return Answer(body, r.status, body_headers)
+
+    async def register(self, name, password):
+        r = await self.call('POST', '/v1/register',
+                            json={'name': name, 'password': password})
+        return User(self, int(r['uid']), name, password)
+
+    async def login(self, user, device=None):
+        body = {'name': user.name, 'password': user.password}
+        if device:
+            body['device'] = device
+        return await self.call('POST', '/v1/login', json=body)
+
+
+class Answer(dict):
+    """A JSON object, with status and headers of its response."""
+
+    def __init__(self, body, status, headers):
+        super().__init__(body)
+        self.status = status
+        self.headers = headers
+
+
+class User:
+    """Somebody who is registered, and after log_in() has tokens."""
+
+    def __init__(self, api, uid, name, password):
+        self.api = api
+        self.uid = uid
+        self.name = name
+        self.password = password
+        self.token = self.refresh_token = None
+
+    async def log_in(self, device=None):
+        r = await self.api.login(self, device)
+        self.token = r['access_token']
+        self.refresh_token = r['refresh_token']
+        return self
+
+    async def send(self, to, body, cmid=None):
+        return await self.api.call('POST', '/v1/messages', self.token, json={
+            'to': str(to), 'cmid': cmid or new_cmid(), 'body': body})
+
+    async def history(self, other, **args):
+        return await self.api.call(
+            'GET', '/v1/messages', self.token,
+            params=dict({'with': str(other)}, **{k: str(v) for k, v
+                                                 in args.items()}))
+
+    async def connect(self, other_than=(), protocol='im.v1.json',
+                      address=None):
+        """A Socket on a worker that is not one of other_than (instances).
+        The kernel chooses the worker, so this may take several tries."""
+        for _ in range(200):
+            s = await Socket.open(address or self.api.address, self.token,
+                                  protocol)
+            if s.instance not in other_than:
+                return s
+            await s.close()
+        raise Problem('no worker but %s takes connections'
+                      % ', '.join(other_than))
+
+
+class Socket:
+    """A WebSocket connection that speaks im.v1.json."""
+
+    def __init__(self, ws):
+        self.ws = ws
+        self.instance = ws.response_headers.get('X-IM-Instance', '')
+        self.frames = []           # received while something else was awaited
+        self.auth_ok = None
+
+    @classmethod
+    async def open(cls, address, token, protocol='im.v1.json'):
+        headers = {'Authorization': 'Bearer ' + token} if token else {}
+        try:
+            ws = await websockets.connect(
+                'ws://%s/ws' % address, extra_headers=headers,
+                subprotocols=[protocol] if protocol else None,
+                open_timeout=WAIT, close_timeout=3, ping_interval=None,
+                max_queue=None, compression=None)
+        except (OSError, asyncio.TimeoutError,
+                websockets.WebSocketException) as e:
+            raise Problem('ws://%s/ws: %s' % (address, e or 'no answer')) \
+                from None
+        s = cls(ws)
+        if token and protocol != 'im.v1.proto':
+            s.auth_ok = await s.expect('auth_ok')
+        return s
+
+    async def close(self):
+        await self.ws.close()
+
+    async def receive(self, wait=WAIT):
+        """The next frame; Problem when the connection ends first."""
+        try:
+            return json.loads(await asyncio.wait_for(self.ws.recv(), wait))
+        except asyncio.TimeoutError:
+            raise Problem('no frame within %g s' % wait) from None
+        except websockets.ConnectionClosed as e:
+            raise Problem('the connection was closed: %s' % e) from None
+
+    async def expect(self, kind, wait=WAIT):
+        """The next frame of this type; others are kept for later."""
+        for n, f in enumerate(self.frames):
+            if f['type'] == kind:
+                return self.frames.pop(n)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            try:
+                f = await self.receive(max(until - loop.time(), 0.001))
+            except Problem as e:
+                raise Problem('waiting for "%s": %s; got %s' % (
+                    kind, e, self.frames[-3:] or 'nothing')) from None
+            if f['type'] == kind:
+                return f
+            self.frames.append(f)
+
+    async def nothing(self, kind, seconds=0.5):
+        """True when no frame of this type comes."""
+        try:
+            await self.expect(kind, seconds)
+        except Problem:
+            return True
+        return False
+
+    async def write(self, **frame):
+        await self.ws.send(json.dumps(frame))
+
+    async def send(self, to, body, cmid=None):
+        """Sends a message and returns its ack."""
+        cmid = cmid or new_cmid()
+        await self.write(type='send', to=str(to), cmid=cmid, body=body)
+        ack = await self.expect('ack')
+        if ack['cmid'] != cmid:
+            raise Problem('ack of "%s" for "%s"' % (ack['cmid'], cmid))
+        return ack
+
+
+async def exchange(a, b, uid_a, uid_b, count, window=100):
+    """Two sockets send count messages to each other at the same time, at most
+    window of them without ack.  Returns the pushes that each received and the
+    acks that each got, in order."""
+    async def one(me, to):
+        acks, pushes = [], []
+        free = asyncio.Semaphore(window)
+
+        async def write():
+            for n in range(count):
+                await asyncio.wait_for(free.acquire(), WAIT)
+                await me.write(type='send', to=str(to), cmid=new_cmid(),
+                               body={'n': n})
+
+        async def read():
+            while len(acks) < count or len(pushes) < count:
+                f = await me.receive()
+                if f['type'] == 'ack':
+                    acks.append(f)
+                    free.release()
+                elif f['type'] == 'push':
+                    pushes.append(f)
+                else:
+                    raise Problem('a frame that nobody asked for: %s' % f)
+
+        await asyncio.gather(write(), read())
+        return pushes, acks
+
+    return await asyncio.gather(one(a, uid_b), one(b, uid_a))
