@@ -5,7 +5,7 @@
  *                                           |  held up to 5 ms under load
  *                     recipients known? ----+   (logic_lookup.c)
  *                     one Redis script -----+   (logic_sequence.c)
- *                     Kafka, by partition --+
+ *                     Kafka, by partition --+   (logic_produce.c)
  *   report thread <-- delivery report, then ack to the sender
  *
  * A conversation belongs to one shard, so its order in Redis and Kafka is the
@@ -23,15 +23,13 @@
 #include "im_snowflake.h"
 #include "logic_intake.h"
 #include "logic_lookup.h"
-#include "logic_message.h"
+#include "logic_outcome.h"
+#include "logic_produce.h"
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */
-#define INTAKE_PARTITIONS_MAX  64
 #define INTAKE_RATE_MIN        2000    /* messages a second, see im_pace.h */
 #define INTAKE_RATE_FULL       25000
-#define INTAKE_KAFKA_QUEUE     200000
-#define INTAKE_STOP_MS         5000
 
 
 typedef struct {
@@ -62,27 +60,9 @@ static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
 static int intake_seed(intake_shard_t *s, size_t n);
 static size_t intake_repeats(intake_shard_t *s, size_t n);
-static void intake_produce(intake_shard_t *s, size_t n);
-static void intake_produce_to(intake_shard_t *s, int partition,
-    im_kafka_message_t *messages, size_t n);
-static void intake_refuse(logic_message_t *m, logic_touched_t *t,
-    const char *code, const char *text);
-static void intake_accept(logic_message_t *m, logic_touched_t *t, int dup);
-static void *intake_report_thread(void *arg);
-static void intake_on_report(void *ctx, void *opaque, int ok,
-    const char *error);
-static void intake_on_reports_end(void *ctx);
-static im_kafka_producer_t *intake_producer(void);
-static void intake_replace_producer(void);
 
 
 static intake_shard_t        *intake_shards;
-static unsigned               intake_partitions;
-static pthread_t              intake_report_id;
-static atomic_int             intake_report_stop;
-static im_kafka_producer_t   *intake_kafka;
-static pthread_rwlock_t       intake_kafka_lock = PTHREAD_RWLOCK_INITIALIZER;
-static logic_touched_t        intake_acks;     /* report thread */
 
 static pthread_mutex_t        intake_id_lock = PTHREAD_MUTEX_INITIALIZER;
 static im_snowflake_t         intake_ids_state;
@@ -90,45 +70,19 @@ static int                    intake_node = -1;
 
 static im_dependency_t        intake_redis = { "redis", 0 };
 static im_dependency_t        intake_mysql = { "mysql", 0 };
-static im_dependency_t        intake_broker = { "kafka", 0 };
 
-static atomic_ulong           intake_accepted;
-static atomic_ulong           intake_repeated;
-static atomic_ulong           intake_refused;
 
 
 int
 logic_intake_start(void)
 {
+    int              rc;
     unsigned         i;
     intake_shard_t  *s;
 
-    intake_kafka = intake_producer();
-    if (intake_kafka == NULL) {
-        return IM_ERROR;
-    }
-
-    for ( ;; ) {
-        intake_partitions = im_kafka_partitions(intake_kafka,
-                                logic_conf.common.kafka_topic, 1000);
-
-        if (intake_partitions > 0) {
-            break;
-        }
-
-        im_dependency_down(&intake_broker, "the topic cannot be seen");
-
-        if (im_daemon_sleep(200)) {
-            return IM_DONE;
-        }
-    }
-
-    im_dependency_up(&intake_broker);
-
-    if (intake_partitions > INTAKE_PARTITIONS_MAX) {
-        im_log(IM_LOG_ERR, "kafka: %u partitions > %d", intake_partitions,
-               INTAKE_PARTITIONS_MAX);
-        return IM_ERROR;
+    rc = logic_produce_start();
+    if (rc != IM_OK) {
+        return rc;
     }
 
     intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
@@ -152,8 +106,7 @@ logic_intake_start(void)
         }
     }
 
-    return pthread_create(&intake_report_id, NULL, intake_report_thread, NULL)
-           == 0 ? IM_OK : IM_ERROR;
+    return IM_OK;
 }
 
 
@@ -205,7 +158,7 @@ logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
 
     if (s->n >= logic_conf.queue || s->stop) {
         pthread_mutex_unlock(&s->lock);
-        intake_refuse(m, &touched, "busy", "too many messages wait");
+        logic_outcome_refuse(m, &touched, "busy", "too many messages wait");
         logic_reply_flush(&touched);
         return;
     }
@@ -339,24 +292,35 @@ intake_batch(intake_shard_t *s, size_t n)
     n = intake_repeats(s, n);
 
     if (n > 0) {
-        intake_produce(s, n);
+        logic_produce(s->batch, n, &s->answers);
     }
 }
 
 
+/* Repeats of what is on its way or was confirmed lately.  Tracked first: what
+ * is confirmed in between is remembered before it is untracked. */
 static size_t
 intake_fold(intake_shard_t *s, size_t n)
 {
-    size_t  i, k;
+    size_t            i, k;
+    logic_message_t  *m;
 
     for (i = 0, k = 0; i < n; i++) {
-        if (s->batch[i]->seq.keyed
-            && logic_message_track(s->batch[i]) == IM_BUSY)
-        {
-            continue;                  /* answered with the first */
+        m = s->batch[i];
+
+        if (m->seq.keyed) {
+
+            if (logic_message_track(m) == IM_BUSY) {
+                continue;              /* answered with the first */
+            }
+
+            if (logic_outcome_recall(m) == IM_OK) {
+                logic_outcome_accept(m, &s->answers, 1);
+                continue;
+            }
         }
 
-        s->batch[k++] = s->batch[i];
+        s->batch[k++] = m;
     }
 
     return k;
@@ -399,12 +363,12 @@ intake_recipients(intake_shard_t *s, size_t n)
             s->batch[k++] = m;
 
         } else if (rc == IM_OK) {
-            intake_refuse(m, &s->answers, "no_such_user",
-                          "the recipient does not exist");
+            logic_outcome_refuse(m, &s->answers, "no_such_user",
+                                 "the recipient does not exist");
 
         } else {
-            intake_refuse(m, &s->answers, "unavailable",
-                          "the recipient cannot be looked up");
+            logic_outcome_refuse(m, &s->answers, "unavailable",
+                                 "the recipient cannot be looked up");
         }
     }
 
@@ -438,8 +402,8 @@ intake_ids(intake_shard_t *s, size_t n)
     }
 
     for (i = 0; i < n; i++) {
-        intake_refuse(s->batch[i], &s->answers, "unavailable",
-                      "no ids can be given at present");
+        logic_outcome_refuse(s->batch[i], &s->answers, "unavailable",
+                             "no ids can be given at present");
     }
 
     return 0;
@@ -476,8 +440,8 @@ intake_numbers(intake_shard_t *s, size_t n)
     }
 
     for (i = 0; i < n; i++) {
-        intake_refuse(s->batch[i], &s->answers, "unavailable",
-                      "the message cannot be numbered");
+        logic_outcome_refuse(s->batch[i], &s->answers, "unavailable",
+                             "the message cannot be numbered");
     }
 
     return 0;
@@ -540,12 +504,12 @@ intake_repeats(intake_shard_t *s, size_t n)
 
         if (rc != IM_OK) {
             im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
-            intake_refuse(m, &s->answers, "unavailable",
-                          "a repeat cannot be looked up");
+            logic_outcome_refuse(m, &s->answers, "unavailable",
+                                 "a repeat cannot be looked up");
 
         } else if (found) {
             m->time_ms = time_ms;
-            intake_accept(m, &s->answers, 1);
+            logic_outcome_accept(m, &s->answers, 1);
 
         } else {
             m->dup = 1;
@@ -554,207 +518,6 @@ intake_repeats(intake_shard_t *s, size_t n)
     }
 
     return k;
-}
-
-
-static void
-intake_produce(intake_shard_t *s, size_t n)
-{
-    size_t              i, k;
-    unsigned            p;
-    logic_message_t    *m;
-    im_kafka_message_t  part[LOGIC_SEQUENCE_MAX];
-
-    for (p = 0; p < intake_partitions; p++) {
-        k = 0;
-
-        for (i = 0; i < n; i++) {
-            m = s->batch[i];
-
-            if (m == NULL || m->seq.slot % intake_partitions != p) {
-                continue;
-            }
-
-            s->batch[i] = NULL;        /* from here on the report's */
-
-            if (logic_message_pack(m, &part[k].value) != IM_OK) {
-                intake_refuse(m, &s->answers, "unavailable", "out of memory");
-                continue;
-            }
-
-            part[k].key.data = m->key;
-            part[k].key.len = sizeof(m->key);
-            part[k].opaque = m;
-            part[k++].result = IM_ERROR;
-        }
-
-        if (k > 0) {
-            intake_produce_to(s, (int) p, part, k);
-        }
-    }
-}
-
-
-static void
-intake_produce_to(intake_shard_t *s, int partition,
-    im_kafka_message_t *messages, size_t n)
-{
-    size_t  i;
-
-    pthread_rwlock_rdlock(&intake_kafka_lock);
-
-    if (intake_kafka != NULL) {
-        im_kafka_produce(intake_kafka, logic_conf.common.kafka_topic,
-                         partition, messages, n);
-    }
-
-    pthread_rwlock_unlock(&intake_kafka_lock);
-
-    for (i = 0; i < n; i++) {
-        if (messages[i].result != IM_OK) {
-            free(messages[i].value.data);
-            intake_refuse(messages[i].opaque, &s->answers, "unavailable",
-                          "the message log takes nothing");
-        }
-    }
-}
-
-
-static void
-intake_refuse(logic_message_t *m, logic_touched_t *t, const char *code,
-    const char *text)
-{
-    logic_message_t  *r;
-
-    r = logic_message_untrack(m);
-    m->next = r;
-
-    while (m != NULL) {
-        r = m->next;
-        atomic_fetch_add(&intake_refused, 1);
-        logic_reply_error(&m->reply, t, m->cmid, code, text);
-        logic_message_free(m);
-        m = r;
-    }
-}
-
-
-static void
-intake_accept(logic_message_t *m, logic_touched_t *t, int dup)
-{
-    logic_seq_t       seq;
-    uint64_t          time_ms;
-    logic_message_t  *r;
-
-    seq = m->seq;
-    time_ms = m->time_ms;
-
-    r = logic_message_untrack(m);
-    m->next = r;
-
-    while (m != NULL) {
-        r = m->next;
-        atomic_fetch_add(&intake_accepted, 1);
-
-        if (dup) {
-            atomic_fetch_add(&intake_repeated, 1);
-        }
-
-        logic_reply_ack(&m->reply, t, m->cmid, seq.msg_id, seq.seq, time_ms,
-                        dup);
-        logic_message_free(m);
-        m = r;
-        dup = 1;                       /* all but the first are repeats */
-    }
-}
-
-
-static void *
-intake_report_thread(void *arg)
-{
-    (void) arg;
-
-    while (!atomic_load(&intake_report_stop)) {
-
-        im_kafka_poll(intake_kafka, 50, intake_on_reports_end);
-
-        if (im_kafka_fatal(intake_kafka)) {
-            intake_replace_producer();
-        }
-    }
-
-    return NULL;
-}
-
-
-static void
-intake_on_report(void *ctx, void *opaque, int ok, const char *error)
-{
-    logic_message_t  *m = opaque;
-
-    (void) ctx;
-
-    if (ok) {
-        im_dependency_up(&intake_broker);
-        intake_accept(m, &intake_acks, m->dup);
-
-    } else {
-        im_dependency_down(&intake_broker, error);
-        intake_refuse(m, &intake_acks, "unavailable",
-                      "the message log did not confirm");
-    }
-}
-
-
-static void
-intake_on_reports_end(void *ctx)
-{
-    (void) ctx;
-    logic_reply_flush(&intake_acks);
-}
-
-
-static im_kafka_producer_t *
-intake_producer(void)
-{
-    im_kafka_producer_conf_t  conf;
-
-    memset(&conf, 0, sizeof(conf));
-    conf.brokers = logic_conf.common.kafka_brokers;
-    conf.client_id = "im-logic";
-    conf.delivery_ms = logic_conf.kafka_delivery_ms;
-    conf.queue_max = INTAKE_KAFKA_QUEUE;
-    conf.report = intake_on_report;
-    conf.log = im_log_lower;
-
-    return im_kafka_producer_create(&conf);
-}
-
-
-/* An idempotent producer that has lost its place cannot be mended. */
-static void
-intake_replace_producer(void)
-{
-    im_kafka_producer_t  *old;
-
-    im_log(IM_LOG_ERR, "kafka: the producer has failed for good, a new one "
-           "takes over");
-
-    pthread_rwlock_wrlock(&intake_kafka_lock);
-    old = intake_kafka;
-    intake_kafka = NULL;
-    pthread_rwlock_unlock(&intake_kafka_lock);
-
-    im_kafka_producer_destroy(old, 0);
-    logic_reply_flush(&intake_acks);
-
-    pthread_rwlock_wrlock(&intake_kafka_lock);
-    intake_kafka = intake_producer();
-    pthread_rwlock_unlock(&intake_kafka_lock);
-
-    if (intake_kafka == NULL) {
-        abort();                       /* it could be created before */
-    }
 }
 
 
@@ -775,11 +538,7 @@ logic_intake_stop(void)
         pthread_join(s->id, NULL);
     }
 
-    atomic_store(&intake_report_stop, 1);
-    pthread_join(intake_report_id, NULL);
-
-    im_kafka_producer_destroy(intake_kafka, INTAKE_STOP_MS);
-    logic_reply_flush(&intake_acks);
+    logic_produce_stop();
 
     free(intake_shards);
 }
@@ -790,9 +549,7 @@ logic_intake_stats(logic_intake_stats_t *stats)
 {
     unsigned  i;
 
-    stats->accepted = atomic_load(&intake_accepted);
-    stats->repeated = atomic_load(&intake_repeated);
-    stats->refused = atomic_load(&intake_refused);
+    logic_outcome_stats(stats);
     stats->waiting = 0;
 
     for (i = 0; i < logic_conf.shards; i++) {
@@ -806,5 +563,5 @@ logic_intake_stats(logic_intake_stats_t *stats)
 int
 logic_intake_healthy(void)
 {
-    return !intake_redis.down && !intake_mysql.down && !intake_broker.down;
+    return !intake_redis.down && !intake_mysql.down && logic_produce_healthy();
 }

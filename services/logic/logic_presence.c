@@ -1,7 +1,8 @@
 /*
  * logic_presence.c -- opens and closes, many in one pipeline.
  *
- *   open    EXISTS im:rev:<sid>   HSET im:u:{uid} <conn> "<instance> <sid> <dev>"
+ *   open    EXISTS im:rev:<sid>
+ *           HSET im:u:{uid} <conn> "<instance> <sid> <device>"
  *   close   HDEL im:u:{uid} <conn>
  *
  * The check and the write go out together; a revoked session that was written

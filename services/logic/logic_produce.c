@@ -1,0 +1,246 @@
+/*
+ * logic_produce.c -- see logic_produce.h.
+ *
+ * A message that librdkafka has taken belongs to its delivery report, which
+ * comes on the report thread in any case: confirmed, failed or timed out.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "logic_outcome.h"
+#include "logic_produce.h"
+
+
+#define PRODUCE_PARTITIONS_MAX  64
+#define PRODUCE_QUEUE           200000
+#define PRODUCE_STOP_MS         5000
+
+
+static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
+    logic_touched_t *answers);
+static void *produce_report_thread(void *arg);
+static void produce_on_report(void *ctx, void *opaque, int ok,
+    const char *error);
+static void produce_on_reports_end(void *ctx);
+static im_kafka_producer_t *produce_create(void);
+static void produce_replace(void);
+
+
+static unsigned              produce_partitions;
+static pthread_t             produce_report_id;
+static atomic_int            produce_report_stop;
+static im_kafka_producer_t  *produce_kafka;
+static pthread_rwlock_t      produce_lock = PTHREAD_RWLOCK_INITIALIZER;
+static logic_touched_t       produce_acks;     /* report thread */
+static im_dependency_t       produce_broker = { "kafka", 0 };
+
+
+int
+logic_produce_start(void)
+{
+    produce_kafka = produce_create();
+    if (produce_kafka == NULL) {
+        return IM_ERROR;
+    }
+
+    for ( ;; ) {
+        produce_partitions = im_kafka_partitions(produce_kafka,
+                                 logic_conf.common.kafka_topic, 1000);
+
+        if (produce_partitions > 0) {
+            break;
+        }
+
+        im_dependency_down(&produce_broker, "the topic cannot be seen");
+
+        if (im_daemon_sleep(200)) {
+            return IM_DONE;
+        }
+    }
+
+    im_dependency_up(&produce_broker);
+
+    if (produce_partitions > PRODUCE_PARTITIONS_MAX) {
+        im_log(IM_LOG_ERR, "kafka: %u partitions > %d", produce_partitions,
+               PRODUCE_PARTITIONS_MAX);
+        return IM_ERROR;
+    }
+
+    return pthread_create(&produce_report_id, NULL, produce_report_thread,
+                          NULL)
+           == 0 ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_produce_stop(void)
+{
+    atomic_store(&produce_report_stop, 1);
+    pthread_join(produce_report_id, NULL);
+
+    im_kafka_producer_destroy(produce_kafka, PRODUCE_STOP_MS);
+    logic_reply_flush(&produce_acks);
+}
+
+
+int
+logic_produce_healthy(void)
+{
+    return !produce_broker.down;
+}
+
+
+void
+logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
+{
+    size_t              i, k;
+    unsigned            p;
+    logic_message_t    *m;
+    im_kafka_message_t  part[LOGIC_SEQUENCE_MAX];
+
+    for (p = 0; p < produce_partitions; p++) {
+        k = 0;
+
+        for (i = 0; i < n; i++) {
+            m = batch[i];
+
+            if (m == NULL || m->seq.slot % produce_partitions != p) {
+                continue;
+            }
+
+            batch[i] = NULL;        /* from here on the report's */
+
+            if (logic_message_pack(m, &part[k].value) != IM_OK) {
+                logic_outcome_refuse(m, answers, "unavailable",
+                                     "out of memory");
+                continue;
+            }
+
+            part[k].key.data = m->key;
+            part[k].key.len = sizeof(m->key);
+            part[k].opaque = m;
+            part[k++].result = IM_ERROR;
+        }
+
+        if (k > 0) {
+            produce_to((int) p, part, k, answers);
+        }
+    }
+}
+
+
+static void
+produce_to(int partition, im_kafka_message_t *messages, size_t n,
+    logic_touched_t *answers)
+{
+    size_t  i;
+
+    pthread_rwlock_rdlock(&produce_lock);
+
+    if (produce_kafka != NULL) {
+        im_kafka_produce(produce_kafka, logic_conf.common.kafka_topic,
+                         partition, messages, n);
+    }
+
+    pthread_rwlock_unlock(&produce_lock);
+
+    for (i = 0; i < n; i++) {
+        if (messages[i].result != IM_OK) {
+            free(messages[i].value.data);
+            logic_outcome_refuse(messages[i].opaque, answers, "unavailable",
+                                 "the message log takes nothing");
+        }
+    }
+}
+
+
+static void *
+produce_report_thread(void *arg)
+{
+    (void) arg;
+
+    while (!atomic_load(&produce_report_stop)) {
+
+        im_kafka_poll(produce_kafka, 50, produce_on_reports_end);
+
+        if (im_kafka_fatal(produce_kafka)) {
+            produce_replace();
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+produce_on_report(void *ctx, void *opaque, int ok, const char *error)
+{
+    logic_message_t  *m = opaque;
+
+    (void) ctx;
+
+    if (ok) {
+        im_dependency_up(&produce_broker);
+        logic_outcome_accept(m, &produce_acks, m->dup);
+
+    } else {
+        im_dependency_down(&produce_broker, error);
+        logic_outcome_refuse(m, &produce_acks, "unavailable",
+                             "the message log did not confirm");
+    }
+}
+
+
+static void
+produce_on_reports_end(void *ctx)
+{
+    (void) ctx;
+    logic_reply_flush(&produce_acks);
+}
+
+
+static im_kafka_producer_t *
+produce_create(void)
+{
+    im_kafka_producer_conf_t  conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = logic_conf.common.kafka_brokers;
+    conf.client_id = "im-logic";
+    conf.delivery_ms = logic_conf.kafka_delivery_ms;
+    conf.queue_max = PRODUCE_QUEUE;
+    conf.report = produce_on_report;
+    conf.log = im_log_lower;
+
+    return im_kafka_producer_create(&conf);
+}
+
+
+/* An idempotent producer that has lost its place cannot be mended. */
+static void
+produce_replace(void)
+{
+    im_kafka_producer_t  *old;
+
+    im_log(IM_LOG_ERR, "kafka: the producer has failed for good, a new one "
+           "takes over");
+
+    pthread_rwlock_wrlock(&produce_lock);
+    old = produce_kafka;
+    produce_kafka = NULL;
+    pthread_rwlock_unlock(&produce_lock);
+
+    im_kafka_producer_destroy(old, 0);
+    logic_reply_flush(&produce_acks);
+
+    pthread_rwlock_wrlock(&produce_lock);
+    produce_kafka = produce_create();
+    pthread_rwlock_unlock(&produce_lock);
+
+    if (produce_kafka == NULL) {
+        abort();                       /* it could be created before */
+    }
+}
