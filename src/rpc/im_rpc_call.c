@@ -156,6 +156,7 @@ im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     im_rpc_reply_pt reply, void *ctx)
 {
     grpc_op         ops[6];
+    grpc_slice      path;
     im_rpc_call_t  *c;
 
     if (im_rpc_op_begin(ch->rpc) != IM_OK) {
@@ -179,13 +180,16 @@ im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     grpc_metadata_array_init(&c->trailing);
     im_rpc_op_init(&c->op, call_on_done, c);
 
+    path = grpc_slice_from_copied_string(m->path);
+
     c->call = grpc_channel_create_call(ch->channel, NULL,
-                  GRPC_PROPAGATE_DEFAULTS, c->rpc->cq,
-                  grpc_slice_from_copied_string(m->path), NULL,
+                  GRPC_PROPAGATE_DEFAULTS, c->rpc->cq, path, NULL,
                   gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                gpr_time_from_millis(timeout_ms,
                                                     GPR_TIMESPAN)),
                   NULL);
+
+    grpc_slice_unref(path);
 
     c->sent = im_rpc_pack(request);
     im_rpc_live_add(c->rpc, &c->live, c->call);

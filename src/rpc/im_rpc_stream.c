@@ -104,6 +104,7 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 {
     grpc_op           op;
     grpc_call        *call;
+    grpc_slice        path;
     grpc_metadata     leader;
     im_rpc_stream_t  *s;
 
@@ -111,10 +112,13 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
         return NULL;
     }
 
+    path = grpc_slice_from_copied_string(m->path);
+
     call = grpc_channel_create_call(ch->channel, NULL,
-               GRPC_PROPAGATE_DEFAULTS, ch->rpc->cq,
-               grpc_slice_from_copied_string(m->path), NULL,
+               GRPC_PROPAGATE_DEFAULTS, ch->rpc->cq, path, NULL,
                gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+
+    grpc_slice_unref(path);
 
     s = stream_create(ch->rpc, call, handler, ctx);
     im_rpc_op_end(ch->rpc);

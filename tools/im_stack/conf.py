@@ -196,7 +196,8 @@ class Conf:
             return {}
         log = self.path('log', 'asan.' + program)
         return {
-            'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=0:log_path=' + log,
+            'ASAN_OPTIONS': 'detect_leaks=1:fast_unwind_on_malloc=0:'
+                            'log_path=' + log,
             'UBSAN_OPTIONS': 'print_stacktrace=1:log_path=' + log,
             'LSAN_OPTIONS': 'print_suppressions=0:suppressions=%s/t/lsan.supp'
                             % TOP,
