@@ -30,7 +30,7 @@ class Conf:
             'IM_MYSQL': self.sock('mysql'),
             'IM_MYSQL_USER': USER,
             'IM_MYSQL_DATABASE': DATABASE,
-            'IM_KAFKA': self.kafka_address(),
+            'IM_KAFKA_BROKERS': self.kafka_address(),
             'IM_JWT_KEY_FILE': self.path('data', 'jwt.key'),
             'IM_NGINX_PID_FILE': self.path('data', 'nginx', 'nginx.pid'),
             'IM_NGINX_WORKERS': self.state['workers'],

@@ -1,0 +1,148 @@
+"""What all end-to-end tests share: the running stack and fresh users.
+
+tests/run starts the stack and puts its addresses into the environment.
+Coroutines run as tests by themselves, each with a limit of 60 s.
+"""
+
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+
+from im_client import Api, Problem  # noqa: E402
+
+LIMIT = 60 * (3 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1)
+
+
+def pytest_pyfunc_call(pyfuncitem):
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    args = {n: pyfuncitem.funcargs[n] for n in names if n != 'api'}
+
+    async def run():
+        if 'api' in names:
+            async with Api(pyfuncitem.funcargs['api']) as api:
+                args['api'] = api
+                await test(**args)
+        else:
+            await test(**args)
+
+    asyncio.run(asyncio.wait_for(run(), LIMIT))
+    return True
+
+
+class Stack:
+    """The stack that the tests run against."""
+
+    def __init__(self):
+        self.env = os.environ
+        self.http = os.environ['IM_HTTP']
+        self.name = os.environ['IM_STACK_NAME']
+        self.dir = os.environ['IM_STACK_DIR']
+        self.build = os.path.join(TOP, os.environ.get('IM_TEST_BUILD',
+                                                      'build'))
+
+    def binary(self, name):
+        return os.path.join(self.build, name)
+
+    def tool(self, *args):
+        r = subprocess.run(['/usr/bin/python3', 'tools/stack', *args],
+                           cwd=TOP, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=60)
+        assert r.returncode == 0, r.stdout
+        return r.stdout
+
+    def pids(self):
+        """program -> pid, of what the supervisor runs."""
+        return {w[0]: int(w[1]) for w in map(
+            str.split, self.tool('pids', self.name).splitlines())}
+
+    def workers(self):
+        """Pids of the nginx workers, by instance name."""
+        master = self.pids()['nginx']
+        with open('/proc/%d/task/%d/children' % (master, master)) as f:
+            return [int(p) for p in f.read().split()]
+
+    def mysql(self, sql):
+        r = subprocess.run(
+            ['mariadb', '--no-defaults', '-N', '-B',
+             '-S', self.env['IM_MYSQL'], '-u', self.env['IM_MYSQL_USER'],
+             self.env['IM_MYSQL_DATABASE'], '-e', sql],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            timeout=20)
+        assert r.returncode == 0, r.stderr
+        return [line.split('\t') for line in r.stdout.splitlines()]
+
+    def conversation(self, a, b):
+        return 'conv_a = %d AND conv_b = %d' % (min(a.uid, b.uid),
+                                                max(a.uid, b.uid))
+
+    async def stored(self, a, b, want, seconds=20):
+        """(seq, msg_id) of the conversation's rows, once there are so many."""
+        until = time.monotonic() + seconds
+        while True:
+            rows = self.mysql('SELECT seq, msg_id FROM messages WHERE %s '
+                              'ORDER BY seq' % self.conversation(a, b))
+            if len(rows) >= want or time.monotonic() > until:
+                return rows
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope='session')
+def stack():
+    if 'IM_HTTP' not in os.environ:
+        pytest.exit('no stack in the environment; type: make test-e2e', 2)
+    return Stack()
+
+
+@pytest.fixture
+def api(stack):
+    return stack.http              # opened inside the test's own loop
+
+
+class People:
+    """Makes users with names that nobody has."""
+
+    async def __call__(self, api, *names):
+        users = []
+        for n in names:
+            u = await api.register('%s-%s' % (n, os.urandom(4).hex()),
+                                   'correct horse battery')
+            users.append(await u.log_in())
+        return users[0] if len(users) == 1 else users
+
+
+@pytest.fixture
+def people():
+    return People()
+
+
+async def refused(awaitable, status, code=None):
+    """The Problem that a call ends with."""
+    with pytest.raises(Problem) as e:
+        await awaitable
+    assert (e.value.status, e.value.code) == (status, code or e.value.code), \
+        e.value.body
+    return e.value
+
+
+@pytest.fixture(scope='session')
+def proto(tmp_path_factory):
+    """The module that protoc makes of proto/client.proto."""
+    out = str(tmp_path_factory.mktemp('proto'))
+    subprocess.run(['protoc', '--python_out=' + out, '-I',
+                    os.path.join(TOP, 'proto'), 'client.proto'], check=True,
+                   timeout=30)
+    sys.path.insert(0, out)
+    import client_pb2
+    return client_pb2

@@ -1,0 +1,168 @@
+"""Registering, logging in, staying logged in, logging out."""
+
+import asyncio
+import base64
+import json
+import os
+import statistics
+import time
+
+import aiohttp
+import pytest
+
+from conftest import refused
+from im_client import Problem
+
+
+def claims(token):
+    part = token.split('.')[1]
+    return json.loads(base64.urlsafe_b64decode(part + '=' * (-len(part) % 4)))
+
+
+async def test_a_user_registers_and_logs_in(api, people):
+    alice = await people(api, 'alice')
+    c = claims(alice.token)
+    assert c['sub'] == str(alice.uid)
+    assert 0 < c['exp'] - time.time() <= 900
+    assert (await api.call('GET', '/v1/auth', alice.token)).status == 204
+
+
+async def test_passwords_are_kept_as_argon2id(api, people, stack):
+    alice = await people(api, 'alice')
+    row = stack.mysql('SELECT password FROM users WHERE uid = %d' % alice.uid)
+    assert row[0][0].startswith('$argon2id$')
+
+
+async def test_a_name_is_taken_once(api, people):
+    alice = await people(api, 'alice')
+    await refused(api.register(alice.name, 'another password'), 409,
+                  'name_taken')
+
+
+async def test_of_many_who_register_a_name_one_gets_it(api):
+    name = 'race-' + os.urandom(4).hex()
+    results = await asyncio.gather(
+        *[api.register(name, 'password number %d' % n) for n in range(8)],
+        return_exceptions=True)
+    won = [r for r in results if not isinstance(r, Exception)]
+    lost = [r for r in results if isinstance(r, Problem)]
+    assert len(won) == 1
+    assert [p.code for p in lost] == ['name_taken'] * 7
+
+
+@pytest.mark.parametrize('name', ['ab', 'a' * 33, 'has space', 'ümlaut', '',
+                                  'semi;colon', "quo'te"])
+async def test_impossible_names_are_told_the_bounds(api, name):
+    p = await refused(api.register(name, 'correct horse'), 400, 'bad_name')
+    assert '3' in p.body['detail'] and '32' in p.body['detail']
+
+
+@pytest.mark.parametrize('password', ['', 'seven77', 'x' * 129])
+async def test_impossible_passwords_are_told_the_bounds(api, password):
+    p = await refused(api.register('n' + os.urandom(6).hex(), password), 400,
+                      'bad_password')
+    assert '8' in p.body['detail'] and '128' in p.body['detail']
+
+
+@pytest.mark.parametrize('password', ['eight888', 'pässwörd ☃ ', 'y' * 128])
+async def test_possible_passwords_log_in(api, password):
+    u = await api.register('n' + os.urandom(6).hex(), password)
+    assert (await u.log_in()).token
+
+
+async def test_wrong_password_and_unknown_user_look_the_same(api, people):
+    alice = await people(api, 'alice')
+
+    async def attempt(name):
+        t = time.perf_counter()
+        p = await refused(api.call('POST', '/v1/login', json={
+            'name': name, 'password': 'certainly wrong'}), 401,
+            'bad_credentials')
+        return time.perf_counter() - t, p.body
+
+    wrong, unknown, bodies = [], [], []
+    for n in range(15):
+        t, body = await attempt(alice.name)
+        wrong.append(t)
+        bodies.append(body)
+        t, body = await attempt('nobody-%d' % n)
+        unknown.append(t)
+        bodies.append(body)
+    assert all(b == bodies[0] for b in bodies)
+    # A missing hash would be tens of times faster.
+    ratio = statistics.median(wrong) / statistics.median(unknown)
+    assert 0.5 < ratio < 2
+
+
+async def test_refresh_gives_new_tokens_once(api, people):
+    alice = await people(api, 'alice')
+    first = alice.refresh_token
+    r = await api.call('POST', '/v1/refresh', json={'refresh_token': first})
+    assert r['refresh_token'] != first
+    assert (await api.call('GET', '/v1/auth', r['access_token'])).status == 204
+    await refused(api.call('POST', '/v1/refresh',
+                           json={'refresh_token': first}), 401)
+
+
+async def test_a_made_up_refresh_token_is_refused(api):
+    await refused(api.call('POST', '/v1/refresh', json={
+        'refresh_token': base64.urlsafe_b64encode(os.urandom(32)).decode()
+        .rstrip('=')}), 401)
+
+
+async def test_logout_ends_this_session_and_its_sockets(api, people):
+    alice = await people(api, 'alice')
+    phone = await api.login(alice, 'phone')
+    s = await alice.connect()
+    await api.call('POST', '/v1/logout', alice.token)
+    kick = await s.expect('kick')
+    assert kick['code'] == 'session_revoked'
+    with pytest.raises(Problem):
+        await s.receive()
+    assert s.ws.close_code == 4101
+    await refused(alice.send(alice.uid, 'hello'), 401, 'session_revoked')
+    await refused(api.call('POST', '/v1/refresh', json={
+        'refresh_token': alice.refresh_token}), 401)
+    # The other device is still there.
+    assert (await api.call('GET', '/v1/auth', phone['access_token'])) \
+        .status == 204
+
+
+async def test_a_socket_cannot_be_opened_after_logout(api, people):
+    alice = await people(api, 'alice')
+    await api.call('POST', '/v1/logout', alice.token)
+    with pytest.raises(Problem, match='4100|4101|revoked'):
+        await alice.connect()
+
+
+async def test_forged_tokens_are_refused(api, people):
+    alice = await people(api, 'alice')
+    head, body, mark = alice.token.split('.')
+
+    def b64(o):
+        return base64.urlsafe_b64encode(json.dumps(o).encode()).decode() \
+            .rstrip('=')
+
+    c = claims(alice.token)
+    forged = [
+        '.'.join((b64({'alg': 'none', 'typ': 'JWT'}), body, '')),
+        '.'.join((b64({'alg': 'HS512', 'typ': 'JWT'}), body, mark)),
+        '.'.join((head, b64(dict(c, sub='1')), mark)),
+        '.'.join((head, b64(dict(c, exp=c['exp'] + 9000)), mark)),
+        '.'.join((head, body, mark[:-4] + 'AAAA')),
+        head + '.' + body, 'x', 'a.b.c', '.'.join((head, body, mark, mark)),
+    ]
+    for token in forged:
+        await refused(api.call('GET', '/v1/auth', token), 401, 'unauthorized')
+    async with aiohttp.ClientSession() as s:
+        async with s.get(api.url + '/v1/auth') as r:
+            assert r.status == 401
+            assert r.headers['WWW-Authenticate'].startswith('Bearer')
+
+
+async def test_a_user_is_found_by_name(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    r = await api.call('GET', '/v1/users/' + bob.name, alice.token)
+    assert r == {'uid': str(bob.uid), 'name': bob.name}
+    await refused(api.call('GET', '/v1/users/nobody-at-all', alice.token),
+                  404, 'no_such_user')
