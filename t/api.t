@@ -299,7 +299,7 @@ POST /login
 --- error_code: 400
 --- response_headers
 Content-Type: application/problem+json
---- response_body_like: "code":"bad_json".*name
+--- response_body_like: "code":"bad_field".*name
 --- no_error_log
 [error]
 
@@ -315,7 +315,7 @@ POST /login
 --- error_code: 400
 --- response_headers
 Content-Type: application/problem+json
---- response_body_like: "code":"bad_json".*name
+--- response_body_like: "code":"bad_field".*name
 --- no_error_log
 [error]
 
@@ -391,7 +391,7 @@ POST /login?name=bob
 --- error_code: 400
 --- response_headers
 Content-Type: application/problem+json
---- response_body_like: "code":"bad_json".*name
+--- response_body_like: "code":"bad_field".*name
 --- no_error_log
 [error]
 

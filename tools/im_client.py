@@ -42,11 +42,14 @@ class Api:
         self.url = 'http://' + address
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=WAIT))
+        self.sockets = []          # of our users, ended with us
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, *_):
+        for s in self.sockets:
+            s.ws.transport.abort()
         await self.session.close()
 
     async def call(self, method, path, token=None, want=(200, 201, 204), **kw):
@@ -120,6 +123,7 @@ class User:
         for _ in range(200):
             s = await Socket.open(address or self.api.address, self.token,
                                   protocol)
+            self.api.sockets.append(s)
             if s.instance not in other_than:
                 return s
             await s.close()

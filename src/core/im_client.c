@@ -117,6 +117,14 @@ client_decode_json(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
             return IM_ERROR;
         }
 
+        /* the scan of blanks ends within msg: there is a brace in it */
+
+        if (memchr(msg->data, '{', msg->len) == NULL
+            || msg->data[strspn((char *) msg->data, " \t\r\n")] != '{')
+        {
+            return client_fail(f, "bad_json", "a frame is a JSON object");
+        }
+
         return client_fail(f, "missing_field", "field 'type' is required");
     }
 

@@ -87,7 +87,7 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     if (ctx->body.len != 0
         && im_json_decode(m, &ctx->body, &mem, &seen, &ctx->err) != IM_OK)
     {
-        ctx->code = "bad_json";
+        ctx->code = ctx->err.code;
         return NGX_DECLINED;
     }
 
