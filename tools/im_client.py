@@ -29,9 +29,10 @@ class Problem(Exception):
         self.status = status
         self.body = body or {}
         self.code = self.body.get('code', '')
-        super().__init__('%s: %s%s' % (
-            what, status or '',
-            ' ' + self.body.get('detail', self.code) if body else ''))
+        if status:
+            what = '%s: %d %s' % (what, status,
+                                  self.body.get('detail', self.code))
+        super().__init__(what.rstrip())
 
 
 class Api:
@@ -43,11 +44,13 @@ class Api:
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=WAIT))
         self.sockets = []          # of our users, ended with us
+        self.ended = False
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, *_):
+        self.ended = True
         for s in self.sockets:
             s.ws.transport.abort()
         await self.session.close()
@@ -63,11 +66,14 @@ class Api:
         except (aiohttp.ClientError, asyncio.TimeoutError) as e:
             raise Problem('%s %s: %s' % (method, path,
                                          str(e) or 'no answer')) from None
-        body = json.loads(text) if text else {}
+        try:
+            body = json.loads(text) if text else {}
+        except ValueError:
+            raise Problem('%s %s: the answer is not JSON' % (method, path),
+                          r.status) from None
         if r.status not in want:
             raise Problem('%s %s' % (method, path), r.status, body)
-        body_headers = dict(r.headers)
-        return Answer(body, r.status, body_headers)
+        return Answer(body, r.status, dict(r.headers))
 
     async def register(self, name, password):
         r = await self.call('POST', '/v1/register',
@@ -196,7 +202,12 @@ class Socket:
         return False
 
     async def write(self, **frame):
-        await self.ws.send(json.dumps(frame))
+        try:
+            await asyncio.wait_for(self.ws.send(json.dumps(frame)), WAIT)
+        except asyncio.TimeoutError:
+            raise Problem('nothing can be written for %d s' % WAIT) from None
+        except websockets.ConnectionClosed as e:
+            raise Problem('the connection was closed: %s' % e) from None
 
     async def send(self, to, body, cmid=None):
         """Sends a message and returns its ack."""

@@ -55,6 +55,28 @@ class Stack:
     def binary(self, name):
         return os.path.join(self.build, name)
 
+    def sanitized(self, name):
+        """Environment for a process of our own; what a sanitizer says goes
+        where tests/run looks for it."""
+        env = dict(os.environ)
+        if 'asan' in self.build:
+            log = os.path.join(self.dir, 'log', 'asan.test.' + name)
+            env.update({
+                'ASAN_OPTIONS': 'detect_leaks=1:fast_unwind_on_malloc=0:'
+                                'log_path=' + log,
+                'UBSAN_OPTIONS': 'print_stacktrace=1:log_path=' + log,
+                'LSAN_OPTIONS': 'print_suppressions=0:suppressions='
+                                + os.path.join(TOP, 't/lsan.supp'),
+            })
+            # A stock nginx needs the libraries before our module does.
+            if name == 'nginx' and 'IM_NGINX' not in os.environ:
+                env['LD_PRELOAD'] = ' '.join(
+                    subprocess.run(['gcc', '-print-file-name=lib%s.so' % lib],
+                                   stdout=subprocess.PIPE, text=True,
+                                   timeout=20).stdout.strip()
+                    for lib in ('asan', 'ubsan'))
+        return env
+
     def tool(self, *args):
         r = subprocess.run(['/usr/bin/python3', 'tools/stack', *args],
                            cwd=TOP, stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import os
 import statistics
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 
 from conftest import refused
-from im_client import Problem
+from im_client import Problem, Socket
 
 
 def claims(token):
@@ -158,6 +159,49 @@ async def test_forged_tokens_are_refused(api, people):
         async with s.get(api.url + '/v1/auth') as r:
             assert r.status == 401
             assert r.headers['WWW-Authenticate'].startswith('Bearer')
+
+
+def signed(key, **claims):
+    def b64(data):
+        return base64.urlsafe_b64encode(data).rstrip(b'=')
+
+    text = b64(b'{"alg":"HS256","typ":"JWT"}') + b'.' \
+        + b64(json.dumps(claims).encode())
+    return (text + b'.' + b64(hmac.new(key, text, 'sha256').digest())).decode()
+
+
+async def test_expired_and_foreign_tokens_are_refused(api, people, stack):
+    alice = await people(api, 'alice')
+    with open(stack.env['IM_JWT_KEY_FILE'], 'rb') as f:
+        key = f.read().strip()
+    c = claims(alice.token)
+    # The key is the right one, so what is refused below is refused for its
+    # contents.
+    good = signed(key, **c)
+    assert (await api.call('GET', '/v1/auth', good)).status == 204
+    now = int(time.time())
+    for token, code in (
+            (signed(key, **dict(c, exp=now - 1)), 'token_expired'),
+            (signed(os.urandom(32), **c), 'unauthorized'),
+            (signed(key, **dict(c, typ='refresh')), 'unauthorized'),
+            (signed(key, **{k: v for k, v in c.items() if k != 'exp'}),
+             'unauthorized'),
+            (signed(key, **{k: v for k, v in c.items() if k != 'sid'}),
+             'unauthorized'),
+            (signed(key, **dict(c, sub='0')), 'unauthorized')):
+        await refused(api.call('GET', '/v1/auth', token), 401, code)
+        await refused(api.call('POST', '/v1/messages', token, json={
+            'to': str(alice.uid), 'body': 'x'}), 401, code)
+        # By header the handshake is refused, by frame the connection.
+        with pytest.raises(Problem, match='401'):
+            await Socket.open(api.address, token)
+        s = await Socket.open(api.address, None, 'im.v1.json')
+        await s.write(type='auth', token=token)
+        assert (await s.expect('error'))['code'] == code
+        with pytest.raises(Problem):
+            await s.receive()
+        assert s.ws.close_code == 4100
+    assert (await alice.history(alice.uid))['messages'] == []
 
 
 async def test_a_user_is_found_by_name(api, people):

@@ -1,0 +1,326 @@
+"""im-logic and im-task as an administrator meets them: options, mistakes in
+the configuration, health, what they wait for, and how they end."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import websockets
+
+from conftest import TOP
+
+BOTH = pytest.mark.parametrize('name', ['im-logic', 'im-task'])
+LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z '
+                  r'(err|warn|notice|info|debug) \S.*')
+
+
+def conf_file(name):
+    return os.path.join(TOP, 'conf', name[3:] + '.conf')
+
+
+def run(stack, name, *options, **env):
+    """(exit code, standard output, standard error)"""
+    # Not what the caller's shell happens to say about a daemon's keys.
+    clean = {k: v for k, v in stack.sanitized(name).items()
+             if not k.startswith('IM_')}
+    r = subprocess.run([stack.binary(name), *options], timeout=20, text=True,
+                       env=dict(clean, **env), stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return r.returncode, r.stdout, r.stderr
+
+
+def check(stack, name, text, tmp_path, **env):
+    """What --check says of a file with this text; (file, code, stderr)"""
+    f = tmp_path / 'test.conf'
+    f.write_text(text)
+    env.setdefault('IM_AUTH_JWT_KEY_FILE', stack.env['IM_JWT_KEY_FILE'])
+    code, out, err = run(stack, name, '--config', str(f), '--check', **env)
+    assert (code == 0) == (out == name + ': configuration ok\n')
+    return str(f), code, err
+
+
+@BOTH
+def test_version_and_help(stack, name):
+    code, out, err = run(stack, name, '--version')
+    assert code == 0 and re.fullmatch(name + r' \d+\.\d+\.\d+\n', out)
+    code, out, err = run(stack, name, '--help')
+    assert code == 0 and err == ''
+    for option in ('--config', '--check', '--version', '--help'):
+        assert option in out
+
+
+@BOTH
+def test_the_shipped_file_has_every_key_with_its_default(stack, name):
+    code, out, err = run(stack, name, '--help')
+    said = {(m[1], m[2]): m[3].strip() for m in re.finditer(
+        r'(?m)^  \[(\w+)\] (\w+) = (.*?)  ', out)}
+    written, section = {}, None
+    for line in open(conf_file(name)):
+        line = line.strip()
+        if line.startswith('['):
+            section = line[1:-1]
+        elif '=' in line and not line.startswith(';'):
+            key, value = map(str.strip, line.split('=', 1))
+            written[section, key] = value
+    assert set(said) == set(written)
+    for k, v in said.items():
+        if v != '(must be given)':
+            assert written[k] == v, k
+
+
+@BOTH
+def test_the_shipped_file_is_right(stack, name):
+    code, out, err = run(stack, name, '--config', conf_file(name), '--check',
+                         IM_AUTH_JWT_KEY_FILE=stack.env['IM_JWT_KEY_FILE'])
+    assert (code, out, err) == (0, name + ': configuration ok\n', '')
+
+
+@BOTH
+@pytest.mark.parametrize('text, line, reason', [
+    ('[redis]\n\nadress = x\n', 3, '[redis] has no key "adress"'),
+    ('[reddis]\naddress = x\n', 2, '[reddis] has no key "address"'),
+    ('; first\nlevel = info\n', 2, 'has no key "level"'),
+    ('[redis]\ntags = 65\n', 2, '[redis] tags: "65" is not in 1-64'),
+    ('[redis]\ntags = many\n', 2, '[redis] tags: "many" is not in 1-64'),
+    ('[redis]\ntags =\n', 2, '[redis] tags: "" is not in 1-64'),
+    ('[redis]\ntags = -1\n', 2, '[redis] tags: "-1" is not in 1-64'),
+    ('[redis]\ntags = 1x\n', 2, '[redis] tags: "1x" is not in 1-64'),
+    ('[mysql]\ntimeout_ms = 99999999999999999999999\n', 2, 'is not in'),
+    ('[redis]\naddress = a\ntags 4\n', 3,
+     'neither [section] nor key = value'),
+    ('[redis\naddress = a\n', 1, 'neither [section] nor key = value'),
+    ('[redis]\ntags 4\nx = y\n', 2, 'neither [section] nor key = value'),
+    ('[redis]\ntags = 0\n[nothing]\nx = y\n', 2, 'is not in 1-64'),
+])
+def test_a_mistake_is_refused_with_file_line_and_reason(
+        stack, name, text, line, reason, tmp_path):
+    f, code, err = check(stack, name, text, tmp_path)
+    assert code == 1
+    assert err.startswith('%s: %s:%d: ' % (name, f, line)), err
+    assert reason in err and err.count('\n') == 1, err
+
+
+@BOTH
+def test_a_wrong_level_is_refused(stack, name, tmp_path):
+    f, code, err = check(stack, name, '[log]\nlevel = loud\n', tmp_path)
+    assert code == 1 and f in err and 'notice' in err
+
+
+@BOTH
+def test_a_file_that_is_not_there(stack, name):
+    code, out, err = run(stack, name, '--config', '/nowhere/x.conf')
+    assert (code, out) == (1, '')
+    assert err == name + ': /nowhere/x.conf: cannot be read\n'
+
+
+@BOTH
+@pytest.mark.parametrize('options', [['--verbose'], ['x.conf'], ['--config'],
+                                     ['']])
+def test_an_unknown_option_is_refused(stack, name, options):
+    code, out, err = run(stack, name, *options)
+    assert (code, out) == (1, '') and '--help' in err
+
+
+@BOTH
+def test_the_environment_goes_before_the_file(stack, name, tmp_path):
+    text = '[redis]\ntags = 4\n'
+    f, code, err = check(stack, name, text, tmp_path, IM_REDIS_TAGS='64')
+    assert code == 0
+    f, code, err = check(stack, name, text, tmp_path, IM_REDIS_TAGS='lots')
+    assert code == 1
+    assert 'IM_REDIS_TAGS' in err and '"lots" is not in 1-64' in err
+
+
+def test_logic_wants_a_key_for_tokens(stack, tmp_path):
+    code, out, err = run(stack, 'im-logic', '--check')
+    assert code == 1 and '[auth] jwt_key_file must be given' in err
+    short = tmp_path / 'short.key'
+    short.write_text('x' * 31 + '\n')
+    code, out, err = run(stack, 'im-logic', '--check',
+                         IM_AUTH_JWT_KEY_FILE=str(short))
+    assert code == 1 and 'shorter than 32 bytes' in err and str(short) in err
+    assert 'xxxx' not in err
+    code, out, err = run(stack, 'im-logic', '--check',
+                         IM_AUTH_JWT_KEY_FILE='/nowhere/key')
+    assert code == 1 and 'No such file' in err
+
+
+def test_task_takes_a_role(stack):
+    for role in ('push', 'store', 'all'):
+        assert run(stack, 'im-task', '--role', role, '--check')[0] == 0
+    code, out, err = run(stack, 'im-task', '--role', 'both', '--check')
+    assert code == 1 and 'push, store or all' in err
+    code, out, err = run(stack, 'im-logic', '--role', 'push', '--check')
+    assert code == 1
+
+
+def get(address, path='/healthz', data=None):
+    try:
+        with urllib.request.urlopen('http://%s%s' % (address, path), data,
+                                    timeout=5) as r:
+            return r.status, r.read()
+    except urllib.error.HTTPError as e:
+        return e.code, b''
+
+
+@pytest.mark.parametrize('key', ['IM_LOGIC_HEALTH', 'IM_TASK_HEALTH'])
+def test_healthz(stack, key):
+    status, body = get(stack.env[key])
+    assert status == 200 and body.startswith(b'{')
+    assert get(stack.env[key], '/other')[0] == 404
+    assert get(stack.env[key], data=b'x')[0] == 405
+
+
+class Daemon:
+    """A daemon of our own beside those of the stack, which it must not
+    disturb: another prefix in etcd, other consumer groups."""
+
+    def __init__(self, stack, name, tmp_path, *options, **env):
+        mark = os.urandom(4).hex()
+        e = stack.env
+        self.name = name
+        self.log = tmp_path / (name + '.log')
+        self.port_file = tmp_path / (name + '.port')
+        every = {
+            'IM_ETCD_ENDPOINTS': e['IM_ETCD'],
+            'IM_ETCD_PREFIX': '/test-' + mark,
+            'IM_REDIS_ADDRESS': 'unix:' + e['IM_REDIS'],
+            'IM_MYSQL_ADDRESS': 'unix:' + e['IM_MYSQL'],
+            'IM_MYSQL_USER': e['IM_MYSQL_USER'],
+            'IM_MYSQL_DATABASE': e['IM_MYSQL_DATABASE'],
+            'IM_KAFKA_BROKERS': e['IM_KAFKA_BROKERS'],
+            'IM_AUTH_JWT_KEY_FILE': e['IM_JWT_KEY_FILE'],
+            'IM_PUSH_GROUP': 'push-' + mark,
+            'IM_STORE_GROUP': 'store-' + mark,
+            'IM_HEALTH_PORT_FILE': str(self.port_file),
+            'IM_LOG_LEVEL': 'notice',
+        }
+        with open(self.log, 'w') as f:
+            self.process = subprocess.Popen(
+                [stack.binary(name), *options], stdin=subprocess.DEVNULL,
+                stdout=f, stderr=f, cwd=str(tmp_path),
+                env=dict(stack.sanitized(name), **dict(every, **env)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def until(self, true, what, seconds=20):
+        end = time.monotonic() + seconds
+        while not true():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, '%s: %s' % (what,
+                                                       self.log.read_text())
+            time.sleep(0.05)
+
+    def healthy(self):
+        try:
+            port = int(self.port_file.read_text())
+            return get('127.0.0.1:%d' % port)[0] == 200
+        except (OSError, ValueError):
+            return False
+
+    def end(self, how=signal.SIGTERM, seconds=15):
+        self.process.send_signal(how)
+        return self.process.wait(seconds)
+
+
+@BOTH
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0(stack, name, how, tmp_path):
+    with Daemon(stack, name, tmp_path) as d:
+        d.until(d.healthy, 'not healthy')
+        assert d.end(how) == 0
+        lines = d.log.read_text().splitlines()
+        assert all(LINE.fullmatch(line) for line in lines), lines
+        assert lines[-1].endswith(name + ' ends')
+
+
+@BOTH
+@pytest.mark.parametrize('key, what, address', [
+    ('IM_REDIS_ADDRESS', 'redis', 'unix:/nowhere/redis'),
+    ('IM_MYSQL_ADDRESS', 'mysql', 'unix:/nowhere/mysql'),
+    ('IM_REDIS_ADDRESS', 'redis', '127.0.0.1:1')])
+def test_what_is_missing_is_waited_for_and_said_once(stack, name, key, what,
+                                                     address, tmp_path):
+    with Daemon(stack, name, tmp_path, **{key: address}) as d:
+        d.until(lambda: ' warn ' + what in d.log.read_text(), 'says nothing')
+        time.sleep(1)
+        assert d.process.poll() is None
+        assert d.log.read_text().count(' warn ' + what) == 1
+        assert d.end(seconds=5) == 0
+
+
+def test_logic_waits_for_kafka(stack, tmp_path):
+    with Daemon(stack, 'im-logic', tmp_path,
+                IM_KAFKA_BROKERS='127.0.0.1:1') as d:
+        d.until(lambda: ' kafka' in d.log.read_text(), 'says nothing')
+        time.sleep(1)
+        assert d.process.poll() is None
+        assert not d.healthy()
+        assert d.end() == 0
+
+
+@BOTH
+def test_without_etcd_it_is_up_but_not_healthy(stack, name, tmp_path):
+    with Daemon(stack, name, tmp_path, IM_ETCD_ENDPOINTS='127.0.0.1:1') as d:
+        d.until(d.port_file.exists, 'no port of /healthz')
+        time.sleep(0.5)
+        assert not d.healthy() and d.process.poll() is None
+        assert d.end() == 0
+
+
+def test_store_alone_needs_neither_etcd_nor_redis(stack, tmp_path):
+    with Daemon(stack, 'im-task', tmp_path, '--role', 'store',
+                IM_ETCD_ENDPOINTS='127.0.0.1:1',
+                IM_REDIS_ADDRESS='unix:/nowhere/redis') as d:
+        d.until(d.healthy, 'not healthy')
+        assert d.end() == 0
+
+
+def test_push_alone_needs_no_mysql(stack, tmp_path):
+    with Daemon(stack, 'im-task', tmp_path, '--role', 'push',
+                IM_MYSQL_ADDRESS='unix:/nowhere/mysql') as d:
+        d.until(d.healthy, 'not healthy')
+        assert d.end() == 0
+
+
+def test_an_address_that_is_taken_is_said(stack, tmp_path):
+    taken = stack.env['IM_LOGIC_HEALTH']
+    with Daemon(stack, 'im-task', tmp_path, IM_HEALTH_LISTEN=taken) as d:
+        assert d.process.wait(20) == 1
+        assert 'cannot listen on ' + taken in d.log.read_text()
+
+
+async def test_logs_hold_no_token_password_or_body(api, people, stack):
+    alice = await people(api, 'alice')
+    secret = 'secret' + os.urandom(8).hex()
+    alice.password = secret + '-wrong'
+    with pytest.raises(Exception):
+        await alice.log_in()
+    s = await alice.connect()
+    await s.send(alice.uid, secret)
+    await s.write(type='send', to='0', body=secret)
+    await s.expect('error')
+    async with websockets.connect('ws://%s/ws?access_token=%s' % (
+            api.address, alice.token)) as ws:
+        await asyncio.wait_for(ws.recv(), 5)
+    folder = os.path.join(stack.dir, 'log')
+    for name in os.listdir(folder):
+        if not name.startswith(('logic', 'task', 'nginx')):
+            continue
+        with open(os.path.join(folder, name), errors='replace') as f:
+            text = f.read()
+        for word in (secret, alice.token, alice.refresh_token,
+                     'correct horse'):
+            assert word not in text, name
