@@ -6,6 +6,7 @@
  */
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,9 @@ typedef struct {
     void                        *conf;
     const im_conf_key_t *const  *tables;
     const char                  *file;
+    FILE                        *stream;
+    unsigned                     line;         /* last one read */
+    unsigned                     wrong;        /* line of the first mistake */
     char                        *error;
     size_t                       size;
 } conf_load_t;
@@ -71,6 +75,8 @@ static const im_conf_key_t *conf_find(const im_conf_key_t *const *tables,
     const char *section, const char *key);
 static int conf_set(void *conf, const im_conf_key_t *k, const char *value,
     char *error, size_t size);
+static int conf_file(conf_load_t *l);
+static char *conf_next_line(char *buf, int size, void *user);
 static int conf_on_line(void *user, const char *section, const char *name,
     const char *value);
 static int conf_environment(conf_load_t *l);
@@ -81,12 +87,11 @@ int
 im_conf_load(void *conf, const im_conf_key_t *const *tables,
     const char *file, char *error, size_t size)
 {
-    int                          rc;
-    char                         text[256];
     conf_load_t                  l;
     const im_conf_key_t         *k;
     const im_conf_key_t *const  *t;
 
+    memset(&l, 0, sizeof(l));
     l.conf = conf;
     l.tables = tables;
     l.file = file;
@@ -104,27 +109,8 @@ im_conf_load(void *conf, const im_conf_key_t *const *tables,
         }
     }
 
-    if (file != NULL) {
-        l.error = text;
-        l.size = sizeof(text);
-        text[0] = '\0';
-
-        rc = ini_parse(file, conf_on_line, &l);    /* line of the first */
-
-        l.error = error;
-        l.size = size;
-
-        if (rc < 0) {
-            snprintf(error, size, "%s: cannot be read", file);
-
-        } else if (rc > 0) {
-            snprintf(error, size, "%s:%d: %s", file, rc,
-                     text[0] ? text : "neither [section] nor key = value");
-        }
-
-        if (rc != 0) {
-            return IM_ERROR;
-        }
+    if (file != NULL && conf_file(&l) != IM_OK) {
+        return IM_ERROR;
     }
 
     if (conf_environment(&l) != IM_OK) {
@@ -132,6 +118,74 @@ im_conf_load(void *conf, const im_conf_key_t *const *tables,
     }
 
     return conf_complete(&l);
+}
+
+
+/*
+ * inih reads on after a mistake and tells the number of the first line that
+ * was wrong; the reason is ours only if it was found in that line.
+ */
+static int
+conf_file(conf_load_t *l)
+{
+    int      rc;
+    char    *error, text[256];
+    size_t   size;
+
+    l->stream = fopen(l->file, "r");
+
+    if (l->stream == NULL) {
+        snprintf(l->error, l->size, "%s: cannot be read: %s", l->file,
+                 strerror(errno));
+        return IM_ERROR;
+    }
+
+    error = l->error;
+    size = l->size;
+    l->error = text;
+    l->size = sizeof(text);
+
+    rc = ini_parse_stream(conf_next_line, l, conf_on_line, l);
+
+    if (rc == 0 && ferror(l->stream)) {
+        rc = -1;
+    }
+
+    fclose(l->stream);
+
+    l->error = error;
+    l->size = size;
+
+    if (rc < 0) {
+        snprintf(error, size, "%s: cannot be read", l->file);
+
+    } else if (rc > 0) {
+        snprintf(error, size, "%s:%d: %s", l->file, rc,
+                 ((unsigned) rc == l->wrong)
+                 ? text : "neither [section] nor key = value");
+    }
+
+    return (rc == 0) ? IM_OK : IM_ERROR;
+}
+
+
+/* As fgets(); without indents, which inih takes for the value going on. */
+static char *
+conf_next_line(char *buf, int size, void *user)
+{
+    char         *p;
+    conf_load_t  *l = user;
+
+    if (fgets(buf, size, l->stream) == NULL) {
+        return NULL;
+    }
+
+    l->line++;
+
+    for (p = buf; *p == ' ' || *p == '\t'; p++) { /* void */ }
+    memmove(buf, p, strlen(p) + 1);
+
+    return buf;
 }
 
 
@@ -143,7 +197,7 @@ conf_on_line(void *user, const char *section, const char *name,
     conf_load_t          *l = user;
     const im_conf_key_t  *k;
 
-    if (l->error[0] != '\0') {
+    if (l->wrong != 0) {
         return 0;                      /* the first mistake is the one told */
     }
 
@@ -151,10 +205,16 @@ conf_on_line(void *user, const char *section, const char *name,
 
     if (k == NULL) {
         snprintf(l->error, l->size, "[%s] has no key \"%s\"", section, name);
+        l->wrong = l->line;
         return 0;
     }
 
-    return conf_set(l->conf, k, value, l->error, l->size) == IM_OK;
+    if (conf_set(l->conf, k, value, l->error, l->size) != IM_OK) {
+        l->wrong = l->line;
+        return 0;
+    }
+
+    return 1;
 }
 
 

@@ -263,6 +263,7 @@ main_start(void)
 static int
 main_wait_for_stores(void)
 {
+    int                      rc;
     im_redis_t              *redis;
     im_mysql_t              *mysql;
     static im_dependency_t   r = { "redis", 0 }, m = { "mysql", 0 };
@@ -270,30 +271,30 @@ main_wait_for_stores(void)
     redis = logic_redis_create();
     mysql = logic_mysql_create();
 
-    while (im_redis_ping(redis) != IM_OK) {
+    rc = IM_OK;
+
+    while (rc == IM_OK && im_redis_ping(redis) != IM_OK) {
         im_dependency_down(&r, im_redis_error(redis));
-
-        if (im_daemon_sleep(200)) {
-            return IM_DONE;
-        }
+        rc = im_daemon_sleep(200) ? IM_DONE : IM_OK;
     }
 
-    im_dependency_up(&r);
+    if (rc == IM_OK) {
+        im_dependency_up(&r);
+    }
 
-    while (im_mysql_ping(mysql) != IM_OK) {
+    while (rc == IM_OK && im_mysql_ping(mysql) != IM_OK) {
         im_dependency_down(&m, im_mysql_error(mysql));
-
-        if (im_daemon_sleep(200)) {
-            return IM_DONE;
-        }
+        rc = im_daemon_sleep(200) ? IM_DONE : IM_OK;
     }
 
-    im_dependency_up(&m);
+    if (rc == IM_OK) {
+        im_dependency_up(&m);
+    }
 
     im_redis_destroy(redis);
     im_mysql_destroy(mysql);
 
-    return IM_OK;
+    return rc;
 }
 
 

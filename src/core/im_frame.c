@@ -262,7 +262,7 @@ frame_close_code_valid(unsigned code)
 
 
 int
-im_frame_accept_key(const im_str_t *key, unsigned char out[28])
+im_frame_accept_key(const im_str_t *key, unsigned char out[IM_FRAME_ACCEPT_LEN])
 {
     unsigned char  text[24 + sizeof(IM_FRAME_GUID) - 1];
     unsigned char  raw[24], digest[SHA_DIGEST_LENGTH], b64[32];
@@ -281,7 +281,7 @@ im_frame_accept_key(const im_str_t *key, unsigned char out[28])
     SHA1(text, sizeof(text), digest);
 
     EVP_EncodeBlock(b64, digest, SHA_DIGEST_LENGTH);
-    memcpy(out, b64, 28);
+    memcpy(out, b64, IM_FRAME_ACCEPT_LEN);
 
     return IM_OK;
 }

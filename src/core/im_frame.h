@@ -20,6 +20,7 @@
 #define IM_FRAME_PONG    0xa
 
 #define IM_FRAME_HEADER_MAX  10     /* of an unmasked (server) frame */
+#define IM_FRAME_ACCEPT_LEN  28     /* of Sec-WebSocket-Accept */
 
 /* Close codes, RFC 6455 section 7.4.1; 4000-4099 come back, 4100-4199 stop. */
 #define IM_CLOSE_NORMAL       1000
@@ -77,9 +78,10 @@ int im_frame_close_parse(const im_str_t *payload, unsigned *code);
 int im_utf8_check(const unsigned char *p, size_t len);
 
 /*
- * Sec-WebSocket-Accept for a key: 28 bytes to out.  IM_ERROR if the key is
+ * Sec-WebSocket-Accept for a key, to out.  IM_ERROR if the key is
  * not base64 of 16 bytes.
  */
-int im_frame_accept_key(const im_str_t *key, unsigned char out[28]);
+int im_frame_accept_key(const im_str_t *key,
+    unsigned char out[IM_FRAME_ACCEPT_LEN]);
 
 #endif

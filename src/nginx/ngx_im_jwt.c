@@ -129,8 +129,6 @@ ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
                                     ngx_time(), &ctx->claims, &ctx->reason);
             if (ctx->rc != NGX_OK) {
                 ctx->rc = NGX_ERROR;
-                ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                              "im: token refused: %s", ctx->reason);
             }
         }
 
@@ -138,8 +136,13 @@ ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
             && token.data >= r->args.data
             && token.data < r->args.data + r->args.len)
         {
-            /* it is now known; the access log must not learn it */
+            /* it is now known; no log, this line's included, may learn it */
             ngx_memset(token.data, '*', token.len);
+        }
+
+        if (ctx->rc == NGX_ERROR) {
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "im: token refused: %s", ctx->reason);
         }
     }
 

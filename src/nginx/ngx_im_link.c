@@ -249,7 +249,7 @@ ngx_im_link_on_item(const Im__DownItem *item)
         break;
 
     default:
-        break;                         /* a newer Logic says more than we know */
+        break;                         /* a newer Logic says more */
     }
 }
 

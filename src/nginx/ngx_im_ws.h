@@ -98,7 +98,17 @@ struct ngx_im_ws_s {
 
 /* ngx_im_ws_module.c */
 extern ngx_module_t  ngx_im_ws_module;
-void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
+
+/* ngx_im_ws_handshake.c: the content handler of `im_ws;`. */
+ngx_int_t ngx_im_ws_handler(ngx_http_request_t *r);
+
+/* ngx_im_ws_takeover.c */
+/*
+ * After the 101: makes a WebSocket connection of the request's one, soon.
+ * What the content handler returns.  claims: NULL if no token came yet.
+ */
+ngx_int_t ngx_im_ws_take_over(ngx_http_request_t *r,
+    const im_jwt_claims_t *claims, im_encoding_t encoding);
 /* The live connection with this id, or NULL. */
 ngx_im_ws_t *ngx_im_ws_by_id(uint64_t id);
 
@@ -110,11 +120,18 @@ void ngx_im_ws_part_free(ngx_im_ws_part_t **part);
 int ngx_im_ws_part_keep(ngx_im_ws_part_t **part, const u_char *data,
     size_t len, size_t limit);
 
-/* ngx_im_ws_write.c */
-void ngx_im_ws_write_handler(ngx_event_t *wev);
+/* ngx_im_ws_buf.c */
 /* One reference is the caller's.  NULL if out of memory. */
 ngx_im_ws_buf_t *ngx_im_ws_buf_create(size_t cap);
 void ngx_im_ws_buf_release(ngx_im_ws_buf_t *b);
+/* Encodes for one encoding, to be shared. */
+ngx_im_ws_buf_t *ngx_im_ws_encode(const Im__Frame *frame,
+    im_encoding_t encoding);
+/* At the worker's exit. */
+void ngx_im_ws_buf_free_kept(void);
+
+/* ngx_im_ws_write.c */
+void ngx_im_ws_write_handler(ngx_event_t *wev);
 /* Queues a shared buffer; takes a reference of its own. */
 void ngx_im_ws_send_buf(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 void ngx_im_ws_send_frame(ngx_im_ws_t *ws, const Im__Frame *frame);
@@ -122,9 +139,6 @@ void ngx_im_ws_send_control(ngx_im_ws_t *ws, unsigned opcode,
     const u_char *data, size_t len);
 void ngx_im_ws_send_error(ngx_im_ws_t *ws, const char *code,
     const char *message, const char *cmid);
-/* Encodes for one encoding, to be shared. */
-ngx_im_ws_buf_t *ngx_im_ws_encode(const Im__Frame *frame,
-    im_encoding_t encoding);
 /* Sends Close and lingers for the peer's answer. */
 void ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason);
 /* Ends without a word; frees at the end of the loop turn. */
@@ -136,6 +150,7 @@ void ngx_im_ws_session_start(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
 void ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message);
 void ngx_im_ws_session_timer(ngx_im_ws_t *ws);
 void ngx_im_ws_session_end(ngx_im_ws_t *ws);
+void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
 /* Answers of Logic. */
 void ngx_im_ws_on_opened(ngx_im_ws_t *ws);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);

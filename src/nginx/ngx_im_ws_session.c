@@ -383,3 +383,15 @@ ngx_im_ws_mem(size_t len)
 
     return &mem;
 }
+
+
+void
+ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state)
+{
+    static const char  *names[] = { "auth", "login", "open", "closing" };
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
+                   "ws %uL %s -> %s", ws->id, names[ws->state], names[state]);
+
+    ws->state = state;
+}

@@ -19,8 +19,6 @@
 #include "im_error.h"
 
 
-#define NGX_IM_WS_BUF_SIZE    2048     /* private buffers, kept for reuse */
-#define NGX_IM_WS_BUF_KEEP    256      /* of them */
 #define NGX_IM_WS_OUT_MAX     4096     /* buffers waiting on a connection */
 #define NGX_IM_WS_CHAIN       64       /* buffers handed to one writev */
 #define NGX_IM_WS_LINGER_MS   2000
@@ -43,11 +41,8 @@ static void ngx_im_ws_reap_handler(ngx_event_t *ev);
 static void ngx_im_ws_free(ngx_im_ws_t *ws);
 
 
-static ngx_im_ws_t      *ngx_im_ws_dirty;
-static ngx_im_ws_t      *ngx_im_ws_dead;
-static ngx_im_ws_buf_t  *ngx_im_ws_bufs;
-static ngx_uint_t        ngx_im_ws_bufs_n;
-
+static ngx_im_ws_t  *ngx_im_ws_dirty;
+static ngx_im_ws_t  *ngx_im_ws_dead;
 
 static ngx_event_t  ngx_im_ws_flush_event = {
     .handler = ngx_im_ws_flush_handler
@@ -56,75 +51,6 @@ static ngx_event_t  ngx_im_ws_flush_event = {
 static ngx_event_t  ngx_im_ws_reap_event = {
     .handler = ngx_im_ws_reap_handler
 };
-
-
-ngx_im_ws_buf_t *
-ngx_im_ws_buf_create(size_t cap)
-{
-    ngx_im_ws_buf_t  *b;
-
-    if (cap <= NGX_IM_WS_BUF_SIZE) {
-        cap = NGX_IM_WS_BUF_SIZE;
-
-        if (ngx_im_ws_bufs != NULL) {
-            b = ngx_im_ws_bufs;
-            ngx_im_ws_bufs = b->next;
-            ngx_im_ws_bufs_n--;
-            goto done;
-        }
-    }
-
-    b = ngx_alloc(sizeof(ngx_im_ws_buf_t) + cap, ngx_cycle->log);
-    if (b == NULL) {
-        return NULL;
-    }
-
-    b->cap = cap;
-
-done:
-
-    b->refs = 1;
-    b->len = 0;
-    b->own = 0;
-
-    return b;
-}
-
-
-void
-ngx_im_ws_buf_release(ngx_im_ws_buf_t *b)
-{
-    if (b == NULL || --b->refs > 0) {
-        return;
-    }
-
-    if (b->cap == NGX_IM_WS_BUF_SIZE && ngx_im_ws_bufs_n < NGX_IM_WS_BUF_KEEP)
-    {
-        b->next = ngx_im_ws_bufs;
-        ngx_im_ws_bufs = b;
-        ngx_im_ws_bufs_n++;
-        return;
-    }
-
-    ngx_free(b);
-}
-
-
-ngx_im_ws_buf_t *
-ngx_im_ws_encode(const Im__Frame *frame, im_encoding_t encoding)
-{
-    size_t            len;
-    ngx_im_ws_buf_t  *b;
-
-    len = im_client_encode(frame, encoding, NULL, 0);
-
-    b = ngx_im_ws_buf_create(len);
-    if (b != NULL) {
-        b->len = im_client_encode(frame, encoding, b->data, b->cap);
-    }
-
-    return b;
-}
 
 
 void
@@ -690,13 +616,5 @@ ngx_im_ws_exit_worker(ngx_cycle_t *cycle)
     }
 
     ngx_im_users_free();
-
-    while (ngx_im_ws_bufs != NULL) {
-        ngx_im_ws_buf_t  *b = ngx_im_ws_bufs;
-
-        ngx_im_ws_bufs = b->next;
-        ngx_free(b);
-    }
-
-    ngx_im_ws_bufs_n = 0;
+    ngx_im_ws_buf_free_kept();
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <mysql.h>
 #include <errmsg.h>
@@ -26,6 +27,7 @@
 #define MYSQL_STATEMENTS  32
 #define MYSQL_PARAMS      16
 #define MYSQL_COLUMN_MAX  65536
+#define MYSQL_IDLE_MS     100
 
 #ifdef MARIADB_BASE_VERSION
 #define MYSQL_HAS_ARRAYS  1
@@ -48,6 +50,7 @@ struct im_mysql_s {
     char            *database;
     unsigned         timeout_s;
     MYSQL           *db;
+    uint64_t         used_ms;          /* last use of db, monotonic */
     mysql_known_t    known[MYSQL_STATEMENTS];
     unsigned         err;
     char             error[256];
@@ -55,6 +58,7 @@ struct im_mysql_s {
 };
 
 
+static uint64_t mysql_now_ms(void);
 static int mysql_open(im_mysql_t *m);
 static void mysql_drop(im_mysql_t *m);
 static MYSQL_STMT *mysql_statement(im_mysql_t *m, const char *sql);
@@ -132,12 +136,40 @@ im_mysql_errno(im_mysql_t *m)
 }
 
 
+static uint64_t
+mysql_now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+
 static int
 mysql_open(im_mysql_t *m)
 {
     char         host[128];
+    uint64_t     now;
     unsigned     port;
     const char  *colon, *socket;
+
+    now = mysql_now_ms();
+
+    /*
+     * A server that was started again since the last use would fail the next
+     * statement, of which nobody knows then whether it was run.  A restart
+     * takes longer than the idle time asked about here.
+     */
+
+    if (m->db != NULL && now - m->used_ms > MYSQL_IDLE_MS
+        && mysql_ping(m->db) != 0)
+    {
+        mysql_drop(m);
+    }
+
+    m->used_ms = now;
 
     if (m->db != NULL) {
         return IM_OK;

@@ -8,6 +8,7 @@
  * Room: store.  One thread for each connection.
  */
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +27,13 @@ struct im_redis_s {
     char          *password;
     unsigned       timeout_ms;
     redisContext  *c;
+    size_t         expected;           /* replies that are still to come */
     char           error[160];
 };
 
 
 static int redis_connect(im_redis_t *r);
+static int redis_is_stale(im_redis_t *r);
 static int redis_login(im_redis_t *r);
 static int redis_failed(im_redis_t *r, const char *what);
 static redisReply *redis_eval_once(im_redis_t *r, im_redis_script_t *script,
@@ -91,9 +94,16 @@ redis_connect(im_redis_t *r)
     const char     *colon;
     struct timeval  tv;
 
+    if (r->c != NULL && redis_is_stale(r)) {
+        redisFree(r->c);
+        r->c = NULL;
+    }
+
     if (r->c != NULL) {
         return IM_OK;
     }
+
+    r->expected = 0;
 
     tv.tv_sec = r->timeout_ms / 1000;
     tv.tv_usec = (r->timeout_ms % 1000) * 1000;
@@ -124,6 +134,27 @@ redis_connect(im_redis_t *r)
     }
 
     return redis_login(r);
+}
+
+
+/*
+ * Whether a server that ended since the last use is at the other end: then
+ * there is something to read (the end) though no reply is expected.  Found
+ * before a command is sent, it costs the caller nothing.
+ */
+static int
+redis_is_stale(im_redis_t *r)
+{
+    struct pollfd  p;
+
+    if (r->expected != 0) {
+        return 0;
+    }
+
+    p.fd = r->c->fd;
+    p.events = POLLIN;
+
+    return poll(&p, 1, 0) != 0;
 }
 
 
@@ -228,6 +259,8 @@ im_redis_append(im_redis_t *r, int argc, const im_str_t *argv)
         return redis_failed(r, "append");
     }
 
+    r->expected++;
+
     return IM_OK;
 }
 
@@ -247,6 +280,8 @@ im_redis_reply(im_redis_t *r)
         redis_failed(r, "reply");
         return NULL;
     }
+
+    r->expected--;
 
     return reply;
 }

@@ -116,7 +116,8 @@ def test_a_wrong_level_is_refused(stack, name, tmp_path):
 def test_a_file_that_is_not_there(stack, name):
     code, out, err = run(stack, name, '--config', '/nowhere/x.conf')
     assert (code, out) == (1, '')
-    assert err == name + ': /nowhere/x.conf: cannot be read\n'
+    assert err == (name + ': /nowhere/x.conf: cannot be read: No such '
+                   'file or directory\n')
 
 
 @BOTH

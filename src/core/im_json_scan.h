@@ -1,0 +1,38 @@
+/*
+ * im_json_scan.h -- what im_json_decode.c needs of the scanner.
+ *
+ * A scan stands at s->p.  Each function moves it over what it names, or
+ * leaves it at the mistake, fills s->err and returns IM_ERROR.
+ */
+
+#ifndef IM_JSON_SCAN_H
+#define IM_JSON_SCAN_H
+
+#include "im_json.h"
+
+typedef struct {
+    const unsigned char  *start;
+    const unsigned char  *p;
+    const unsigned char  *end;
+    im_json_err_t        *err;
+} im_json_scan_t;
+
+/* Over blanks. */
+void im_json_space(im_json_scan_t *s);
+/* Over any value; depth: objects and arrays around it. */
+int im_json_skip_value(im_json_scan_t *s, unsigned depth);
+/* Over a string; raw: what is between the quotes, as written. */
+int im_json_skip_string(im_json_scan_t *s, im_str_t *raw, int *escaped);
+/*
+ * The text of a raw string that im_json_skip_string() found, with a NUL, in
+ * mem.  IM_ERROR if mem is too small.
+ */
+int im_json_unescape(const im_str_t *raw, im_json_mem_t *mem, char **out,
+    size_t *len);
+/* Fills s->err: what was expected where the scan stands.  IM_ERROR. */
+int im_json_syntax(im_json_scan_t *s, const char *what);
+/* Fills err.  IM_ERROR. */
+int im_json_fail(im_json_err_t *err, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

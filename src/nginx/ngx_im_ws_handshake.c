@@ -1,0 +1,341 @@
+/*
+ * ngx_im_ws_handshake.c -- from an HTTP request to a 101, or to a refusal.
+ *
+ * RFC 6455 section 4.2.  Cheap checks come before dear ones: what is no
+ * handshake never costs the look at a token.
+ */
+
+#include "ngx_im_ws.h"
+#include "ngx_im_problem.h"
+
+
+static ngx_int_t ngx_im_ws_check_upgrade(ngx_http_request_t *r,
+    ngx_uint_t has_body, u_char *accept, ngx_int_t *rc);
+static ngx_int_t ngx_im_ws_refuse(ngx_http_request_t *r, ngx_int_t *rc,
+    const char *code, const char *detail);
+static ngx_int_t ngx_im_ws_check_origin(ngx_http_request_t *r);
+static im_encoding_t ngx_im_ws_choose(ngx_http_request_t *r,
+    const char **protocol);
+static ngx_int_t ngx_im_ws_send_101(ngx_http_request_t *r,
+    const u_char *accept, const char *protocol);
+static ngx_table_elt_t *ngx_im_ws_find_header(ngx_http_request_t *r,
+    const char *name);
+static ngx_int_t ngx_im_ws_has_token(const ngx_str_t *list, const char *token);
+
+
+ngx_int_t
+ngx_im_ws_handler(ngx_http_request_t *r)
+{
+    u_char            accept[IM_FRAME_ACCEPT_LEN];
+    ngx_int_t         rc;
+    ngx_uint_t        has_body;
+    const char       *code, *reason, *protocol;
+    im_encoding_t     encoding;
+    im_jwt_claims_t  *claims;
+
+    /* asked before the body is discarded: that forgets its length */
+    has_body = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_im_ws_check_upgrade(r, has_body, accept, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_im_ws_check_origin(r) != NGX_OK) {
+        return ngx_im_problem_send(r, "forbidden",
+                                   "this origin may not connect");
+    }
+
+    rc = ngx_im_auth_check(r, &claims, &code, &reason);
+    if (rc == NGX_ERROR) {
+        return ngx_im_problem_send(r, code, "%s", reason);
+    }
+
+    if (rc == NGX_DECLINED) {
+        claims = NULL;                 /* the auth frame will say */
+    }
+
+    if (ngx_im_rpc() == NULL || ngx_exiting || ngx_terminate) {
+        return ngx_im_problem_send(r, "unavailable",
+                                   "this server is not in service");
+    }
+
+    encoding = ngx_im_ws_choose(r, &protocol);
+
+    rc = ngx_im_ws_send_101(r, accept, protocol);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_im_ws_take_over(r, claims, encoding);
+}
+
+
+/*
+ * RFC 6455 section 4.2.1; a 426 names what to upgrade to (RFC 9110 section
+ * 15.5.22).
+ */
+static ngx_int_t
+ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
+    u_char *accept, ngx_int_t *rc)
+{
+    ngx_table_elt_t  *upgrade, *connection, *version, *key;
+
+    static const ngx_str_t  websocket = ngx_string("websocket");
+    static const ngx_str_t  thirteen = ngx_string("13");
+
+    if (r != r->main) {
+        *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_DECLINED;
+    }
+
+    if (r->method != NGX_HTTP_GET) {
+        return ngx_im_ws_refuse(r, rc, "method_not_allowed",
+                                "a WebSocket handshake is a GET");
+    }
+
+    if (r->http_version != NGX_HTTP_VERSION_11 || has_body) {
+        return ngx_im_ws_refuse(r, rc, "bad_request",
+                                "a WebSocket handshake is HTTP/1.1 and "
+                                "has no body");
+    }
+
+    upgrade = ngx_im_ws_find_header(r, "upgrade");
+    connection = ngx_im_ws_find_header(r, "connection");
+
+    if (upgrade == NULL || connection == NULL
+        || ngx_im_ws_has_token(&upgrade->value, "websocket") != NGX_OK
+        || ngx_im_ws_has_token(&connection->value, "upgrade") != NGX_OK)
+    {
+        if (ngx_im_header_add(r, "Upgrade", &websocket) != NGX_OK) {
+            *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_DECLINED;
+        }
+
+        return ngx_im_ws_refuse(r, rc, "upgrade_required",
+                                "this location speaks WebSocket");
+    }
+
+    version = ngx_im_ws_find_header(r, "sec-websocket-version");
+
+    if (version == NULL || version->value.len != 2
+        || ngx_strncmp(version->value.data, "13", 2) != 0)
+    {
+        if (ngx_im_header_add(r, "Upgrade", &websocket) != NGX_OK
+            || ngx_im_header_add(r, "Sec-WebSocket-Version", &thirteen)
+               != NGX_OK)
+        {
+            *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_DECLINED;
+        }
+
+        return ngx_im_ws_refuse(r, rc, "upgrade_required",
+                                "Sec-WebSocket-Version must be 13");
+    }
+
+    key = ngx_im_ws_find_header(r, "sec-websocket-key");
+
+    if (key == NULL
+        || im_frame_accept_key((im_str_t *) &key->value, accept) != IM_OK)
+    {
+        return ngx_im_ws_refuse(r, rc, "bad_request",
+                                "Sec-WebSocket-Key must be 16 bytes in "
+                                "base64");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_im_ws_refuse(ngx_http_request_t *r, ngx_int_t *rc, const char *code,
+    const char *detail)
+{
+    *rc = ngx_im_problem_send(r, code, "%s", detail);
+
+    return NGX_DECLINED;
+}
+
+
+/* Browsers always send Origin; others may leave it out. */
+static ngx_int_t
+ngx_im_ws_check_origin(ngx_http_request_t *r)
+{
+    ngx_str_t             *allowed;
+    ngx_uint_t             i;
+    ngx_table_elt_t       *origin;
+    ngx_im_ws_loc_conf_t  *wlcf;
+
+    wlcf = ngx_http_get_module_loc_conf(r, ngx_im_ws_module);
+
+    if (wlcf->origins == NULL) {
+        return NGX_OK;
+    }
+
+    origin = ngx_im_ws_find_header(r, "origin");
+    if (origin == NULL) {
+        return NGX_OK;
+    }
+
+    allowed = wlcf->origins->elts;
+
+    for (i = 0; i < wlcf->origins->nelts; i++) {
+        if (allowed[i].len == origin->value.len
+            && ngx_strncasecmp(allowed[i].data, origin->value.data,
+                               allowed[i].len)
+               == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "ws: origin \"%V\" is not in im_ws_origin",
+                  &origin->value);
+
+    return NGX_DECLINED;
+}
+
+
+/* First sub-protocol of the client that we speak; JSON if it names none. */
+static im_encoding_t
+ngx_im_ws_choose(ngx_http_request_t *r, const char **protocol)
+{
+    ngx_table_elt_t  *offer;
+
+    *protocol = NULL;
+
+    offer = ngx_im_ws_find_header(r, "sec-websocket-protocol");
+    if (offer == NULL) {
+        return IM_ENCODING_JSON;
+    }
+
+    if (ngx_im_ws_has_token(&offer->value, IM_CLIENT_PROTO) == NGX_OK) {
+        *protocol = IM_CLIENT_PROTO;
+        return IM_ENCODING_PROTO;
+    }
+
+    if (ngx_im_ws_has_token(&offer->value, IM_CLIENT_JSON) == NGX_OK) {
+        *protocol = IM_CLIENT_JSON;
+    }
+
+    return IM_ENCODING_JSON;
+}
+
+
+static ngx_int_t
+ngx_im_ws_send_101(ngx_http_request_t *r, const u_char *accept,
+    const char *protocol)
+{
+    ngx_int_t   rc;
+    ngx_str_t   key, name;
+
+    static const ngx_str_t  websocket = ngx_string("websocket");
+
+    key.len = IM_FRAME_ACCEPT_LEN;
+    key.data = ngx_pnalloc(r->pool, key.len);
+    if (key.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memcpy(key.data, accept, key.len);
+
+    if (ngx_im_header_add(r, "Upgrade", &websocket) != NGX_OK
+        || ngx_im_header_add(r, "Sec-WebSocket-Accept", &key) != NGX_OK
+        || ngx_im_header_add(r, "X-IM-Instance", ngx_im_instance()) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (protocol != NULL) {
+        name.data = (u_char *) protocol;
+        name.len = ngx_strlen(protocol);
+
+        if (ngx_im_header_add(r, "Sec-WebSocket-Protocol", &name) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    r->keepalive = 0;
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+
+    rc = ngx_http_send_header(r);      /* adds "Connection: upgrade" */
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_table_elt_t *
+ngx_im_ws_find_header(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Whether a comma-separated list has a token, without regard to case. */
+static ngx_int_t
+ngx_im_ws_has_token(const ngx_str_t *list, const char *token)
+{
+    size_t   len;
+    u_char  *p, *start, *end, *last;
+
+    len = ngx_strlen(token);
+    p = list->data;
+    last = list->data + list->len;
+
+    while (p < last) {
+        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+            p++;
+        }
+
+        start = p;
+
+        while (p < last && *p != ',') {
+            p++;
+        }
+
+        end = p;
+
+        while (end > start && (end[-1] == ' ' || end[-1] == '\t')) {
+            end--;
+        }
+
+        if ((size_t) (end - start) == len
+            && ngx_strncasecmp(start, (u_char *) token, len) == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
