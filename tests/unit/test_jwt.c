@@ -1,0 +1,360 @@
+/*
+ * test_jwt.c -- only a token that we signed, for access, and that has not
+ * expired, is anybody's.
+ */
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include <jwt.h>
+
+#include "im_jwt.h"
+
+
+#define NOW  1800000000
+#define SID  "abcdefghijklmnopqrstuv"
+
+
+static im_jwt_key_t  key;
+
+
+static int
+make_key(void **state)
+{
+    (void) state;
+
+    key.len = 32;
+    memset(key.data, 'k', 32);
+
+    return 0;
+}
+
+
+static im_jwt_claims_t
+make_claims(void)
+{
+    im_jwt_claims_t  c;
+
+    memset(&c, 0, sizeof(c));
+    c.uid = 42;
+    c.exp = NOW + 900;
+    strcpy(c.sid, SID);
+    strcpy(c.device, "phone");
+
+    return c;
+}
+
+
+static int
+verify(const char *token, int64_t now, const char **reason)
+{
+    int              rc;
+    im_str_t         s;
+    im_jwt_claims_t  c;
+
+    *reason = "";
+    s = unit_exact(token, strlen(token));
+    rc = im_jwt_verify(&key, &s, now, &c, reason);
+    free(s.data);
+
+    return rc;
+}
+
+
+static void
+a_signed_token_comes_back_as_it_was(void **state)
+{
+    char              token[1024];
+    im_str_t          s;
+    const char       *reason;
+    im_jwt_claims_t   c, back;
+
+    (void) state;
+
+    c = make_claims();
+    c.uid = INT64_MAX;
+    assert_int_equal(im_jwt_sign(&key, &c, NOW, token, sizeof(token)), IM_OK);
+
+    s = unit_str(token);
+    assert_int_equal(im_jwt_verify(&key, &s, NOW, &back, &reason), IM_OK);
+    assert_true(back.uid == INT64_MAX);
+    assert_true(back.exp == NOW + 900);
+    assert_string_equal(back.sid, SID);
+    assert_string_equal(back.device, "phone");
+
+    assert_int_equal(im_jwt_sign(&key, &c, NOW, token, strlen(token)),
+                     IM_ERROR);
+}
+
+
+static void
+a_token_ends_in_the_second_it_says(void **state)
+{
+    char              token[1024];
+    const char       *reason;
+    im_jwt_claims_t   c;
+
+    (void) state;
+
+    c = make_claims();
+    im_jwt_sign(&key, &c, NOW, token, sizeof(token));
+
+    assert_int_equal(verify(token, NOW + 899, &reason), IM_OK);
+    assert_int_equal(verify(token, NOW + 900, &reason), IM_DECLINED);
+    assert_string_equal(reason, "expired");
+}
+
+
+static void
+a_changed_byte_anywhere_is_refused(void **state)
+{
+    char              token[1024], was;
+    size_t            i, last;
+    const char       *reason;
+    im_jwt_claims_t   c;
+
+    (void) state;
+
+    c = make_claims();
+    im_jwt_sign(&key, &c, NOW, token, sizeof(token));
+    assert_int_equal(verify(token, NOW, &reason), IM_OK);
+
+    /* of the last letter, two bits are padding */
+    last = strlen(token) - 1;
+
+    for (i = 0; i < last; i++) {
+        was = token[i];
+        token[i] = (was == 'A') ? 'B' : 'A';
+
+        if (verify(token, NOW, &reason) != IM_DECLINED) {
+            fail_msg("byte %zu", i);
+        }
+
+        token[i] = was;
+    }
+}
+
+
+static void
+a_token_cut_anywhere_is_refused(void **state)
+{
+    char              token[1024];
+    size_t            n;
+    const char       *reason;
+    im_jwt_claims_t   c;
+
+    (void) state;
+
+    c = make_claims();
+    im_jwt_sign(&key, &c, NOW, token, sizeof(token));
+
+    for (n = strlen(token); n > 0; n--) {
+        token[n - 1] = '\0';
+        assert_int_equal(verify(token, NOW, &reason), IM_DECLINED);
+    }
+}
+
+
+static void
+a_token_of_another_key_is_refused(void **state)
+{
+    char              token[1024];
+    const char       *reason;
+    im_jwt_key_t      other;
+    im_jwt_claims_t   c;
+
+    (void) state;
+
+    other.len = 32;
+    memset(other.data, 'o', 32);
+    c = make_claims();
+    im_jwt_sign(&other, &c, NOW, token, sizeof(token));
+
+    assert_int_equal(verify(token, NOW, &reason), IM_DECLINED);
+    assert_string_equal(reason, "bad signature");
+}
+
+
+/* Signed with our key, but not what we sign. */
+static void
+a_token_must_say_all_that_ours_say(void **state)
+{
+    int           rc;
+    char         *text;
+    size_t        i;
+    jwt_t        *jwt;
+    const char   *reason;
+
+    static const struct {
+        const char  *claims;
+        jwt_alg_t    alg;
+        const char  *reason;
+    } t[] = {
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, NULL },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_NONE, "" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS512, "" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"exp\":1900000000}", JWT_ALG_HS256, "access token" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"refresh\",\"exp\":1900000000}", JWT_ALG_HS256,
+          "access token" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\"}", JWT_ALG_HS256, "exp" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":\"1900000000\"}", JWT_ALG_HS256,
+          "exp" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":-1}", JWT_ALG_HS256, "exp" },
+        { "{\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sub" },
+        { "{\"sub\":\"0\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sub" },
+        { "{\"sub\":\"-1\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sub" },
+        { "{\"sub\":\"1x\",\"sid\":\"" SID "\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sub" },
+        { "{\"sub\":\"9223372036854775808\",\"sid\":\"" SID "\","
+          "\"dev\":\"a\",\"typ\":\"access\",\"exp\":1900000000}",
+          JWT_ALG_HS256, "sub" },
+        { "{\"sub\":\"1\",\"dev\":\"a\",\"typ\":\"access\","
+          "\"exp\":1900000000}", JWT_ALG_HS256, "sid" },
+        { "{\"sub\":\"1\",\"sid\":\"short\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sid" },
+        { "{\"sub\":\"1\",\"sid\":\"abcdefghijklmnopqrstu}\",\"dev\":\"a\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "sid" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a b\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "dev" },
+        { "{\"sub\":\"1\",\"sid\":\"" SID "\","
+          "\"dev\":\"123456789012345678901234567890123\","
+          "\"typ\":\"access\",\"exp\":1900000000}", JWT_ALG_HS256, "dev" },
+    };
+
+    (void) state;
+
+    for (i = 0; i < UNIT_N(t); i++) {
+        assert_int_equal(jwt_new(&jwt), 0);
+        assert_int_equal(jwt_add_grants_json(jwt, t[i].claims), 0);
+
+        if (t[i].alg != JWT_ALG_NONE) {
+            assert_int_equal(jwt_set_alg(jwt, t[i].alg, key.data,
+                                         (int) key.len), 0);
+        }
+
+        text = jwt_encode_str(jwt);
+        jwt_free(jwt);
+        assert_non_null(text);
+
+        rc = verify(text, NOW, &reason);
+        free(text);
+
+        if (t[i].reason == NULL) {
+            assert_int_equal(rc, IM_OK);
+
+        } else if (rc != IM_DECLINED || strstr(reason, t[i].reason) == NULL) {
+            fail_msg("%s: %d, %s", t[i].claims, rc, reason);
+        }
+    }
+}
+
+
+static void
+what_has_not_the_form_of_a_token_is_refused(void **state)
+{
+    char               token[IM_JWT_TOKEN_MAX + 2];
+    size_t             i;
+    const char        *reason;
+    static const char *bad[] = {
+        "", ".", "..", "...", "a", "a.b", "a.b.", ".a.b", "a..b", "a.b.c.d",
+        "a.b.c=", "a b.c.d", "a.b.c\n", "a.b/c.d", "a.b+.c", "\xc3.\xa9.a",
+    };
+
+    (void) state;
+
+    for (i = 0; i < UNIT_N(bad); i++) {
+        assert_int_equal(verify(bad[i], NOW, &reason), IM_DECLINED);
+        assert_string_equal(reason, "malformed");
+    }
+
+    memset(token, 'a', sizeof(token) - 1);
+    token[sizeof(token) - 1] = '\0';
+    assert_int_equal(verify(token, NOW, &reason), IM_DECLINED);
+    assert_non_null(strstr(reason, "4096"));
+}
+
+
+static void
+a_key_file_must_hold_a_key(void **state)
+{
+    int            rc;
+    char           path[] = "/tmp/im-test-key.XXXXXX";
+    char           text[600];
+    FILE          *f;
+    size_t         i;
+    const char    *reason;
+    im_jwt_key_t   k;
+
+    static const struct {
+        size_t       len;
+        const char  *after;
+        size_t       result;       /* 0: refused */
+    } files[] = {
+        { 0, "", 0 },
+        { 31, "", 0 },
+        { 31, "\n\n\n", 0 },
+        { 32, "", 32 },
+        { 32, " \t\r\n", 32 },
+        { 512, "\n", 512 },
+        { 513, "", 0 },
+    };
+
+    (void) state;
+
+    memset(text, 'x', sizeof(text));
+    assert_int_not_equal(mkstemp(path), -1);
+
+    for (i = 0; i < UNIT_N(files); i++) {
+        f = fopen(path, "w");
+        fwrite(text, 1, files[i].len, f);
+        fputs(files[i].after, f);
+        fclose(f);
+
+        reason = "";
+        rc = im_jwt_key_load(&k, path, &reason);
+
+        if (files[i].result == 0) {
+            assert_int_equal(rc, IM_ERROR);
+            assert_non_null(strstr(reason, "than"));
+
+        } else {
+            assert_int_equal(rc, IM_OK);
+            assert_int_equal(k.len, files[i].result);
+        }
+    }
+
+    unlink(path);
+    assert_int_equal(im_jwt_key_load(&k, path, &reason), IM_ERROR);
+    assert_non_null(strstr(reason, "No such file"));
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(a_signed_token_comes_back_as_it_was),
+        cmocka_unit_test(a_token_ends_in_the_second_it_says),
+        cmocka_unit_test(a_changed_byte_anywhere_is_refused),
+        cmocka_unit_test(a_token_cut_anywhere_is_refused),
+        cmocka_unit_test(a_token_of_another_key_is_refused),
+        cmocka_unit_test(a_token_must_say_all_that_ours_say),
+        cmocka_unit_test(what_has_not_the_form_of_a_token_is_refused),
+        cmocka_unit_test(a_key_file_must_hold_a_key),
+    };
+
+    return cmocka_run_group_tests(tests, make_key, NULL);
+}
