@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "im_rpc_int.h"
@@ -36,28 +35,11 @@
 #define RPC_STOP_MS       5000
 
 
-struct im_rpc_timer_s {
-    im_rpc_t         *rpc;
-    im_rpc_op_t       op;
-    im_rpc_timer_t   *next;    /* in order of due */
-    uint64_t          due_us;
-    void            (*fn)(void *ctx);
-    void             *ctx;     /* fn NULL: cancelled */
-    unsigned          fired:1; /* off the list, on its way to the home */
-};
-
-
 static void *rpc_thread(void *arg);
 static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
 static void rpc_cancel_all(im_rpc_t *rpc);
 static int rpc_wait_idle(im_rpc_t *rpc);
-static uint64_t rpc_now_us(void);
-static gpr_timespec rpc_fire_timers(im_rpc_t *rpc);
-static void rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op);
-static void rpc_poke(im_rpc_t *rpc);
-static void rpc_on_poke(void *owner, int ok);
-static void rpc_timer_on_done(void *owner, int ok);
 
 
 im_rpc_t *
@@ -105,14 +87,13 @@ im_rpc_create(const im_rpc_conf_t *conf)
     grpc_init();
 
     rpc->cq = grpc_completion_queue_create_for_next(NULL);
-    rpc->poke = grpc_lame_client_channel_create("poke", GRPC_STATUS_OK, "");
-    im_rpc_op_init(&rpc->op_poke, rpc_on_poke, rpc);
+    im_rpc_timers_init(rpc);
 
     if (pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0) {
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         grpc_completion_queue_shutdown(rpc->cq);
         grpc_completion_queue_destroy(rpc->cq);
-        grpc_channel_destroy(rpc->poke);
+        im_rpc_timers_free(rpc);
         grpc_shutdown();
         goto failed;
     }
@@ -152,7 +133,7 @@ rpc_thread(void *arg)
     im_rpc_op_t  *op;
 
     for ( ;; ) {
-        ev = grpc_completion_queue_next(rpc->cq, rpc_fire_timers(rpc), NULL);
+        ev = grpc_completion_queue_next(rpc->cq, im_rpc_timers_fire(rpc), NULL);
 
         if (ev.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
@@ -171,14 +152,14 @@ rpc_thread(void *arg)
             continue;
         }
 
-        rpc_hand_over(rpc, op);
+        im_rpc_hand_over(rpc, op);
     }
 }
 
 
 /* To the loop: it is woken once for all that it has not taken yet. */
-static void
-rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op)
+void
+im_rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op)
 {
     int       first;
     uint64_t  one;
@@ -342,211 +323,9 @@ im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live)
 }
 
 
-/*
- * Timers.  The C core has none to offer, so the rpc thread waits for its queue
- * only until the first of ours is due.  A timer that is set from elsewhere and
- * comes first must wake it: a watch with a deadline of now, on a channel that
- * cannot change, is an event that completes at once.
- */
-
-im_rpc_timer_t *
-im_rpc_timer(im_rpc_t *rpc, unsigned ms, void (*fn)(void *ctx), void *ctx)
-{
-    int               first;
-    im_rpc_timer_t   *t, **p;
-
-    t = calloc(1, sizeof(im_rpc_timer_t));
-    if (t == NULL) {
-        return NULL;
-    }
-
-    t->rpc = rpc;
-    t->fn = fn;
-    t->ctx = ctx;
-    t->due_us = rpc_now_us() + (uint64_t) ms * 1000;
-    im_rpc_op_init(&t->op, rpc_timer_on_done, t);
-
-    pthread_mutex_lock(&rpc->lock);
-
-    if (rpc->stopping) {
-        pthread_mutex_unlock(&rpc->lock);
-        free(t);
-        return NULL;
-    }
-
-    for (p = &rpc->timers; *p != NULL && (*p)->due_us <= t->due_us;
-         p = &(*p)->next)
-    {
-        /* few timers: a list will do */
-    }
-
-    t->next = *p;
-    *p = t;
-    first = (rpc->timers == t);
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    if (first && !pthread_equal(pthread_self(), rpc->thread)) {
-        rpc_poke(rpc);
-    }
-
-    return t;
-}
-
-
-void
-im_rpc_timer_cancel(im_rpc_timer_t *t)
-{
-    im_rpc_t         *rpc;
-    im_rpc_timer_t  **p;
-
-    if (t == NULL) {
-        return;
-    }
-
-    rpc = t->rpc;
-
-    pthread_mutex_lock(&rpc->lock);
-
-    if (t->fired) {
-        t->fn = NULL;                  /* rpc_timer_on_done() frees it */
-        pthread_mutex_unlock(&rpc->lock);
-        return;
-    }
-
-    for (p = &rpc->timers; *p != NULL; p = &(*p)->next) {
-        if (*p == t) {
-            *p = t->next;
-            break;
-        }
-    }
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    free(t);
-}
-
-
-/* On the rpc thread.  Returns when the next one is due. */
-static gpr_timespec
-rpc_fire_timers(im_rpc_t *rpc)
-{
-    uint64_t         now, wait;
-    im_rpc_timer_t  *t;
-
-    for ( ;; ) {
-        pthread_mutex_lock(&rpc->lock);
-
-        t = rpc->timers;
-        now = rpc_now_us();
-
-        if (t == NULL || t->due_us > now || rpc->stopping) {
-            break;
-        }
-
-        rpc->timers = t->next;
-        t->fired = 1;
-        rpc->ops_n++;
-
-        pthread_mutex_unlock(&rpc->lock);
-
-        if (rpc->conf.home == IM_RPC_HOME_THREAD) {
-            rpc_timer_on_done(t, 1);
-            im_rpc_op_end(rpc);
-
-        } else {
-            t->op.ok = 1;
-            rpc_hand_over(rpc, &t->op);
-        }
-    }
-
-    wait = (t != NULL && !rpc->stopping) ? t->due_us - now : 0;
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    if (wait == 0) {
-        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    }
-
-    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                        gpr_time_from_micros((int64_t) wait, GPR_TIMESPAN));
-}
-
-
-static void
-rpc_poke(im_rpc_t *rpc)
-{
-    int  wanted;
-
-    pthread_mutex_lock(&rpc->lock);
-
-    wanted = !rpc->poked && !rpc->stopping;
-
-    if (wanted) {
-        rpc->poked = 1;
-        rpc->ops_n++;
-    }
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    if (wanted) {
-        grpc_channel_watch_connectivity_state(rpc->poke,
-            GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_now(GPR_CLOCK_MONOTONIC),
-            rpc->cq, &rpc->op_poke);
-    }
-}
-
-
-static void
-rpc_on_poke(void *owner, int ok)
-{
-    im_rpc_t  *rpc = owner;
-
-    (void) ok;
-
-    pthread_mutex_lock(&rpc->lock);
-    rpc->poked = 0;
-    pthread_mutex_unlock(&rpc->lock);
-}
-
-
-static void
-rpc_timer_on_done(void *owner, int ok)
-{
-    im_rpc_timer_t  *t = owner;
-
-    (void) ok;
-
-    if (t->fn != NULL) {
-        t->fn(t->ctx);
-    }
-
-    free(t);
-}
-
-
-static uint64_t
-rpc_now_us(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
-
-int
-im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx)
-{
-    return im_rpc_timer(rpc, 0, fn, ctx) != NULL ? IM_OK : IM_ERROR;
-}
-
-
 void
 im_rpc_destroy(im_rpc_t *rpc)
 {
-    im_rpc_timer_t   *timer;
     im_rpc_server_t  *server;
 
     if (rpc == NULL) {
@@ -572,19 +351,13 @@ im_rpc_destroy(im_rpc_t *rpc)
     pthread_join(rpc->thread, NULL);
     rpc_run_done(rpc);
 
-    while (rpc->timers != NULL) {
-        timer = rpc->timers;
-        rpc->timers = timer->next;
-        free(timer);
-    }
-
     while (rpc->servers != NULL) {
         server = rpc->servers;
         rpc->servers = server->next;
         im_rpc_server_free(server);
     }
 
-    grpc_channel_destroy(rpc->poke);
+    im_rpc_timers_free(rpc);
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 

@@ -81,6 +81,36 @@ struct im_rpc_server_s {
     void                      *drained_ctx;
 };
 
+/* What waits to be sent on a stream (im_rpc_queue.c). */
+typedef struct im_rpc_queued_s  im_rpc_queued_t;
+
+typedef struct {
+    grpc_slice         batch;          /* items, as they will be sent */
+    size_t             len;            /* used of it */
+    size_t             cap;
+    im_rpc_queued_t   *messages;       /* whole ones; they go first */
+    im_rpc_queued_t  **tail;
+    size_t             bytes;          /* of both kinds */
+    size_t             max;
+} im_rpc_queue_t;
+
+void im_rpc_queue_init(im_rpc_queue_t *q, size_t max);
+void im_rpc_queue_free(im_rpc_queue_t *q);
+/* Appends an item to the batch, or a message of its own: IM_OK, IM_BUSY. */
+int im_rpc_queue_add(im_rpc_queue_t *q, const ProtobufCMessage *item);
+int im_rpc_queue_push(im_rpc_queue_t *q, const ProtobufCMessage *message);
+/* The next message to send; something must be queued. */
+grpc_byte_buffer *im_rpc_queue_take(im_rpc_queue_t *q);
+
+/* im_rpc_timer.c */
+void im_rpc_timers_init(im_rpc_t *rpc);
+void im_rpc_timers_free(im_rpc_t *rpc);
+/* On the rpc thread: hands over what is due; when the next one will be. */
+gpr_timespec im_rpc_timers_fire(im_rpc_t *rpc);
+
+/* A completed op to the loop; it is woken once for all it has not taken. */
+void im_rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op);
+
 void im_rpc_log(im_rpc_t *rpc, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,13 +1,12 @@
 /*
  * im_rpc_stream.c -- long-lived streams whose messages are batches.
  *
- *   add(item) --> waiting slice --flush--> one write in flight --> peer
- *                      ^                          |
- *                      +------ collects while ----+
+ *   add(item) --> queue --flush--> one write in flight --> peer
+ *                   ^                        |
+ *                   +---- collects while ----+
  *
- * Items are packed straight into the slice that will be sent, so the only
- * copy of a body on its way out is the one into the batch.  Natural batching:
- * no timer delays a lone item, and under load batches grow by themselves.
+ * Natural batching: no timer delays a lone item, and under load batches grow
+ * by themselves (im_rpc_queue.c).
  *
  * A receive is always pending, because the core delivers a stream's status
  * only when no message is left unread.  on_close runs when the status is known
@@ -22,18 +21,6 @@
 
 #include "im_rpc_int.h"
 
-
-#define STREAM_SLICE_MIN  4096
-#define STREAM_TAG        0x0a     /* field 1, length-delimited */
-
-
-/* Whole messages, for peers whose messages are not batches. */
-typedef struct stream_message_s  stream_message_t;
-
-struct stream_message_s {
-    grpc_byte_buffer  *bb;
-    stream_message_t  *next;
-};
 
 struct im_rpc_stream_s {
     im_rpc_t                 *rpc;
@@ -53,12 +40,7 @@ struct im_rpc_stream_s {
     im_rpc_op_t               op_finish;
 
     pthread_mutex_t           lock;        /* of all below */
-    grpc_slice                waiting;
-    size_t                    waiting_len;
-    size_t                    waiting_cap;
-    stream_message_t         *messages;
-    stream_message_t        **messages_tail;
-    size_t                    queued;      /* bytes waiting, both kinds */
+    im_rpc_queue_t            queue;       /* waits to be sent */
     grpc_byte_buffer         *sent;
     unsigned                  ops;         /* outstanding */
     unsigned                  writing:1;
@@ -93,8 +75,6 @@ static void stream_on_finish(void *owner, int ok);
 static void stream_write_next(im_rpc_stream_t *s);
 static void stream_op_done(im_rpc_stream_t *s);
 static void stream_closed(im_rpc_stream_t *s);
-static int stream_grow(im_rpc_stream_t *s, size_t need);
-static size_t stream_put_varint(uint8_t *p, uint64_t v);
 
 
 im_rpc_stream_t *
@@ -224,9 +204,8 @@ stream_create(im_rpc_t *rpc, grpc_call *call,
     s->call = call;
     s->handler = *handler;
     s->ctx = ctx;
-    s->messages_tail = &s->messages;
     s->details = grpc_empty_slice();
-    s->waiting = grpc_empty_slice();
+    im_rpc_queue_init(&s->queue, rpc->conf.stream_queue_max);
 
     atomic_init(&s->refs, 1);
     pthread_mutex_init(&s->lock, NULL);
@@ -326,41 +305,16 @@ stream_on_initial(void *owner, int ok)
 int
 im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item)
 {
-    int       rc;
-    size_t    size;
-    uint8_t  *p;
-
-    size = protobuf_c_message_get_packed_size(item);
+    int  rc;
 
     pthread_mutex_lock(&s->lock);
 
-    if (s->dead || s->ending) {
-        rc = IM_ERROR;
-        goto done;
+    rc = IM_ERROR;
+
+    if (!s->dead && !s->ending) {
+        rc = im_rpc_queue_add(&s->queue, item);
+        s->busy |= (rc == IM_BUSY);
     }
-
-    if (s->queued + size + 11 > s->rpc->conf.stream_queue_max) {
-        s->busy = 1;
-        rc = IM_BUSY;
-        goto done;
-    }
-
-    if (stream_grow(s, size + 11) != IM_OK) {
-        rc = IM_BUSY;
-        goto done;
-    }
-
-    p = GRPC_SLICE_START_PTR(s->waiting) + s->waiting_len;
-    *p++ = STREAM_TAG;
-    p += stream_put_varint(p, size);
-    p += protobuf_c_message_pack(item, p);
-
-    size = (size_t) (p - GRPC_SLICE_START_PTR(s->waiting)) - s->waiting_len;
-    s->waiting_len += size;
-    s->queued += size;
-    rc = IM_OK;
-
-done:
 
     pthread_mutex_unlock(&s->lock);
 
@@ -368,90 +322,26 @@ done:
 }
 
 
-static int
-stream_grow(im_rpc_stream_t *s, size_t need)
-{
-    size_t      cap;
-    grpc_slice  bigger;
-
-    if (s->waiting_len + need <= s->waiting_cap) {
-        return IM_OK;
-    }
-
-    cap = s->waiting_cap ? s->waiting_cap * 2 : STREAM_SLICE_MIN;
-
-    while (cap < s->waiting_len + need) {
-        cap *= 2;
-    }
-
-    bigger = grpc_slice_malloc(cap);
-
-    if (s->waiting_len != 0) {
-        memcpy(GRPC_SLICE_START_PTR(bigger), GRPC_SLICE_START_PTR(s->waiting),
-               s->waiting_len);
-    }
-
-    grpc_slice_unref(s->waiting);
-    s->waiting = bigger;
-    s->waiting_cap = cap;
-
-    return IM_OK;
-}
-
-
-static size_t
-stream_put_varint(uint8_t *p, uint64_t v)
-{
-    size_t  n;
-
-    for (n = 0; v >= 0x80; v >>= 7) {
-        p[n++] = (uint8_t) (v | 0x80);
-    }
-
-    p[n++] = (uint8_t) v;
-
-    return n;
-}
-
-
 int
 im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message)
 {
-    size_t             size;
-    stream_message_t  *m;
-
-    size = protobuf_c_message_get_packed_size(message);
+    int  rc;
 
     pthread_mutex_lock(&s->lock);
 
-    if (s->dead || s->ending) {
-        pthread_mutex_unlock(&s->lock);
-        return IM_ERROR;
+    rc = IM_ERROR;
+
+    if (!s->dead && !s->ending) {
+        rc = im_rpc_queue_push(&s->queue, message);
     }
 
-    m = NULL;
-
-    if (s->queued + size <= s->rpc->conf.stream_queue_max) {
-        m = calloc(1, sizeof(stream_message_t));
-    }
-
-    if (m == NULL) {
-        pthread_mutex_unlock(&s->lock);
-        return IM_BUSY;
-    }
-
-    m->bb = im_rpc_pack(message);
-    *s->messages_tail = m;
-    s->messages_tail = &m->next;
-    s->queued += grpc_byte_buffer_length(m->bb);
-
-    if (!s->writing) {
+    if (rc == IM_OK && !s->writing) {
         stream_send_start(s);
     }
 
     pthread_mutex_unlock(&s->lock);
 
-    return IM_OK;
+    return rc;
 }
 
 
@@ -460,7 +350,7 @@ im_rpc_stream_flush(im_rpc_stream_t *s)
 {
     pthread_mutex_lock(&s->lock);
 
-    if (!s->writing && !s->dead && s->queued > 0) {
+    if (!s->writing && !s->dead && s->queue.bytes > 0) {
         stream_send_start(s);
     }
 
@@ -472,32 +362,9 @@ im_rpc_stream_flush(im_rpc_stream_t *s)
 static void
 stream_send_start(im_rpc_stream_t *s)
 {
-    grpc_op            op;
-    stream_message_t  *m;
+    grpc_op  op;
 
-    m = s->messages;
-
-    if (m != NULL) {
-        s->messages = m->next;
-
-        if (s->messages == NULL) {
-            s->messages_tail = &s->messages;
-        }
-
-        s->sent = m->bb;
-        free(m);
-
-    } else {
-        GRPC_SLICE_SET_LENGTH(s->waiting, s->waiting_len);
-        s->sent = grpc_raw_byte_buffer_create(&s->waiting, 1);
-        grpc_slice_unref(s->waiting);
-
-        s->waiting = grpc_empty_slice();
-        s->waiting_len = 0;
-        s->waiting_cap = 0;
-    }
-
-    s->queued -= grpc_byte_buffer_length(s->sent);
+    s->sent = im_rpc_queue_take(&s->queue);
     s->writing = 1;
 
     memset(&op, 0, sizeof(op));
@@ -531,7 +398,7 @@ stream_on_send(void *owner, int ok)
         s->dead = 1;
 
     } else {
-        if (s->busy && s->queued < s->rpc->conf.stream_queue_max / 2) {
+        if (s->busy && s->queue.bytes < s->rpc->conf.stream_queue_max / 2) {
             s->busy = 0;
             writable = !s->ending;
         }
@@ -561,7 +428,7 @@ stream_write_next(im_rpc_stream_t *s)
         return;
     }
 
-    if (s->queued > 0) {
+    if (s->queue.bytes > 0) {
         stream_send_start(s);
         return;
     }
@@ -747,7 +614,7 @@ im_rpc_stream_queued(im_rpc_stream_t *s)
     size_t  n;
 
     pthread_mutex_lock(&s->lock);
-    n = s->queued;
+    n = s->queue.bytes;
     pthread_mutex_unlock(&s->lock);
 
     return n;
@@ -764,20 +631,11 @@ im_rpc_stream_ref(im_rpc_stream_t *s)
 void
 im_rpc_stream_unref(im_rpc_stream_t *s)
 {
-    stream_message_t  *m;
-
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1) {
         return;
     }
 
-    while (s->messages != NULL) {
-        m = s->messages;
-        s->messages = m->next;
-        grpc_byte_buffer_destroy(m->bb);
-        free(m);
-    }
-
-    grpc_slice_unref(s->waiting);
+    im_rpc_queue_free(&s->queue);
     grpc_slice_unref(s->details);
     grpc_metadata_array_destroy(&s->initial);
     grpc_metadata_array_destroy(&s->trailing);
