@@ -74,12 +74,14 @@ int im_daemon_stopping(void);
 int im_daemon_sleep(unsigned ms);
 
 /*
- * /healthz: report writes a JSON object of at most size bytes and returns 1
- * when healthy (200), 0 when not (503).  Runs on a thread of its own.
+ * /healthz.  Start it first: an address that is taken must be found before
+ * peers or consumer groups know of us.  503 {"starting":true} until report
+ * is given; report writes a JSON object of at most size bytes and returns 1
+ * when healthy (200), 0 when not (503).  It runs on a thread of its own.
  */
-typedef int (*im_health_pt)(void *ctx, char *json, size_t size);
-int im_health_start(const im_daemon_conf_t *conf, im_health_pt report,
-    void *ctx);
+typedef int (*im_health_pt)(char *json, size_t size);
+int im_health_start(const im_daemon_conf_t *conf);
+void im_health_report(im_health_pt report);
 void im_health_stop(void);
 
 /* Log: one line for an event, to stderr. */

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,24 +20,21 @@
 static enum MHD_Result health_on_request(void *cls, struct MHD_Connection *c,
     const char *url, const char *method, const char *version,
     const char *data, size_t *size, void **state);
+static unsigned health_status(char *text, size_t size);
 static int health_address(const char *listen, struct sockaddr_in *sin);
 static int health_write_port(const char *file, unsigned port);
 
 
-static struct MHD_Daemon  *health_daemon;
-static im_health_pt        health_report;
-static void               *health_ctx;
+static struct MHD_Daemon      *health_daemon;
+static _Atomic(im_health_pt)   health_report;    /* NULL: still starting */
 
 
 int
-im_health_start(const im_daemon_conf_t *conf, im_health_pt report, void *ctx)
+im_health_start(const im_daemon_conf_t *conf)
 {
     unsigned                      port;
     struct sockaddr_in            sin;
     const union MHD_DaemonInfo   *info;
-
-    health_report = report;
-    health_ctx = ctx;
 
     if (health_address(conf->health_listen, &sin) != IM_OK) {
         im_log(IM_LOG_ERR, "[health] listen: \"%s\" is not an address and a "
@@ -145,8 +143,7 @@ health_on_request(void *cls, struct MHD_Connection *c, const char *url,
         snprintf(text, sizeof(text), "{\"error\":\"see /healthz\"}");
 
     } else {
-        status = health_report(health_ctx, text, sizeof(text))
-                 ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+        status = health_status(text, sizeof(text));
     }
 
     r = MHD_create_response_from_buffer(strlen(text), text,
@@ -156,6 +153,29 @@ health_on_request(void *cls, struct MHD_Connection *c, const char *url,
     MHD_destroy_response(r);
 
     return rc;
+}
+
+
+static unsigned
+health_status(char *text, size_t size)
+{
+    im_health_pt  report;
+
+    report = atomic_load(&health_report);
+
+    if (report == NULL) {
+        snprintf(text, size, "{\"starting\":true}\n");
+        return MHD_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    return report(text, size) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+
+void
+im_health_report(im_health_pt report)
+{
+    atomic_store(&health_report, report);
 }
 
 

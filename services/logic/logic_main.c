@@ -1,9 +1,9 @@
 /*
  * logic_main.c -- im-logic: start, what it serves, stop.
  *
- * Start: wait for what is needed, listen, register in etcd, take a node
- * number.  Stop: unregister, so that nobody picks us; give calls 3 s to end;
- * finish the queues; flush Kafka.
+ * Start: take the health port, wait for what is needed, listen, register in
+ * etcd, take a node number.  Stop: unregister, so that nobody picks us; give
+ * calls 3 s to end; finish the queues; flush Kafka.
  */
 
 #include <stdarg.h>
@@ -43,7 +43,7 @@ static void main_on_unregister(void *ctx);
 static void main_on_forget(void *ctx);
 static void main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
-static int main_health(void *ctx, char *json, size_t size);
+static int main_health(char *json, size_t size);
 
 static void main_rpc_create(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -159,7 +159,12 @@ main(int argc, char **argv)
         im_daemon_wait();
         main_stop();
 
-    } else if (rc == IM_ERROR) {
+    } else {
+        im_health_stop();
+    }
+
+    if (rc == IM_ERROR) {
+        im_log(IM_LOG_ERR, "im-logic cannot start");
         return 1;
     }
 
@@ -211,6 +216,10 @@ main_start(void)
     atomic_store(&main_node, -1);
     im_instance_name(main_instance, sizeof(main_instance));
 
+    if (im_health_start(&logic_conf.common) != IM_OK) {
+        return IM_ERROR;
+    }
+
     rc = main_wait_for_stores();
     if (rc != IM_OK) {
         return rc;
@@ -255,7 +264,9 @@ main_start(void)
         return IM_ERROR;
     }
 
-    return im_health_start(&logic_conf.common, main_health, NULL);
+    im_health_report(main_health);
+
+    return IM_OK;
 }
 
 
@@ -553,12 +564,10 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
 
 
 static int
-main_health(void *ctx, char *json, size_t size)
+main_health(char *json, size_t size)
 {
     int                   etcd, node, stores;
     logic_intake_stats_t  s;
-
-    (void) ctx;
 
     logic_intake_stats(&s);
     etcd = im_disc_ready(main_disc);

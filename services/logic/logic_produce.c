@@ -57,6 +57,7 @@ logic_produce_start(void)
         im_dependency_down(&produce_broker, "the topic cannot be seen");
 
         if (im_daemon_sleep(200)) {
+            im_kafka_producer_destroy(produce_kafka, 0);
             return IM_DONE;
         }
     }

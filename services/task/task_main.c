@@ -2,6 +2,8 @@
  * task_main.c -- im-task: start, stop, and how it is.
  *
  * Only the push role needs etcd and gRPC: it must know the Connect instances.
+ * The health port is taken first and the consumer groups are joined last, so
+ * that a start that fails costs the other members no rebalance.
  */
 
 #include <stdatomic.h>
@@ -25,7 +27,7 @@ static int main_start_peers(void);
 static void main_on_subscribe(void *ctx);
 static void main_stop(void);
 static void main_on_forget(void *ctx);
-static int main_health(void *ctx, char *json, size_t size);
+static int main_health(char *json, size_t size);
 
 
 task_conf_t  task_conf;
@@ -58,7 +60,8 @@ static const im_conf_key_t  main_keys[] = {
 
 
 static const char    *main_role;
-static int            main_pushes, main_stores;
+static int            main_pushes, main_stores;      /* by its role */
+static int            main_pushing, main_storing;    /* once they run */
 static im_rpc_t      *main_rpc;
 static im_disc_t     *main_disc;
 static atomic_int     main_subscribed;
@@ -87,9 +90,11 @@ main(int argc, char **argv)
 
     if (rc == IM_OK) {
         im_daemon_wait();
-        main_stop();
+    }
 
-    } else if (rc == IM_ERROR) {
+    main_stop();                       /* also what was half started */
+
+    if (rc == IM_ERROR) {
         im_log(IM_LOG_ERR, "im-task cannot start");
         return 1;
     }
@@ -126,7 +131,11 @@ main_start(void)
 {
     int  rc;
 
-    rc = main_wait_for_stores();
+    rc = im_health_start(&task_conf.common);
+
+    if (rc == IM_OK) {
+        rc = main_wait_for_stores();
+    }
 
     if (rc == IM_OK && main_pushes) {
         rc = main_start_peers();
@@ -134,14 +143,16 @@ main_start(void)
 
     if (rc == IM_OK && main_pushes) {
         rc = task_push_start();
+        main_pushing = (rc == IM_OK);
     }
 
     if (rc == IM_OK && main_stores) {
         rc = task_store_start();
+        main_storing = (rc == IM_OK);
     }
 
     if (rc == IM_OK) {
-        rc = im_health_start(&task_conf.common, main_health, NULL);
+        im_health_report(main_health);
     }
 
     return rc;
@@ -269,21 +280,22 @@ main_stop(void)
 
     im_health_stop();
 
-    if (main_pushes) {
+    if (main_pushing) {
         task_push_stop();
-
-        if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
-            for (ms = 2000; ms > 0 && !atomic_load(&main_forgotten); ms -= 10)
-            {
-                nanosleep(&ts, NULL);
-            }
-        }
-
-        im_rpc_destroy(main_rpc);
-        task_peer_stop();
     }
 
-    if (main_stores) {
+    if (main_disc != NULL
+        && im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK)
+    {
+        for (ms = 2000; ms > 0 && !atomic_load(&main_forgotten); ms -= 10) {
+            nanosleep(&ts, NULL);
+        }
+    }
+
+    im_rpc_destroy(main_rpc);
+    task_peer_stop();
+
+    if (main_storing) {
         task_store_stop();
     }
 }
@@ -301,13 +313,11 @@ main_on_forget(void *ctx)
 
 
 static int
-main_health(void *ctx, char *json, size_t size)
+main_health(char *json, size_t size)
 {
     int                 etcd, stores;
     task_push_stats_t   p;
     task_store_stats_t  s;
-
-    (void) ctx;
 
     etcd = !main_pushes || im_disc_ready(main_disc);
     stores = (!main_pushes || task_push_healthy())

@@ -2,6 +2,7 @@
 the configuration, health, what they wait for, and how they end."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -167,7 +168,7 @@ def get(address, path='/healthz', data=None):
                                     timeout=5) as r:
             return r.status, r.read()
     except urllib.error.HTTPError as e:
-        return e.code, b''
+        return e.code, e.read()
 
 
 @pytest.mark.parametrize('key', ['IM_LOGIC_HEALTH', 'IM_TASK_HEALTH'])
@@ -296,11 +297,26 @@ def test_push_alone_needs_no_mysql(stack, tmp_path):
         assert d.end() == 0
 
 
-def test_an_address_that_is_taken_is_said(stack, tmp_path):
+@BOTH
+def test_an_address_that_is_taken_is_said_before_it_takes_part(stack, name,
+                                                               tmp_path):
+    """It must not take partitions or be found by peers, only to go again."""
     taken = stack.env['IM_LOGIC_HEALTH']
-    with Daemon(stack, 'im-task', tmp_path, IM_HEALTH_LISTEN=taken) as d:
+    with Daemon(stack, name, tmp_path, IM_HEALTH_LISTEN=taken) as d:
         assert d.process.wait(20) == 1
-        assert 'cannot listen on ' + taken in d.log.read_text()
+        text = d.log.read_text()
+        assert 'cannot listen on ' + taken in text
+        assert not re.search('kafka|etcd|registered|serves', text), text
+
+
+@BOTH
+def test_while_it_waits_it_says_that_it_starts(stack, name, tmp_path):
+    with Daemon(stack, name, tmp_path,
+                IM_REDIS_ADDRESS='unix:/nowhere/redis') as d:
+        d.until(lambda: ' warn redis' in d.log.read_text(), 'says nothing')
+        status, body = get('127.0.0.1:' + d.port_file.read_text().strip())
+        assert status == 503 and json.loads(body)['starting'] is True
+        assert d.end(seconds=5) == 0
 
 
 async def test_logs_hold_no_token_password_or_body(api, people, stack):
