@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "im_rpc_int.h"
@@ -33,6 +34,7 @@
 #define RPC_MESSAGE_MAX   (8 * 1024 * 1024)
 #define RPC_QUEUE_MAX     (4 * 1024 * 1024)
 #define RPC_STOP_MS       5000
+#define RPC_GONE_MS       500
 
 
 static void *rpc_thread(void *arg);
@@ -40,6 +42,7 @@ static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
 static void rpc_cancel_all(im_rpc_t *rpc);
 static int rpc_wait_idle(im_rpc_t *rpc);
+static void rpc_wait_gone(void);
 
 
 im_rpc_t *
@@ -361,6 +364,8 @@ im_rpc_destroy(im_rpc_t *rpc)
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 
+    rpc_wait_gone();
+
     if (rpc->fd != -1) {
         close(rpc->fd);
     }
@@ -434,6 +439,25 @@ rpc_wait_idle(im_rpc_t *rpc)
     pthread_mutex_unlock(&rpc->lock);
 
     return (left == 0) ? IM_OK : IM_ERROR;
+}
+
+
+/*
+ * A channel that was destroyed holds the core until its transport is gone,
+ * which threads of the core finish after the "blocking" shutdown.  Exiting
+ * meanwhile would run the core's static destructors under these threads.
+ * The limit is for a connection that was just being made: the core can keep
+ * that one for good, its threads asleep.
+ */
+static void
+rpc_wait_gone(void)
+{
+    int              ms;
+    struct timespec  pause = { 0, 1000000 };
+
+    for (ms = 0; ms < RPC_GONE_MS && grpc_is_initialized(); ms++) {
+        nanosleep(&pause, NULL);
+    }
 }
 
 
