@@ -14,6 +14,7 @@
 #include <ini.h>
 
 #include "im_conf.h"
+#include "im_timeouts.h"
 
 
 #define COMMON(section, key, type, field, value, min, max, doc)               \
@@ -26,13 +27,27 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("etcd", "prefix", IM_CONF_STR, etcd_prefix,
            "/im", 0, 0, "first part of all keys"),
     COMMON("etcd", "lease_s", IM_CONF_UINT, etcd_lease_s,
-           "3", 2, 60, "a dead instance is forgotten after this; seconds"),
+           IM_TIMEOUT_STR(IM_ETCD_LEASE_S), 2, 60, "a dead instance is forgotten after this; seconds"),
+    COMMON("etcd", "tls_ca", IM_CONF_STR, etcd_tls_ca,
+           "", 0, 0, "PEM file; empty: etcd is spoken to without TLS"),
+    COMMON("etcd", "tls_cert", IM_CONF_STR, etcd_tls_cert,
+           "", 0, 0, "PEM file, for an etcd that asks for one"),
+    COMMON("etcd", "tls_key", IM_CONF_STR, etcd_tls_key,
+           "", 0, 0, "PEM file, of tls_cert"),
+    COMMON("rpc", "tls_ca", IM_CONF_STR, rpc_tls_ca,
+           "", 0, 0, "PEM file; empty: no TLS between the tiers"),
+    COMMON("rpc", "tls_cert", IM_CONF_STR, rpc_tls_cert,
+           "", 0, 0, "PEM file; shown as server and as client"),
+    COMMON("rpc", "tls_key", IM_CONF_STR, rpc_tls_key,
+           "", 0, 0, "PEM file, of tls_cert"),
+    COMMON("rpc", "tls_name", IM_CONF_STR, rpc_tls_name,
+           "im", 0, 0, "name that the certificates of all instances carry"),
     COMMON("redis", "address", IM_CONF_STR, redis_address,
            "127.0.0.1:6379", 0, 0, "host:port or unix:/path"),
     COMMON("redis", "password", IM_CONF_STR, redis_password,
            "", 0, 0, "empty: none"),
     COMMON("redis", "timeout_ms", IM_CONF_UINT, redis_timeout_ms,
-           "1000", 10, 60000, "connect, and each reply"),
+           IM_TIMEOUT_STR(IM_REDIS_MS), 10, 60000, "connect, and each reply"),
     COMMON("redis", "tags", IM_CONF_UINT, redis_tags,
            "1", 1, 64, "hash tags of the keys; 64 for Redis Cluster, never "
            "changed later"),
@@ -44,7 +59,7 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("mysql", "database", IM_CONF_STR, mysql_database,
            "im", 0, 0, "with the tables of schema.sql"),
     COMMON("mysql", "timeout_ms", IM_CONF_UINT, mysql_timeout_ms,
-           "3000", 1000, 60000, "connect, read, write; whole seconds"),
+           IM_TIMEOUT_STR(IM_MYSQL_MS), 1000, 60000, "connect, read, write; whole seconds"),
     COMMON("kafka", "brokers", IM_CONF_STR, kafka_brokers,
            "127.0.0.1:9092", 0, 0, "host:port, separated by commas"),
     COMMON("kafka", "topic", IM_CONF_STR, kafka_topic,

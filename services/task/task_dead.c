@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_timeouts.h"
 #include "task_dead.h"
 
 
-#define DEAD_DELIVERY_MS  5000
 #define DEAD_POLL_MS      100
 
 
@@ -80,7 +80,7 @@ task_dead_flush(atomic_int *stopping)
             memset(&conf, 0, sizeof(conf));
             conf.brokers = task_conf.common.kafka_brokers;
             conf.client_id = "im-task-dead";
-            conf.delivery_ms = DEAD_DELIVERY_MS;
+            conf.delivery_ms = IM_KAFKA_DELIVERY_MS;
             conf.queue_max = task_conf.store_batch * 2;
             conf.report = dead_on_report;
             conf.log = im_log_lower;

@@ -25,9 +25,11 @@ im_kafka_topic_create(const char *brokers, const char *topic, int partitions,
     const im_kafka_setting_t  settings[] = {
         { "bootstrap.servers", brokers },
         { "client.id", "im-topics" },
-        { "socket.connection.setup.timeout.ms", "2000" },
-        { "reconnect.backoff.ms", "100" },
-        { "reconnect.backoff.max.ms", "500" },
+        { "socket.connection.setup.timeout.ms",
+          IM_TIMEOUT_STR(IM_KAFKA_CONNECT_MS) },
+        { "reconnect.backoff.ms", IM_TIMEOUT_STR(IM_KAFKA_BACKOFF_MIN_MS) },
+        { "reconnect.backoff.max.ms",
+          IM_TIMEOUT_STR(IM_KAFKA_BACKOFF_MAX_MS) },
         { "log_level", "0" },
         { NULL, NULL }
     };

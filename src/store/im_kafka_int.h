@@ -9,6 +9,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "im_kafka.h"
+#include "im_timeouts.h"
 
 typedef struct {
     const char  *key;

@@ -1,0 +1,79 @@
+/*
+ * im_outbox.h -- what a worker has asked of Logic and has no answer to yet.
+ *
+ *   add ---> slot's queue:  [in flight ... | held ...] ---> way (a stream)
+ *                                ^                            |
+ *                answered -------+            lost: in flight becomes held
+ *
+ * The order within a slot is kept whatever happens to the instances: a slot
+ * has one way at a time, and moves to another only when nothing is in flight
+ * there, or when that way is lost and what was in flight is sent again first.
+ * So a client that sends two messages without waiting never sees them swapped
+ * by an instance that came, left or died in between.
+ *
+ * What may not run twice (a message without the client's own id) is refused
+ * when its way is lost; all else goes out again, the same bytes.
+ *
+ * One thread.  The clock is an argument, in milliseconds.
+ */
+
+#ifndef IM_OUTBOX_H
+#define IM_OUTBOX_H
+
+#include "im_core.h"
+#include "stream.pb-c.h"
+
+typedef struct im_outbox_s  im_outbox_t;
+
+/* A stream to one instance; part of the owner's struct, zeroed. */
+typedef struct {
+    unsigned       in_flight;      /* items without an answer */
+} im_outbox_way_t;
+
+typedef struct {
+    /* Where items of this slot go now; NULL: nobody takes any. */
+    im_outbox_way_t *(*home)(void *ctx, unsigned slot);
+    /* Appends to the way's stream: IM_OK, IM_BUSY (full), IM_ERROR (broken;
+     * im_outbox_lost follows). */
+    int              (*write)(void *ctx, im_outbox_way_t *way,
+                              const im_str_t *item);
+    /* Given up: code is "unavailable" or "timeout".  cmid: of a message. */
+    void             (*refuse)(void *ctx, uint64_t conn,
+                               Im__UpItem__ItemCase kind, const char *cmid,
+                               const char *code);
+} im_outbox_handler_t;
+
+typedef struct {
+    size_t         items_max;
+    size_t         bytes_max;      /* of all items, packed */
+    unsigned       wait_ms;        /* for an answer, then "timeout" */
+} im_outbox_conf_t;
+
+im_outbox_t *im_outbox_create(const im_outbox_conf_t *conf,
+    const im_outbox_handler_t *handler, void *ctx);
+/* Forgets all items without a word. */
+void im_outbox_destroy(im_outbox_t *box);
+
+/*
+ * Takes an item; sets item->ref, which its answer carries, and *ref if not
+ * NULL.  IM_OK: an answer or refuse follows.  IM_BUSY: a limit, or the way's
+ * queue, is full.  IM_DECLINED: nobody is home.  IM_ERROR: out of memory.
+ */
+int im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
+    uint64_t now_ms, uint64_t *ref);
+/* IM_OK, or IM_DECLINED: no such item waits (any more). */
+int im_outbox_answered(im_outbox_t *box, uint64_t ref);
+/* 1 while an item waits for its answer. */
+int im_outbox_waits(im_outbox_t *box, uint64_t ref);
+
+/* The way's stream has ended; home must not name it any more. */
+void im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way);
+/* Homes may have changed, or a full way may take more. */
+void im_outbox_move(im_outbox_t *box);
+/* Refuses what has waited too long. */
+void im_outbox_expire(im_outbox_t *box, uint64_t now_ms);
+
+size_t im_outbox_items(const im_outbox_t *box);
+size_t im_outbox_held(const im_outbox_t *box);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * im_timeouts.h -- every limit of time towards another process, in one place.
+ *
+ * The libraries' defaults (gRPC connects for 20 s and backs off for 120 s,
+ * librdkafka delivers for 300 s, hiredis and libmysqlclient wait for ever)
+ * break recovery in seconds, so each of them is set, and set from here.
+ * docs/timeouts.md says what each one decides; a test compares the two.
+ *
+ * Unit: milliseconds, if the name does not end in _S.
+ */
+
+#ifndef IM_TIMEOUTS_H
+#define IM_TIMEOUTS_H
+
+#define IM_TIMEOUT_STR(value)    IM_TIMEOUT_STR2(value)
+#define IM_TIMEOUT_STR2(value)   #value
+
+/* gRPC, both sides. */
+#define IM_RPC_CONNECT_MS            500    /* TCP, TLS and HTTP/2 settings */
+#define IM_RPC_BACKOFF_MIN_MS        100    /* between two tries to connect */
+#define IM_RPC_BACKOFF_MAX_MS        1000
+#define IM_RPC_PING_MS               7000   /* etcd drops who pings each 5 s */
+#define IM_RPC_PING_WAIT_MS          2000   /* then the connection is dead */
+#define IM_RPC_SERVER_PING_MS        5000
+#define IM_RPC_PING_ALLOWED_MS       500    /* a peer may ping this often */
+#define IM_RPC_BEAT_MS               250    /* of a silent stream */
+#define IM_RPC_DEAD_MS               750    /* a stream that hears nothing */
+#define IM_RPC_SERVER_DEAD_MS        3000   /* the same, of a server's side */
+#define IM_RPC_STREAM_MS             1000   /* until a stream is connected */
+#define IM_RPC_STOP_MS               5000   /* for operations to end at exit */
+#define IM_RPC_GONE_MS               500    /* for the core's threads, then */
+
+/* Calls and instances, as the service view judges them. */
+#define IM_DISC_EJECT_MIN_MS         1000   /* first ejection; then doubled */
+#define IM_DISC_EJECT_MAX_MS         30000
+#define IM_BREAKER_WINDOW_MS         10000
+#define IM_BREAKER_OPEN_MIN_MS       1000   /* first pause; then doubled */
+#define IM_BREAKER_OPEN_MAX_MS       10000
+#define IM_DISC_LOAD_MS              2000   /* between two published loads */
+
+/* The message path of a worker. */
+#define IM_LINK_RETRY_MIN_MS         100
+#define IM_LINK_RETRY_MAX_MS         1000
+#define IM_OUTBOX_WAIT_MS            8000   /* for Logic's answer to an item */
+
+/* etcd. */
+#define IM_ETCD_CALL_MS              2000
+#define IM_ETCD_RETRY_MS             500
+#define IM_ETCD_REFRESH_MS           60000  /* the view is listed anew */
+#define IM_ETCD_LEASE_S              3      /* of an instance */
+#define IM_ETCD_NODE_LEASE_S         600    /* of a node number */
+#define IM_ETCD_NODE_BEAT_MS         10000  /* its lease is renewed */
+
+/* Stopping. */
+#define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
+#define IM_DRAIN_MS                  3000   /* for what is under way */
+
+/* Kafka: librdkafka. */
+#define IM_KAFKA_DELIVERY_MS         5000   /* then the sender is refused */
+#define IM_KAFKA_SESSION_MS          6000   /* a dead consumer is replaced */
+#define IM_KAFKA_HEARTBEAT_MS        500
+#define IM_KAFKA_POLL_MAX_MS         60000  /* a stuck consumer is replaced */
+#define IM_KAFKA_COMMIT_MS           200
+#define IM_KAFKA_FETCH_WAIT_MS       100
+#define IM_KAFKA_FETCH_BACKOFF_MS    50
+#define IM_KAFKA_SOCKET_MS           5000   /* one request */
+#define IM_KAFKA_CONNECT_MS          2000
+#define IM_KAFKA_BACKOFF_MIN_MS      100
+#define IM_KAFKA_BACKOFF_MAX_MS      1000
+#define IM_KAFKA_RETRY_MS            100
+#define IM_KAFKA_METADATA_MS         30000
+
+/* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
+#define IM_REDIS_MS                  1000   /* connect, and each reply */
+#define IM_MYSQL_MS                  3000   /* connect, each read and write */
+
+#endif
