@@ -18,6 +18,13 @@ typedef struct {
     ngx_uint_t           method;
 } ngx_im_api_verb_t;
 
+typedef struct {
+    const char          *name;
+    unsigned             class;
+    im_disc_policy_t     policy;
+    unsigned             idempotent;
+} ngx_im_api_trait_t;
+
 
 static void *ngx_im_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -44,6 +51,25 @@ static const ngx_im_api_verb_t  ngx_im_api_verbs[] = {
     { ngx_string("PATCH"), NGX_HTTP_PATCH },
     { ngx_string("DELETE"), NGX_HTTP_DELETE },
     { ngx_null_string, 0 }
+};
+
+
+/*
+ * What the runtime must know of a method (protoc-c drops the schema's options).
+ * Idempotent: a second run does no harm, so a call whose instance died on it
+ * is sent to another one.  A second Login makes a session that nobody uses; a
+ * second Refresh would end the session as stolen.  Send is, if it has a cmid.
+ */
+static const ngx_im_api_trait_t  ngx_im_api_traits[] = {
+    { "CreateUser", NGX_IM_API_CLASS_AUTH, IM_DISC_LEAST_LOADED, 0 },
+    { "Login", NGX_IM_API_CLASS_AUTH, IM_DISC_LEAST_LOADED, 1 },
+    { "Refresh", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 0 },
+    { "Logout", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
+    { "Auth", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
+    { "FindUser", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
+    { "Send", NGX_IM_API_CLASS_MESSAGE, IM_DISC_SLOT, 0 },
+    { "History", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
+    { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
 
 
@@ -250,6 +276,7 @@ ngx_im_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method, ngx_str_t *name)
 {
+    const ngx_im_api_trait_t          *t;
     const ProtobufCFieldDescriptor    *f;
     const ProtobufCMessageDescriptor  *input;
 
@@ -294,6 +321,20 @@ ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method, ngx_str_t *name)
         && f->label != PROTOBUF_C_LABEL_REPEATED)
     {
         method->peer = f;
+    }
+
+    f = protobuf_c_message_descriptor_get_field_by_name(input, "cmid");
+
+    if (f != NULL && f->type == PROTOBUF_C_TYPE_STRING) {
+        method->cmid = f;
+    }
+
+    for (t = ngx_im_api_traits; t->name != NULL; t++) {
+        if (ngx_strcmp(t->name, name->data) == 0) {
+            method->class = t->class;
+            method->policy = t->policy;
+            method->idempotent = t->idempotent;
+        }
     }
 
     method->status = NGX_HTTP_OK;

@@ -26,6 +26,7 @@
 
 static int daemon_options(im_daemon_t *d, int argc, char **argv,
     const char **file, int *check, int *status);
+static const char *daemon_check_tls(const im_daemon_conf_t *conf);
 static void daemon_help(const im_daemon_t *d,
     const im_conf_key_t *const *tables);
 static void daemon_block_signals(void);
@@ -81,7 +82,11 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
     if (im_log_set_level(conf->log_level) != IM_OK) {
         why = "[log] level: it is one of err, warn, notice, info, debug";
 
-    } else if (d->check != NULL) {
+    } else {
+        why = daemon_check_tls(conf);
+    }
+
+    if (why == NULL && d->check != NULL) {
         why = d->check(d->conf);
     }
 
@@ -103,6 +108,24 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
            (int) getpid());
 
     return IM_OK;
+}
+
+
+static const char *
+daemon_check_tls(const im_daemon_conf_t *conf)
+{
+    if (conf->rpc_tls_ca[0] != '\0'
+        && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
+            || conf->rpc_tls_name[0] == '\0'))
+    {
+        return "[rpc] tls_ca needs tls_cert, tls_key and tls_name";
+    }
+
+    if ((conf->etcd_tls_cert[0] == '\0') != (conf->etcd_tls_key[0] == '\0')) {
+        return "[etcd] tls_cert and tls_key come together";
+    }
+
+    return NULL;
 }
 
 

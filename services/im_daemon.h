@@ -32,6 +32,13 @@ typedef struct {
     char            *etcd_endpoints;
     char            *etcd_prefix;
     unsigned         etcd_lease_s;
+    char            *etcd_tls_ca;
+    char            *etcd_tls_cert;
+    char            *etcd_tls_key;
+    char            *rpc_tls_ca;
+    char            *rpc_tls_cert;
+    char            *rpc_tls_key;
+    char            *rpc_tls_name;
     char            *redis_address;
     char            *redis_password;
     unsigned         redis_timeout_ms;
@@ -82,6 +89,8 @@ int im_daemon_sleep(unsigned ms);
 typedef int (*im_health_pt)(char *json, size_t size);
 int im_health_start(const im_daemon_conf_t *conf);
 void im_health_report(im_health_pt report);
+/* Where it listens, "host:port", once started. */
+const char *im_health_address(void);
 void im_health_stop(void);
 
 /* Log: one line for an event, to stderr. */

@@ -26,6 +26,7 @@ static int health_write_port(const char *file, unsigned port);
 
 
 static struct MHD_Daemon      *health_daemon;
+static char                    health_address_text[64];
 static _Atomic(im_health_pt)   health_report;    /* NULL: still starting */
 
 
@@ -57,6 +58,8 @@ im_health_start(const im_daemon_conf_t *conf)
 
     info = MHD_get_daemon_info(health_daemon, MHD_DAEMON_INFO_BIND_PORT);
     port = (info != NULL) ? info->port : 0;
+    snprintf(health_address_text, sizeof(health_address_text), "%s:%u",
+             inet_ntoa(sin.sin_addr), port);
 
     im_log(IM_LOG_NOTICE, "health: http://%s:%u/healthz",
            inet_ntoa(sin.sin_addr), port);
@@ -169,6 +172,13 @@ health_status(char *text, size_t size)
     }
 
     return report(text, size) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+
+const char *
+im_health_address(void)
+{
+    return health_address_text;
 }
 
 

@@ -156,7 +156,7 @@ Retry-After: 1
 Content-Type: application/problem+json
 --- response_body_like: "status":503,"code":"unavailable"
 --- error_log
-no instance of logic is known
+no instance of logic can take it
 
 
 

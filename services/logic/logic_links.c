@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_timeouts.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
@@ -37,7 +38,9 @@ static void links_on_close(void *ctx, im_rpc_stream_t *s,
 
 const im_rpc_stream_handler_t  logic_links_handler = {
     .on_batch = links_on_batch,
-    .on_close = links_on_close
+    .on_close = links_on_close,
+    .beat_ms = IM_RPC_BEAT_MS,
+    .dead_ms = IM_RPC_SERVER_DEAD_MS
 };
 
 
@@ -103,10 +106,8 @@ links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 static void
 links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
 {
-    logic_reply_t  reply = { NULL, 0, NULL };
-
-    reply.stream = s;
-    reply.conn = item->conn;
+    logic_reply_t  reply = { .stream = s, .conn = item->conn,
+                             .ref = item->ref };
 
     switch (item->item_case) {
 
@@ -122,7 +123,8 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
         break;
 
     case IM__UP_ITEM__ITEM_CLOSE:
-        logic_presence_close(item->conn, item->close->uid);
+        im_rpc_stream_ref(s);
+        logic_presence_close(&reply, item->close->uid);
         break;
 
     case IM__UP_ITEM__ITEM_SEND:

@@ -2,8 +2,9 @@
  * logic_main.c -- im-logic: start, what it serves, stop.
  *
  * Start: take the health port, wait for what is needed, listen, register in
- * etcd, take a node number.  Stop: unregister, so that nobody picks us; give
- * calls 3 s to end; finish the queues; flush Kafka.
+ * etcd, take a node number.  Stop: mark ourselves as leaving, so that
+ * nobody picks us; wait until what is under way is answered, 3 s at most;
+ * finish the queues; flush Kafka; unregister.
  */
 
 #include <stdarg.h>
@@ -16,7 +17,9 @@
 #include <sodium.h>
 
 #include "im_error.h"
+#include "im_peers.h"
 #include "im_snowflake.h"
+#include "im_timeouts.h"
 #include "logic.h"
 #include "logic_history.h"
 #include "logic_intake.h"
@@ -26,8 +29,6 @@
 #include "logic_users.h"
 
 
-#define MAIN_DRAIN_MS     3000
-#define MAIN_UNLIST_MS    200      /* for peers to see that we are leaving */
 
 
 static const char *main_check(void *conf);
@@ -39,7 +40,7 @@ static void main_on_register(void *ctx);
 static void main_on_node(void *ctx, unsigned node);
 static void main_on_node_lost(void *ctx);
 static void main_on_leave(void *ctx);
-static void main_on_unregister(void *ctx);
+static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
 static void main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
@@ -83,8 +84,8 @@ static const im_conf_key_t  main_keys[] = {
         "messages that may wait in each shard, then busy"),
     KEY("logic", "hold_max_us", IM_CONF_UINT, hold_max_us, "5000", 0, 50000,
         "longest wait for a fuller batch, under load only; microseconds"),
-    KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms, "5000", 500,
-        60000, "a message that Kafka has not confirmed by then is refused"),
+    KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms,
+        IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000, "a message that Kafka has not confirmed by then is refused"),
     KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
         "32 to 512 bytes, the same that nginx has"),
     KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
@@ -131,7 +132,6 @@ static logic_pool_t       *main_query;
 static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
-static atomic_int          main_unlisted;
 static atomic_int          main_forgotten;
 static atomic_int          main_drained;
 
@@ -204,9 +204,7 @@ main_check(void *conf)
 static int
 main_start(void)
 {
-    int              rc;
-    im_rpc_conf_t    rpc_conf;
-    im_disc_conf_t   disc_conf;
+    int  rc;
 
     if (sodium_init() < 0 || logic_users_init() != IM_OK) {
         im_log(IM_LOG_ERR, "libsodium cannot be initialised");
@@ -241,22 +239,12 @@ main_start(void)
         return IM_ERROR;
     }
 
-    memset(&rpc_conf, 0, sizeof(rpc_conf));
-    rpc_conf.home = IM_RPC_HOME_THREAD;
-    rpc_conf.log = im_log_lower;
-
-    main_rpc = im_rpc_create(&rpc_conf);
+    main_rpc = im_peers_rpc(&logic_conf.common);
     if (main_rpc == NULL || main_serve() != IM_OK) {
         return IM_ERROR;
     }
 
-    memset(&disc_conf, 0, sizeof(disc_conf));
-    disc_conf.endpoints = logic_conf.common.etcd_endpoints;
-    disc_conf.prefix = logic_conf.common.etcd_prefix;
-    disc_conf.lease_s = logic_conf.common.etcd_lease_s;
-    disc_conf.log = im_log_lower;
-
-    main_disc = im_disc_create(main_rpc, &disc_conf);
+    main_disc = im_peers_disc(&logic_conf.common, main_rpc);
 
     if (main_disc == NULL
         || im_rpc_post(main_rpc, main_on_register, NULL) != IM_OK)
@@ -351,11 +339,19 @@ main_serve(void)
 static void
 main_on_register(void *ctx)
 {
+    im_disc_self_t  self;
+
     (void) ctx;
+
+    memset(&self, 0, sizeof(self));
+    self.service = "logic";
+    self.id = main_instance;
+    self.address = main_address;
+    self.queue = main_queue_pct;
 
     (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES, main_on_node,
                               main_on_node_lost, NULL);
-    (void) im_disc_register(main_disc, "logic", main_instance, main_address);
+    (void) im_disc_register(main_disc, &self);
 }
 
 
@@ -383,17 +379,26 @@ main_on_node_lost(void *ctx)
 static void
 main_stop(void)
 {
-    struct timespec  pause = { 0, MAIN_UNLIST_MS * 1000000 };
-
-    /* peers must stop picking us before we stop answering */
+    int                   ms;
+    struct timespec       tick = { 0, 10000000 };
+    logic_intake_stats_t  stats;
 
     if (im_rpc_post(main_rpc, main_on_leave, NULL) == IM_OK) {
-        main_until(&main_unlisted, 2000);
-        nanosleep(&pause, NULL);
+
+        for (ms = 0; ms < IM_DRAIN_SEEN_MS + IM_DRAIN_MS; ms += 10) {
+            nanosleep(&tick, NULL);
+            logic_intake_stats(&stats);
+
+            if (ms >= IM_DRAIN_SEEN_MS && stats.waiting == 0
+                && logic_links_count() == 0)
+            {
+                break;                 /* the workers have closed theirs */
+            }
+        }
     }
 
-    im_rpc_server_drain(main_server, MAIN_DRAIN_MS, main_on_drained, NULL);
-    main_until(&main_drained, MAIN_DRAIN_MS + 500);
+    im_rpc_server_drain(main_server, IM_DRAIN_MS, main_on_drained, NULL);
+    main_until(&main_drained, IM_DRAIN_MS + 500);
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
@@ -425,7 +430,7 @@ static void
 main_on_leave(void *ctx)
 {
     (void) ctx;
-    im_disc_unregister(main_disc, "logic", main_on_unregister, NULL);
+    im_disc_drain(main_disc, "logic");
 }
 
 
@@ -439,11 +444,19 @@ main_on_forget(void *ctx)
 }
 
 
-static void
-main_on_unregister(void *ctx)
+/* rpc thread */
+static unsigned
+main_queue_pct(void *ctx)
 {
+    uint64_t              pct;
+    logic_intake_stats_t  s;
+
     (void) ctx;
-    atomic_store(&main_unlisted, 1);
+
+    logic_intake_stats(&s);
+    pct = s.waiting * 100 / ((uint64_t) logic_conf.queue * logic_conf.shards);
+
+    return (pct < 100) ? (unsigned) pct : 100;
 }
 
 
@@ -525,7 +538,7 @@ static void
 main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    logic_reply_t            reply = { NULL, 0, NULL };
+    logic_reply_t            reply = { .req = req };
     Im__Deliver              d = IM__DELIVER__INIT;
     const Im__SendRequest   *r;
 
@@ -567,9 +580,11 @@ static int
 main_health(char *json, size_t size)
 {
     int                   etcd, node, stores;
+    char                  peers[256];
     logic_intake_stats_t  s;
 
     logic_intake_stats(&s);
+    im_peers_health(main_disc, peers, sizeof(peers));
     etcd = im_disc_ready(main_disc);
     node = atomic_load(&main_node);
     stores = logic_intake_healthy() && logic_presence_healthy();
@@ -577,13 +592,13 @@ main_health(char *json, size_t size)
     snprintf(json, size,
              "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"
              "\"links\":%u,\"accepted\":%llu,\"repeated\":%llu,"
-             "\"refused\":%llu,\"waiting\":%llu}\n",
+             "\"refused\":%llu,\"waiting\":%llu%s}\n",
              main_instance, etcd ? "true" : "false", node,
              stores ? "true" : "false", logic_links_count(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,
-             (unsigned long long) s.waiting);
+             (unsigned long long) s.waiting, peers);
 
     return etcd && node >= 0 && stores;
 }
@@ -631,6 +646,11 @@ logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text + n, sizeof(text) - (size_t) n, fmt, args);
     va_end(args);
+
+    if (e->http >= 500) {
+        im_log(IM_LOG_WARN, "a call fails, trace %s: %s",
+               im_rpc_req_trace(req), text);
+    }
 
     im_rpc_fail(req, e->grpc, text);
 }

@@ -105,17 +105,21 @@ logic_presence_open(logic_reply_t *reply, const char *instance,
 
 
 void
-logic_presence_close(uint64_t conn, uint64_t uid)
+logic_presence_close(logic_reply_t *reply, uint64_t uid)
 {
     presence_job_t  *job;
 
     job = calloc(1, sizeof(presence_job_t));
 
-    if (job != NULL) {
-        job->uid = uid;
-        job->conn = conn;
-        presence_queue(job);
+    if (job == NULL) {
+        im_rpc_stream_unref(reply->stream);
+        return;                        /* not answered: it is sent again */
     }
+
+    job->reply = *reply;
+    job->uid = uid;
+    job->conn = reply->conn;
+    presence_queue(job);
 }
 
 
@@ -296,8 +300,9 @@ static int
 presence_answer(im_redis_t *redis, presence_job_t *job,
     logic_touched_t *touched)
 {
-    int          revoked, written;
-    redisReply  *reply;
+    int            revoked, written;
+    redisReply    *reply;
+    logic_reply_t  undo = { .stream = NULL };
 
     revoked = 0;
 
@@ -320,13 +325,15 @@ presence_answer(im_redis_t *redis, presence_job_t *job,
     im_redis_free(reply);
 
     if (!job->open) {
+        logic_reply_closed(&job->reply, touched);
         return IM_OK;
     }
 
     if (revoked) {
         logic_reply_error(&job->reply, touched, "", "session_revoked",
                           "this session was ended");
-        logic_presence_close(job->conn, job->uid);
+        undo.conn = job->conn;
+        logic_presence_close(&undo, job->uid);
 
     } else if (!written) {
         logic_reply_error(&job->reply, touched, "", "unavailable",

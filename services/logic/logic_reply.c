@@ -87,6 +87,19 @@ logic_reply_opened(logic_reply_t *r, logic_touched_t *t)
 }
 
 
+void
+logic_reply_closed(logic_reply_t *r, logic_touched_t *t)
+{
+    Im__Closed    closed = IM__CLOSED__INIT;
+    Im__DownItem  item = IM__DOWN_ITEM__INIT;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_CLOSED;
+    item.closed = &closed;
+
+    reply_send(r, t, &item);
+}
+
+
 /* The stream's reference moves to the list of touched ones. */
 static void
 reply_send(logic_reply_t *r, logic_touched_t *t, Im__DownItem *item)
@@ -98,6 +111,7 @@ reply_send(logic_reply_t *r, logic_touched_t *t, Im__DownItem *item)
     }
 
     item->conn = r->conn;
+    item->ref = r->ref;
 
     /* closed, or full because the worker does not read: the client repeats */
     (void) im_rpc_stream_add(r->stream, &item->base);

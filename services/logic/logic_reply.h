@@ -14,6 +14,7 @@
 typedef struct {
     im_rpc_stream_t  *stream;    /* referenced, or NULL */
     uint64_t          conn;
+    uint64_t          ref;       /* of the item that is answered */
     im_rpc_req_t     *req;       /* or NULL */
 } logic_reply_t;
 
@@ -31,6 +32,7 @@ void logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
 void logic_reply_error(logic_reply_t *r, logic_touched_t *t,
     const char *cmid, const char *code, const char *text);
 void logic_reply_opened(logic_reply_t *r, logic_touched_t *t);
+void logic_reply_closed(logic_reply_t *r, logic_touched_t *t);
 
 void logic_reply_flush(logic_touched_t *t);
 

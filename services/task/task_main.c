@@ -1,7 +1,8 @@
 /*
  * task_main.c -- im-task: start, stop, and how it is.
  *
- * Only the push role needs etcd and gRPC: it must know the Connect instances.
+ * Only the push role needs etcd and gRPC: it must know the Connect instances,
+ * and says that it is there.
  * The health port is taken first and the consumer groups are joined last, so
  * that a start that fails costs the other members no rebalance.
  */
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_peers.h"
+#include "im_timeouts.h"
 #include "task_peer.h"
 #include "task_push.h"
 #include "task_store.h"
@@ -26,6 +29,7 @@ static int main_start(void);
 static int main_start_peers(void);
 static void main_on_subscribe(void *ctx);
 static void main_stop(void);
+static void main_on_leave(void *ctx);
 static void main_on_forget(void *ctx);
 static int main_health(char *json, size_t size);
 
@@ -41,7 +45,8 @@ static const im_conf_key_t  main_keys[] = {
         "push, store or all; --role goes before it"),
     KEY("kafka", "dead_topic", IM_CONF_STR, dead_topic, "im.dead", 0, 0,
         "of the records that MySQL refuses for good"),
-    KEY("kafka", "session_ms", IM_CONF_UINT, session_ms, "6000", 2000, 60000,
+    KEY("kafka", "session_ms", IM_CONF_UINT, session_ms,
+        IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 2000, 60000,
         "a member that dies is replaced after this long"),
     KEY("push", "group", IM_CONF_STR, push_group, "im.push", 0, 0,
         "consumer group of all instances that push"),
@@ -217,23 +222,13 @@ main_wait_for_stores(void)
 static int
 main_start_peers(void)
 {
-    unsigned         waited;
-    im_rpc_conf_t    rpc_conf;
-    im_disc_conf_t   disc_conf;
+    unsigned  waited;
 
-    memset(&rpc_conf, 0, sizeof(rpc_conf));
-    rpc_conf.home = IM_RPC_HOME_THREAD;
-    rpc_conf.log = im_log_lower;
-    main_rpc = im_rpc_create(&rpc_conf);
-
-    memset(&disc_conf, 0, sizeof(disc_conf));
-    disc_conf.endpoints = task_conf.common.etcd_endpoints;
-    disc_conf.prefix = task_conf.common.etcd_prefix;
-    disc_conf.lease_s = task_conf.common.etcd_lease_s;
-    disc_conf.log = im_log_lower;
+    main_rpc = im_peers_rpc(&task_conf.common);
 
     if (main_rpc == NULL
-        || (main_disc = im_disc_create(main_rpc, &disc_conf)) == NULL
+        || (main_disc = im_peers_disc(&task_conf.common, main_rpc))
+           == NULL
         || im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK)
     {
         return IM_ERROR;
@@ -261,12 +256,24 @@ main_start_peers(void)
 static void
 main_on_subscribe(void *ctx)
 {
+    char            instance[160];
+    im_disc_self_t  self;
+
     (void) ctx;
 
     if (task_peer_start(main_disc) != IM_OK) {
         im_log(IM_LOG_ERR, "connect instances cannot be subscribed to");
         return;
     }
+
+    /* nobody calls us: for operators, who find /healthz at this address */
+
+    im_instance_name(instance, sizeof(instance));
+    memset(&self, 0, sizeof(self));
+    self.service = "task";
+    self.id = instance;
+    self.address = im_health_address();
+    (void) im_disc_register(main_disc, &self);
 
     atomic_store(&main_subscribed, 1);
 }
@@ -279,6 +286,10 @@ main_stop(void)
     struct timespec  ts = { 0, 10000000 };
 
     im_health_stop();
+
+    if (main_disc != NULL) {
+        (void) im_rpc_post(main_rpc, main_on_leave, NULL);
+    }
 
     if (main_pushing) {
         task_push_stop();
@@ -303,6 +314,16 @@ main_stop(void)
 
 /* rpc thread */
 static void
+main_on_leave(void *ctx)
+{
+    (void) ctx;
+
+    im_disc_drain(main_disc, "task");
+}
+
+
+/* rpc thread */
+static void
 main_on_forget(void *ctx)
 {
     (void) ctx;
@@ -316,9 +337,11 @@ static int
 main_health(char *json, size_t size)
 {
     int                 etcd, stores;
+    char                peers[256];
     task_push_stats_t   p;
     task_store_stats_t  s;
 
+    im_peers_health(main_disc, peers, sizeof(peers));
     etcd = !main_pushes || im_disc_ready(main_disc);
     stores = (!main_pushes || task_push_healthy())
              && (!main_stores || task_store_healthy());
@@ -331,7 +354,7 @@ main_health(char *json, size_t size)
              "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
-             "\"dead\":%llu}\n",
+             "\"dead\":%llu%s}\n",
              main_pushes ? "true" : "false", main_stores ? "true" : "false",
              etcd ? "true" : "false", stores ? "true" : "false",
              task_peer_count(),
@@ -339,7 +362,7 @@ main_health(char *json, size_t size)
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,
              (unsigned long long) p.unconfirmed,
              (unsigned long long) s.records, (unsigned long long) s.stored,
-             (unsigned long long) s.known, (unsigned long long) s.dead);
+             (unsigned long long) s.known, (unsigned long long) s.dead, peers);
 
     return etcd && stores;
 }

@@ -14,10 +14,10 @@
 
 #include <uthash.h>
 
+#include "im_timeouts.h"
 #include "task_peer.h"
 
 
-#define PEER_CONNECT_MS   1000
 #define PEER_REPAIR_MS    100      /* between two streams to one instance */
 
 
@@ -49,11 +49,16 @@ static void peer_wait(unsigned ms);
 
 
 static const im_rpc_stream_handler_t  peer_handler = {
-    peer_on_batch, peer_on_writable, peer_on_close
+    .on_batch = peer_on_batch,
+    .on_writable = peer_on_writable,
+    .on_close = peer_on_close,
+    .beat_ms = IM_RPC_BEAT_MS,
+    .dead_ms = IM_RPC_DEAD_MS
 };
 
 static const im_disc_handler_t  peer_disc_handler = {
-    peer_on_up, peer_on_down
+    .up = peer_on_up,
+    .down = peer_on_down
 };
 
 static pthread_mutex_t   peer_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -407,7 +412,7 @@ peer_open(task_peer_t *peer)
     peer->slow = 0;
     peer->streams++;
     peer->stream = im_rpc_stream_open(peer->channel, &peer_method,
-                                      PEER_CONNECT_MS, &peer_handler, peer);
+                                      IM_RPC_STREAM_MS, &peer_handler, peer);
     peer->broken = (peer->stream == NULL);
 
     if (peer->stream != NULL) {

@@ -30,6 +30,14 @@ _Static_assert(sizeof(im_str_t) == sizeof(ngx_str_t)
 #define NGX_IM_JWT_OPTIONAL  1
 #define NGX_IM_JWT_REQUIRED  2
 
+/* PEM files; ca empty: no TLS. */
+typedef struct {
+    ngx_str_t        ca;
+    ngx_str_t        cert;
+    ngx_str_t        key;
+    ngx_str_t        name;
+} ngx_im_tls_conf_t;
+
 typedef struct {
     ngx_str_t        etcd;           /* endpoints; empty: no backend */
     ngx_str_t        etcd_prefix;
@@ -37,6 +45,8 @@ typedef struct {
     ngx_str_t        rpc_listen;     /* address without a port */
     ngx_str_t        rpc_advertise;  /* what others dial */
     time_t           etcd_lease;     /* seconds */
+    ngx_im_tls_conf_t  rpc_tls;
+    ngx_im_tls_conf_t  etcd_tls;
     im_jwt_key_t    *jwt_key;        /* NULL without a key file */
     unsigned         ws:1;           /* some location has im_ws */
     size_t           ws_message_max; /* largest im_ws_max_message */
@@ -74,6 +84,7 @@ ngx_int_t ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims);
 
 /* ngx_im_link.c: streams to every Logic. */
 ngx_int_t ngx_im_link_init(im_disc_t *disc);
+void ngx_im_link_exit(void);
 /* ngx_im_push.c: the Connect service. */
 ngx_int_t ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
 /* ngx_im_ws_write.c, ngx_im_ws_read.c: worker-wide buffers. */

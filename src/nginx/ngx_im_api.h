@@ -15,6 +15,11 @@
 #include "im_json.h"
 
 
+/* Method classes: what fails together, each with its own breakers. */
+#define NGX_IM_API_CLASS_QUERY    0              /* MySQL */
+#define NGX_IM_API_CLASS_AUTH     1              /* passwords: slow */
+#define NGX_IM_API_CLASS_MESSAGE  2              /* Redis and Kafka */
+
 /* One `im_api` directive. */
 typedef struct {
     ngx_uint_t                       http;      /* NGX_HTTP_GET ... */
@@ -23,6 +28,10 @@ typedef struct {
     im_rpc_method_t                  rpc;
     const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
     const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
+    const ProtobufCFieldDescriptor  *cmid;      /* makes it idempotent */
+    im_disc_policy_t                 policy;
+    unsigned                         class;     /* NGX_IM_API_CLASS_... */
+    unsigned                         idempotent:1;
 } ngx_im_api_method_t;
 
 /* A named capture of the location's regex. */
@@ -51,6 +60,7 @@ typedef struct {
     im_json_err_t        err;
     ngx_event_t          wait;                  /* for the first listing */
     ngx_msec_t           wait_until;
+    u_char               trace[IM_RPC_TRACE_MAX + 1];
 } ngx_im_api_ctx_t;
 
 

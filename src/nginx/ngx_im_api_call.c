@@ -30,7 +30,7 @@ typedef struct {
     ngx_http_request_t   *request;     /* NULL: nobody waits any more */
     ngx_http_cleanup_t   *cleanup;
     ngx_im_api_method_t  *method;
-    im_rpc_call_t        *rpc;         /* NULL before start and after end */
+    im_disc_call_t       *rpc;         /* NULL before start and after end */
     ngx_event_t           deadline;
 } ngx_im_api_job_t;
 
@@ -42,6 +42,10 @@ static ngx_int_t ngx_im_api_wait(ngx_http_request_t *r,
 static void ngx_im_api_on_wait(ngx_event_t *ev);
 static void ngx_im_api_unwait(void *data);
 static ngx_int_t ngx_im_api_send(ngx_http_request_t *r,
+    ngx_im_api_ctx_t *ctx);
+static void ngx_im_api_trace(ngx_http_request_t *r, u_char *trace);
+static unsigned ngx_im_api_is_idempotent(ngx_im_api_ctx_t *ctx);
+static ngx_int_t ngx_im_api_degrade(ngx_http_request_t *r,
     ngx_im_api_ctx_t *ctx);
 static void ngx_im_api_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
@@ -171,29 +175,20 @@ ngx_im_api_unwait(void *data)
 
 
 /* Continues in ngx_im_api_on_reply(), _on_deadline() or _detach(). */
-
 static ngx_int_t
 ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {
-    im_disc_t              *disc;
+    int                     rc;
     ngx_im_api_job_t       *job;
     ngx_http_cleanup_t     *cln;
-    im_disc_instance_t     *logic;
+    im_disc_call_conf_t     conf;
     ngx_im_api_loc_conf_t  *alcf;
 
-    alcf = ngx_http_get_module_loc_conf(r, ngx_im_api_module);
-
-    disc = ngx_im_disc();
-    logic = (disc != NULL) ? im_disc_pick(disc, "logic", ctx->slot) : NULL;
-
-    if (logic == NULL) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "im_api: %s: no instance of logic is known",
-                      ctx->method->rpc.path);
-
-        return ngx_im_problem_send(r, "unavailable",
-                                   "no instance of the service is up");
+    if (ngx_im_disc() == NULL) {
+        return ngx_im_api_degrade(r, ctx);
     }
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_im_api_module);
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
@@ -206,17 +201,25 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     }
 
     job->method = ctx->method;
-    job->rpc = im_rpc_call(logic->channel, &ctx->method->rpc, ctx->message,
-                           (unsigned) alcf->timeout, ngx_im_api_on_reply, job);
+    ngx_im_api_trace(r, ctx->trace);
 
-    if (job->rpc == NULL) {
+    ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
+    conf.policy = ctx->method->policy;
+    conf.slot = ctx->slot;
+    conf.class = ctx->method->class;
+    conf.timeout_ms = (unsigned) alcf->timeout;
+    conf.trace = (char *) ctx->trace;
+    conf.idempotent = ngx_im_api_is_idempotent(ctx);
+
+    rc = im_disc_call(ngx_im_disc(), "logic", &ctx->method->rpc, ctx->message,
+                      &conf, ngx_im_api_on_reply, job, &job->rpc);
+    if (rc != IM_OK) {
         ngx_free(job);
-        return ngx_im_problem_send(r, "unavailable", NULL);
+        return ngx_im_api_degrade(r, ctx);
     }
 
     job->request = r;
     job->cleanup = cln;
-
     cln->handler = ngx_im_api_detach;
     cln->data = job;
 
@@ -232,9 +235,70 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     r->connection->log->action = "waiting for im-logic";
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "im_api: %s -> %s", job->method->rpc.path, logic->address);
+                   "im_api: %s, trace %s", job->method->rpc.path, ctx->trace);
 
     return NGX_AGAIN;
+}
+
+
+/* $request_id, which the access log can show: one id through all tiers. */
+static void
+ngx_im_api_trace(ngx_http_request_t *r, u_char *trace)
+{
+    size_t                      len;
+    ngx_uint_t                  key;
+    ngx_http_variable_value_t  *v;
+    static ngx_str_t            name = ngx_string("request_id");
+
+    key = ngx_hash_key(name.data, name.len);
+    v = ngx_http_get_variable(r, &name, key);
+    len = 0;
+
+    if (v != NULL && v->valid && !v->not_found) {
+        len = ngx_min(v->len, IM_RPC_TRACE_MAX);
+        ngx_memcpy(trace, v->data, len);
+    }
+
+    trace[len] = '\0';
+}
+
+
+static unsigned
+ngx_im_api_is_idempotent(ngx_im_api_ctx_t *ctx)
+{
+    const char                      *cmid;
+    const ProtobufCFieldDescriptor  *f;
+
+    f = ctx->method->cmid;
+
+    if (f == NULL) {
+        return ctx->method->idempotent;
+    }
+
+    cmid = *(char **) ((u_char *) ctx->message + f->offset);
+
+    return cmid != NULL && cmid[0] != '\0';
+}
+
+
+/* Nobody can take it now: said at once, with the time to come back. */
+static ngx_int_t
+ngx_im_api_degrade(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
+{
+    ngx_msec_t  wait;
+
+    static const ngx_str_t  detail =
+        ngx_string("no instance of the service can take this now");
+
+    wait = (ngx_im_disc() == NULL) ? 1000
+           : im_disc_wait_ms(ngx_im_disc(), "logic", ctx->method->class);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "im_api: %s: no instance of logic can take it, again in "
+                  "%M ms", ctx->method->rpc.path, wait);
+
+    return ngx_im_problem_send_error(r, im_error_find("unavailable", 11),
+                                     &detail, wait);
 }
 
 
@@ -277,7 +341,7 @@ ngx_im_api_on_reply(void *data, const im_rpc_status_t *status,
 static void
 ngx_im_api_on_deadline(ngx_event_t *ev)
 {
-    im_rpc_call_t       *rpc;
+    im_disc_call_t      *rpc;
     im_rpc_status_t      status;
     ngx_connection_t    *c;
     ngx_im_api_job_t    *job;
@@ -296,7 +360,7 @@ ngx_im_api_on_deadline(ngx_event_t *ev)
 
     ngx_http_finalize_request(r, ngx_im_api_refuse(r, job->method, &status));
 
-    im_rpc_call_cancel(rpc);           /* job is freed by its last event */
+    im_disc_call_cancel(rpc);           /* job is freed by its last event */
 
     ngx_http_run_posted_requests(c);
 }
@@ -311,7 +375,7 @@ ngx_im_api_detach(void *data)
 
     ngx_im_api_release(job);
 
-    im_rpc_call_cancel(job->rpc);      /* job is freed by its last event */
+    im_disc_call_cancel(job->rpc);      /* job is freed by its last event */
 }
 
 
@@ -379,27 +443,34 @@ ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
     ngx_str_t          detail;
     ngx_uint_t         level;
     const im_error_t  *error;
+    ngx_im_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_im_api_module);
 
     /* the rpc runtime is stopping: as good as a Logic that went away */
-    code = (status->code == IM_RPC_CANCELLED) ? IM_RPC_UNAVAILABLE
-                                              : status->code;
+    code = (status->code == IM_RPC_CANCELLED
+            || status->code == IM_RPC_FAILED_PRECONDITION)
+           ? IM_RPC_UNAVAILABLE : status->code;
 
     error = im_error_from_status(code, status->message, &text);
 
     level = (error->http >= NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_LOG_ERR
                                                             : NGX_LOG_INFO;
 
-    ngx_log_error(level, r->connection->log, 0, "im_api: %s: %ui, %s",
-                  method->rpc.path, (ngx_uint_t) error->http, status->message);
+    ngx_log_error(level, r->connection->log, 0,
+                  "im_api: %s: %ui, %s, trace %s", method->rpc.path,
+                  (ngx_uint_t) error->http, status->message, ctx->trace);
 
     ngx_str_null(&detail);
 
     /* what the transport says is for the log, not for clients */
 
-    if (status->answered && error->http != NGX_HTTP_INTERNAL_SERVER_ERROR) {
+    if (status->sent == IM_RPC_ANSWERED
+        && error->http != NGX_HTTP_INTERNAL_SERVER_ERROR)
+    {
         detail.data = text.data;
         detail.len = text.len;
     }
 
-    return ngx_im_problem_send_error(r, error, &detail);
+    return ngx_im_problem_send_error(r, error, &detail, 0);
 }

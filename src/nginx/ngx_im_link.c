@@ -2,83 +2,145 @@
  * ngx_im_link.c -- one stream from this worker to every Logic.
  *
  *     worker --- UpBatch: hello, open, close, send ---> Logic
- *            <-- DownBatch: opened, ack, error, end ---
+ *            <-- DownBatch: opened, closed, ack, error, end ---
  *
- * What a connection asks goes to the Logic that is home to its slot.  Items
- * are packed at once into the link's waiting batch; one posted event at the
- * end of the loop turn flushes the links that were used, so that a turn costs
- * one gRPC message for each Logic however many connections spoke.
+ * What a connection asks goes to the Logic that is home to its slot, by way of
+ * the outbox (core/im_outbox.h), which keeps it until it is answered: when an
+ * instance dies, freezes or leaves, its share goes to the others, in order.
  *
- * A link that breaks is opened again after 100 ms to 1 s while etcd names the
- * instance.  What was in flight on it is not repeated: a client sends again
- * with the same cmid when its ack does not come.
+ * Items are appended to the link's waiting batch; one posted event at the end
+ * of the loop turn flushes the links that were used, so that a turn costs one
+ * gRPC message for each Logic however many connections spoke.
+ *
+ * A link is also how the worker knows that a Logic lives: it beats.  Discovery
+ * is told, and no call of the API tier goes where the link is broken.  One
+ * that breaks is opened again after 100 ms to 1 s while etcd names the
+ * instance; one to an instance that leaves is closed once all is answered.
  */
 
 #include "ngx_im_ws.h"
+#include "im_outbox.h"
 #include "im_slot.h"
+#include "im_timeouts.h"
 #include "logic.pb-c.h"
 
 
-#define NGX_IM_LINK_CONNECT_MS    2000
-#define NGX_IM_LINK_RETRY_MIN_MS  100
-#define NGX_IM_LINK_RETRY_MAX_MS  1000
+#define NGX_IM_LINK_ITEMS_MAX  65536
+#define NGX_IM_LINK_BYTES_MAX  (64 * 1024 * 1024)
+#define NGX_IM_LINK_TICK       250
 
 
 typedef struct ngx_im_link_s  ngx_im_link_t;
 
 struct ngx_im_link_s {
+    im_outbox_way_t      way;        /* first: the outbox knows us by it */
     im_disc_instance_t  *instance;   /* NULL once it is gone */
     im_rpc_stream_t     *stream;     /* NULL while broken */
     im_rpc_timer_t      *retry;
     ngx_im_link_t       *dirty_next;
     unsigned             retry_ms;
+    unsigned             open:1;     /* the Logic has answered */
+    unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
 };
 
 
 static void ngx_im_link_up(void *ctx, im_disc_instance_t *inst);
+static void ngx_im_link_changed(void *ctx, im_disc_instance_t *inst);
 static void ngx_im_link_down(void *ctx, im_disc_instance_t *inst);
 static void ngx_im_link_open(ngx_im_link_t *link);
 static void ngx_im_link_on_retry(void *ctx);
+static void ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s);
+static im_outbox_way_t *ngx_im_link_home(void *ctx, unsigned slot);
+static int ngx_im_link_write(void *ctx, im_outbox_way_t *way,
+    const im_str_t *item);
+static void ngx_im_link_refuse(void *ctx, uint64_t conn,
+    Im__UpItem__ItemCase kind, const char *cmid, const char *code);
+static void ngx_im_link_flush(ngx_event_t *ev);
+static void ngx_im_link_on_tick(ngx_event_t *ev);
+static void ngx_im_link_on_writable(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void ngx_im_link_on_item(const Im__DownItem *item);
 static void ngx_im_link_on_end(const Im__End *end);
+static void ngx_im_link_leave(ngx_im_link_t *link);
 static void ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
-static void ngx_im_link_flush(ngx_event_t *ev);
+static void ngx_im_link_lost(ngx_im_link_t *link);
 
 
 static const im_disc_handler_t  ngx_im_link_disc_handler = {
     .up = ngx_im_link_up,
+    .changed = ngx_im_link_changed,
     .down = ngx_im_link_down
 };
 
-
 static const im_rpc_stream_handler_t  ngx_im_link_stream_handler = {
+    .on_open = ngx_im_link_on_open,
     .on_batch = ngx_im_link_on_batch,
-    .on_close = ngx_im_link_on_close
+    .on_writable = ngx_im_link_on_writable,
+    .on_close = ngx_im_link_on_close,
+    .beat_ms = IM_RPC_BEAT_MS,
+    .dead_ms = IM_RPC_DEAD_MS
+};
+
+static const im_outbox_handler_t  ngx_im_link_outbox_handler = {
+    .home = ngx_im_link_home,
+    .write = ngx_im_link_write,
+    .refuse = ngx_im_link_refuse
 };
 
 
 static im_rpc_method_t   ngx_im_link_method;
+static im_outbox_t      *ngx_im_link_outbox;
 static ngx_im_link_t    *ngx_im_link_dirty;
 static ngx_event_t       ngx_im_link_flush_event;
+static ngx_event_t       ngx_im_link_tick_event;
+static ngx_connection_t  ngx_im_link_nobody;  /* debug lines name a socket */
 
 
 ngx_int_t
 ngx_im_link_init(im_disc_t *disc)
 {
+    im_outbox_conf_t  conf;
+
     if (im_rpc_method_find(&ngx_im_link_method, &im__logic__descriptor,
                            "Exchange") != IM_OK)
     {
         return NGX_ERROR;
     }
 
+    conf.items_max = NGX_IM_LINK_ITEMS_MAX;
+    conf.bytes_max = NGX_IM_LINK_BYTES_MAX;
+    conf.wait_ms = IM_OUTBOX_WAIT_MS;
+
+    ngx_im_link_outbox = im_outbox_create(&conf, &ngx_im_link_outbox_handler,
+                                          NULL);
+    if (ngx_im_link_outbox == NULL) {
+        return NGX_ERROR;
+    }
+
     ngx_im_link_flush_event.handler = ngx_im_link_flush;
     ngx_im_link_flush_event.log = ngx_cycle->log;
 
+    ngx_im_link_nobody.fd = (ngx_socket_t) -1;
+    ngx_im_link_tick_event.data = &ngx_im_link_nobody;
+    ngx_im_link_tick_event.handler = ngx_im_link_on_tick;
+    ngx_im_link_tick_event.log = ngx_cycle->log;
+    ngx_im_link_tick_event.cancelable = 1;
+
     return im_disc_subscribe(disc, "logic", &ngx_im_link_disc_handler, NULL);
+}
+
+
+/* What waits has been asked; whoever asked is gone now. */
+void
+ngx_im_link_exit(void)
+{
+    ngx_im_link_flush(&ngx_im_link_flush_event);
+
+    im_outbox_destroy(ngx_im_link_outbox);
+    ngx_im_link_outbox = NULL;
 }
 
 
@@ -87,13 +149,15 @@ ngx_im_link_up(void *ctx, im_disc_instance_t *inst)
 {
     ngx_im_link_t  *link;
 
+    im_disc_dead(inst);                /* until it has answered */
+
     link = ngx_calloc(sizeof(ngx_im_link_t), ngx_cycle->log);
     if (link == NULL) {
-        return;                        /* it stays without a link: declined */
+        return;                        /* it stays without a link: not picked */
     }
 
     link->instance = inst;
-    link->retry_ms = NGX_IM_LINK_RETRY_MIN_MS;
+    link->retry_ms = IM_LINK_RETRY_MIN_MS;
     inst->data = link;
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -110,8 +174,7 @@ ngx_im_link_open(ngx_im_link_t *link)
     Im__UpItem  item = IM__UP_ITEM__INIT;
 
     link->stream = im_rpc_stream_open(link->instance->channel,
-                                      &ngx_im_link_method,
-                                      NGX_IM_LINK_CONNECT_MS,
+                                      &ngx_im_link_method, IM_RPC_STREAM_MS,
                                       &ngx_im_link_stream_handler, link);
     if (link->stream == NULL) {
         link->retry = im_rpc_timer(ngx_im_rpc(), link->retry_ms,
@@ -138,26 +201,75 @@ ngx_im_link_on_retry(void *ctx)
 }
 
 
-int
-ngx_im_link_send(unsigned slot, const Im__UpItem *item)
+static void
+ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
 {
-    int                  rc;
+    ngx_im_link_t  *link = ctx;
+
+    if (link->instance == NULL || link->stream != s) {
+        return;
+    }
+
+    link->open = 1;
+    link->retry_ms = IM_LINK_RETRY_MIN_MS;
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "im: link to logic %s is open", link->instance->id);
+
+    im_disc_alive(link->instance);
+
+    if (link->instance->draining) {
+        ngx_im_link_leave(link);
+
+    } else if (ngx_im_link_outbox != NULL) {
+        im_outbox_move(ngx_im_link_outbox);
+    }
+}
+
+
+int
+ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref)
+{
+    if (!ngx_im_link_tick_event.timer_set) {
+        ngx_add_timer(&ngx_im_link_tick_event, NGX_IM_LINK_TICK);
+    }
+
+    return im_outbox_add(ngx_im_link_outbox, slot, item, ngx_current_msec,
+                         ref);
+}
+
+
+int
+ngx_im_link_waits(uint64_t ref)
+{
+    return im_outbox_waits(ngx_im_link_outbox, ref);
+}
+
+
+static im_outbox_way_t *
+ngx_im_link_home(void *ctx, unsigned slot)
+{
     ngx_im_link_t       *link;
     im_disc_instance_t  *inst;
 
     inst = im_disc_pick(ngx_im_disc(), "logic", slot);
+    link = (inst != NULL) ? inst->data : NULL;
 
-    if (inst == NULL || inst->data == NULL) {
-        return IM_DECLINED;
-    }
+    return (link != NULL && link->open) ? &link->way : NULL;
+}
 
-    link = inst->data;
+
+static int
+ngx_im_link_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
+{
+    int             rc;
+    ngx_im_link_t  *link = (ngx_im_link_t *) way;
 
     if (link->stream == NULL) {
-        return IM_DECLINED;
+        return IM_ERROR;
     }
 
-    rc = im_rpc_stream_add(link->stream, &item->base);
+    rc = im_rpc_stream_add_packed(link->stream, item);
 
     if (rc == IM_OK && !link->dirty) {
         link->dirty = 1;
@@ -169,7 +281,22 @@ ngx_im_link_send(unsigned slot, const Im__UpItem *item)
         }
     }
 
-    return (rc == IM_ERROR) ? IM_DECLINED : rc;
+    return rc;
+}
+
+
+/* An Open is asked again by its session, a Close has nobody to be told. */
+static void
+ngx_im_link_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
+    const char *cmid, const char *code)
+{
+    ngx_im_ws_t  *ws;
+
+    ws = (kind == IM__UP_ITEM__ITEM_SEND) ? ngx_im_ws_by_id(conn) : NULL;
+
+    if (ws != NULL) {
+        ngx_im_ws_send_error(ws, code, "Logic has not answered", cmid);
+    }
 }
 
 
@@ -191,14 +318,37 @@ ngx_im_link_flush(ngx_event_t *ev)
 
 
 static void
+ngx_im_link_on_tick(ngx_event_t *ev)
+{
+    if (ngx_im_link_outbox == NULL) {
+        return;
+    }
+
+    im_outbox_move(ngx_im_link_outbox);
+    im_outbox_expire(ngx_im_link_outbox, ngx_current_msec);
+
+    if (im_outbox_items(ngx_im_link_outbox) > 0) {
+        ngx_add_timer(ev, NGX_IM_LINK_TICK);
+    }
+}
+
+
+static void
+ngx_im_link_on_writable(void *ctx, im_rpc_stream_t *s)
+{
+    if (ngx_im_link_outbox != NULL) {
+        im_outbox_move(ngx_im_link_outbox);
+    }
+}
+
+
+static void
 ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     size_t len)
 {
     size_t            i;
     ngx_im_link_t    *link = ctx;
     Im__DownBatch    *batch;
-
-    link->retry_ms = NGX_IM_LINK_RETRY_MIN_MS;
 
     batch = im__down_batch__unpack(NULL, len, data);
     if (batch == NULL) {
@@ -213,6 +363,10 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     }
 
     im__down_batch__free_unpacked(batch, NULL);
+
+    if (link->instance != NULL && link->instance->draining) {
+        ngx_im_link_leave(link);
+    }
 }
 
 
@@ -227,7 +381,14 @@ ngx_im_link_on_item(const Im__DownItem *item)
         return;
     }
 
+    if (ngx_im_link_outbox != NULL && item->ref != 0
+        && im_outbox_answered(ngx_im_link_outbox, item->ref) != IM_OK)
+    {
+        return;                        /* too late: it was refused */
+    }
+
     ws = ngx_im_ws_by_id(item->conn);
+
     if (ws == NULL) {
         return;                        /* it has closed meanwhile */
     }
@@ -249,7 +410,7 @@ ngx_im_link_on_item(const Im__DownItem *item)
         break;
 
     default:
-        break;                         /* a newer Logic says more */
+        break;                         /* closed; a newer Logic says more */
     }
 }
 
@@ -280,6 +441,38 @@ ngx_im_link_on_end(const Im__End *end)
 }
 
 
+/* It leaves: nothing new goes there, and what was asked is answered first. */
+static void
+ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
+{
+    ngx_im_link_t  *link = inst->data;
+
+    if (link == NULL || !inst->draining || link->leaving) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "im: logic %s is leaving, %ui items are under way",
+                  inst->id, (ngx_uint_t) link->way.in_flight);
+
+    if (ngx_im_link_outbox != NULL) {
+        im_outbox_move(ngx_im_link_outbox);
+    }
+
+    ngx_im_link_leave(link);
+}
+
+
+static void
+ngx_im_link_leave(ngx_im_link_t *link)
+{
+    if (link->way.in_flight == 0 && link->stream != NULL && !link->leaving) {
+        link->leaving = 1;
+        im_rpc_stream_close(link->stream);
+    }
+}
+
+
 static void
 ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status)
@@ -287,10 +480,19 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     ngx_im_link_t  *link = ctx;
 
     link->stream = NULL;
+    link->open = 0;
+    link->leaving = 0;
 
     if (link->instance == NULL) {
         ngx_free(link);                /* down came first */
         return;
+    }
+
+    im_disc_dead(link->instance);
+    ngx_im_link_lost(link);
+
+    if (link->instance->draining) {
+        return;                        /* it has what it wanted */
     }
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
@@ -300,15 +502,33 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
 
     link->retry = im_rpc_timer(ngx_im_rpc(), link->retry_ms,
                                ngx_im_link_on_retry, link);
+    link->retry_ms = ngx_min(link->retry_ms * 2, IM_LINK_RETRY_MAX_MS);
+}
 
-    link->retry_ms = ngx_min(link->retry_ms * 2, NGX_IM_LINK_RETRY_MAX_MS);
+
+static void
+ngx_im_link_lost(ngx_im_link_t *link)
+{
+    ngx_im_link_t  **p;
+
+    if (ngx_im_link_outbox != NULL) {
+        im_outbox_lost(ngx_im_link_outbox, &link->way);
+    }
+
+    for (p = &ngx_im_link_dirty; *p != NULL; p = &(*p)->dirty_next) {
+        if (*p == link) {
+            *p = link->dirty_next;
+            link->dirty = 0;
+            break;
+        }
+    }
 }
 
 
 static void
 ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
 {
-    ngx_im_link_t  *link = inst->data, **p;
+    ngx_im_link_t  *link = inst->data;
 
     if (link == NULL) {
         return;
@@ -317,15 +537,15 @@ ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "im: logic %s is gone", inst->id);
 
+    if (link->stream != NULL && ngx_im_link_outbox == NULL) {
+        im_rpc_stream_flush(link->stream);   /* the worker exits */
+    }
+
     inst->data = NULL;
     link->instance = NULL;
+    link->open = 0;
 
-    for (p = &ngx_im_link_dirty; *p != NULL; p = &(*p)->dirty_next) {
-        if (*p == link) {
-            *p = link->dirty_next;
-            break;
-        }
-    }
+    ngx_im_link_lost(link);
 
     if (link->retry != NULL) {
         im_rpc_timer_cancel(link->retry);

@@ -13,6 +13,7 @@
  */
 
 #include "ngx_im.h"
+#include "im_timeouts.h"
 
 
 typedef struct {
@@ -36,8 +37,11 @@ static ngx_int_t ngx_im_init_process(ngx_cycle_t *cycle);
 static void ngx_im_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_im_open_notify(ngx_cycle_t *cycle);
 static void ngx_im_notify_handler(ngx_event_t *ev);
+static ngx_int_t ngx_im_make_tls(ngx_pool_t *pool, im_rpc_tls_t *tls,
+    const ngx_im_tls_conf_t *conf);
 static void ngx_im_name_instance(ngx_cycle_t *cycle);
 static void ngx_im_log(void *ctx, int level, const char *msg);
+static char *ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s);
 
 
@@ -86,6 +90,20 @@ static ngx_command_t  ngx_im_commands[] = {
       ngx_conf_set_str_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_im_main_conf_t, rpc_advertise),
+      NULL },
+
+    { ngx_string("im_rpc_tls"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3|NGX_CONF_TAKE4,
+      ngx_im_tls,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_im_main_conf_t, rpc_tls),
+      NULL },
+
+    { ngx_string("im_etcd_tls"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1|NGX_CONF_TAKE3,
+      ngx_im_tls,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_im_main_conf_t, etcd_tls),
       NULL },
 
     { ngx_string("im_jwt"),
@@ -152,6 +170,7 @@ ngx_im_instance(void)
 static ngx_int_t
 ngx_im_init_process(ngx_cycle_t *cycle)
 {
+    im_rpc_tls_t         etcd_tls;
     im_rpc_conf_t        rpc_conf;
     im_disc_conf_t       disc_conf;
     ngx_im_main_conf_t  *mcf;
@@ -178,6 +197,12 @@ ngx_im_init_process(ngx_cycle_t *cycle)
     rpc_conf.home = IM_RPC_HOME_LOOP;
     rpc_conf.log = ngx_im_log;
 
+    if (ngx_im_make_tls(cycle->pool, &rpc_conf.tls, &mcf->rpc_tls) != NGX_OK
+        || ngx_im_make_tls(cycle->pool, &etcd_tls, &mcf->etcd_tls) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     ngx_im_worker.rpc = im_rpc_create(&rpc_conf);
     if (ngx_im_worker.rpc == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
@@ -199,11 +224,14 @@ ngx_im_init_process(ngx_cycle_t *cycle)
     ngx_memzero(&disc_conf, sizeof(im_disc_conf_t));
     disc_conf.endpoints = ngx_im_worker.endpoints;
     disc_conf.prefix = ngx_im_worker.prefix;
+    disc_conf.tls = &etcd_tls;
     disc_conf.lease_s = mcf->etcd_lease;
     disc_conf.log = ngx_im_log;
 
     ngx_im_worker.disc = im_disc_create(ngx_im_worker.rpc, &disc_conf);
-    if (ngx_im_worker.disc == NULL) {
+    if (ngx_im_worker.disc == NULL
+        || ngx_im_link_init(ngx_im_worker.disc) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -212,7 +240,6 @@ ngx_im_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_im_ws_init_worker(mcf, cycle) != NGX_OK
-        || ngx_im_link_init(ngx_im_worker.disc) != NGX_OK
         || ngx_im_push_init(mcf, cycle) != NGX_OK)
     {
         return NGX_ERROR;
@@ -236,6 +263,7 @@ ngx_im_open_notify(ngx_cycle_t *cycle)
     c->read->handler = ngx_im_notify_handler;
     c->read->log = cycle->log;
     c->read->channel = 1;
+    c->idle = 1;                       /* nginx tells us when it shuts down */
     c->write->log = cycle->log;
 
     if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) != NGX_OK) {
@@ -252,8 +280,49 @@ ngx_im_open_notify(ngx_cycle_t *cycle)
 static void
 ngx_im_notify_handler(ngx_event_t *ev)
 {
+    ngx_connection_t  *c = ev->data;
+
+    if (c->close) {
+        /* not ours to close: the worker drains, and says so */
+        c->close = 0;
+        c->idle = 0;
+
+        if (ngx_im_worker.disc != NULL) {
+            im_disc_drain(ngx_im_worker.disc, "connect");
+        }
+    }
+
     ev->ready = 0;
     im_rpc_dispatch(ngx_im_worker.rpc);
+}
+
+
+/* Settings to C strings that live as long as the cycle. */
+static ngx_int_t
+ngx_im_make_tls(ngx_pool_t *pool, im_rpc_tls_t *tls,
+    const ngx_im_tls_conf_t *conf)
+{
+    ngx_uint_t   i;
+
+    const ngx_str_t   *from[] = { &conf->ca, &conf->cert, &conf->key,
+                                  &conf->name };
+    const char       **to[] = { &tls->ca, &tls->cert, &tls->key, &tls->name };
+
+    ngx_memzero(tls, sizeof(im_rpc_tls_t));
+
+    for (i = 0; i < 4 && conf->ca.len != 0; i++) {
+
+        if (from[i]->len == 0) {
+            continue;
+        }
+
+        *to[i] = ngx_im_c_str(pool, from[i]);
+        if (*to[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -306,6 +375,7 @@ ngx_im_exit_process(ngx_cycle_t *cycle)
     /* reverse order of init; destroy delivers all last callbacks */
 
     ngx_im_ws_exit_worker(cycle);
+    ngx_im_link_exit();
 
     im_disc_destroy(ngx_im_worker.disc);
     ngx_im_worker.disc = NULL;
@@ -355,6 +425,44 @@ ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s)
 }
 
 
+/* im_rpc_tls ca cert key [name];  im_etcd_tls ca [cert key]; */
+static char *
+ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t          *value, *to[4];
+    ngx_uint_t          i;
+    ngx_im_tls_conf_t  *tls;
+
+    tls = (ngx_im_tls_conf_t *) ((char *) conf + cmd->offset);
+
+    if (tls->ca.len != 0) {
+        return "is duplicate";
+    }
+
+    to[0] = &tls->ca;
+    to[1] = &tls->cert;
+    to[2] = &tls->key;
+    to[3] = &tls->name;
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        *to[i - 1] = value[i];
+
+        if (i < 4 && ngx_conf_full_name(cf->cycle, to[i - 1], 1) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (cmd->offset == offsetof(ngx_im_main_conf_t, rpc_tls)
+        && tls->name.len == 0)
+    {
+        ngx_str_set(&tls->name, "im");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 static ngx_int_t
 ngx_im_preconfiguration(ngx_conf_t *cf)
 {
@@ -391,7 +499,7 @@ ngx_im_init_main_conf(ngx_conf_t *cf, void *conf)
     const char          *reason;
     ngx_im_main_conf_t  *mcf = conf;
 
-    ngx_conf_init_value(mcf->etcd_lease, 3);
+    ngx_conf_init_value(mcf->etcd_lease, IM_ETCD_LEASE_S);
 
     if (mcf->etcd_lease < 2 || mcf->etcd_lease > 60) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

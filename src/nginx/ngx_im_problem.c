@@ -17,7 +17,7 @@
 
 static u_char *ngx_im_problem_clean(u_char *start, u_char *last);
 static ngx_int_t ngx_im_problem_headers(ngx_http_request_t *r,
-    const im_error_t *error);
+    const im_error_t *error, ngx_msec_t retry_ms);
 
 
 ngx_int_t
@@ -41,13 +41,13 @@ ngx_im_problem_send(ngx_http_request_t *r, const char *code,
     }
 
     return ngx_im_problem_send_error(r, im_error_find(code, ngx_strlen(code)),
-                                     &detail);
+                                     &detail, 0);
 }
 
 
 ngx_int_t
 ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
-    const ngx_str_t *detail)
+    const ngx_str_t *detail, ngx_msec_t retry_ms)
 {
     size_t      len;
     u_char     *p, *last;
@@ -94,7 +94,7 @@ ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
                    "im: refused, %ui %s", (ngx_uint_t) error->http,
                    error->code);
 
-    if (ngx_im_problem_headers(r, error) != NGX_OK) {
+    if (ngx_im_problem_headers(r, error, retry_ms) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -124,12 +124,13 @@ ngx_im_problem_clean(u_char *start, u_char *last)
 
 
 static ngx_int_t
-ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error)
+ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error,
+    ngx_msec_t retry_ms)
 {
+    ngx_str_t         after;
     ngx_table_elt_t  *h;
 
     static const ngx_str_t  bearer = ngx_string("Bearer");
-    static const ngx_str_t  second = ngx_string("1");
 
     if (error->http == NGX_HTTP_UNAUTHORIZED) {
 
@@ -144,7 +145,18 @@ ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error)
     }
 
     if (error->retryable) {
-        return ngx_im_header_add(r, "Retry-After", &second);
+        after.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (after.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* whole seconds (RFC 9110, 10.2.3), rounded up */
+
+        after.len = ngx_sprintf(after.data, "%M",
+                                ngx_max((retry_ms + 999) / 1000, 1))
+                    - after.data;
+
+        return ngx_im_header_add(r, "Retry-After", &after);
     }
 
     return NGX_OK;

@@ -19,15 +19,16 @@
 /*
  * Refuses a request.  detail_fmt is of ngx_sprintf()'s kind and may be NULL;
  * the text is cut at 512 bytes.  401 gets WWW-Authenticate, what may succeed
- * later gets Retry-After: 1.  A header that belongs to one refusal only
+ * later gets Retry-After: 1, or more seconds if told so.  A header that belongs to one refusal only
  * (Allow, Upgrade) is set by the caller before.
  */
 ngx_int_t ngx_im_problem_send(ngx_http_request_t *r, const char *code,
     const char *detail_fmt, ...);
 
-/* The same for an entry of the table; detail may be NULL or empty. */
+/* The same for an entry of the table; detail may be NULL or empty, retry_ms
+ * is when it may work again, 0 for the usual second. */
 ngx_int_t ngx_im_problem_send_error(ngx_http_request_t *r,
-    const im_error_t *error, const ngx_str_t *detail);
+    const im_error_t *error, const ngx_str_t *detail, ngx_msec_t retry_ms);
 
 /* Sends status, type and body; an empty body is none at all. */
 ngx_int_t ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,

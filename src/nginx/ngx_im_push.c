@@ -8,6 +8,7 @@
  */
 
 #include "ngx_im_ws.h"
+#include "im_timeouts.h"
 
 
 #define NGX_IM_ENCODINGS  2
@@ -35,7 +36,9 @@ static const im_rpc_handler_t  ngx_im_push_handlers[] = {
     { .name = "Push",
       .accept = ngx_im_push_accept,
       .stream = { .on_batch = ngx_im_push_on_batch,
-                  .on_close = ngx_im_push_on_close } },
+                  .on_close = ngx_im_push_on_close,
+                  .beat_ms = IM_RPC_BEAT_MS,
+                  .dead_ms = IM_RPC_SERVER_DEAD_MS } },
 
     { .name = NULL }
 };
@@ -46,6 +49,7 @@ ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
     u_char           *p;
     u_char            address[256];
+    im_disc_self_t    self;
     im_rpc_server_t  *server;
 
     if (mcf->rpc_listen.len > 200 || mcf->rpc_advertise.len > 200) {
@@ -72,9 +76,12 @@ ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                   "im: connect instance %V at %s", ngx_im_instance(), address);
 
-    return im_disc_register(ngx_im_disc(), "connect",
-                            (char *) ngx_im_instance()->data,
-                            (char *) address);
+    ngx_memzero(&self, sizeof(im_disc_self_t));
+    self.service = "connect";
+    self.id = (char *) ngx_im_instance()->data;
+    self.address = (char *) address;
+
+    return im_disc_register(ngx_im_disc(), &self);
 }
 
 

@@ -61,7 +61,7 @@ typedef struct {
 /* What only the login needs. */
 typedef struct {
     ngx_msec_t        deadline;
-    int64_t           exp;
+    uint64_t          ref;           /* of the Open that Logic was asked */
     char              device[IM_DEVICE_MAX + 1];
 } ngx_im_ws_login_t;
 
@@ -155,8 +155,9 @@ void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
 void ngx_im_ws_on_opened(ngx_im_ws_t *ws);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 
-/* ngx_im_link.c: IM_OK, IM_BUSY (queue full), IM_DECLINED (no Logic). */
-int ngx_im_link_send(unsigned slot, const Im__UpItem *item);
+/* ngx_im_link.c: as im_outbox_add and im_outbox_waits. */
+int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
+int ngx_im_link_waits(uint64_t ref);
 
 /* ngx_im_users.c: uid -> connections of this worker. */
 int ngx_im_users_add(ngx_im_ws_t *ws);

@@ -15,7 +15,7 @@
 #include "im_slot.h"
 
 
-#define NGX_IM_WS_LOGIN_RETRY_MS  500
+#define NGX_IM_WS_LOGIN_RETRY_MS  100
 #define NGX_IM_WS_MEM_SLACK       256
 
 
@@ -54,18 +54,27 @@ ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
     ngx_memcpy(ws->sid, claims->sid, sizeof(ws->sid));
     ngx_memcpy(ws->login->device, claims->device, sizeof(ws->login->device));
     ws->login->deadline = ngx_current_msec + ws->conf->auth_timeout;
+    ws->login->ref = 0;
 
     ngx_im_ws_set_state(ws, NGX_IM_WS_LOGIN);
     ngx_im_ws_announce(ws);
 }
 
 
-/* Asks Logic to open; the timer asks again, Open may be repeated. */
+/* Asks Logic to open; the timer asks again, unless the question is still on
+ * its way. */
 static void
 ngx_im_ws_announce(ngx_im_ws_t *ws)
 {
     Im__Open    open = IM__OPEN__INIT;
     Im__UpItem  item = IM__UP_ITEM__INIT;
+
+    ngx_add_timer(ws->connection->read,
+                  ngx_min(NGX_IM_WS_LOGIN_RETRY_MS, ws->conf->auth_timeout));
+
+    if (ws->login->ref != 0 && ngx_im_link_waits(ws->login->ref)) {
+        return;
+    }
 
     open.uid = ws->uid;
     open.sid = ws->sid;
@@ -75,12 +84,11 @@ ngx_im_ws_announce(ngx_im_ws_t *ws)
     item.item_case = IM__UP_ITEM__ITEM_OPEN;
     item.open = &open;
 
-    if (ngx_im_link_send(im_slot_of_user(ws->uid), &item) == IM_OK) {
+    if (ngx_im_link_send(im_slot_of_user(ws->uid), &item, &ws->login->ref)
+        == IM_OK)
+    {
         ws->announced = 1;
     }
-
-    ngx_add_timer(ws->connection->read,
-                  ngx_min(NGX_IM_WS_LOGIN_RETRY_MS, ws->conf->auth_timeout));
 }
 
 
@@ -256,7 +264,7 @@ ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
 
     conv = im_conv_direct(ws->uid, send->to);
 
-    rc = ngx_im_link_send(im_slot_of_conv(&conv), &item);
+    rc = ngx_im_link_send(im_slot_of_conv(&conv), &item, NULL);
 
     if (rc == IM_BUSY) {
         ngx_im_ws_send_error(ws, "busy", "the way to Logic is full",
@@ -352,7 +360,7 @@ ngx_im_ws_session_end(ngx_im_ws_t *ws)
 
     /* lost with a Logic that is down: Task then finds nobody here, which is
      * what an offline user looks like */
-    (void) ngx_im_link_send(im_slot_of_user(ws->uid), &item);
+    (void) ngx_im_link_send(im_slot_of_user(ws->uid), &item, NULL);
 }
 
 

@@ -1,18 +1,17 @@
 /*
- * im_disc.c -- one etcd watch, two views of who is alive.
+ * im_disc.c -- etcd -> rows: one listing, one watch, one table.
  *
  *   list "<prefix>/" ---> rows <--- watch from list's revision + 1
  *        ^                              |
  *        +---- broken, compacted, or a minute has passed
  *
- * The service view picks the home of a slot by rendezvous hashing: each row
- * has a weight for each slot, the highest wins, so a row that comes or goes
- * moves only its own share.  The winners are kept in a table of 1024 entries
- * for each service, made anew when its rows change.  The instance view is a
- * hash look-up.  Both return the same row and the same channel.
- *
  * A listing is compared with the rows, never trusted to be a superset: what is
  * missing in it is gone.  When etcd does not answer nothing changes.
+ *
+ * A row is one start of one process.  A key whose boot id or address changes
+ * is another process: the old row goes down, a new one comes up.  A value that
+ * cannot be read is logged once and counted; a row that it would replace stays
+ * as it was, since the process behind it has not changed.
  *
  * Room: rpc.  Runs on: home.  Owns: rows and their channels.
  */
@@ -23,16 +22,18 @@
 #include <string.h>
 #include <time.h>
 
-#include <stdatomic.h>
-#include <uthash.h>
-
-#include "im_disc.h"
 #include "im_disc_int.h"
-#include "im_slot.h"
 
 
-#define DISC_RETRY_MS    500
-#define DISC_REFRESH_MS  60000
+#define DISC_BAD_MAX  1024             /* remembered, to be logged once */
+
+
+/* A key with a value that was refused, by the revision of its last change. */
+struct disc_bad_s {
+    char             key[DISC_KEY_MAX];
+    int64_t          revision;
+    UT_hash_handle   hh;
+};
 
 
 static void disc_start(void *ctx);
@@ -48,10 +49,14 @@ static void disc_on_retry(void *ctx);
 static void disc_on_refresh(void *ctx);
 static void disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
 static void disc_delete(im_disc_t *d, const ProtobufCBinaryData *key);
-static disc_service_t *disc_service(im_disc_t *d, const char *name);
+static void disc_change(disc_row_t *row, const disc_value_t *value);
+static void disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv,
+    const char *why);
+static void disc_garbage_forget(im_disc_t *d);
 static void disc_up(disc_service_t *svc, disc_row_t *row);
 static void disc_down(im_disc_t *d, disc_row_t *row);
-static void disc_slots(disc_service_t *svc);
+static void disc_log_down(im_disc_t *d, const char *why);
+static void disc_log_up(im_disc_t *d);
 static int disc_split(im_disc_t *d, const ProtobufCBinaryData *key,
     char *service, char *id);
 
@@ -73,14 +78,15 @@ im_disc_create(im_rpc_t *rpc, const im_disc_conf_t *conf)
     }
 
     d->rpc = rpc;
-    d->lease_s = conf->lease_s;
+    d->lease.ttl_s = conf->lease_s;
+    d->node_lease.ttl_s = IM_ETCD_NODE_LEASE_S;
     d->log = conf->log;
     d->log_ctx = conf->log_ctx;
     atomic_init(&d->ready, 0);
 
     snprintf(d->root, sizeof(d->root), "%s/", conf->prefix);
 
-    d->etcd = im_etcd_create(rpc, conf->endpoints);
+    d->etcd = im_etcd_create(rpc, conf->endpoints, conf->tls);
     if (d->etcd == NULL) {
         free(d);
         return NULL;
@@ -124,7 +130,7 @@ im_disc_subscribe(im_disc_t *d, const char *service,
     disc_row_t      *row, *tmp;
     disc_service_t  *svc;
 
-    svc = disc_service(d, service);
+    svc = im_disc_service_get(d, service);
     if (svc == NULL) {
         return IM_ERROR;
     }
@@ -170,14 +176,15 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
     list = (const Etcdserverpb__RangeResponse *) reply;
 
     if (list == NULL || list->header == NULL) {
-        im_disc_log_down(d, "cannot be listed");
+        disc_log_down(d, "cannot be listed");
         disc_retry(d);
         return;
     }
 
-    im_disc_log_up(d);
+    disc_log_up(d);
 
     d->round++;
+    atomic_fetch_add(&d->stats.listings, 1);
 
     for (i = 0; i < list->n_kvs; i++) {
         disc_put(d, list->kvs[i]);
@@ -201,7 +208,7 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
     }
 
     if (d->refresh == NULL) {
-        d->refresh = im_rpc_timer(d->rpc, DISC_REFRESH_MS, disc_on_refresh,
+        d->refresh = im_rpc_timer(d->rpc, IM_ETCD_REFRESH_MS, disc_on_refresh,
                                   d);
     }
 }
@@ -250,6 +257,7 @@ disc_on_watch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 
         if (ev->type == ETCDSERVERPB__EVENT__EVENT_TYPE__PUT) {
             disc_put(d, ev->kv);
+            im_disc_lease_written(d, ev->kv);
 
         } else {
             disc_delete(d, &ev->kv->key);
@@ -282,8 +290,13 @@ disc_on_watch_close(void *ctx, im_rpc_stream_t *s,
         return;
     }
 
-    im_disc_log_down(d, status->message);
-    im_etcd_failed(d->etcd);
+    atomic_fetch_add(&d->stats.breaks, 1);
+    disc_log_down(d, status->message);
+
+    if (status->code != IM_RPC_CANCELLED) {
+        im_etcd_failed(d->etcd);       /* else we ended it: compacted */
+    }
+
     disc_retry(d);
 }
 
@@ -292,7 +305,7 @@ static void
 disc_retry(im_disc_t *d)
 {
     if (d->retry == NULL) {
-        d->retry = im_rpc_timer(d->rpc, DISC_RETRY_MS, disc_on_retry, d);
+        d->retry = im_rpc_timer(d->rpc, IM_ETCD_RETRY_MS, disc_on_retry, d);
     }
 }
 
@@ -322,43 +335,46 @@ static void
 disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
 {
     char             service[DISC_NAME_MAX], id[DISC_NAME_MAX];
-    char             key[2 * DISC_NAME_MAX], address[DISC_NAME_MAX];
+    char             key[2 * DISC_NAME_MAX];
     disc_row_t      *row;
+    const char      *why;
+    disc_value_t     value;
     disc_service_t  *svc;
 
     if (disc_split(d, &kv->key, service, id) != IM_OK) {
+        disc_garbage(d, kv, "it is not <service>/<id>");
         return;
     }
 
     if (strcmp(service, "node") == 0) {
-        return;                        /* node leases are not instances */
+        return;                        /* node numbers are not instances */
     }
-
-    if (kv->value.len == 0 || kv->value.len >= sizeof(address)
-        || memchr(kv->value.data, ':', kv->value.len) == NULL)
-    {
-        im_disc_log(d, IM_LOG_WARN, "etcd key %s%s/%s: not an address",
-                    d->root, service, id);
-        return;
-    }
-
-    memcpy(address, kv->value.data, kv->value.len);
-    address[kv->value.len] = '\0';
 
     snprintf(key, sizeof(key), "%s/%s", service, id);
     HASH_FIND_STR(d->rows, key, row);
 
     if (row != NULL) {
         row->round = d->round;
+    }
 
-        if (strcmp(row->address, address) == 0) {
+    if (im_disc_value_read(&value, &kv->value, &why) != IM_OK) {
+        disc_garbage(d, kv, why);
+        return;
+    }
+
+    if (row != NULL) {
+
+        if (strcmp(row->value.boot, value.boot) == 0
+            && strcmp(row->value.address, value.address) == 0)
+        {
+            disc_change(row, &value);
             return;
         }
 
-        disc_down(d, row);             /* moved: another peer, in truth */
+        disc_down(d, row);             /* another process under this name */
     }
 
-    svc = disc_service(d, service);
+    svc = im_disc_service_get(d, service);
     row = calloc(1, sizeof(disc_row_t));
 
     if (svc == NULL || row == NULL) {
@@ -368,14 +384,18 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
 
     memcpy(row->key, key, sizeof(row->key));
     memcpy(row->id, id, sizeof(row->id));
-    memcpy(row->address, address, sizeof(row->address));
-
+    row->value = value;
     row->svc = svc;
     row->round = d->round;
+    row->serial = ++d->serial;
     row->pub.service = svc->name;
     row->pub.id = row->id;
-    row->pub.address = row->address;
-    row->pub.channel = im_rpc_channel_open(d->rpc, row->address);
+    row->pub.address = row->value.address;
+    row->pub.boot = row->value.boot;
+    row->pub.load = value.load;
+    row->pub.draining = value.draining;
+    row->pub.channel = im_rpc_channel_peer(d->rpc, row->pub.address,
+                                           row->pub.boot);
 
     if (row->pub.channel == NULL) {
         free(row);
@@ -384,6 +404,84 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
 
     HASH_ADD_STR(d->rows, key, row);
     disc_up(svc, row);
+}
+
+
+static void
+disc_change(disc_row_t *row, const disc_value_t *value)
+{
+    disc_service_t  *svc;
+
+    if (row->value.load == value->load
+        && row->value.draining == value->draining)
+    {
+        return;
+    }
+
+    svc = row->svc;
+    row->value = *value;
+    row->pub.load = value->load;
+    row->pub.draining = value->draining != 0;
+
+    atomic_fetch_add(&svc->disc->stats.changes, 1);
+    im_disc_service_changed(row);
+
+    if (svc->handler != NULL && svc->handler->changed != NULL) {
+        svc->handler->changed(svc->ctx, &row->pub);
+    }
+}
+
+
+static void
+disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv, const char *why)
+{
+    char          key[DISC_KEY_MAX];
+    size_t        i, len;
+    disc_bad_t   *bad;
+
+    len = (kv->key.len < sizeof(key)) ? kv->key.len : sizeof(key) - 1;
+    memcpy(key, kv->key.data, len);
+    key[len] = '\0';
+
+    for (i = 0; i < len; i++) {
+        if (key[i] < ' ' || key[i] > '~') {
+            key[i] = '?';              /* it goes into the log */
+        }
+    }
+
+    HASH_FIND_STR(d->bad, key, bad);
+
+    if (bad != NULL && bad->revision == kv->mod_revision) {
+        return;                        /* listed again */
+    }
+
+    atomic_fetch_add(&d->stats.garbage, 1);
+    im_disc_log(d, IM_LOG_WARN, "etcd key %.200s is not used: %s", key, why);
+
+    if (bad == NULL && HASH_COUNT(d->bad) < DISC_BAD_MAX) {
+        bad = calloc(1, sizeof(disc_bad_t));
+
+        if (bad != NULL) {
+            memcpy(bad->key, key, sizeof(bad->key));
+            HASH_ADD_STR(d->bad, key, bad);
+        }
+    }
+
+    if (bad != NULL) {
+        bad->revision = kv->mod_revision;
+    }
+}
+
+
+static void
+disc_garbage_forget(im_disc_t *d)
+{
+    disc_bad_t  *bad, *tmp;
+
+    HASH_ITER(hh, d->bad, bad, tmp) {
+        HASH_DEL(d->bad, bad);
+        free(bad);
+    }
 }
 
 
@@ -411,9 +509,12 @@ static void
 disc_up(disc_service_t *svc, disc_row_t *row)
 {
     svc->count++;
-    svc->stale = 1;
     row->svc_next = svc->rows;
     svc->rows = row;
+
+    atomic_fetch_add(&svc->disc->stats.instances, 1);
+    atomic_fetch_add(&svc->disc->stats.changes, 1);
+    im_disc_service_up(row);
 
     if (svc->handler != NULL) {
         svc->handler->up(svc->ctx, &row->pub);
@@ -438,7 +539,10 @@ disc_down(im_disc_t *d, disc_row_t *row)
 
     HASH_DEL(d->rows, row);
     svc->count--;
-    svc->stale = 1;
+
+    atomic_fetch_sub(&d->stats.instances, 1);
+    atomic_fetch_add(&d->stats.changes, 1);
+    im_disc_service_down(row);
 
     if (svc->handler != NULL) {
         svc->handler->down(svc->ctx, &row->pub);
@@ -446,50 +550,6 @@ disc_down(im_disc_t *d, disc_row_t *row)
 
     im_rpc_channel_unref(row->pub.channel);
     free(row);
-}
-
-
-im_disc_instance_t *
-im_disc_pick(im_disc_t *d, const char *service, unsigned slot)
-{
-    disc_service_t  *svc;
-
-    svc = disc_service(d, service);
-
-    if (svc == NULL || svc->rows == NULL) {
-        return NULL;
-    }
-
-    if (svc->stale) {
-        disc_slots(svc);
-    }
-
-    return &svc->slots[slot % IM_SLOTS]->pub;
-}
-
-
-static void
-disc_slots(disc_service_t *svc)
-{
-    unsigned     slot;
-    uint64_t     weight, best;
-    disc_row_t  *row;
-
-    for (slot = 0; slot < IM_SLOTS; slot++) {
-        best = 0;
-        svc->slots[slot] = svc->rows;
-
-        for (row = svc->rows; row != NULL; row = row->svc_next) {
-            weight = im_slot_weight(slot, row->id, strlen(row->id));
-
-            if (weight > best) {
-                best = weight;
-                svc->slots[slot] = row;
-            }
-        }
-    }
-
-    svc->stale = 0;
 }
 
 
@@ -506,19 +566,8 @@ im_disc_find(im_disc_t *d, const char *service, const char *id)
 }
 
 
-unsigned
-im_disc_count(im_disc_t *d, const char *service)
-{
-    disc_service_t  *svc;
-
-    svc = disc_service(d, service);
-
-    return (svc != NULL) ? svc->count : 0;
-}
-
-
-static disc_service_t *
-disc_service(im_disc_t *d, const char *name)
+disc_service_t *
+im_disc_service_get(im_disc_t *d, const char *name)
 {
     disc_service_t  *svc;
 
@@ -534,7 +583,8 @@ disc_service(im_disc_t *d, const char *name)
     }
 
     snprintf(svc->name, sizeof(svc->name), "%s", name);
-    svc->stale = 1;
+    svc->disc = d;
+    svc->dice = im_disc_now_ms() | 1;
     svc->next = d->services;
     d->services = svc;
 
@@ -594,10 +644,13 @@ im_disc_destroy(im_disc_t *d)
     im_rpc_timer_cancel(d->refresh);
     im_disc_lease_stop(d);
 
+    im_disc_service_stop(d);
+
     HASH_ITER(hh, d->rows, row, tmp) {
         disc_down(d, row);
     }
 
+    disc_garbage_forget(d);
     im_etcd_destroy(d->etcd);
     d->etcd = NULL;
 
@@ -609,13 +662,13 @@ im_disc_destroy(im_disc_t *d)
 }
 
 
-/* Freed when the last stream has ended. */
+/* Freed when the last stream and the last call have ended. */
 void
 im_disc_release(im_disc_t *d)
 {
     disc_service_t  *svc;
 
-    if (d->watch != NULL || d->keep_alive != NULL) {
+    if (d->watch != NULL || d->keep_alive != NULL || d->orphans != NULL) {
         return;
     }
 
@@ -625,8 +678,33 @@ im_disc_release(im_disc_t *d)
         free(svc);
     }
 
-    im_disc_lease_free(d);
     free(d);
+}
+
+
+void
+im_disc_stats(im_disc_t *d, im_disc_stats_t *stats)
+{
+    stats->instances = atomic_load(&d->stats.instances);
+    stats->changes = atomic_load(&d->stats.changes);
+    stats->listings = atomic_load(&d->stats.listings);
+    stats->breaks = atomic_load(&d->stats.breaks);
+    stats->garbage = atomic_load(&d->stats.garbage);
+    stats->failovers = atomic_load(&d->stats.failovers);
+    stats->ejections = atomic_load(&d->stats.ejections);
+    stats->opened = atomic_load(&d->stats.opened);
+    stats->declined = atomic_load(&d->stats.declined);
+}
+
+
+uint64_t
+im_disc_now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }
 
 
@@ -649,20 +727,20 @@ im_disc_log(im_disc_t *d, int level, const char *fmt, ...)
 
 
 /* Once for each change, not once for each try. */
-void
-im_disc_log_down(im_disc_t *d, const char *why)
+static void
+disc_log_down(im_disc_t *d, const char *why)
 {
     if (!d->lost) {
         d->lost = 1;
         im_disc_log(d, IM_LOG_WARN, "etcd %s: %s; the last view stays in "
                     "force, retrying each %d ms", im_etcd_endpoint(d->etcd),
-                    why, DISC_RETRY_MS);
+                    why, IM_ETCD_RETRY_MS);
     }
 }
 
 
-void
-im_disc_log_up(im_disc_t *d)
+static void
+disc_log_up(im_disc_t *d)
 {
     if (d->lost || !im_disc_ready(d)) {
         im_disc_log(d, IM_LOG_NOTICE, "etcd %s: connected",

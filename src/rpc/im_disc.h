@@ -1,13 +1,14 @@
 /*
  * im_disc.h -- one etcd watch, two views of who is alive.
  *
- * Service view: which Logic is home to this slot (rendezvous over slots, so
- * that a change moves only its own share).  Instance view: where is this very
- * Connect instance (no fail-over).  Both views share one table and one channel
- * for each instance.
+ * Service view: "a Logic", by policy; callers never see which.  Calls fail
+ * over, instances that fail are ejected, breakers answer at once what would
+ * fail anyway.  Instance view: this very Connect instance, no fail-over.
+ * Both views share one table and one channel for each instance.
  *
  * When etcd is away the last view stays in force.  All functions and
  * callbacks: on the rpc home only, except where said otherwise.
+ * docs/internals/discovery.md tells the story with a drawing.
  */
 
 #ifndef IM_DISC_H
@@ -15,7 +16,8 @@
 
 #include "im_rpc.h"
 
-typedef struct im_disc_s  im_disc_t;
+typedef struct im_disc_s       im_disc_t;
+typedef struct im_disc_call_s  im_disc_call_t;
 
 /* A row.  Stable address from up to down; pick and find return it, and
  * data is the subscriber's own (one subscriber for each service). */
@@ -23,57 +25,135 @@ typedef struct {
     const char        *service;    /* "connect", "logic", "task" */
     const char        *id;         /* unique for each start of a process */
     const char        *address;    /* host:port of its gRPC server */
+    const char        *boot;       /* calls on channel are for this one only */
     im_rpc_channel_t  *channel;
     void              *data;
+    unsigned           load;       /* percent, the larger of CPU and queue */
+    unsigned           draining:1; /* it leaves: nothing new goes there */
 } im_disc_instance_t;
 
 typedef struct {
-    const char        *endpoints;  /* "host:port,host:port" of etcd */
-    const char        *prefix;     /* "/im" */
-    unsigned           lease_s;    /* 2-60 */
-    im_log_pt          log;
-    void              *log_ctx;
+    const char          *endpoints;  /* "host:port,host:port" of etcd */
+    const char          *prefix;     /* "/im" */
+    const im_rpc_tls_t  *tls;        /* of etcd; NULL: none */
+    unsigned             lease_s;    /* 2-60 */
+    im_log_pt            log;
+    void                *log_ctx;
 } im_disc_conf_t;
 
 im_disc_t *im_disc_create(im_rpc_t *rpc, const im_disc_conf_t *conf);
-/* Revokes the lease (waits at most 500 ms for it), forgets all. */
+/* Revokes the leases (best effort), ends calls as CANCELLED, forgets all. */
 void im_disc_destroy(im_disc_t *disc);
 
-/* Called for every instance of the service that comes or goes; those already
- * known at once.  Before down returns, the subscriber must drop the row. */
+
+/* Called for every instance of the service that comes, changes (draining,
+ * load) or goes; those already known at once.  Before down returns, the
+ * subscriber must drop the row.  changed may be NULL. */
 typedef struct {
     void  (*up)(void *ctx, im_disc_instance_t *inst);
+    void  (*changed)(void *ctx, im_disc_instance_t *inst);
     void  (*down)(void *ctx, im_disc_instance_t *inst);
 } im_disc_handler_t;
 
 int im_disc_subscribe(im_disc_t *disc, const char *service,
     const im_disc_handler_t *handler, void *ctx);
 
-/* Registers <prefix>/<service>/<id> = address under this process's lease and
- * keeps it there.  Once for each service. */
-int im_disc_register(im_disc_t *disc, const char *service, const char *id,
-    const char *address);
-/* Takes the registration away now; done on the home. */
+
+/* What we say of ourselves under <prefix>/<service>/<id> (proto/instance.proto)
+ * and our lease.  Once for each service; strings are copied. */
+typedef struct {
+    const char    *service;
+    const char    *id;
+    const char    *address;
+    unsigned     (*queue)(void *ctx);  /* percent of its limit; NULL: 0 */
+    void          *ctx;
+} im_disc_self_t;
+
+int im_disc_register(im_disc_t *disc, const im_disc_self_t *self);
+/* Marks us as leaving; peers see it in milliseconds. */
+void im_disc_drain(im_disc_t *disc, const char *service);
+/* Takes the registration away; done on the home. */
 void im_disc_unregister(im_disc_t *disc, const char *service,
     void (*done)(void *ctx), void *ctx);
 
-/* Home of a slot among the instances of a service; NULL if there is none. */
-im_disc_instance_t *im_disc_pick(im_disc_t *disc, const char *service,
-    unsigned slot);
-im_disc_instance_t *im_disc_find(im_disc_t *disc, const char *service,
-    const char *id);
-unsigned im_disc_count(im_disc_t *disc, const char *service);
-
 /*
- * Leases a node number: creates <prefix>/node/<n> for the first free n, under
- * the same lease.  got(ctx, n) when it is held; lost(ctx) when the lease was
- * lost (mint no ids until got comes again, maybe with another number).
+ * Leases a node number: creates <prefix>/node/<n> for the first free n.
+ * got(ctx, n) when it is held; lost(ctx) when it may be another's: mint no
+ * ids until got comes again, maybe with another number.  Its lease is longer
+ * than that of the instance (IM_ETCD_NODE_LEASE_S): ids are minted on while
+ * etcd is away for minutes.
  */
 int im_disc_lease_node(im_disc_t *disc, unsigned nodes,
     void (*got)(void *ctx, unsigned node), void (*lost)(void *ctx),
     void *ctx);
 
-/* Any thread: 1 when the first listing has been done. */
+
+/* Instance view: this very one, or NULL. */
+im_disc_instance_t *im_disc_find(im_disc_t *disc, const char *service,
+    const char *id);
+
+/* Service view, for streams: the home of a slot (rendezvous hashing) among
+ * those that take new work; NULL if none does. */
+im_disc_instance_t *im_disc_pick(im_disc_t *disc, const char *service,
+    unsigned slot);
+/*
+ * What a subscriber sees on a stream of its own.  Dead: it is not picked until
+ * it is alive again, and the calls under way there are ended and go elsewhere.
+ */
+void im_disc_alive(im_disc_instance_t *inst);
+void im_disc_dead(im_disc_instance_t *inst);
+
+
+/* Service view, for calls. */
+typedef enum {
+    IM_DISC_LEAST_LOADED = 0,  /* of two at random; outstanding calls, load */
+    IM_DISC_ROUND_ROBIN,
+    IM_DISC_SLOT               /* the home of a slot */
+} im_disc_policy_t;
+
+#define IM_DISC_CLASSES  4     /* method classes, each with its breakers */
+#define IM_DISC_TRIES    3     /* instances that one call may be sent to */
+
+typedef struct {
+    im_disc_policy_t  policy;
+    unsigned          slot;
+    unsigned          class;         /* < IM_DISC_CLASSES */
+    unsigned          timeout_ms;    /* over all tries */
+    const char       *trace;         /* as im_rpc_call_packed; copied */
+    unsigned          idempotent:1;  /* may run twice: tried elsewhere even if
+                                        the first may have run */
+} im_disc_call_conf_t;
+
+/*
+ * Calls a service.  IM_OK: reply comes exactly once, later, and *call is good
+ * until then.  IM_DECLINED: no instance can take it now (none is known, all
+ * leave, or the breakers are open); im_disc_wait_ms says when to come back.
+ * IM_ERROR: out of memory, or stopping.
+ */
+int im_disc_call(im_disc_t *disc, const char *service,
+    const im_rpc_method_t *m, const ProtobufCMessage *request,
+    const im_disc_call_conf_t *conf, im_rpc_reply_pt reply, void *ctx,
+    im_disc_call_t **call);
+void im_disc_call_cancel(im_disc_call_t *call);
+unsigned im_disc_wait_ms(im_disc_t *disc, const char *service,
+    unsigned class);
+
+
+/* Any thread. */
+typedef struct {
+    uint64_t  instances;       /* rows at present */
+    uint64_t  changes;         /* rows that came, changed or went */
+    uint64_t  listings;
+    uint64_t  breaks;          /* watches that ended badly */
+    uint64_t  garbage;         /* keys or values that were refused */
+    uint64_t  failovers;       /* calls that were sent to another instance */
+    uint64_t  ejections;
+    uint64_t  opened;          /* breakers */
+    uint64_t  declined;        /* calls that no instance could take */
+} im_disc_stats_t;
+
+void im_disc_stats(im_disc_t *disc, im_disc_stats_t *stats);
+/* 1 when the first listing has been done. */
 int im_disc_ready(im_disc_t *disc);
 
 #endif

@@ -1,6 +1,10 @@
 /*
- * im_disc_int.h -- what the two halves of discovery share: the view
- * (im_disc.c) and our own lease (im_disc_lease.c).
+ * im_disc_int.h -- what the parts of discovery share:
+ *
+ *   im_disc.c          etcd -> rows: list, watch; the instance view
+ *   im_disc_service.c  rows -> calls: the service view
+ *   im_disc_lease.c    what we say of ourselves: leases and our own keys
+ *   im_disc_value.c    the value of a key
  */
 
 #ifndef IM_DISC_INT_H
@@ -10,48 +14,100 @@
 
 #include <uthash.h>
 
+#include "im_breaker.h"
 #include "im_disc.h"
 #include "im_etcd.h"
 #include "im_slot.h"
+#include "im_timeouts.h"
+#include "instance.pb-c.h"
 
-#define DISC_NAME_MAX  160
-#define DISC_REGS_MAX  4
+#define DISC_NAME_MAX   160
+#define DISC_KEY_MAX    (3 * DISC_NAME_MAX)
+#define DISC_VALUE_MAX  512
+#define DISC_REGS_MAX   4
 
 typedef struct disc_service_s  disc_service_t;
 typedef struct disc_row_s      disc_row_t;
+typedef struct disc_bad_s      disc_bad_t;
+
+/* A value, read. */
+typedef struct {
+    char                 address[DISC_NAME_MAX];
+    char                 boot[IM_RPC_BOOT_MAX + 1];
+    unsigned             load;
+    unsigned             draining;
+} disc_value_t;
+
+typedef enum {
+    DISC_UNKNOWN = 0,
+    DISC_ALIVE,
+    DISC_DEAD
+} disc_life_t;
 
 struct disc_row_s {
     im_disc_instance_t   pub;
     char                 key[2 * DISC_NAME_MAX];    /* service/id */
     char                 id[DISC_NAME_MAX];
-    char                 address[DISC_NAME_MAX];
+    disc_value_t         value;
     disc_service_t      *svc;
     disc_row_t          *svc_next;
     unsigned             round;                     /* last listing seen in */
     UT_hash_handle       hh;
+
+    /* im_disc_service.c */
+    uint64_t             serial;
+    disc_life_t          life;
+    im_disc_call_t      *calls;                     /* under way */
+    unsigned             outstanding;
+    unsigned             fails;                     /* in a row, transport */
+    unsigned             eject_ms;                  /* length of the last */
+    uint64_t             ejected_until_ms;          /* 0: it is not */
+    im_breaker_t         breakers[IM_DISC_CLASSES];
+    unsigned             picked:1;                  /* holds slots */
 };
 
 struct disc_service_s {
     char                       name[DISC_NAME_MAX];
+    im_disc_t                 *disc;
     disc_service_t            *next;
     disc_row_t                *rows;
     unsigned                   count;
-    int                        stale;               /* slots must be made */
-    disc_row_t                *slots[IM_SLOTS];
     const im_disc_handler_t   *handler;
     void                      *ctx;
+
+    /* im_disc_service.c */
+    disc_row_t                *slots[IM_SLOTS];     /* NULL: nobody */
+    uint64_t                   weights[IM_SLOTS];
+    uint64_t                   back_ms;             /* next one is let in */
+    uint64_t                   turn;                /* round robin */
+    uint64_t                   dice;
 };
 
 /* A key of ours. */
 typedef struct {
     char                 service[DISC_NAME_MAX];
-    char                 key[2 * DISC_NAME_MAX];    /* empty: unused */
-    char                 value[DISC_NAME_MAX];
-    int                  held;
+    char                 address[DISC_NAME_MAX];
+    char                 key[DISC_KEY_MAX];         /* empty: unused */
+    unsigned           (*queue)(void *ctx);
+    void                *queue_ctx;
+    unsigned             cpu_pct;                   /* as published */
+    unsigned             queue_pct;
+    unsigned             held:1;
+    unsigned             putting:1;
+    unsigned             dirty:1;                   /* put again after that */
+    unsigned             draining:1;
     void               (*removed)(void *ctx);
     void                *removed_ctx;
     im_disc_t           *disc;
 } disc_reg_t;
+
+typedef struct {
+    int64_t              id;                        /* 0: none */
+    unsigned             ttl_s;
+    uint64_t             asked_ms;                  /* 0: no answer is due */
+    uint64_t             heard_ms;                  /* etcd counts from here */
+    unsigned             granting:1;
+} disc_lease_t;
 
 struct im_disc_s {
     im_rpc_t            *rpc;
@@ -66,43 +122,77 @@ struct im_disc_s {
 
     disc_row_t          *rows;
     disc_service_t      *services;
+    disc_bad_t          *bad;                       /* logged once */
     unsigned             round;
+    uint64_t             serial;
     int64_t              revision;
     im_rpc_stream_t     *watch;
     im_rpc_timer_t      *retry;
     im_rpc_timer_t      *refresh;
+    im_disc_call_t      *orphans;                   /* their row has gone */
 
-    unsigned             lease_s;
-    int64_t              lease;                     /* 0: none */
-    uint64_t             heard_ms;                  /* last keep-alive */
-    unsigned             granting:1;
+    disc_lease_t         lease;                     /* of the instance */
+    disc_lease_t         node_lease;
     im_rpc_stream_t     *keep_alive;
     im_rpc_timer_t      *beat;
+    im_rpc_timer_t      *fence;
+    im_rpc_timer_t      *load;
+    uint64_t             load_wall_us;
+    uint64_t             load_cpu_us;
     disc_reg_t           regs[DISC_REGS_MAX];
 
     unsigned             nodes;                     /* 0: none is wanted */
     unsigned             node_try;
-    int                  node_held;
-    int                  node_asking;
-    char                 node_key[2 * DISC_NAME_MAX];
+    unsigned             node_held:1;
+    unsigned             node_asking:1;
+    int64_t              node_asked_lease;
+    char                 node_key[DISC_KEY_MAX];
     void               (*node_got)(void *ctx, unsigned node);
     void               (*node_lost)(void *ctx);
     void                *node_ctx;
+
+    struct {
+        atomic_ullong    instances, changes, listings, breaks, garbage,
+                         failovers, ejections, opened, declined;
+    }                    stats;
 };
 
+/* im_disc_value.c */
+/* IM_ERROR: *why says what is wrong with it. */
+int im_disc_value_read(disc_value_t *v, const ProtobufCBinaryData *data,
+    const char **why);
+/* NUL-terminated, less than DISC_VALUE_MAX bytes. */
+void im_disc_value_write(char *out, const Im__Instance *value);
+
+/* im_disc_service.c; now_ms: monotonic. */
+void im_disc_service_up(disc_row_t *row);
+void im_disc_service_changed(disc_row_t *row);
+void im_disc_service_down(disc_row_t *row);
+void im_disc_service_stop(im_disc_t *d);
+/* tried: serials of rows that are not to be picked, n of them. */
+disc_row_t *im_disc_service_pick(disc_service_t *svc,
+    const im_disc_call_conf_t *conf, const uint64_t *tried, unsigned n,
+    uint64_t now_ms);
+/* A call ended at the row: what follows for it. */
+void im_disc_service_judge(disc_row_t *row, unsigned class, unsigned probe,
+    const im_rpc_status_t *status, uint64_t now_ms);
+
+/* im_disc_lease.c */
 void im_disc_lease_start(im_disc_t *d);
 /* Puts our keys again if a listing does not hold them. */
 void im_disc_lease_check(im_disc_t *d,
     const Etcdserverpb__RangeResponse *list);
-/* A key was deleted; if it is ours, puts it again. */
+/* A key was deleted, or written by lease (0: none); if it is ours and was not
+ * us, puts it again. */
 void im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key);
+void im_disc_lease_written(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
 void im_disc_lease_stop(im_disc_t *d);
-void im_disc_lease_free(im_disc_t *d);
 
+/* im_disc.c */
+disc_service_t *im_disc_service_get(im_disc_t *d, const char *name);
 void im_disc_release(im_disc_t *d);
+uint64_t im_disc_now_ms(void);
 void im_disc_log(im_disc_t *d, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void im_disc_log_down(im_disc_t *d, const char *why);
-void im_disc_log_up(im_disc_t *d);
 
 #endif

@@ -1,14 +1,24 @@
 /*
- * im_disc_lease.c -- our own lease, and the keys that live by it.
+ * im_disc_lease.c -- what we say of ourselves, and the leases it lives by.
  *
  *   grant --> keep-alive stream, a beat each third of the lease
  *     ^            |
  *     +-- no answer for a whole lease, or etcd says it is gone
  *
- * One lease carries all keys of the process.  When it is lost, whoever minted
- * ids by its node number is told first, then everything is put again under a
- * new one.  The clock that counts is ours: if etcd has not answered for the
- * length of the lease, it may have given the number to somebody else.
+ * Two leases on one stream.  That of the instance is short: its key must go
+ * soon after the process.  That of the node number is long: as long as it
+ * runs nobody else can be given the number, so ids are minted on while etcd
+ * is away for minutes.
+ *
+ * The clock that counts is ours, from the moment a keep-alive was sent: etcd
+ * may have counted from then.  When the lease of the node number runs out on
+ * it, whoever mints ids is told at that moment, not at the next beat.
+ *
+ * A beat that is not answered until the next one means an endpoint that does
+ * not work: the stream is ended, the next endpoint is tried.
+ *
+ * A key of ours has one put in flight at a time, since etcd does not promise
+ * to take two in their order.
  *
  * Room: rpc.  Runs on: home.
  */
@@ -16,29 +26,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "im_disc_int.h"
 
 
-#define LEASE_REVOKE_WAIT_MS  500
+#define LEASE_LOAD_STEP  10            /* percent: less is not published */
 
 
-static uint64_t lease_now_ms(void);
-static void lease_grant(im_disc_t *d);
+static void lease_grant(im_disc_t *d, disc_lease_t *l);
 static void lease_on_grant(void *ctx, const ProtobufCMessage *reply);
+static void lease_on_node_grant(void *ctx, const ProtobufCMessage *reply);
+static void lease_granted(im_disc_t *d, disc_lease_t *l,
+    const ProtobufCMessage *reply);
 static void lease_on_beat(void *ctx);
-static void lease_beat_in(im_disc_t *d, unsigned ms);
+static void lease_ask(im_disc_t *d, disc_lease_t *l, uint64_t now);
 static void lease_on_alive(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     size_t len);
 static void lease_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
-static void lease_lost(im_disc_t *d);
+static void lease_fence(im_disc_t *d);
+static void lease_on_fence(void *ctx);
+static void lease_lost(im_disc_t *d, disc_lease_t *l);
+static void lease_node_lost(im_disc_t *d);
 static void lease_put_all(im_disc_t *d);
 static void lease_put(disc_reg_t *reg);
 static void lease_on_put(void *ctx, const ProtobufCMessage *reply);
 static void lease_on_removed(void *ctx, const ProtobufCMessage *reply);
+static disc_reg_t *lease_reg(im_disc_t *d, const char *service);
+static void lease_on_load(void *ctx);
+static unsigned lease_cpu_pct(im_disc_t *d);
 static void lease_try_node(im_disc_t *d);
 static void lease_on_node(void *ctx, const ProtobufCMessage *reply);
 static int lease_same(const ProtobufCBinaryData *key, const char *ours);
@@ -53,20 +71,24 @@ static const im_rpc_stream_handler_t  lease_handler = {
 void
 im_disc_lease_start(im_disc_t *d)
 {
-    lease_grant(d);
-    lease_beat_in(d, d->lease_s * 1000 / 3);
+    lease_on_beat(d);
 }
 
 
 static void
-lease_grant(im_disc_t *d)
+lease_grant(im_disc_t *d, disc_lease_t *l)
 {
-    if (d->granting || (d->nodes == 0 && d->regs[0].key[0] == '\0')) {
-        return;                        /* under way, or nothing to hold */
+    im_etcd_reply_pt  cb;
+
+    if (l->granting || l->id != 0) {
+        return;
     }
 
-    if (im_etcd_grant(d->etcd, d->lease_s, lease_on_grant, d) == IM_OK) {
-        d->granting = 1;
+    cb = (l == &d->lease) ? lease_on_grant : lease_on_node_grant;
+
+    if (im_etcd_grant(d->etcd, l->ttl_s, cb, d) == IM_OK) {
+        l->granting = 1;
+        l->heard_ms = im_disc_now_ms();
     }
 }
 
@@ -74,62 +96,95 @@ lease_grant(im_disc_t *d)
 static void
 lease_on_grant(void *ctx, const ProtobufCMessage *reply)
 {
-    im_disc_t                                *d = ctx;
-    const Etcdserverpb__LeaseGrantResponse   *grant;
+    im_disc_t  *d = ctx;
 
-    d->granting = 0;
+    lease_granted(d, &d->lease, reply);
+}
+
+
+static void
+lease_on_node_grant(void *ctx, const ProtobufCMessage *reply)
+{
+    im_disc_t  *d = ctx;
+
+    lease_granted(d, &d->node_lease, reply);
+}
+
+
+static void
+lease_granted(im_disc_t *d, disc_lease_t *l, const ProtobufCMessage *reply)
+{
+    const Etcdserverpb__LeaseGrantResponse  *grant;
+
+    l->granting = 0;
     grant = (const Etcdserverpb__LeaseGrantResponse *) reply;
 
     if (grant == NULL || grant->id == 0) {
         return;                        /* the next beat asks again */
     }
 
-    d->lease = grant->id;
-    d->heard_ms = lease_now_ms();
+    l->id = grant->id;
+    l->asked_ms = 0;
 
+    lease_fence(d);
     lease_put_all(d);
-}
-
-
-static void
-lease_beat_in(im_disc_t *d, unsigned ms)
-{
-    d->beat = im_rpc_timer(d->rpc, ms, lease_on_beat, d);
 }
 
 
 static void
 lease_on_beat(void *ctx)
 {
-    im_disc_t                            *d = ctx;
-    Etcdserverpb__LeaseKeepAliveRequest   r =
+    uint64_t    now;
+    im_disc_t  *d = ctx;
+
+    d->beat = im_rpc_timer(d->rpc, d->lease.ttl_s * 1000 / 3, lease_on_beat,
+                           d);
+    now = im_disc_now_ms();
+
+    if (d->regs[0].key[0] != '\0') {
+        lease_grant(d, &d->lease);
+        lease_ask(d, &d->lease, now);
+    }
+
+    if (d->nodes != 0) {
+        lease_grant(d, &d->node_lease);
+
+        if (now - d->node_lease.heard_ms >= IM_ETCD_NODE_BEAT_MS) {
+            lease_ask(d, &d->node_lease, now);
+        }
+    }
+
+    lease_put_all(d);                  /* what an earlier try did not reach */
+}
+
+
+static void
+lease_ask(im_disc_t *d, disc_lease_t *l, uint64_t now)
+{
+    Etcdserverpb__LeaseKeepAliveRequest  r =
         ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
 
-    d->beat = NULL;
+    if (l->id == 0) {
+        return;
+    }
 
-    if (d->lease != 0
-        && lease_now_ms() - d->heard_ms > (uint64_t) d->lease_s * 1000)
+    if (l->asked_ms != 0 && d->keep_alive != NULL) {
+        im_etcd_failed(d->etcd);
+        im_rpc_stream_cancel(d->keep_alive);
+        return;                        /* lease_on_close() asks again */
+    }
+
+    if (d->keep_alive == NULL) {
+        d->keep_alive = im_etcd_keep_alive(d->etcd, &lease_handler, d);
+    }
+
+    r.id = l->id;
+
+    if (d->keep_alive != NULL
+        && im_rpc_stream_send(d->keep_alive, &r.base) == IM_OK)
     {
-        lease_lost(d);
+        l->asked_ms = now;
     }
-
-    if (d->lease == 0) {
-        lease_grant(d);
-
-    } else {
-        if (d->keep_alive == NULL) {
-            d->keep_alive = im_etcd_keep_alive(d->etcd, &lease_handler, d);
-        }
-
-        if (d->keep_alive != NULL) {
-            r.id = d->lease;
-            (void) im_rpc_stream_send(d->keep_alive, &r.base);
-        }
-
-        lease_put_all(d);              /* what an earlier try did not reach */
-    }
-
-    lease_beat_in(d, d->lease_s * 1000 / 3);
 }
 
 
@@ -137,6 +192,7 @@ static void
 lease_on_alive(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 {
     im_disc_t                             *d = ctx;
+    disc_lease_t                          *l;
     Etcdserverpb__LeaseKeepAliveResponse  *r;
 
     (void) s;
@@ -146,15 +202,21 @@ lease_on_alive(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
         goto done;
     }
 
-    if (r->id == d->lease) {
+    l = (r->id == d->lease.id) ? &d->lease
+        : (r->id == d->node_lease.id) ? &d->node_lease : NULL;
 
-        if (r->ttl > 0) {
-            d->heard_ms = lease_now_ms();
+    if (l == NULL || l->id == 0) {
+        goto done;                     /* of a lease that was given up */
+    }
 
-        } else {
-            lease_lost(d);
-            lease_grant(d);
-        }
+    if (r->ttl > 0) {
+        l->heard_ms = (l->asked_ms != 0) ? l->asked_ms : l->heard_ms;
+        l->asked_ms = 0;
+        lease_fence(d);
+
+    } else {
+        lease_lost(d, l);
+        lease_grant(d, l);
     }
 
 done:
@@ -168,31 +230,104 @@ done:
 static void
 lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 {
+    uint64_t    now;
     im_disc_t  *d = ctx;
 
     (void) s;
-    (void) status;
 
-    d->keep_alive = NULL;              /* the next beat opens it again */
+    d->keep_alive = NULL;
+    d->lease.asked_ms = 0;
+    d->node_lease.asked_ms = 0;
 
     if (d->down) {
         im_disc_release(d);
+        return;
+    }
+
+    /* what ended a working stream may be back at once; a stream that did not
+     * get anywhere waits for the next beat */
+
+    if (status->sent == IM_RPC_NOT_SENT) {
+        im_etcd_failed(d->etcd);
+        return;
+    }
+
+    now = im_disc_now_ms();
+    lease_ask(d, &d->lease, now);
+    lease_ask(d, &d->node_lease, now);
+}
+
+
+/* One timer for the lease that runs out first. */
+static void
+lease_fence(im_disc_t *d)
+{
+    unsigned  i;
+    uint64_t  now, end, first;
+
+    const disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
+
+    im_rpc_timer_cancel(d->fence);
+    d->fence = NULL;
+
+    now = im_disc_now_ms();
+    first = 0;
+
+    for (i = 0; i < 2; i++) {
+        end = leases[i]->heard_ms + (uint64_t) leases[i]->ttl_s * 1000;
+
+        if (leases[i]->id != 0 && (first == 0 || end < first)) {
+            first = end;
+        }
+    }
+
+    if (first != 0) {
+        d->fence = im_rpc_timer(d->rpc,
+                                first > now ? (unsigned) (first - now) : 1,
+                                lease_on_fence, d);
     }
 }
 
 
 static void
-lease_lost(im_disc_t *d)
+lease_on_fence(void *ctx)
+{
+    unsigned    i;
+    uint64_t    now;
+    im_disc_t  *d = ctx;
+
+    disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
+
+    d->fence = NULL;
+    now = im_disc_now_ms();
+
+    for (i = 0; i < 2; i++) {
+        if (leases[i]->id != 0
+            && now >= leases[i]->heard_ms
+                      + (uint64_t) leases[i]->ttl_s * 1000)
+        {
+            lease_lost(d, leases[i]);
+        }
+    }
+
+    lease_fence(d);
+}
+
+
+static void
+lease_lost(im_disc_t *d, disc_lease_t *l)
 {
     unsigned  i;
 
-    im_disc_log(d, IM_LOG_WARN, "etcd: the lease of this instance was lost");
+    im_disc_log(d, IM_LOG_WARN, "etcd: the lease of this %s was lost",
+                l == &d->lease ? "instance" : "node number");
 
-    d->lease = 0;
+    l->id = 0;
+    l->asked_ms = 0;
 
-    if (d->node_held) {
-        d->node_held = 0;
-        d->node_lost(d->node_ctx);
+    if (l == &d->node_lease) {
+        lease_node_lost(d);
+        return;
     }
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
@@ -202,13 +337,19 @@ lease_lost(im_disc_t *d)
 
 
 static void
+lease_node_lost(im_disc_t *d)
+{
+    if (d->node_held) {
+        d->node_held = 0;
+        d->node_lost(d->node_ctx);
+    }
+}
+
+
+static void
 lease_put_all(im_disc_t *d)
 {
     unsigned  i;
-
-    if (d->lease == 0) {
-        return;
-    }
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
         if (d->regs[i].key[0] != '\0' && !d->regs[i].held) {
@@ -222,36 +363,88 @@ lease_put_all(im_disc_t *d)
 }
 
 
+/* Without a lease: later, when there is one. */
 static void
 lease_put(disc_reg_t *reg)
 {
-    im_disc_t  *d;
+    char           value[DISC_VALUE_MAX];
+    im_disc_t     *d;
+    Im__Instance   inst = IM__INSTANCE__INIT;
 
     d = reg->disc;
-    (void) im_etcd_put(d->etcd, reg->key, reg->value, d->lease, lease_on_put,
-                       reg);
+
+    if (d->lease.id == 0) {
+        return;
+    }
+
+    if (reg->putting) {
+        reg->dirty = 1;
+        return;
+    }
+
+    inst.proto = IM_RPC_PROTOCOL;
+    inst.address = reg->address;
+    inst.boot = (char *) im_rpc_boot(d->rpc);
+    inst.has_draining = reg->draining;
+    inst.draining = reg->draining;
+    inst.has_cpu = 1;
+    inst.cpu = reg->cpu_pct;
+    inst.has_queue = 1;
+    inst.queue = reg->queue_pct;
+
+    im_disc_value_write(value, &inst);
+
+    if (im_etcd_put(d->etcd, reg->key, value, d->lease.id, lease_on_put, reg)
+        == IM_OK)
+    {
+        reg->putting = 1;
+        reg->dirty = 0;
+    }
 }
 
 
 static void
 lease_on_put(void *ctx, const ProtobufCMessage *reply)
 {
+    im_disc_t   *d;
     disc_reg_t  *reg = ctx;
 
-    if (reply != NULL && reg->disc->lease != 0 && !reg->held) {
+    d = reg->disc;
+    reg->putting = 0;
+
+    if (reg->key[0] == '\0') {
+        return;                        /* unregistered; the lease ends it */
+    }
+
+    if (reply == NULL) {
+        reg->held = 0;
+        return;                        /* the next beat puts again */
+    }
+
+    if (d->lease.id != 0 && !reg->held) {
         reg->held = 1;
-        im_disc_log(reg->disc, IM_LOG_NOTICE, "etcd: registered %s = %s",
-                    reg->key, reg->value);
+        im_disc_log(d, IM_LOG_NOTICE, "etcd: registered %s = %s", reg->key,
+                    reg->address);
+    }
+
+    if (reg->dirty) {
+        lease_put(reg);
     }
 }
 
 
 int
-im_disc_register(im_disc_t *d, const char *service, const char *id,
-    const char *address)
+im_disc_register(im_disc_t *d, const im_disc_self_t *self)
 {
     unsigned     i;
     disc_reg_t  *reg;
+
+    if (strlen(self->service) >= DISC_NAME_MAX
+        || strlen(self->id) >= DISC_NAME_MAX
+        || strlen(self->address) >= DISC_NAME_MAX)
+    {
+        return IM_ERROR;
+    }
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
         reg = &d->regs[i];
@@ -260,24 +453,22 @@ im_disc_register(im_disc_t *d, const char *service, const char *id,
             continue;
         }
 
-        if (strlen(id) >= DISC_NAME_MAX / 2
-            || strlen(address) >= DISC_NAME_MAX)
-        {
-            return IM_ERROR;
-        }
-
-        snprintf(reg->service, sizeof(reg->service), "%s", service);
-        snprintf(reg->value, sizeof(reg->value), "%s", address);
-        snprintf(reg->key, sizeof(reg->key), "%.150s%.80s/%.80s", d->root,
-                 service, id);
+        memset(reg, 0, sizeof(disc_reg_t));
+        memcpy(reg->service, self->service, strlen(self->service));
+        memcpy(reg->address, self->address, strlen(self->address));
+        snprintf(reg->key, sizeof(reg->key), "%s%s/%s", d->root,
+                 self->service, self->id);
+        reg->queue = self->queue;
+        reg->queue_ctx = self->ctx;
         reg->disc = d;
 
-        if (d->lease != 0) {
-            lease_put(reg);
-
-        } else {
-            lease_grant(d);
+        if (d->load == NULL) {
+            (void) lease_cpu_pct(d);   /* it counts from here */
+            d->load = im_rpc_timer(d->rpc, IM_DISC_LOAD_MS, lease_on_load, d);
         }
+
+        lease_grant(d, &d->lease);
+        lease_put(reg);
 
         return IM_OK;
     }
@@ -286,20 +477,46 @@ im_disc_register(im_disc_t *d, const char *service, const char *id,
 }
 
 
+static disc_reg_t *
+lease_reg(im_disc_t *d, const char *service)
+{
+    unsigned  i;
+
+    for (i = 0; i < DISC_REGS_MAX; i++) {
+        if (d->regs[i].key[0] != '\0'
+            && strcmp(d->regs[i].service, service) == 0)
+        {
+            return &d->regs[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+im_disc_drain(im_disc_t *d, const char *service)
+{
+    disc_reg_t  *reg;
+
+    reg = lease_reg(d, service);
+
+    if (reg != NULL && !reg->draining) {
+        reg->draining = 1;
+        lease_put(reg);
+    }
+}
+
+
 void
 im_disc_unregister(im_disc_t *d, const char *service, void (*done)(void *ctx),
     void *ctx)
 {
-    unsigned     i;
     disc_reg_t  *reg;
 
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        reg = &d->regs[i];
+    reg = lease_reg(d, service);
 
-        if (reg->key[0] == '\0' || strcmp(reg->service, service) != 0) {
-            continue;
-        }
-
+    if (reg != NULL) {
         reg->removed = done;
         reg->removed_ctx = ctx;
 
@@ -331,16 +548,71 @@ lease_on_removed(void *ctx, const ProtobufCMessage *reply)
 }
 
 
+/* Published when it has moved, so that a steady fleet is silent. */
+static void
+lease_on_load(void *ctx)
+{
+    int          cpu, queue;
+    unsigned     i;
+    im_disc_t   *d = ctx;
+    disc_reg_t  *reg;
+
+    d->load = im_rpc_timer(d->rpc, IM_DISC_LOAD_MS, lease_on_load, d);
+    cpu = (int) lease_cpu_pct(d);
+
+    for (i = 0; i < DISC_REGS_MAX; i++) {
+        reg = &d->regs[i];
+
+        if (reg->key[0] == '\0' || !reg->held) {
+            continue;
+        }
+
+        queue = (reg->queue != NULL) ? (int) reg->queue(reg->queue_ctx) : 0;
+
+        if (abs(cpu - (int) reg->cpu_pct) >= LEASE_LOAD_STEP
+            || abs(queue - (int) reg->queue_pct) >= LEASE_LOAD_STEP)
+        {
+            reg->cpu_pct = (unsigned) cpu;
+            reg->queue_pct = (unsigned) queue;
+            lease_put(reg);
+        }
+    }
+}
+
+
+/* Of the whole machine, since the last time. */
+static unsigned
+lease_cpu_pct(im_disc_t *d)
+{
+    long           cores;
+    uint64_t       wall, cpu, pct;
+    struct rusage  ru;
+
+    wall = im_disc_now_ms() * 1000;
+    getrusage(RUSAGE_SELF, &ru);
+    cpu = (uint64_t) (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000
+          + (uint64_t) (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    pct = 0;
+
+    if (wall > d->load_wall_us && d->load_wall_us != 0) {
+        pct = (cpu - d->load_cpu_us) * 100
+              / ((wall - d->load_wall_us) * (uint64_t) (cores > 0 ? cores : 1));
+    }
+
+    d->load_wall_us = wall;
+    d->load_cpu_us = cpu;
+
+    return (pct < 100) ? (unsigned) pct : 100;
+}
+
+
 void
 im_disc_lease_check(im_disc_t *d, const Etcdserverpb__RangeResponse *list)
 {
     size_t    k;
     unsigned  i;
     int       found;
-
-    if (d->lease == 0) {
-        return;
-    }
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
 
@@ -351,11 +623,32 @@ im_disc_lease_check(im_disc_t *d, const Etcdserverpb__RangeResponse *list)
         found = 0;
 
         for (k = 0; k < list->n_kvs; k++) {
-            found |= lease_same(&list->kvs[k]->key, d->regs[i].key);
+            if (lease_same(&list->kvs[k]->key, d->regs[i].key)) {
+                found = 1;
+                im_disc_lease_written(d, list->kvs[k]);
+            }
         }
 
         if (!found) {
             d->regs[i].held = 0;
+            lease_put(&d->regs[i]);
+        }
+    }
+}
+
+
+void
+im_disc_lease_written(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
+{
+    unsigned  i;
+
+    for (i = 0; i < DISC_REGS_MAX; i++) {
+        if (d->regs[i].key[0] != '\0' && d->regs[i].held
+            && kv->lease != d->lease.id
+            && lease_same(&kv->key, d->regs[i].key))
+        {
+            im_disc_log(d, IM_LOG_WARN, "etcd key %s: somebody wrote over it; "
+                        "it is put again", d->regs[i].key);
             lease_put(&d->regs[i]);
         }
     }
@@ -371,13 +664,25 @@ im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key)
         if (d->regs[i].key[0] != '\0' && d->regs[i].held
             && lease_same(key, d->regs[i].key))
         {
-            d->regs[i].held = 0;       /* put again at the next beat */
+            d->regs[i].held = 0;
+
+            if (d->lease.asked_ms == 0) {
+                lease_ask(d, &d->lease, im_disc_now_ms());
+            }
+
+            lease_put(&d->regs[i]);    /* fails if the lease has gone, too */
         }
     }
 
     if (d->node_held && lease_same(key, d->node_key)) {
-        d->node_held = 0;
-        d->node_lost(d->node_ctx);
+        im_disc_log(d, IM_LOG_WARN, "etcd key %s was deleted", d->node_key);
+        lease_node_lost(d);
+
+        if (d->node_lease.asked_ms == 0) {
+            lease_ask(d, &d->node_lease, im_disc_now_ms());
+        }
+
+        lease_try_node(d);
     }
 }
 
@@ -397,15 +702,10 @@ im_disc_lease_node(im_disc_t *d, unsigned nodes,
     d->node_got = got;
     d->node_lost = lost;
     d->node_ctx = ctx;
-    d->node_try = (unsigned) ((uint64_t) getpid() * 7919
-                              + lease_now_ms()) % nodes;
+    d->node_try = (unsigned) ((uint64_t) getpid() * 7919 + im_disc_now_ms())
+                  % nodes;
 
-    if (d->lease != 0) {
-        lease_try_node(d);
-
-    } else {
-        lease_grant(d);
-    }
+    lease_grant(d, &d->node_lease);
 
     return IM_OK;
 }
@@ -414,18 +714,19 @@ im_disc_lease_node(im_disc_t *d, unsigned nodes,
 static void
 lease_try_node(im_disc_t *d)
 {
-    if (d->node_asking) {
+    if (d->node_asking || d->node_lease.id == 0) {
         return;
     }
 
-    snprintf(d->node_key, sizeof(d->node_key), "%.150snode/%u", d->root,
+    snprintf(d->node_key, sizeof(d->node_key), "%snode/%u", d->root,
              d->node_try);
 
-    if (im_etcd_put_new(d->etcd, d->node_key, "held", d->lease, lease_on_node,
-                        d)
+    if (im_etcd_put_new(d->etcd, d->node_key, "held", d->node_lease.id,
+                        lease_on_node, d)
         == IM_OK)
     {
         d->node_asking = 1;
+        d->node_asked_lease = d->node_lease.id;
     }
 }
 
@@ -433,13 +734,13 @@ lease_try_node(im_disc_t *d)
 static void
 lease_on_node(void *ctx, const ProtobufCMessage *reply)
 {
-    im_disc_t                         *d = ctx;
-    const Etcdserverpb__TxnResponse   *txn;
+    im_disc_t                        *d = ctx;
+    const Etcdserverpb__TxnResponse  *txn;
 
     d->node_asking = 0;
     txn = (const Etcdserverpb__TxnResponse *) reply;
 
-    if (txn == NULL || d->lease == 0) {
+    if (txn == NULL || d->node_lease.id != d->node_asked_lease) {
         return;                        /* the next beat tries again */
     }
 
@@ -461,32 +762,23 @@ void
 im_disc_lease_stop(im_disc_t *d)
 {
     im_rpc_timer_cancel(d->beat);
+    im_rpc_timer_cancel(d->fence);
+    im_rpc_timer_cancel(d->load);
     d->beat = NULL;
+    d->fence = NULL;
+    d->load = NULL;
 
-    if (d->lease != 0) {
-        (void) im_etcd_revoke(d->etcd, d->lease, NULL, NULL);
-        d->lease = 0;
+    if (d->lease.id != 0) {
+        (void) im_etcd_revoke(d->etcd, d->lease.id, NULL, NULL);
+        d->lease.id = 0;
+    }
+
+    if (d->node_lease.id != 0) {
+        (void) im_etcd_revoke(d->etcd, d->node_lease.id, NULL, NULL);
+        d->node_lease.id = 0;
     }
 
     if (d->keep_alive != NULL) {
         im_rpc_stream_cancel(d->keep_alive);
     }
-}
-
-
-void
-im_disc_lease_free(im_disc_t *d)
-{
-    (void) d;                          /* regs are part of it */
-}
-
-
-static uint64_t
-lease_now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }

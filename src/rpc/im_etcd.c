@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "im_etcd.h"
+#include "im_timeouts.h"
 
 
 #define ETCD_ENDPOINTS_MAX  16
-#define ETCD_TIMEOUT_MS     2000
 #define ETCD_KEY_MAX        512
 
 
@@ -54,7 +54,7 @@ static void etcd_prefix_end(const char *prefix, char *end,
 
 
 im_etcd_t *
-im_etcd_create(im_rpc_t *rpc, const char *endpoints)
+im_etcd_create(im_rpc_t *rpc, const char *endpoints, const im_rpc_tls_t *tls)
 {
     char       *p, *save;
     im_etcd_t  *e;
@@ -77,7 +77,7 @@ im_etcd_create(im_rpc_t *rpc, const char *endpoints)
          p = strtok_r(NULL, ", ", &save))
     {
         e->endpoints[e->n] = p;
-        e->channels[e->n] = im_rpc_channel_open(rpc, p);
+        e->channels[e->n] = im_rpc_channel_stranger(rpc, p, tls);
 
         if (e->channels[e->n++] == NULL) {
             goto failed;
@@ -245,7 +245,7 @@ etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
     c->cb = cb;
     c->ctx = ctx;
 
-    if (im_rpc_call(e->channels[e->current], m, request, ETCD_TIMEOUT_MS,
+    if (im_rpc_call(e->channels[e->current], m, request, IM_ETCD_CALL_MS,
                     etcd_on_reply, c)
         == NULL)
     {
@@ -299,7 +299,7 @@ im_etcd_watch(im_etcd_t *e, const char *prefix, int64_t revision,
         ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
 
     s = im_rpc_stream_open(e->channels[e->current], &e->watch,
-                           ETCD_TIMEOUT_MS, handler, ctx);
+                           IM_ETCD_CALL_MS, handler, ctx);
     if (s == NULL) {
         return NULL;
     }
@@ -323,7 +323,7 @@ im_etcd_keep_alive(im_etcd_t *e, const im_rpc_stream_handler_t *handler,
     void *ctx)
 {
     return im_rpc_stream_open(e->channels[e->current], &e->keep_alive,
-                              ETCD_TIMEOUT_MS, handler, ctx);
+                              IM_ETCD_CALL_MS, handler, ctx);
 }
 
 

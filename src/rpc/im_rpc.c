@@ -25,18 +25,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "im_rpc_int.h"
+#include "im_timeouts.h"
 
 
 #define RPC_MESSAGE_MAX   (8 * 1024 * 1024)
 #define RPC_QUEUE_MAX     (4 * 1024 * 1024)
-#define RPC_STOP_MS       5000
-#define RPC_GONE_MS       500
 
 
+static void rpc_make_boot(im_rpc_t *rpc);
 static void *rpc_thread(void *arg);
 static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
@@ -57,6 +58,7 @@ im_rpc_create(const im_rpc_conf_t *conf)
     }
 
     rpc->conf = *conf;
+    rpc_make_boot(rpc);
 
     if (rpc->conf.message_max == 0) {
         rpc->conf.message_max = RPC_MESSAGE_MAX;
@@ -92,11 +94,14 @@ im_rpc_create(const im_rpc_conf_t *conf)
     rpc->cq = grpc_completion_queue_create_for_next(NULL);
     im_rpc_timers_init(rpc);
 
-    if (pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0) {
+    if (im_rpc_creds_init(rpc) != IM_OK
+        || pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0)
+    {
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         grpc_completion_queue_shutdown(rpc->cq);
         grpc_completion_queue_destroy(rpc->cq);
         im_rpc_timers_free(rpc);
+        im_rpc_creds_free(rpc);
         grpc_shutdown();
         goto failed;
     }
@@ -183,6 +188,27 @@ im_rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op)
             /* again */
         }
     }
+}
+
+
+static void
+rpc_make_boot(im_rpc_t *rpc)
+{
+    uint64_t  id;
+
+    if (getrandom(&id, sizeof(id), 0) != (ssize_t) sizeof(id)) {
+        id = im_rpc_now_us() ^ (uint64_t) getpid() << 32;
+    }
+
+    snprintf(rpc->boot, sizeof(rpc->boot), "%016llx",
+             (unsigned long long) id);
+}
+
+
+const char *
+im_rpc_boot(im_rpc_t *rpc)
+{
+    return rpc->boot;
 }
 
 
@@ -346,8 +372,11 @@ im_rpc_destroy(im_rpc_t *rpc)
     rpc_cancel_all(rpc);
 
     if (rpc_wait_idle(rpc) != IM_OK) {
-        im_rpc_log(rpc, IM_LOG_WARN, "rpc: %zu operations did not end",
-                   rpc->ops_n);
+        /* the core aborts when its queue goes first: the exit of the process
+         * takes all of it */
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: %zu operations did not end in %d "
+                   "ms; left as they are", rpc->ops_n, IM_RPC_STOP_MS);
+        return;
     }
 
     grpc_completion_queue_shutdown(rpc->cq);
@@ -361,6 +390,7 @@ im_rpc_destroy(im_rpc_t *rpc)
     }
 
     im_rpc_timers_free(rpc);
+    im_rpc_creds_free(rpc);
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 
@@ -403,7 +433,7 @@ rpc_wait_idle(im_rpc_t *rpc)
 
     if (rpc->conf.home == IM_RPC_HOME_LOOP) {
 
-        for (ms = 0; ms < RPC_STOP_MS; ms += 10) {
+        for (ms = 0; ms < IM_RPC_STOP_MS; ms += 10) {
             im_rpc_dispatch(rpc);
 
             pthread_mutex_lock(&rpc->lock);
@@ -423,7 +453,7 @@ rpc_wait_idle(im_rpc_t *rpc)
     }
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += RPC_STOP_MS / 1000;
+    until.tv_sec += IM_RPC_STOP_MS / 1000;
 
     pthread_mutex_lock(&rpc->lock);
 
@@ -455,7 +485,7 @@ rpc_wait_gone(void)
     int              ms;
     struct timespec  pause = { 0, 1000000 };
 
-    for (ms = 0; ms < RPC_GONE_MS && grpc_is_initialized(); ms++) {
+    for (ms = 0; ms < IM_RPC_GONE_MS && grpc_is_initialized(); ms++) {
         nanosleep(&pause, NULL);
     }
 }

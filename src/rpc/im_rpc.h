@@ -39,6 +39,7 @@ typedef struct im_rpc_timer_s   im_rpc_timer_t;
 #define IM_RPC_ALREADY_EXISTS       6
 #define IM_RPC_PERMISSION_DENIED    7
 #define IM_RPC_RESOURCE_EXHAUSTED   8
+#define IM_RPC_FAILED_PRECONDITION  9
 #define IM_RPC_UNIMPLEMENTED       12
 #define IM_RPC_INTERNAL            13
 #define IM_RPC_UNAVAILABLE         14
@@ -49,24 +50,51 @@ typedef enum {
     IM_RPC_HOME_LOOP           /* callbacks inside im_rpc_dispatch() */
 } im_rpc_home_t;
 
+/*
+ * Mutual TLS: files in PEM.  All NULL: no TLS.  Both sides show a certificate
+ * of this authority; that of a server must be valid for `name`, one name for
+ * all instances, since addresses come and go.
+ */
+typedef struct {
+    const char    *ca;
+    const char    *cert;
+    const char    *key;
+    const char    *name;
+} im_rpc_tls_t;
+
 typedef struct {
     im_rpc_home_t  home;
     size_t         message_max;       /* bytes of one gRPC message, both ways */
     size_t         stream_queue_max;  /* bytes waiting on a stream: then BUSY */
+    im_rpc_tls_t   tls;
     im_log_pt      log;
     void          *log_ctx;
 } im_rpc_conf_t;
 
+#define IM_RPC_PROTOCOL   1           /* of the calls between our tiers */
+#define IM_RPC_BOOT_MAX   32          /* bytes of a boot id */
+#define IM_RPC_TRACE_MAX  64          /* bytes of a trace id */
+
+/* What is known of the request of a call that ended. */
+typedef enum {
+    IM_RPC_ANSWERED = 0,       /* the peer's handler made this status */
+    IM_RPC_NOT_SENT,           /* surely no handler saw it: try elsewhere */
+    IM_RPC_MAYBE_SENT          /* a handler may have run */
+} im_rpc_sent_t;
+
 /* What happened to a call or stream that ended. */
 typedef struct {
     int            code;       /* IM_RPC_... */
+    im_rpc_sent_t  sent;
     const char    *message;    /* NUL-terminated, valid in the callback */
-    unsigned       answered:1; /* the peer's handler made this status */
 } im_rpc_status_t;
 
 
-/* Runtime.  create blocks all signals around its threads. */
+/* Runtime.  create blocks all signals around its threads.  NULL: out of
+ * memory, or a file of tls cannot be read (logged). */
 im_rpc_t *im_rpc_create(const im_rpc_conf_t *conf);
+/* Random, of this runtime: 16 hex digits.  Servers refuse who means another. */
+const char *im_rpc_boot(im_rpc_t *rpc);
 int im_rpc_fd(im_rpc_t *rpc);                  /* HOME_LOOP: edge-triggered */
 void im_rpc_dispatch(im_rpc_t *rpc);           /* HOME_LOOP: on its thread */
 int im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx);
@@ -84,10 +112,20 @@ im_rpc_timer_t *im_rpc_timer(im_rpc_t *rpc, unsigned ms,
 void im_rpc_timer_cancel(im_rpc_timer_t *timer);
 
 
-/* Channel: one connection to one address "host:port" or "unix:/path".  Created
+/*
+ * Channel: one connection to one address "host:port" or "unix:/path".  Created
  * with one reference; calls and streams hold their own.  Lazy, reconnects by
- * itself (100 ms to 1 s apart), pings. */
-im_rpc_channel_t *im_rpc_channel_open(im_rpc_t *rpc, const char *address);
+ * itself (100 ms to 1 s apart), pings.
+ *
+ * A peer is one of our own tiers: calls name our protocol and the boot id of
+ * the process that is meant, and a server that is another one refuses them
+ * before any handler runs.  boot NULL: whoever is there.  A stranger (etcd)
+ * gets plain gRPC with TLS settings of its own.
+ */
+im_rpc_channel_t *im_rpc_channel_peer(im_rpc_t *rpc, const char *address,
+    const char *boot);
+im_rpc_channel_t *im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
+    const im_rpc_tls_t *tls);
 void im_rpc_channel_unref(im_rpc_channel_t *ch);
 /* Forget the reconnect back-off: the peer has just been seen alive. */
 void im_rpc_channel_kick(im_rpc_channel_t *ch);
@@ -105,13 +143,18 @@ int im_rpc_method_find(im_rpc_method_t *m,
 
 /* Unary call.  reply is NULL unless status->code is 0; both are valid inside
  * the callback only.  The callback comes exactly once, also after cancel and
- * destroy.  timeout_ms > 0.  NULL if out of memory. */
+ * destroy.  timeout_ms > 0.  NULL if out of memory or stopping. */
 typedef void (*im_rpc_reply_pt)(void *ctx, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
 
 im_rpc_call_t *im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     const ProtobufCMessage *request, unsigned timeout_ms,
     im_rpc_reply_pt reply, void *ctx);
+/* The same for a packed request (copied).  trace: NULL, or an id that the
+ * handler's log lines will carry; more than IM_RPC_TRACE_MAX is cut. */
+im_rpc_call_t *im_rpc_call_packed(im_rpc_channel_t *ch,
+    const im_rpc_method_t *m, const im_str_t *request, unsigned timeout_ms,
+    const char *trace, im_rpc_reply_pt reply, void *ctx);
 void im_rpc_call_cancel(im_rpc_call_t *call);  /* home only, before reply */
 
 
@@ -122,6 +165,9 @@ void im_rpc_call_cancel(im_rpc_call_t *call);  /* home only, before reply */
  * is in flight (a completed write starts the next by itself).
  */
 typedef struct {
+    /* Client side, once: a handler of the peer has taken the stream.  May be
+     * NULL. */
+    void         (*on_open)(void *ctx, im_rpc_stream_t *s);
     /* One received batch, packed.  Valid in the callback.  The next read is
      * armed when it returns. */
     void         (*on_batch)(void *ctx, im_rpc_stream_t *s,
@@ -131,6 +177,14 @@ typedef struct {
     /* Exactly once, last.  Releases the stream's own reference after it. */
     void         (*on_close)(void *ctx, im_rpc_stream_t *s,
                              const im_rpc_status_t *status);
+    /*
+     * Heartbeat, both sides alike; 0: none.  A side that has said nothing for
+     * beat_ms sends an empty batch, which no on_batch sees; a side that has
+     * heard nothing for dead_ms ends the stream as UNAVAILABLE.  TCP and
+     * HTTP/2 pings would take a stopped process for a living one.
+     */
+    unsigned       beat_ms;
+    unsigned       dead_ms;
 } im_rpc_stream_handler_t;
 
 /* Client side.  ctx is set before any callback.  The stream waits until the
@@ -143,6 +197,7 @@ void im_rpc_stream_set_ctx(im_rpc_stream_t *s, void *ctx);      /* home only */
 void *im_rpc_stream_ctx(im_rpc_stream_t *s);
 /* IM_OK, IM_BUSY (queue full, nothing taken), IM_ERROR (closed). */
 int im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item);
+int im_rpc_stream_add_packed(im_rpc_stream_t *s, const im_str_t *item);
 void im_rpc_stream_flush(im_rpc_stream_t *s);
 /* One whole message, not an item of a batch (etcd's streams). */
 int im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message);
@@ -179,5 +234,7 @@ void im_rpc_server_drain(im_rpc_server_t *server, unsigned grace_ms,
 void im_rpc_reply(im_rpc_req_t *req, const ProtobufCMessage *out);
 void im_rpc_fail(im_rpc_req_t *req, int code, const char *message);
 int im_rpc_req_left_ms(im_rpc_req_t *req);         /* until its deadline */
+/* The caller's trace id, "-" without one; valid while req is. */
+const char *im_rpc_req_trace(im_rpc_req_t *req);
 
 #endif

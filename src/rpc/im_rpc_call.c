@@ -1,22 +1,21 @@
 /*
- * im_rpc_call.c -- channels and unary calls.
+ * im_rpc_call.c -- unary calls.
  *
  * A unary call is one batch of six operations, so its callback is one tag.
+ *
+ * Its end tells whether trying elsewhere is safe.  A handler marks its status
+ * with a trailer: ANSWERED.  A server that refuses before any handler marks it
+ * otherwise, and a call that never got a connection has no peer: NOT_SENT.
+ * The rest may have been executed.
  *
  * Room: rpc.  Runs on: any thread starts; callbacks on the home.
  */
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "im_rpc_int.h"
-
-
-#define RPC_MARK          "im-h"   /* trailer of every answer of a handler */
-#define RPC_KEEPALIVE_MS  7000     /* etcd drops who pings each 5 s */
-#define RPC_PING_WAIT_MS  2000
 
 
 struct im_rpc_call_s {
@@ -37,93 +36,12 @@ struct im_rpc_call_s {
 };
 
 
+static im_rpc_call_t *call_start(im_rpc_channel_t *ch,
+    const im_rpc_method_t *m, grpc_byte_buffer *request, unsigned timeout_ms,
+    const char *trace, im_rpc_reply_pt reply, void *ctx);
 static void call_on_done(void *owner, int ok);
 static ProtobufCMessage *call_unpack(im_rpc_call_t *c);
-static int call_answered(const grpc_metadata_array *trailing);
-
-
-im_rpc_channel_t *
-im_rpc_channel_open(im_rpc_t *rpc, const char *address)
-{
-    char                      target[300];
-    grpc_channel_args         args;
-    im_rpc_channel_t         *ch;
-    grpc_channel_credentials *creds;
-
-    /* every time-out of the core is set: its defaults are minutes */
-
-    grpc_arg  a[] = {
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.enable_http_proxy",
-          .value.integer = 0 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.use_local_subchannel_pool",
-          .value.integer = 1 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length",
-          .value.integer = (int) rpc->conf.message_max },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_send_message_length",
-          .value.integer = (int) rpc->conf.message_max },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_time_ms",
-          .value.integer = RPC_KEEPALIVE_MS },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_timeout_ms",
-          .value.integer = RPC_PING_WAIT_MS },
-        { .type = GRPC_ARG_INTEGER,
-          .key = "grpc.keepalive_permit_without_calls", .value.integer = 0 },
-        { .type = GRPC_ARG_INTEGER,
-          .key = "grpc.http2.max_pings_without_data", .value.integer = 0 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.initial_reconnect_backoff_ms",
-          .value.integer = 100 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.min_reconnect_backoff_ms",
-          .value.integer = 500 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_reconnect_backoff_ms",
-          .value.integer = 1000 },
-        { .type = GRPC_ARG_INTEGER, .key = "grpc.client_idle_timeout_ms",
-          .value.integer = INT_MAX },
-    };
-
-    ch = calloc(1, sizeof(im_rpc_channel_t));
-    if (ch == NULL) {
-        return NULL;
-    }
-
-    /* an address of numbers must not wake the resolver's thread */
-
-    if (strncmp(address, "unix:", 5) != 0 && address[0] >= '0'
-        && address[0] <= '9')
-    {
-        snprintf(target, sizeof(target), "ipv4:%s", address);
-
-    } else {
-        snprintf(target, sizeof(target), "%s", address);
-    }
-
-    args.num_args = sizeof(a) / sizeof(a[0]);
-    args.args = a;
-
-    creds = grpc_insecure_credentials_create();
-    ch->channel = grpc_channel_create(target, creds, &args);
-    grpc_channel_credentials_release(creds);
-
-    ch->rpc = rpc;
-    atomic_init(&ch->refs, 1);
-
-    return ch;
-}
-
-
-void
-im_rpc_channel_unref(im_rpc_channel_t *ch)
-{
-    if (ch != NULL && atomic_fetch_sub(&ch->refs, 1) == 1) {
-        grpc_channel_destroy(ch->channel);
-        free(ch);
-    }
-}
-
-
-void
-im_rpc_channel_kick(im_rpc_channel_t *ch)
-{
-    grpc_channel_reset_connect_backoff(ch->channel);
-}
+static im_rpc_sent_t call_sent(im_rpc_call_t *c);
 
 
 int
@@ -155,17 +73,49 @@ im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     const ProtobufCMessage *request, unsigned timeout_ms,
     im_rpc_reply_pt reply, void *ctx)
 {
+    return call_start(ch, m, im_rpc_pack(request), timeout_ms, NULL, reply,
+                      ctx);
+}
+
+
+im_rpc_call_t *
+im_rpc_call_packed(im_rpc_channel_t *ch, const im_rpc_method_t *m,
+    const im_str_t *request, unsigned timeout_ms, const char *trace,
+    im_rpc_reply_pt reply, void *ctx)
+{
+    grpc_slice         slice;
+    grpc_byte_buffer  *bb;
+
+    slice = grpc_slice_from_copied_buffer((char *) request->data,
+                                          request->len);
+    bb = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+
+    return call_start(ch, m, bb, timeout_ms, trace, reply, ctx);
+}
+
+
+/* Takes the buffer. */
+static im_rpc_call_t *
+call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
+    grpc_byte_buffer *request, unsigned timeout_ms, const char *trace,
+    im_rpc_reply_pt reply, void *ctx)
+{
+    size_t          n;
     grpc_op         ops[6];
     grpc_slice      path;
+    grpc_metadata   md[IM_RPC_METADATA_MAX];
     im_rpc_call_t  *c;
 
     if (im_rpc_op_begin(ch->rpc) != IM_OK) {
+        grpc_byte_buffer_destroy(request);
         return NULL;
     }
 
     c = calloc(1, sizeof(im_rpc_call_t));
     if (c == NULL) {
         im_rpc_op_end(ch->rpc);
+        grpc_byte_buffer_destroy(request);
         return NULL;
     }
 
@@ -191,14 +141,17 @@ im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     grpc_slice_unref(path);
 
-    c->sent = im_rpc_pack(request);
+    c->sent = request;
     im_rpc_live_add(c->rpc, &c->live, c->call);
 
     memset(ops, 0, sizeof(ops));
 
     /* not "wait for ready": a peer that refuses must be known at once */
 
+    n = im_rpc_channel_metadata(ch, trace, md);
     ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+    ops[0].data.send_initial_metadata.count = n;
+    ops[0].data.send_initial_metadata.metadata = md;
 
     ops[1].op = GRPC_OP_SEND_MESSAGE;
     ops[1].data.send_message.send_message = c->sent;
@@ -222,6 +175,8 @@ im_rpc_call(im_rpc_channel_t *ch, const im_rpc_method_t *m,
         /* our own mistake; a live call would leak */
         abort();
     }
+
+    im_rpc_channel_metadata_free(md, n);
 
     return c;
 }
@@ -251,7 +206,7 @@ call_on_done(void *owner, int ok)
 
     status.code = (int) c->code;
     status.message = text;
-    status.answered = call_answered(&c->trailing);
+    status.sent = call_sent(c);
 
     if (c->code == GRPC_STATUS_OK) {
         reply = call_unpack(c);
@@ -300,16 +255,37 @@ call_unpack(im_rpc_call_t *c)
 }
 
 
-static int
-call_answered(const grpc_metadata_array *trailing)
+static im_rpc_sent_t
+call_sent(im_rpc_call_t *c)
+{
+    switch (im_rpc_mark_of(&c->trailing)) {
+
+    case IM_RPC_MARK_HANDLED:
+        return IM_RPC_ANSWERED;
+
+    case IM_RPC_MARK_REFUSED:
+        return IM_RPC_NOT_SENT;
+
+    default:
+        return im_rpc_channel_reached(c->channel, c->call)
+               ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
+    }
+}
+
+
+im_rpc_mark_t
+im_rpc_mark_of(const grpc_metadata_array *trailing)
 {
     size_t  i;
 
     for (i = 0; i < trailing->count; i++) {
-        if (grpc_slice_str_cmp(trailing->metadata[i].key, RPC_MARK) == 0) {
-            return 1;
+        if (grpc_slice_str_cmp(trailing->metadata[i].key, IM_RPC_MD_MARK)
+            == 0)
+        {
+            return grpc_slice_str_cmp(trailing->metadata[i].value, "1") == 0
+                   ? IM_RPC_MARK_HANDLED : IM_RPC_MARK_REFUSED;
         }
     }
 
-    return 0;
+    return IM_RPC_MARK_NONE;
 }

@@ -21,6 +21,22 @@
 
 #include "im_rpc.h"
 
+#define IM_RPC_STR(value)    IM_RPC_STR2(value)
+#define IM_RPC_STR2(value)   #value
+
+/* Metadata between our tiers. */
+#define IM_RPC_MD_PROTOCOL   "im-proto"
+#define IM_RPC_MD_BOOT       "im-boot"
+#define IM_RPC_MD_TRACE      "im-trace"
+#define IM_RPC_MD_MARK       "im-h"    /* trailer; im_rpc_mark_t */
+#define IM_RPC_METADATA_MAX  3
+
+typedef enum {
+    IM_RPC_MARK_NONE = 0,      /* made by a transport, or by a stranger */
+    IM_RPC_MARK_REFUSED,       /* "0": before any handler */
+    IM_RPC_MARK_HANDLED        /* "1" */
+} im_rpc_mark_t;
+
 typedef struct im_rpc_op_s  im_rpc_op_t;
 
 struct im_rpc_op_s {
@@ -41,7 +57,10 @@ struct im_rpc_live_s {
 
 struct im_rpc_s {
     im_rpc_conf_t           conf;
+    char                    boot[IM_RPC_BOOT_MAX + 1];
     grpc_completion_queue  *cq;
+    grpc_channel_credentials *creds;
+    grpc_server_credentials  *server_creds;
     pthread_t               thread;
     int                     fd;        /* eventfd, HOME_LOOP */
     pthread_mutex_t         lock;      /* of all below */
@@ -62,6 +81,9 @@ struct im_rpc_channel_s {
     im_rpc_t        *rpc;
     grpc_channel    *channel;
     atomic_uint      refs;
+    unsigned         peer:1;   /* one of our tiers */
+    char             boot[IM_RPC_BOOT_MAX + 1];
+    char             target[300];
 };
 
 struct im_rpc_server_s {
@@ -98,11 +120,26 @@ void im_rpc_queue_init(im_rpc_queue_t *q, size_t max);
 void im_rpc_queue_free(im_rpc_queue_t *q);
 /* Appends an item to the batch, or a message of its own: IM_OK, IM_BUSY. */
 int im_rpc_queue_add(im_rpc_queue_t *q, const ProtobufCMessage *item);
+int im_rpc_queue_add_packed(im_rpc_queue_t *q, const im_str_t *item);
 int im_rpc_queue_push(im_rpc_queue_t *q, const ProtobufCMessage *message);
-/* The next message to send; something must be queued. */
+/* The next message to send; an empty batch if nothing is queued. */
 grpc_byte_buffer *im_rpc_queue_take(im_rpc_queue_t *q);
 
+/* im_rpc_channel.c */
+int im_rpc_creds_init(im_rpc_t *rpc);
+void im_rpc_creds_free(im_rpc_t *rpc);
+/* What every call on the channel says; the number of entries. */
+size_t im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
+    grpc_metadata md[IM_RPC_METADATA_MAX]);
+void im_rpc_channel_metadata_free(grpc_metadata *md, size_t n);
+/* 1 if the call, which has ended, got a connection. */
+int im_rpc_channel_reached(im_rpc_channel_t *ch, grpc_call *call);
+
+/* im_rpc_call.c */
+im_rpc_mark_t im_rpc_mark_of(const grpc_metadata_array *trailing);
+
 /* im_rpc_timer.c */
+uint64_t im_rpc_now_us(void);
 void im_rpc_timers_init(im_rpc_t *rpc);
 void im_rpc_timers_free(im_rpc_t *rpc);
 /* On the rpc thread: hands over what is due; when the next one will be. */

@@ -28,6 +28,8 @@ struct im_rpc_queued_s {
 };
 
 
+static uint8_t *queue_room(im_rpc_queue_t *q, size_t size);
+static uint8_t *queue_room(im_rpc_queue_t *q, size_t size);
 static void queue_grow(im_rpc_queue_t *q, size_t need);
 static size_t queue_put_varint(uint8_t *p, uint64_t v);
 
@@ -61,13 +63,43 @@ im_rpc_queue_free(im_rpc_queue_t *q)
 int
 im_rpc_queue_add(im_rpc_queue_t *q, const ProtobufCMessage *item)
 {
-    size_t    size;
+    uint8_t  *p;
+
+    p = queue_room(q, protobuf_c_message_get_packed_size(item));
+    if (p == NULL) {
+        return IM_BUSY;
+    }
+
+    protobuf_c_message_pack(item, p);
+
+    return IM_OK;
+}
+
+
+int
+im_rpc_queue_add_packed(im_rpc_queue_t *q, const im_str_t *item)
+{
+    uint8_t  *p;
+
+    p = queue_room(q, item->len);
+    if (p == NULL) {
+        return IM_BUSY;
+    }
+
+    memcpy(p, item->data, item->len);
+
+    return IM_OK;
+}
+
+
+/* Where an item of this size goes, after its head; NULL: the queue is full. */
+static uint8_t *
+queue_room(im_rpc_queue_t *q, size_t size)
+{
     uint8_t  *start, *p;
 
-    size = protobuf_c_message_get_packed_size(item);
-
     if (q->bytes + size + QUEUE_HEAD_MAX > q->max) {
-        return IM_BUSY;
+        return NULL;
     }
 
     queue_grow(q, size + QUEUE_HEAD_MAX);
@@ -77,12 +109,11 @@ im_rpc_queue_add(im_rpc_queue_t *q, const ProtobufCMessage *item)
 
     *p++ = QUEUE_TAG;
     p += queue_put_varint(p, size);
-    p += protobuf_c_message_pack(item, p);
 
-    q->len += (size_t) (p - start);
-    q->bytes += (size_t) (p - start);
+    q->len += (size_t) (p - start) + size;
+    q->bytes += (size_t) (p - start) + size;
 
-    return IM_OK;
+    return p;
 }
 
 

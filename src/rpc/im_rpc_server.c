@@ -5,14 +5,21 @@
  * again first, since callers of a method with nothing armed wait silently.
  * What the table does not know is answered UNIMPLEMENTED by a generic request.
  *
+ * A caller that means another process (its boot id is not ours) or speaks
+ * another version of our protocol is refused before any handler, and the
+ * trailer says so: it may safely go elsewhere.  Who says neither, a person
+ * with a tool for example, is served.
+ *
  * Room: rpc.  Handlers run on the home; im_rpc_reply and im_rpc_fail on any
  * thread.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "im_rpc_int.h"
+#include "im_timeouts.h"
 
 
 #define SERVER_ARMED_UNARY   32
@@ -33,6 +40,8 @@ struct im_rpc_req_s {
     grpc_byte_buffer     *answer;
     ProtobufCMessage     *in;
     int                   cancelled;
+    unsigned              refused:1;   /* before its handler */
+    char                  trace[IM_RPC_TRACE_MAX + 1];
     im_rpc_op_t           op;          /* arrival, then the answer */
 };
 
@@ -41,6 +50,9 @@ static int server_bind(im_rpc_server_t *server, const char *address);
 static void server_arm(im_rpc_server_t *server, unsigned index);
 static void server_on_request(void *owner, int ok);
 static void server_on_unary(im_rpc_req_t *req);
+static int server_is_meant(im_rpc_req_t *req);
+static const char *server_metadata(im_rpc_req_t *req, const char *key,
+    char *out, size_t size);
 static void server_answer(im_rpc_req_t *req, int code, const char *message);
 static void server_on_answered(void *owner, int ok);
 static void server_req_free(im_rpc_req_t *req);
@@ -116,9 +128,8 @@ im_rpc_serve(im_rpc_t *rpc, const char *address,
 static int
 server_bind(im_rpc_server_t *server, const char *address)
 {
-    int                       port;
-    grpc_channel_args         args;
-    grpc_server_credentials  *creds;
+    int                port;
+    grpc_channel_args  args;
 
     grpc_arg  a[] = {
         /* two servers on one port would share it silently */
@@ -129,16 +140,16 @@ server_bind(im_rpc_server_t *server, const char *address)
         { .type = GRPC_ARG_INTEGER, .key = "grpc.max_send_message_length",
           .value.integer = (int) server->rpc->conf.message_max },
         { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_time_ms",
-          .value.integer = 5000 },
+          .value.integer = IM_RPC_SERVER_PING_MS },
         { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_timeout_ms",
-          .value.integer = 2000 },
+          .value.integer = IM_RPC_PING_WAIT_MS },
         { .type = GRPC_ARG_INTEGER,
           .key = "grpc.keepalive_permit_without_calls", .value.integer = 1 },
         { .type = GRPC_ARG_INTEGER,
           .key = "grpc.http2.max_pings_without_data", .value.integer = 0 },
         { .type = GRPC_ARG_INTEGER,
           .key = "grpc.http2.min_ping_interval_without_data_ms",
-          .value.integer = 500 },
+          .value.integer = IM_RPC_PING_ALLOWED_MS },
         { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.max_ping_strikes",
           .value.integer = 0 },
     };
@@ -150,9 +161,8 @@ server_bind(im_rpc_server_t *server, const char *address)
     grpc_server_register_completion_queue(server->server, server->rpc->cq,
                                           NULL);
 
-    creds = grpc_insecure_server_credentials_create();
-    port = grpc_server_add_http2_port(server->server, address, creds);
-    grpc_server_credentials_release(creds);
+    port = grpc_server_add_http2_port(server->server, address,
+                                      server->rpc->server_creds);
 
     if (port == 0) {
         im_rpc_log(server->rpc, IM_LOG_ERR, "rpc: cannot bind %s", address);
@@ -242,6 +252,10 @@ server_on_request(void *owner, int ok)
 
     handler = &server->handlers[req->index];
 
+    if (!server_is_meant(req)) {
+        return;
+    }
+
     if (handler->unary == NULL) {
         call = req->call;
         req->call = NULL;
@@ -252,6 +266,89 @@ server_on_request(void *owner, int ok)
 
     im_rpc_live_add(req->rpc, &req->live, req->call);
     server_on_unary(req);
+}
+
+
+/* 0: it has been refused. */
+static int
+server_is_meant(im_rpc_req_t *req)
+{
+    char         text[160], boot[IM_RPC_BOOT_MAX + 1], protocol[16];
+    const char  *ours;
+
+    ours = req->rpc->boot;
+
+    if (server_metadata(req, IM_RPC_MD_PROTOCOL, protocol, sizeof(protocol))
+        && strcmp(protocol, IM_RPC_STR(IM_RPC_PROTOCOL)) != 0)
+    {
+        snprintf(text, sizeof(text), "unavailable: protocol %s is not %d",
+                 protocol, IM_RPC_PROTOCOL);
+
+    } else if (server_metadata(req, IM_RPC_MD_BOOT, boot, sizeof(boot))
+               && strcmp(boot, ours) != 0)
+    {
+        snprintf(text, sizeof(text), "unavailable: boot id %s is not %s",
+                 boot, ours);
+
+    } else {
+        return 1;
+    }
+
+    im_rpc_log(req->rpc, IM_LOG_WARN, "rpc: a call was refused, %s", text);
+
+    im_rpc_live_add(req->rpc, &req->live, req->call);
+    req->refused = 1;
+    server_answer(req, IM_RPC_FAILED_PRECONDITION, text);
+
+    return 0;
+}
+
+
+/* NULL if there is none. */
+static const char *
+server_metadata(im_rpc_req_t *req, const char *key, char *out, size_t size)
+{
+    size_t      i, len;
+    grpc_slice  value;
+
+    for (i = 0; i < req->metadata.count; i++) {
+
+        if (grpc_slice_str_cmp(req->metadata.metadata[i].key, key) == 0) {
+            value = req->metadata.metadata[i].value;
+            len = GRPC_SLICE_LENGTH(value);
+            len = (len < size) ? len : size - 1;
+            memcpy(out, GRPC_SLICE_START_PTR(value), len);
+            out[len] = '\0';
+            return out;
+        }
+    }
+
+    return NULL;
+}
+
+
+const char *
+im_rpc_req_trace(im_rpc_req_t *req)
+{
+    char  *p;
+
+    if (req->trace[0] != '\0') {
+        return req->trace;
+    }
+
+    if (server_metadata(req, IM_RPC_MD_TRACE, req->trace, sizeof(req->trace))
+        == NULL)
+    {
+        return "-";
+    }
+
+    for (p = req->trace; *p; p++) {
+        if (*p <= ' ' || *p > '~') {
+            *p = '?';                  /* it goes into log lines */
+        }
+    }
+
+    return req->trace;
 }
 
 
@@ -317,8 +414,8 @@ server_answer(im_rpc_req_t *req, int code, const char *message)
 
     details = grpc_slice_from_copied_string(message);
     memset(&mark, 0, sizeof(mark));
-    mark.key = grpc_slice_from_static_string("im-h");
-    mark.value = grpc_slice_from_static_string("1");
+    mark.key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
+    mark.value = grpc_slice_from_static_string(req->refused ? "0" : "1");
 
     ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     ops[n].data.send_status_from_server.status = (grpc_status_code) code;

@@ -12,10 +12,15 @@
  * only when no message is left unread.  on_close runs when the status is known
  * and no operation is left, so nothing comes after it.
  *
+ * The heartbeat is an empty batch, sent when nothing else was for a while.  A
+ * beat that comes late itself means that we were stopped, not the peer, and
+ * the peer gets its time again.
+ *
  * Room: rpc.  add, flush, close, cancel: any thread, under the stream's lock.
  * Callbacks: home.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +36,9 @@ struct im_rpc_stream_s {
     void                     *ctx;
     atomic_uint               refs;
     im_rpc_timer_t           *connect;
+    im_rpc_timer_t           *beat;        /* home only, as these two: */
+    uint64_t                  beat_us;     /* it was set then */
+    uint64_t                  heard_us;
 
     im_rpc_op_t               op_start;
     im_rpc_op_t               op_initial;
@@ -42,6 +50,7 @@ struct im_rpc_stream_s {
     pthread_mutex_t           lock;        /* of all below */
     im_rpc_queue_t            queue;       /* waits to be sent */
     grpc_byte_buffer         *sent;
+    uint64_t                  said_us;
     unsigned                  ops;         /* outstanding */
     unsigned                  writing:1;
     unsigned                  busy:1;      /* add() has refused */
@@ -66,6 +75,8 @@ static int stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n,
 static void stream_send_start(im_rpc_stream_t *s);
 static void stream_receive(im_rpc_stream_t *s);
 static void stream_on_connect_timeout(void *ctx);
+static void stream_beat_in(im_rpc_stream_t *s);
+static void stream_on_beat(void *ctx);
 static void stream_on_start(void *owner, int ok);
 static void stream_on_initial(void *owner, int ok);
 static void stream_on_recv(void *owner, int ok);
@@ -75,6 +86,7 @@ static void stream_on_finish(void *owner, int ok);
 static void stream_write_next(im_rpc_stream_t *s);
 static void stream_op_done(im_rpc_stream_t *s);
 static void stream_closed(im_rpc_stream_t *s);
+static im_rpc_sent_t stream_sent(im_rpc_stream_t *s);
 
 
 im_rpc_stream_t *
@@ -82,10 +94,11 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     unsigned connect_timeout_ms, const im_rpc_stream_handler_t *handler,
     void *ctx)
 {
+    size_t            n;
     grpc_op           op;
     grpc_call        *call;
     grpc_slice        path;
-    grpc_metadata     leader;
+    grpc_metadata     md[IM_RPC_METADATA_MAX];
     im_rpc_stream_t  *s;
 
     if (im_rpc_op_begin(ch->rpc) != IM_OK) {
@@ -117,19 +130,16 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     s->writing = 1;                    /* until the start has gone out */
 
-    /* etcd ends a stream on a member that has lost its leader; other
-     * servers do not look at it */
-    memset(&leader, 0, sizeof(leader));
-    leader.key = grpc_slice_from_static_string("hasleader");
-    leader.value = grpc_slice_from_static_string("true");
+    n = im_rpc_channel_metadata(ch, NULL, md);
 
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_SEND_INITIAL_METADATA;
     op.flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY
                | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
-    op.data.send_initial_metadata.count = 1;
-    op.data.send_initial_metadata.metadata = &leader;
+    op.data.send_initial_metadata.count = n;
+    op.data.send_initial_metadata.metadata = md;
     stream_batch(s, &op, 1, &s->op_start);
+    im_rpc_channel_metadata_free(md, n);
 
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_RECV_INITIAL_METADATA;
@@ -156,6 +166,7 @@ im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
     const im_rpc_handler_t *handler, void *server_ctx)
 {
     grpc_op           op;
+    grpc_metadata     mark;
     im_rpc_stream_t  *s;
 
     s = stream_create(rpc, call, &handler->stream, NULL);
@@ -174,8 +185,14 @@ im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
 
     pthread_mutex_lock(&s->lock);
 
+    memset(&mark, 0, sizeof(mark));
+    mark.key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
+    mark.value = grpc_slice_from_static_string("1");
+
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_SEND_INITIAL_METADATA;
+    op.data.send_initial_metadata.count = 1;
+    op.data.send_initial_metadata.metadata = &mark;
     stream_batch(s, &op, 1, &s->op_start);
 
     memset(&op, 0, sizeof(op));
@@ -275,6 +292,11 @@ stream_on_start(void *owner, int ok)
         s->connect = NULL;
     }
 
+    if (ok && s->handler.beat_ms != 0) {
+        s->heard_us = im_rpc_now_us();
+        stream_beat_in(s);
+    }
+
     pthread_mutex_lock(&s->lock);
 
     s->writing = 0;
@@ -291,11 +313,61 @@ stream_on_start(void *owner, int ok)
 
 
 static void
+stream_beat_in(im_rpc_stream_t *s)
+{
+    s->beat_us = im_rpc_now_us();
+    s->beat = im_rpc_timer(s->rpc, s->handler.beat_ms, stream_on_beat, s);
+}
+
+
+static void
+stream_on_beat(void *ctx)
+{
+    char              text[64];
+    uint64_t          now, beat;
+    im_rpc_stream_t  *s = ctx;
+
+    s->beat = NULL;
+
+    now = im_rpc_now_us();
+    beat = (uint64_t) s->handler.beat_ms * 1000;
+
+    if (now - s->beat_us > 2 * beat) {
+        s->heard_us = now;
+    }
+
+    if (now - s->heard_us >= (uint64_t) s->handler.dead_ms * 1000) {
+        snprintf(text, sizeof(text), "nothing heard for %u ms",
+                 s->handler.dead_ms);
+        grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, text,
+                                     NULL);
+        return;
+    }
+
+    pthread_mutex_lock(&s->lock);
+
+    if (!s->writing && !s->dead && !s->ending && s->queue.bytes == 0
+        && now - s->said_us >= beat / 2)
+    {
+        stream_send_start(s);
+    }
+
+    pthread_mutex_unlock(&s->lock);
+
+    stream_beat_in(s);
+}
+
+
+static void
 stream_on_initial(void *owner, int ok)
 {
     im_rpc_stream_t  *s = owner;
 
-    (void) ok;
+    if (ok && s->handler.on_open != NULL
+        && im_rpc_mark_of(&s->initial) == IM_RPC_MARK_HANDLED)
+    {
+        s->handler.on_open(s->ctx, s);
+    }
 
     pthread_mutex_lock(&s->lock);
     stream_op_done(s);
@@ -313,6 +385,26 @@ im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item)
 
     if (!s->dead && !s->ending) {
         rc = im_rpc_queue_add(&s->queue, item);
+        s->busy |= (rc == IM_BUSY);
+    }
+
+    pthread_mutex_unlock(&s->lock);
+
+    return rc;
+}
+
+
+int
+im_rpc_stream_add_packed(im_rpc_stream_t *s, const im_str_t *item)
+{
+    int  rc;
+
+    pthread_mutex_lock(&s->lock);
+
+    rc = IM_ERROR;
+
+    if (!s->dead && !s->ending) {
+        rc = im_rpc_queue_add_packed(&s->queue, item);
         s->busy |= (rc == IM_BUSY);
     }
 
@@ -358,12 +450,13 @@ im_rpc_stream_flush(im_rpc_stream_t *s)
 }
 
 
-/* Under the lock, with something queued and nothing in flight. */
+/* Under the lock, with nothing in flight.  Nothing queued: a heartbeat. */
 static void
 stream_send_start(im_rpc_stream_t *s)
 {
     grpc_op  op;
 
+    s->said_us = im_rpc_now_us();
     s->sent = im_rpc_queue_take(&s->queue);
     s->writing = 1;
 
@@ -448,7 +541,7 @@ stream_write_next(im_rpc_stream_t *s)
 
     empty = grpc_empty_slice();
     memset(&mark, 0, sizeof(mark));
-    mark.key = grpc_slice_from_static_string("im-h");
+    mark.key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
     mark.value = grpc_slice_from_static_string("1");
 
     op.op = GRPC_OP_SEND_STATUS_FROM_SERVER;
@@ -470,8 +563,11 @@ stream_on_recv(void *owner, int ok)
     (void) ok;
 
     if (s->received != NULL) {
+        s->heard_us = im_rpc_now_us();
 
-        if (im_rpc_flatten(s->received, &slice) == IM_OK) {
+        if (grpc_byte_buffer_length(s->received) > 0
+            && im_rpc_flatten(s->received, &slice) == IM_OK)
+        {
             s->handler.on_batch(s->ctx, s, GRPC_SLICE_START_PTR(slice),
                                 GRPC_SLICE_LENGTH(slice));
             grpc_slice_unref(slice);
@@ -556,11 +652,14 @@ stream_closed(im_rpc_stream_t *s)
         s->connect = NULL;
     }
 
+    im_rpc_timer_cancel(s->beat);
+    s->beat = NULL;
+
     text = grpc_slice_to_c_string(s->details);
 
     status.code = (int) s->code;
     status.message = text;
-    status.answered = s->trailing.count != 0;
+    status.sent = stream_sent(s);
 
     im_rpc_live_remove(s->rpc, &s->live);
 
@@ -568,6 +667,28 @@ stream_closed(im_rpc_stream_t *s)
 
     gpr_free(text);
     im_rpc_stream_unref(s);
+}
+
+
+static im_rpc_sent_t
+stream_sent(im_rpc_stream_t *s)
+{
+    if (s->server) {
+        return IM_RPC_ANSWERED;
+    }
+
+    switch (im_rpc_mark_of(&s->trailing)) {
+
+    case IM_RPC_MARK_HANDLED:
+        return IM_RPC_ANSWERED;
+
+    case IM_RPC_MARK_REFUSED:
+        return IM_RPC_NOT_SENT;
+
+    default:
+        return im_rpc_channel_reached(s->channel, s->call)
+               ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
+    }
 }
 
 

@@ -29,7 +29,6 @@ struct im_rpc_timer_s {
 static void timer_poke(im_rpc_t *rpc);
 static void timer_on_poke(void *owner, int ok);
 static void timer_on_due(void *owner, int ok);
-static uint64_t timer_now_us(void);
 
 
 void
@@ -69,7 +68,7 @@ im_rpc_timer(im_rpc_t *rpc, unsigned ms, void (*fn)(void *ctx), void *ctx)
     t->rpc = rpc;
     t->fn = fn;
     t->ctx = ctx;
-    t->due_us = timer_now_us() + (uint64_t) ms * 1000;
+    t->due_us = im_rpc_now_us() + (uint64_t) ms * 1000;
     im_rpc_op_init(&t->op, timer_on_due, t);
 
     pthread_mutex_lock(&rpc->lock);
@@ -150,7 +149,7 @@ im_rpc_timers_fire(im_rpc_t *rpc)
         pthread_mutex_lock(&rpc->lock);
 
         t = rpc->timers;
-        now = timer_now_us();
+        now = im_rpc_now_us();
 
         if (t == NULL || t->due_us > now || rpc->stopping) {
             break;
@@ -237,8 +236,8 @@ timer_on_poke(void *owner, int ok)
 }
 
 
-static uint64_t
-timer_now_us(void)
+uint64_t
+im_rpc_now_us(void)
 {
     struct timespec  ts;
 

@@ -91,7 +91,7 @@ one_life(void)
     snprintf(address, sizeof(address), "127.0.0.1:%u",
              im_rpc_server_port(server));
 
-    ch = im_rpc_channel_open(rpc, address);
+    ch = im_rpc_channel_peer(rpc, address, NULL);
     assert_non_null(ch);
 
     assert_int_equal(im_rpc_method_find(&m, &im__logic__descriptor,

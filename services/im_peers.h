@@ -1,0 +1,20 @@
+/*
+ * im_peers.h -- a daemon's rpc runtime and its view of the other instances,
+ * as configured.
+ */
+
+#ifndef IM_PEERS_H
+#define IM_PEERS_H
+
+#include "im_daemon.h"
+#include "im_disc.h"
+#include "im_rpc.h"
+
+/* Callbacks run on the rpc thread.  NULL: see the log. */
+im_rpc_t *im_peers_rpc(const im_daemon_conf_t *conf);
+im_disc_t *im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc);
+
+/* For /healthz: ,"discovery":{...} of at most size bytes. */
+void im_peers_health(im_disc_t *disc, char *json, size_t size);
+
+#endif

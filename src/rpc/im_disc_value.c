@@ -1,0 +1,123 @@
+/*
+ * im_disc_value.c -- the value of a key under the prefix: JSON of an Instance.
+ *
+ * Anybody who can reach etcd can write there, so a value is checked like any
+ * other input, and the reason is said in words for the log.
+ *
+ * Room: rpc.  Pure.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "im_disc_int.h"
+#include "im_json.h"
+
+
+#define VALUE_READ_MAX  4096
+
+
+static int value_is_address(const char *s);
+
+
+int
+im_disc_value_read(disc_value_t *v, const ProtobufCBinaryData *data,
+    const char **why)
+{
+    uint64_t              seen;
+    im_str_t              json;
+    Im__Instance          inst = IM__INSTANCE__INIT;
+    im_json_mem_t         mem;
+    unsigned char         in[VALUE_READ_MAX], strings[VALUE_READ_MAX + 64];
+    static im_json_err_t  err;
+
+    if (data->len == 0 || data->len > sizeof(in)) {
+        *why = "its length is not 1 to 4096 bytes";
+        return IM_ERROR;
+    }
+
+    memcpy(in, data->data, data->len);
+    json.data = in;
+    json.len = data->len;
+    mem.pos = strings;
+    mem.end = strings + sizeof(strings);
+    seen = 0;
+
+    if (im_json_decode(&inst.base, &json, &mem, &seen, &err) != IM_OK
+        || im_json_check_required(&inst.base, seen, &err) != IM_OK)
+    {
+        *why = err.text;
+        return IM_ERROR;
+    }
+
+    if (inst.proto != IM_RPC_PROTOCOL) {
+        *why = "it speaks another protocol";
+        return IM_ERROR;
+    }
+
+    if (strlen(inst.address) >= sizeof(v->address)
+        || !value_is_address(inst.address))
+    {
+        *why = "its address is not host:port";
+        return IM_ERROR;
+    }
+
+    if (inst.boot[0] == '\0' || strlen(inst.boot) >= sizeof(v->boot)) {
+        *why = "its boot id is not 1 to 32 bytes";
+        return IM_ERROR;
+    }
+
+    memset(v, 0, sizeof(disc_value_t));
+    memcpy(v->address, inst.address, strlen(inst.address));
+    memcpy(v->boot, inst.boot, strlen(inst.boot));
+
+    v->draining = inst.has_draining && inst.draining;
+    v->load = (inst.cpu > inst.queue) ? inst.cpu : inst.queue;
+    v->load = (v->load > 100) ? 100 : v->load;
+
+    return IM_OK;
+}
+
+
+static int
+value_is_address(const char *s)
+{
+    unsigned     port;
+    const char  *p, *colon;
+
+    colon = strrchr(s, ':');
+
+    if (colon == NULL || colon == s || colon[1] == '\0') {
+        return 0;
+    }
+
+    for (p = s; p < colon; p++) {
+        if (*p <= ' ' || *p > '~' || *p == '/' || *p == '%' || *p == ',') {
+            return 0;
+        }
+    }
+
+    port = 0;
+
+    for (p = colon + 1; *p; p++) {
+        if (*p < '0' || *p > '9' || port > 65535) {
+            return 0;
+        }
+
+        port = port * 10 + (unsigned) (*p - '0');
+    }
+
+    return port > 0 && port <= 65535;
+}
+
+
+void
+im_disc_value_write(char *out, const Im__Instance *value)
+{
+    size_t  n;
+
+    n = im_json_encode(&value->base, NULL, (unsigned char *) out,
+                       DISC_VALUE_MAX - 1);
+
+    out[n < DISC_VALUE_MAX ? n : 0] = '\0';
+}

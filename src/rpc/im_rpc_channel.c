@@ -1,0 +1,357 @@
+/*
+ * im_rpc_channel.c -- connections: their limits of time, TLS, and what every
+ * call on one says about whom it is meant for.
+ *
+ * Addresses are handed out again: the port of a process that died may be the
+ * next one's.  So each call to a peer names the boot id that discovery knows,
+ * and our protocol; a server that is another one refuses (im_rpc_server.c).
+ *
+ * Room: rpc.  Any thread.
+ */
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_rpc_int.h"
+#include "im_timeouts.h"
+
+
+#define CHANNEL_PEM_MAX  (256 * 1024)
+
+
+static im_rpc_channel_t *channel_open(im_rpc_t *rpc, const char *address,
+    grpc_channel_credentials *creds, const char *name);
+static char *channel_pem(im_rpc_t *rpc, const char *file);
+static int channel_pems(im_rpc_t *rpc, const im_rpc_tls_t *tls, char **ca,
+    grpc_ssl_pem_key_cert_pair *pair);
+static void channel_pems_free(char *ca, grpc_ssl_pem_key_cert_pair *pair);
+static grpc_channel_credentials *channel_creds(im_rpc_t *rpc,
+    const im_rpc_tls_t *tls);
+
+
+im_rpc_channel_t *
+im_rpc_channel_peer(im_rpc_t *rpc, const char *address, const char *boot)
+{
+    im_rpc_channel_t  *ch;
+
+    ch = channel_open(rpc, address, rpc->creds, rpc->conf.tls.name);
+
+    if (ch != NULL) {
+        ch->peer = 1;
+        snprintf(ch->boot, sizeof(ch->boot), "%s", boot ? boot : "");
+    }
+
+    return ch;
+}
+
+
+im_rpc_channel_t *
+im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
+    const im_rpc_tls_t *tls)
+{
+    im_rpc_channel_t          *ch;
+    grpc_channel_credentials  *creds;
+
+    creds = channel_creds(rpc, tls);
+    if (creds == NULL) {
+        return NULL;
+    }
+
+    ch = channel_open(rpc, address, creds, tls ? tls->name : NULL);
+    grpc_channel_credentials_release(creds);
+
+    return ch;
+}
+
+
+static im_rpc_channel_t *
+channel_open(im_rpc_t *rpc, const char *address,
+    grpc_channel_credentials *creds, const char *name)
+{
+    grpc_channel_args   args;
+    im_rpc_channel_t   *ch;
+
+    grpc_arg  a[] = {
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.enable_http_proxy",
+          .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.use_local_subchannel_pool",
+          .value.integer = 1 },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length",
+          .value.integer = (int) rpc->conf.message_max },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_send_message_length",
+          .value.integer = (int) rpc->conf.message_max },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_time_ms",
+          .value.integer = IM_RPC_PING_MS },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_timeout_ms",
+          .value.integer = IM_RPC_PING_WAIT_MS },
+        { .type = GRPC_ARG_INTEGER,
+          .key = "grpc.keepalive_permit_without_calls", .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER,
+          .key = "grpc.http2.max_pings_without_data", .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.initial_reconnect_backoff_ms",
+          .value.integer = IM_RPC_BACKOFF_MIN_MS },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.min_reconnect_backoff_ms",
+          .value.integer = IM_RPC_CONNECT_MS },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.max_reconnect_backoff_ms",
+          .value.integer = IM_RPC_BACKOFF_MAX_MS },
+        { .type = GRPC_ARG_INTEGER, .key = "grpc.client_idle_timeout_ms",
+          .value.integer = INT_MAX },
+        { .type = GRPC_ARG_STRING, .key = "grpc.ssl_target_name_override",
+          .value.string = (char *) name },
+    };
+
+    ch = calloc(1, sizeof(im_rpc_channel_t));
+    if (ch == NULL) {
+        return NULL;
+    }
+
+    /*
+     * An address of numbers must not wake the resolver's thread.  The three
+     * slashes make the target differ from the name of the connection, which is
+     * how im_rpc_channel_reached() tells whether a call got on one.
+     */
+
+    if (address[strspn(address, "0123456789.:")] == '\0') {
+        snprintf(ch->target, sizeof(ch->target), "ipv4:///%s", address);
+
+    } else if (address[0] == '[') {
+        snprintf(ch->target, sizeof(ch->target), "ipv6:///%s", address);
+
+    } else if (strncmp(address, "unix:", 5) == 0) {
+        snprintf(ch->target, sizeof(ch->target), "unix://%s", address + 5);
+
+    } else {
+        snprintf(ch->target, sizeof(ch->target), "dns:///%s", address);
+    }
+
+    args.num_args = sizeof(a) / sizeof(a[0]) - (name == NULL);
+    args.args = a;
+
+    ch->channel = grpc_channel_create(ch->target, creds, &args);
+    ch->rpc = rpc;
+    atomic_init(&ch->refs, 1);
+
+    return ch;
+}
+
+
+void
+im_rpc_channel_unref(im_rpc_channel_t *ch)
+{
+    if (ch != NULL && atomic_fetch_sub(&ch->refs, 1) == 1) {
+        grpc_channel_destroy(ch->channel);
+        free(ch);
+    }
+}
+
+
+void
+im_rpc_channel_kick(im_rpc_channel_t *ch)
+{
+    grpc_channel_reset_connect_backoff(ch->channel);
+}
+
+
+size_t
+im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
+    grpc_metadata md[IM_RPC_METADATA_MAX])
+{
+    size_t  n, len;
+
+    memset(md, 0, IM_RPC_METADATA_MAX * sizeof(grpc_metadata));
+
+    if (!ch->peer) {
+        /* etcd then ends a stream on a member that has lost its leader */
+        md[0].key = grpc_slice_from_static_string("hasleader");
+        md[0].value = grpc_slice_from_static_string("true");
+        return 1;
+    }
+
+    n = 0;
+
+    md[n].key = grpc_slice_from_static_string(IM_RPC_MD_PROTOCOL);
+    md[n++].value = grpc_slice_from_static_string(
+                        IM_RPC_STR(IM_RPC_PROTOCOL));
+
+    if (ch->boot[0] != '\0') {
+        md[n].key = grpc_slice_from_static_string(IM_RPC_MD_BOOT);
+        md[n++].value = grpc_slice_from_copied_string(ch->boot);
+    }
+
+    if (trace != NULL && trace[0] != '\0') {
+        len = strnlen(trace, IM_RPC_TRACE_MAX);
+        md[n].key = grpc_slice_from_static_string(IM_RPC_MD_TRACE);
+        md[n++].value = grpc_slice_from_copied_buffer(trace, len);
+    }
+
+    return n;
+}
+
+
+void
+im_rpc_channel_metadata_free(grpc_metadata *md, size_t n)
+{
+    while (n > 0) {
+        grpc_slice_unref(md[--n].value);
+    }
+}
+
+
+/*
+ * The core names the peer of a call by its connection once the call has been
+ * given one, by the channel's target before: a call that ends in the latter
+ * state was never written anywhere.
+ */
+int
+im_rpc_channel_reached(im_rpc_channel_t *ch, grpc_call *call)
+{
+    int    reached;
+    char  *peer;
+
+    peer = grpc_call_get_peer(call);
+    reached = peer != NULL && strcmp(peer, ch->target) != 0
+              && strcmp(peer, "unknown") != 0;
+    gpr_free(peer);
+
+    return reached;
+}
+
+
+/* Credentials of the runtime, for its channels to peers and its servers. */
+int
+im_rpc_creds_init(im_rpc_t *rpc)
+{
+    char                        *ca;
+    grpc_ssl_pem_key_cert_pair   pair;
+
+    if (rpc->conf.tls.ca == NULL) {
+        rpc->creds = grpc_insecure_credentials_create();
+        rpc->server_creds = grpc_insecure_server_credentials_create();
+        return IM_OK;
+    }
+
+    rpc->creds = channel_creds(rpc, &rpc->conf.tls);
+
+    if (rpc->creds == NULL
+        || channel_pems(rpc, &rpc->conf.tls, &ca, &pair) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    rpc->server_creds = grpc_ssl_server_credentials_create_ex(ca, &pair, 1,
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
+    channel_pems_free(ca, &pair);
+
+    if (rpc->server_creds == NULL) {
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: the TLS files are not usable");
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+void
+im_rpc_creds_free(im_rpc_t *rpc)
+{
+    if (rpc->creds != NULL) {
+        grpc_channel_credentials_release(rpc->creds);
+    }
+
+    if (rpc->server_creds != NULL) {
+        grpc_server_credentials_release(rpc->server_creds);
+    }
+}
+
+
+static grpc_channel_credentials *
+channel_creds(im_rpc_t *rpc, const im_rpc_tls_t *tls)
+{
+    char                        *ca;
+    grpc_channel_credentials    *creds;
+    grpc_ssl_pem_key_cert_pair   pair;
+
+    if (tls == NULL || tls->ca == NULL) {
+        return grpc_insecure_credentials_create();
+    }
+
+    if (channel_pems(rpc, tls, &ca, &pair) != IM_OK) {
+        return NULL;
+    }
+
+    creds = grpc_ssl_credentials_create(ca, pair.cert_chain ? &pair : NULL,
+                                        NULL, NULL);
+    channel_pems_free(ca, &pair);
+
+    return creds;
+}
+
+
+/* cert and key may be missing, both, for a stranger that asks for none. */
+static int
+channel_pems(im_rpc_t *rpc, const im_rpc_tls_t *tls, char **ca,
+    grpc_ssl_pem_key_cert_pair *pair)
+{
+    memset(pair, 0, sizeof(grpc_ssl_pem_key_cert_pair));
+
+    *ca = channel_pem(rpc, tls->ca);
+
+    if (*ca != NULL && tls->cert != NULL && tls->key != NULL) {
+        pair->cert_chain = channel_pem(rpc, tls->cert);
+        pair->private_key = channel_pem(rpc, tls->key);
+
+        if (pair->cert_chain == NULL || pair->private_key == NULL) {
+            channel_pems_free(*ca, pair);
+            return IM_ERROR;
+        }
+    }
+
+    return (*ca != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+static void
+channel_pems_free(char *ca, grpc_ssl_pem_key_cert_pair *pair)
+{
+    free(ca);
+    free((char *) pair->cert_chain);
+    free((char *) pair->private_key);
+}
+
+
+static char *
+channel_pem(im_rpc_t *rpc, const char *file)
+{
+    char    *text;
+    FILE    *f;
+    size_t   n;
+
+    text = NULL;
+    f = fopen(file, "re");
+
+    if (f == NULL) {
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS file %s: %s", file,
+                   strerror(errno));
+        return NULL;
+    }
+
+    text = calloc(1, CHANNEL_PEM_MAX + 1);
+
+    if (text != NULL) {
+        n = fread(text, 1, CHANNEL_PEM_MAX, f);
+
+        if (strstr(text, "-----BEGIN ") == NULL || n == CHANNEL_PEM_MAX) {
+            im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS file %s: it is not PEM",
+                       file);
+            free(text);
+            text = NULL;
+        }
+    }
+
+    fclose(f);
+
+    return text;
+}
