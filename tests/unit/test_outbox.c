@@ -1,0 +1,406 @@
+/*
+ * test_outbox.c -- nothing that was asked is forgotten or reordered when
+ * instances come, die and leave.
+ */
+
+#include <stdio.h>
+
+#include "unit.h"
+
+#include "im_outbox.h"
+
+#define WRITTEN_MAX  4096
+
+
+/* An instance, as the outbox sees it, and what reached it. */
+typedef struct {
+    im_outbox_way_t   way;
+    unsigned          room;            /* items that its queue still takes */
+    unsigned          n;
+    struct {
+        uint64_t      ref;
+        uint64_t      conn;
+        char          cmid[16];
+    }                 written[WRITTEN_MAX];
+} instance_t;
+
+static instance_t   a, b;
+static instance_t  *home;              /* of every slot */
+static unsigned     refused;
+static char         refused_cmid[16];
+static char         refused_code[16];
+
+
+static im_outbox_way_t *
+on_home(void *ctx, unsigned slot)
+{
+    (void) ctx;
+    (void) slot;
+
+    return (home != NULL) ? &home->way : NULL;
+}
+
+
+static int
+on_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
+{
+    Im__UpItem  *up;
+    instance_t  *in = (instance_t *) way;
+
+    (void) ctx;
+
+    if (in->room == 0) {
+        return IM_BUSY;
+    }
+
+    in->room--;
+
+    up = im__up_item__unpack(NULL, item->len, item->data);
+    assert_non_null(up);
+    assert_true(in->n < WRITTEN_MAX);
+
+    in->written[in->n].ref = up->ref;
+    in->written[in->n].conn = up->conn;
+    in->written[in->n].cmid[0] = '\0';
+
+    if (up->item_case == IM__UP_ITEM__ITEM_SEND) {
+        snprintf(in->written[in->n].cmid, sizeof(in->written[0].cmid), "%s",
+                 up->send->cmid);
+    }
+
+    in->n++;
+    im__up_item__free_unpacked(up, NULL);
+
+    return IM_OK;
+}
+
+
+static void
+on_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
+    const char *cmid, const char *code)
+{
+    (void) ctx;
+    (void) conn;
+    (void) kind;
+
+    refused++;
+    snprintf(refused_cmid, sizeof(refused_cmid), "%s", cmid);
+    snprintf(refused_code, sizeof(refused_code), "%s", code);
+}
+
+
+static const im_outbox_handler_t  handler = {
+    .home = on_home,
+    .write = on_write,
+    .refuse = on_refuse
+};
+
+
+static im_outbox_t *
+box_of(size_t items_max)
+{
+    im_outbox_t       *box;
+    im_outbox_conf_t   conf = { items_max, 1 << 20, 8000 };
+
+    memset(&a, 0, sizeof(a));
+    memset(&b, 0, sizeof(b));
+    a.room = b.room = WRITTEN_MAX;
+    home = &a;
+    refused = 0;
+    refused_cmid[0] = '\0';
+
+    box = im_outbox_create(&conf, &handler, NULL);
+    assert_non_null(box);
+
+    return box;
+}
+
+
+static int
+say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
+{
+    Im__UpItem   item = IM__UP_ITEM__INIT;
+    Im__Deliver  send = IM__DELIVER__INIT;
+
+    send.cmid = (char *) cmid;
+    item.conn = 7;
+    item.item_case = IM__UP_ITEM__ITEM_SEND;
+    item.send = &send;
+
+    return im_outbox_add(box, slot, &item, now, NULL);
+}
+
+
+static void
+an_answer_ends_an_item(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    assert_int_equal(say(box, 1, "m1", 0), IM_OK);
+    assert_int_equal(a.way.in_flight, 1);
+    assert_true(im_outbox_waits(box, a.written[0].ref));
+
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_OK);
+    assert_int_equal(a.way.in_flight, 0);
+    assert_int_equal(im_outbox_items(box), 0);
+    assert_false(im_outbox_waits(box, a.written[0].ref));
+
+    /* late, doubled and made-up answers */
+
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, 0), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, UINT64_MAX), IM_DECLINED);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
+{
+    unsigned      i;
+    char          cmid[16];
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(1000);
+
+    for (i = 0; i < 100; i++) {
+        snprintf(cmid, sizeof(cmid), "m%u", i);
+        assert_int_equal(say(box, 5, cmid, 0), IM_OK);
+    }
+
+    for (i = 0; i < 40; i++) {
+        assert_int_equal(im_outbox_answered(box, a.written[i].ref), IM_OK);
+    }
+
+    home = &b;
+    im_outbox_lost(box, &a.way);
+    assert_int_equal(say(box, 5, "after", 0), IM_OK);
+
+    assert_int_equal(a.way.in_flight, 0);
+    assert_int_equal(b.n, 61);
+
+    for (i = 0; i < 60; i++) {
+        snprintf(cmid, sizeof(cmid), "m%u", i + 40);
+        assert_string_equal(b.written[i].cmid, cmid);
+    }
+
+    assert_string_equal(b.written[60].cmid, "after");
+    assert_int_equal(refused, 0);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+without_a_client_id_it_is_refused_not_doubled(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 0);
+    say(box, 5, "", 0);
+    say(box, 5, "m3", 0);
+
+    home = &b;
+    im_outbox_lost(box, &a.way);
+
+    assert_int_equal(refused, 1);
+    assert_string_equal(refused_cmid, "");
+    assert_string_equal(refused_code, "unavailable");
+    assert_int_equal(b.n, 2);
+    assert_string_equal(b.written[0].cmid, "m1");
+    assert_string_equal(b.written[1].cmid, "m3");
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+a_slot_moves_only_when_nothing_is_in_flight(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 0);
+    say(box, 5, "m2", 0);
+
+    home = &b;                         /* an instance was added */
+    say(box, 5, "m3", 0);
+    say(box, 5, "m4", 0);
+    im_outbox_move(box);
+
+    assert_int_equal(b.n, 0);
+    assert_int_equal(im_outbox_held(box), 2);
+
+    im_outbox_answered(box, a.written[1].ref);
+    assert_int_equal(b.n, 0);
+    im_outbox_answered(box, a.written[0].ref);
+
+    assert_int_equal(b.n, 2);
+    assert_string_equal(b.written[0].cmid, "m3");
+    assert_string_equal(b.written[1].cmid, "m4");
+    assert_int_equal(a.n, 2);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+other_slots_move_at_once(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 0);
+    home = &b;
+    say(box, 6, "m2", 0);
+
+    assert_int_equal(b.n, 1);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+nobody_home_is_said_at_once_but_what_was_taken_waits(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 0);
+
+    home = NULL;
+    im_outbox_lost(box, &a.way);
+    assert_int_equal(say(box, 5, "m2", 0), IM_DECLINED);
+    assert_int_equal(say(box, 9, "m3", 0), IM_DECLINED);
+    assert_int_equal(im_outbox_items(box), 1);
+
+    home = &b;
+    im_outbox_move(box);
+    assert_int_equal(b.n, 1);
+    assert_string_equal(b.written[0].cmid, "m1");
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+what_waits_too_long_is_refused(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 1000);
+    say(box, 5, "m2", 2000);
+
+    im_outbox_expire(box, 8999);
+    assert_int_equal(refused, 0);
+
+    im_outbox_expire(box, 9000);
+    assert_int_equal(refused, 1);
+    assert_string_equal(refused_cmid, "m1");
+    assert_string_equal(refused_code, "timeout");
+    assert_int_equal(a.way.in_flight, 1);
+
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_DECLINED);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+limits_are_said_as_busy(void **state)
+{
+    unsigned      i;
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(300);
+
+    for (i = 0; i < 300; i++) {
+        assert_int_equal(say(box, i, "m", 0), IM_OK);
+    }
+
+    assert_int_equal(say(box, 1, "m", 0), IM_BUSY);
+    im_outbox_answered(box, a.written[0].ref);
+    assert_int_equal(say(box, 1, "m", 0), IM_OK);
+
+    im_outbox_destroy(box);
+    box = box_of(300);
+
+    a.room = 1;
+    assert_int_equal(say(box, 1, "m1", 0), IM_OK);
+    assert_int_equal(say(box, 1, "m2", 0), IM_BUSY);
+    assert_int_equal(im_outbox_items(box), 1);
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+a_full_instance_gets_the_rest_when_it_has_room(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "m1", 0);
+    say(box, 5, "m2", 0);
+
+    b.room = 1;
+    home = &b;
+    im_outbox_lost(box, &a.way);
+    assert_int_equal(b.n, 1);
+
+    b.room = 10;
+    im_outbox_move(box);
+    assert_int_equal(b.n, 2);
+    assert_string_equal(b.written[1].cmid, "m2");
+
+    im_outbox_destroy(box);
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(an_answer_ends_an_item),
+        cmocka_unit_test(
+            what_died_with_an_instance_is_sent_again_first_and_in_order),
+        cmocka_unit_test(without_a_client_id_it_is_refused_not_doubled),
+        cmocka_unit_test(a_slot_moves_only_when_nothing_is_in_flight),
+        cmocka_unit_test(other_slots_move_at_once),
+        cmocka_unit_test(nobody_home_is_said_at_once_but_what_was_taken_waits),
+        cmocka_unit_test(what_waits_too_long_is_refused),
+        cmocka_unit_test(limits_are_said_as_busy),
+        cmocka_unit_test(a_full_instance_gets_the_rest_when_it_has_room),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
