@@ -10,7 +10,7 @@
 int logic_presence_start(unsigned queue_max);
 void logic_presence_stop(void);
 
-/* Any thread; the answer comes when Redis has it.  Each takes the reply over. */
+/* Any thread; the answer comes when Redis has it.  Each takes the reply. */
 void logic_presence_open(logic_reply_t *reply, const char *instance,
     const Im__Open *open);
 void logic_presence_close(logic_reply_t *reply, uint64_t uid);

@@ -19,8 +19,8 @@
 /*
  * Refuses a request.  detail_fmt is of ngx_sprintf()'s kind and may be NULL;
  * the text is cut at 512 bytes.  401 gets WWW-Authenticate, what may succeed
- * later gets Retry-After: 1, or more seconds if told so.  A header that belongs to one refusal only
- * (Allow, Upgrade) is set by the caller before.
+ * later gets Retry-After: 1, or more seconds if told so.  A header that belongs
+ * to one refusal only (Allow, Upgrade) is set by the caller before.
  */
 ngx_int_t ngx_im_problem_send(ngx_http_request_t *r, const char *code,
     const char *detail_fmt, ...);

@@ -25,17 +25,6 @@
 #include "im_disc_int.h"
 
 
-#define DISC_BAD_MAX  1024             /* remembered, to be logged once */
-
-
-/* A key with a value that was refused, by the revision of its last change. */
-struct disc_bad_s {
-    char             key[DISC_KEY_MAX];
-    int64_t          revision;
-    UT_hash_handle   hh;
-};
-
-
 static void disc_start(void *ctx);
 static void disc_list(im_disc_t *d);
 static void disc_on_list(void *ctx, const ProtobufCMessage *reply);
@@ -50,15 +39,10 @@ static void disc_on_refresh(void *ctx);
 static void disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
 static void disc_delete(im_disc_t *d, const ProtobufCBinaryData *key);
 static void disc_change(disc_row_t *row, const disc_value_t *value);
-static void disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv,
-    const char *why);
-static void disc_garbage_forget(im_disc_t *d);
 static void disc_up(disc_service_t *svc, disc_row_t *row);
 static void disc_down(im_disc_t *d, disc_row_t *row);
 static void disc_log_down(im_disc_t *d, const char *why);
 static void disc_log_up(im_disc_t *d);
-static int disc_split(im_disc_t *d, const ProtobufCBinaryData *key,
-    char *service, char *id);
 
 
 static const im_rpc_stream_handler_t  disc_watch_handler = {
@@ -198,7 +182,7 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
         }
     }
 
-    im_disc_lease_check(d, list);
+    im_disc_self_check(d, list);
 
     d->revision = list->header->revision;
     atomic_store(&d->ready, 1);
@@ -257,7 +241,7 @@ disc_on_watch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 
         if (ev->type == ETCDSERVERPB__EVENT__EVENT_TYPE__PUT) {
             disc_put(d, ev->kv);
-            im_disc_lease_written(d, ev->kv);
+            im_disc_self_written(d, ev->kv);
 
         } else {
             disc_delete(d, &ev->kv->key);
@@ -341,8 +325,8 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     disc_value_t     value;
     disc_service_t  *svc;
 
-    if (disc_split(d, &kv->key, service, id) != IM_OK) {
-        disc_garbage(d, kv, "it is not <service>/<id>");
+    if (im_disc_key_split(d, &kv->key, service, id) != IM_OK) {
+        im_disc_garbage(d, kv, "it is not <service>/<id>");
         return;
     }
 
@@ -358,7 +342,7 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     }
 
     if (im_disc_value_read(&value, &kv->value, &why) != IM_OK) {
-        disc_garbage(d, kv, why);
+        im_disc_garbage(d, kv, why);
         return;
     }
 
@@ -424,63 +408,10 @@ disc_change(disc_row_t *row, const disc_value_t *value)
     row->pub.draining = value->draining != 0;
 
     atomic_fetch_add(&svc->disc->stats.changes, 1);
-    im_disc_service_changed(row);
+    im_disc_pick_changed(row);
 
     if (svc->handler != NULL && svc->handler->changed != NULL) {
         svc->handler->changed(svc->ctx, &row->pub);
-    }
-}
-
-
-static void
-disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv, const char *why)
-{
-    char          key[DISC_KEY_MAX];
-    size_t        i, len;
-    disc_bad_t   *bad;
-
-    len = (kv->key.len < sizeof(key)) ? kv->key.len : sizeof(key) - 1;
-    memcpy(key, kv->key.data, len);
-    key[len] = '\0';
-
-    for (i = 0; i < len; i++) {
-        if (key[i] < ' ' || key[i] > '~') {
-            key[i] = '?';              /* it goes into the log */
-        }
-    }
-
-    HASH_FIND_STR(d->bad, key, bad);
-
-    if (bad != NULL && bad->revision == kv->mod_revision) {
-        return;                        /* listed again */
-    }
-
-    atomic_fetch_add(&d->stats.garbage, 1);
-    im_disc_log(d, IM_LOG_WARN, "etcd key %.200s is not used: %s", key, why);
-
-    if (bad == NULL && HASH_COUNT(d->bad) < DISC_BAD_MAX) {
-        bad = calloc(1, sizeof(disc_bad_t));
-
-        if (bad != NULL) {
-            memcpy(bad->key, key, sizeof(bad->key));
-            HASH_ADD_STR(d->bad, key, bad);
-        }
-    }
-
-    if (bad != NULL) {
-        bad->revision = kv->mod_revision;
-    }
-}
-
-
-static void
-disc_garbage_forget(im_disc_t *d)
-{
-    disc_bad_t  *bad, *tmp;
-
-    HASH_ITER(hh, d->bad, bad, tmp) {
-        HASH_DEL(d->bad, bad);
-        free(bad);
     }
 }
 
@@ -492,7 +423,7 @@ disc_delete(im_disc_t *d, const ProtobufCBinaryData *raw)
     char         key[2 * DISC_NAME_MAX];
     disc_row_t  *row;
 
-    if (disc_split(d, raw, service, id) != IM_OK) {
+    if (im_disc_key_split(d, raw, service, id) != IM_OK) {
         return;
     }
 
@@ -514,7 +445,7 @@ disc_up(disc_service_t *svc, disc_row_t *row)
 
     atomic_fetch_add(&svc->disc->stats.instances, 1);
     atomic_fetch_add(&svc->disc->stats.changes, 1);
-    im_disc_service_up(row);
+    im_disc_pick_up(row);
 
     if (svc->handler != NULL) {
         svc->handler->up(svc->ctx, &row->pub);
@@ -542,7 +473,8 @@ disc_down(im_disc_t *d, disc_row_t *row)
 
     atomic_fetch_sub(&d->stats.instances, 1);
     atomic_fetch_add(&d->stats.changes, 1);
-    im_disc_service_down(row);
+    im_disc_pick_down(row);
+    im_disc_call_row_gone(row);
 
     if (svc->handler != NULL) {
         svc->handler->down(svc->ctx, &row->pub);
@@ -592,43 +524,6 @@ im_disc_service_get(im_disc_t *d, const char *name)
 }
 
 
-/* "<root>service/id"; anything else under our prefix is not ours. */
-static int
-disc_split(im_disc_t *d, const ProtobufCBinaryData *key, char *service,
-    char *id)
-{
-    size_t       root, n;
-    const char  *p, *slash, *end;
-
-    root = strlen(d->root);
-
-    if (key->len <= root || memcmp(key->data, d->root, root) != 0) {
-        return IM_ERROR;
-    }
-
-    p = (const char *) key->data + root;
-    end = (const char *) key->data + key->len;
-    slash = memchr(p, '/', (size_t) (end - p));
-
-    if (slash == NULL || memchr(slash + 1, '/', (size_t) (end - slash - 1))
-        || slash == p || slash + 1 == end
-        || slash - p >= DISC_NAME_MAX || end - slash > DISC_NAME_MAX)
-    {
-        return IM_ERROR;
-    }
-
-    n = (size_t) (slash - p);
-    memcpy(service, p, n);
-    service[n] = '\0';
-
-    n = (size_t) (end - slash - 1);
-    memcpy(id, slash + 1, n);
-    id[n] = '\0';
-
-    return IM_OK;
-}
-
-
 void
 im_disc_destroy(im_disc_t *d)
 {
@@ -644,13 +539,13 @@ im_disc_destroy(im_disc_t *d)
     im_rpc_timer_cancel(d->refresh);
     im_disc_lease_stop(d);
 
-    im_disc_service_stop(d);
+    im_disc_call_stop(d);
 
     HASH_ITER(hh, d->rows, row, tmp) {
         disc_down(d, row);
     }
 
-    disc_garbage_forget(d);
+    im_disc_garbage_forget(d);
     im_etcd_destroy(d->etcd);
     d->etcd = NULL;
 

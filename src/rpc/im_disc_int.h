@@ -1,10 +1,13 @@
 /*
  * im_disc_int.h -- what the parts of discovery share:
  *
- *   im_disc.c          etcd -> rows: list, watch; the instance view
- *   im_disc_service.c  rows -> calls: the service view
- *   im_disc_lease.c    what we say of ourselves: leases and our own keys
- *   im_disc_value.c    the value of a key
+ *   im_disc.c        etcd -> rows: list, watch; the instance view
+ *   im_disc_pick.c   rows -> one row: the service view's choice
+ *   im_disc_call.c   a call by the service view, and its fail-over
+ *
+ *   im_disc_lease.c  the leases that our own keys live by
+ *   im_disc_self.c   our own keys
+ *   im_disc_value.c  keys and values, read and written
  */
 
 #ifndef IM_DISC_INT_H
@@ -54,7 +57,7 @@ struct disc_row_s {
     unsigned             round;                     /* last listing seen in */
     UT_hash_handle       hh;
 
-    /* im_disc_service.c */
+    /* im_disc_pick.c, im_disc_call.c */
     uint64_t             serial;
     disc_life_t          life;
     im_disc_call_t      *calls;                     /* under way */
@@ -75,7 +78,7 @@ struct disc_service_s {
     const im_disc_handler_t   *handler;
     void                      *ctx;
 
-    /* im_disc_service.c */
+    /* im_disc_pick.c */
     disc_row_t                *slots[IM_SLOTS];     /* NULL: nobody */
     uint64_t                   weights[IM_SLOTS];
     uint64_t                   back_ms;             /* next one is let in */
@@ -163,30 +166,48 @@ int im_disc_value_read(disc_value_t *v, const ProtobufCBinaryData *data,
     const char **why);
 /* NUL-terminated, less than DISC_VALUE_MAX bytes. */
 void im_disc_value_write(char *out, const Im__Instance *value);
+/* service and id of DISC_NAME_MAX; IM_ERROR: it has another form. */
+int im_disc_key_split(im_disc_t *d, const ProtobufCBinaryData *key,
+    char *service, char *id);
+/* Logs a key that is not used once for each change, and counts it. */
+void im_disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv,
+    const char *why);
+void im_disc_garbage_forget(im_disc_t *d);
 
-/* im_disc_service.c; now_ms: monotonic. */
-void im_disc_service_up(disc_row_t *row);
-void im_disc_service_changed(disc_row_t *row);
-void im_disc_service_down(disc_row_t *row);
-void im_disc_service_stop(im_disc_t *d);
+/* im_disc_pick.c; now_ms: monotonic. */
+void im_disc_pick_up(disc_row_t *row);
+void im_disc_pick_changed(disc_row_t *row);
+void im_disc_pick_down(disc_row_t *row);
 /* tried: serials of rows that are not to be picked, n of them. */
-disc_row_t *im_disc_service_pick(disc_service_t *svc,
+disc_row_t *im_disc_pick_row(disc_service_t *svc,
     const im_disc_call_conf_t *conf, const uint64_t *tried, unsigned n,
     uint64_t now_ms);
 /* A call ended at the row: what follows for it. */
-void im_disc_service_judge(disc_row_t *row, unsigned class, unsigned probe,
+void im_disc_pick_judge(disc_row_t *row, unsigned class, unsigned probe,
     const im_rpc_status_t *status, uint64_t now_ms);
+
+/* im_disc_call.c */
+void im_disc_call_end_all(disc_row_t *row);    /* they go elsewhere */
+void im_disc_call_row_gone(disc_row_t *row);   /* they are waited for */
+void im_disc_call_stop(im_disc_t *d);
 
 /* im_disc_lease.c */
 void im_disc_lease_start(im_disc_t *d);
-/* Puts our keys again if a listing does not hold them. */
-void im_disc_lease_check(im_disc_t *d,
-    const Etcdserverpb__RangeResponse *list);
-/* A key was deleted, or written by lease (0: none); if it is ours and was not
- * us, puts it again. */
+void im_disc_lease_want(im_disc_t *d);
+/* A key was deleted; if it was ours, it comes back. */
 void im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key);
-void im_disc_lease_written(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
 void im_disc_lease_stop(im_disc_t *d);
+
+/* im_disc_self.c */
+/* Puts what etcd does not hold; nothing without a lease. */
+void im_disc_self_put(im_disc_t *d);
+/* The same for what a listing does not hold, or holds of somebody else. */
+void im_disc_self_check(im_disc_t *d,
+    const Etcdserverpb__RangeResponse *list);
+void im_disc_self_written(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
+int im_disc_self_gone(im_disc_t *d, const ProtobufCBinaryData *key);
+void im_disc_self_lost(im_disc_t *d);
+int im_disc_is_key(const ProtobufCBinaryData *key, const char *ours);
 
 /* im_disc.c */
 disc_service_t *im_disc_service_get(im_disc_t *d, const char *name);

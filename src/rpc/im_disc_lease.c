@@ -1,5 +1,5 @@
 /*
- * im_disc_lease.c -- what we say of ourselves, and the leases it lives by.
+ * im_disc_lease.c -- the leases that our keys live by, and the node number.
  *
  *   grant --> keep-alive stream, a beat each third of the lease
  *     ^            |
@@ -17,22 +17,15 @@
  * A beat that is not answered until the next one means an endpoint that does
  * not work: the stream is ended, the next endpoint is tried.
  *
- * A key of ours has one put in flight at a time, since etcd does not promise
- * to take two in their order.
- *
  * Room: rpc.  Runs on: home.
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "im_disc_int.h"
-
-
-#define LEASE_LOAD_STEP  10            /* percent: less is not published */
 
 
 static void lease_grant(im_disc_t *d, disc_lease_t *l);
@@ -51,15 +44,8 @@ static void lease_on_fence(void *ctx);
 static void lease_lost(im_disc_t *d, disc_lease_t *l);
 static void lease_node_lost(im_disc_t *d);
 static void lease_put_all(im_disc_t *d);
-static void lease_put(disc_reg_t *reg);
-static void lease_on_put(void *ctx, const ProtobufCMessage *reply);
-static void lease_on_removed(void *ctx, const ProtobufCMessage *reply);
-static disc_reg_t *lease_reg(im_disc_t *d, const char *service);
-static void lease_on_load(void *ctx);
-static unsigned lease_cpu_pct(im_disc_t *d);
 static void lease_try_node(im_disc_t *d);
 static void lease_on_node(void *ctx, const ProtobufCMessage *reply);
-static int lease_same(const ProtobufCBinaryData *key, const char *ours);
 
 
 static const im_rpc_stream_handler_t  lease_handler = {
@@ -317,8 +303,6 @@ lease_on_fence(void *ctx)
 static void
 lease_lost(im_disc_t *d, disc_lease_t *l)
 {
-    unsigned  i;
-
     im_disc_log(d, IM_LOG_WARN, "etcd: the lease of this %s was lost",
                 l == &d->lease ? "instance" : "node number");
 
@@ -330,9 +314,7 @@ lease_lost(im_disc_t *d, disc_lease_t *l)
         return;
     }
 
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        d->regs[i].held = 0;
-    }
+    im_disc_self_lost(d);
 }
 
 
@@ -349,13 +331,7 @@ lease_node_lost(im_disc_t *d)
 static void
 lease_put_all(im_disc_t *d)
 {
-    unsigned  i;
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        if (d->regs[i].key[0] != '\0' && !d->regs[i].held) {
-            lease_put(&d->regs[i]);
-        }
-    }
+    im_disc_self_put(d);
 
     if (d->nodes != 0 && !d->node_held) {
         lease_try_node(d);
@@ -363,323 +339,24 @@ lease_put_all(im_disc_t *d)
 }
 
 
-/* Without a lease: later, when there is one. */
-static void
-lease_put(disc_reg_t *reg)
-{
-    char           value[DISC_VALUE_MAX];
-    im_disc_t     *d;
-    Im__Instance   inst = IM__INSTANCE__INIT;
-
-    d = reg->disc;
-
-    if (d->lease.id == 0) {
-        return;
-    }
-
-    if (reg->putting) {
-        reg->dirty = 1;
-        return;
-    }
-
-    inst.proto = IM_RPC_PROTOCOL;
-    inst.address = reg->address;
-    inst.boot = (char *) im_rpc_boot(d->rpc);
-    inst.has_draining = reg->draining;
-    inst.draining = reg->draining;
-    inst.has_cpu = 1;
-    inst.cpu = reg->cpu_pct;
-    inst.has_queue = 1;
-    inst.queue = reg->queue_pct;
-
-    im_disc_value_write(value, &inst);
-
-    if (im_etcd_put(d->etcd, reg->key, value, d->lease.id, lease_on_put, reg)
-        == IM_OK)
-    {
-        reg->putting = 1;
-        reg->dirty = 0;
-    }
-}
-
-
-static void
-lease_on_put(void *ctx, const ProtobufCMessage *reply)
-{
-    im_disc_t   *d;
-    disc_reg_t  *reg = ctx;
-
-    d = reg->disc;
-    reg->putting = 0;
-
-    if (reg->key[0] == '\0') {
-        return;                        /* unregistered; the lease ends it */
-    }
-
-    if (reply == NULL) {
-        reg->held = 0;
-        return;                        /* the next beat puts again */
-    }
-
-    if (d->lease.id != 0 && !reg->held) {
-        reg->held = 1;
-        im_disc_log(d, IM_LOG_NOTICE, "etcd: registered %s = %s", reg->key,
-                    reg->address);
-    }
-
-    if (reg->dirty) {
-        lease_put(reg);
-    }
-}
-
-
-int
-im_disc_register(im_disc_t *d, const im_disc_self_t *self)
-{
-    unsigned     i;
-    disc_reg_t  *reg;
-
-    if (strlen(self->service) >= DISC_NAME_MAX
-        || strlen(self->id) >= DISC_NAME_MAX
-        || strlen(self->address) >= DISC_NAME_MAX)
-    {
-        return IM_ERROR;
-    }
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        reg = &d->regs[i];
-
-        if (reg->key[0] != '\0') {
-            continue;
-        }
-
-        memset(reg, 0, sizeof(disc_reg_t));
-        memcpy(reg->service, self->service, strlen(self->service));
-        memcpy(reg->address, self->address, strlen(self->address));
-        snprintf(reg->key, sizeof(reg->key), "%s%s/%s", d->root,
-                 self->service, self->id);
-        reg->queue = self->queue;
-        reg->queue_ctx = self->ctx;
-        reg->disc = d;
-
-        if (d->load == NULL) {
-            (void) lease_cpu_pct(d);   /* it counts from here */
-            d->load = im_rpc_timer(d->rpc, IM_DISC_LOAD_MS, lease_on_load, d);
-        }
-
-        lease_grant(d, &d->lease);
-        lease_put(reg);
-
-        return IM_OK;
-    }
-
-    return IM_ERROR;
-}
-
-
-static disc_reg_t *
-lease_reg(im_disc_t *d, const char *service)
-{
-    unsigned  i;
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        if (d->regs[i].key[0] != '\0'
-            && strcmp(d->regs[i].service, service) == 0)
-        {
-            return &d->regs[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-void
-im_disc_drain(im_disc_t *d, const char *service)
-{
-    disc_reg_t  *reg;
-
-    reg = lease_reg(d, service);
-
-    if (reg != NULL && !reg->draining) {
-        reg->draining = 1;
-        lease_put(reg);
-    }
-}
-
-
-void
-im_disc_unregister(im_disc_t *d, const char *service, void (*done)(void *ctx),
-    void *ctx)
-{
-    disc_reg_t  *reg;
-
-    reg = lease_reg(d, service);
-
-    if (reg != NULL) {
-        reg->removed = done;
-        reg->removed_ctx = ctx;
-
-        if (im_etcd_delete(d->etcd, reg->key, lease_on_removed, reg)
-            == IM_OK)
-        {
-            reg->key[0] = '\0';
-            return;
-        }
-    }
-
-    if (done != NULL) {
-        done(ctx);
-    }
-}
-
-
-static void
-lease_on_removed(void *ctx, const ProtobufCMessage *reply)
-{
-    disc_reg_t  *reg = ctx;
-
-    (void) reply;                      /* the lease ends it, if this did not */
-
-    if (reg->removed != NULL) {
-        reg->removed(reg->removed_ctx);
-        reg->removed = NULL;
-    }
-}
-
-
-/* Published when it has moved, so that a steady fleet is silent. */
-static void
-lease_on_load(void *ctx)
-{
-    int          cpu, queue;
-    unsigned     i;
-    im_disc_t   *d = ctx;
-    disc_reg_t  *reg;
-
-    d->load = im_rpc_timer(d->rpc, IM_DISC_LOAD_MS, lease_on_load, d);
-    cpu = (int) lease_cpu_pct(d);
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        reg = &d->regs[i];
-
-        if (reg->key[0] == '\0' || !reg->held) {
-            continue;
-        }
-
-        queue = (reg->queue != NULL) ? (int) reg->queue(reg->queue_ctx) : 0;
-
-        if (abs(cpu - (int) reg->cpu_pct) >= LEASE_LOAD_STEP
-            || abs(queue - (int) reg->queue_pct) >= LEASE_LOAD_STEP)
-        {
-            reg->cpu_pct = (unsigned) cpu;
-            reg->queue_pct = (unsigned) queue;
-            lease_put(reg);
-        }
-    }
-}
-
-
-/* Of the whole machine, since the last time. */
-static unsigned
-lease_cpu_pct(im_disc_t *d)
-{
-    long           cores;
-    uint64_t       wall, cpu, pct;
-    struct rusage  ru;
-
-    wall = im_disc_now_ms() * 1000;
-    getrusage(RUSAGE_SELF, &ru);
-    cpu = (uint64_t) (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000
-          + (uint64_t) (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
-    cores = sysconf(_SC_NPROCESSORS_ONLN);
-    pct = 0;
-
-    if (wall > d->load_wall_us && d->load_wall_us != 0) {
-        pct = (cpu - d->load_cpu_us) * 100
-              / ((wall - d->load_wall_us) * (uint64_t) (cores > 0 ? cores : 1));
-    }
-
-    d->load_wall_us = wall;
-    d->load_cpu_us = cpu;
-
-    return (pct < 100) ? (unsigned) pct : 100;
-}
-
-
-void
-im_disc_lease_check(im_disc_t *d, const Etcdserverpb__RangeResponse *list)
-{
-    size_t    k;
-    unsigned  i;
-    int       found;
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-
-        if (d->regs[i].key[0] == '\0' || !d->regs[i].held) {
-            continue;
-        }
-
-        found = 0;
-
-        for (k = 0; k < list->n_kvs; k++) {
-            if (lease_same(&list->kvs[k]->key, d->regs[i].key)) {
-                found = 1;
-                im_disc_lease_written(d, list->kvs[k]);
-            }
-        }
-
-        if (!found) {
-            d->regs[i].held = 0;
-            lease_put(&d->regs[i]);
-        }
-    }
-}
-
-
-void
-im_disc_lease_written(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
-{
-    unsigned  i;
-
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        if (d->regs[i].key[0] != '\0' && d->regs[i].held
-            && kv->lease != d->lease.id
-            && lease_same(&kv->key, d->regs[i].key))
-        {
-            im_disc_log(d, IM_LOG_WARN, "etcd key %s: somebody wrote over it; "
-                        "it is put again", d->regs[i].key);
-            lease_put(&d->regs[i]);
-        }
-    }
-}
-
-
+/* A key of ours that has gone may mean that its lease has: asked at once. */
 void
 im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key)
 {
-    unsigned  i;
+    uint64_t  now;
 
-    for (i = 0; i < DISC_REGS_MAX; i++) {
-        if (d->regs[i].key[0] != '\0' && d->regs[i].held
-            && lease_same(key, d->regs[i].key))
-        {
-            d->regs[i].held = 0;
+    now = im_disc_now_ms();
 
-            if (d->lease.asked_ms == 0) {
-                lease_ask(d, &d->lease, im_disc_now_ms());
-            }
-
-            lease_put(&d->regs[i]);    /* fails if the lease has gone, too */
-        }
+    if (im_disc_self_gone(d, key) && d->lease.asked_ms == 0) {
+        lease_ask(d, &d->lease, now);
     }
 
-    if (d->node_held && lease_same(key, d->node_key)) {
+    if (d->node_held && im_disc_is_key(key, d->node_key)) {
         im_disc_log(d, IM_LOG_WARN, "etcd key %s was deleted", d->node_key);
         lease_node_lost(d);
 
         if (d->node_lease.asked_ms == 0) {
-            lease_ask(d, &d->node_lease, im_disc_now_ms());
+            lease_ask(d, &d->node_lease, now);
         }
 
         lease_try_node(d);
@@ -687,10 +364,10 @@ im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key)
 }
 
 
-static int
-lease_same(const ProtobufCBinaryData *key, const char *ours)
+void
+im_disc_lease_want(im_disc_t *d)
 {
-    return key->len == strlen(ours) && memcmp(key->data, ours, key->len) == 0;
+    lease_grant(d, &d->lease);
 }
 
 

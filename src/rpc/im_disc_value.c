@@ -1,13 +1,15 @@
 /*
- * im_disc_value.c -- the value of a key under the prefix: JSON of an Instance.
+ * im_disc_value.c -- keys under the prefix, "<service>/<id>", and their values,
+ * JSON of an Instance.
  *
  * Anybody who can reach etcd can write there, so a value is checked like any
  * other input, and the reason is said in words for the log.
  *
- * Room: rpc.  Pure.
+ * Room: rpc.
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "im_disc_int.h"
@@ -15,6 +17,15 @@
 
 
 #define VALUE_READ_MAX  4096
+#define DISC_BAD_MAX  1024             /* remembered, to be logged once */
+
+
+/* A key with a value that was refused, by the revision of its last change. */
+struct disc_bad_s {
+    char             key[DISC_KEY_MAX];
+    int64_t          revision;
+    UT_hash_handle   hh;
+};
 
 
 static int value_is_address(const char *s);
@@ -120,4 +131,94 @@ im_disc_value_write(char *out, const Im__Instance *value)
                        DISC_VALUE_MAX - 1);
 
     out[n < DISC_VALUE_MAX ? n : 0] = '\0';
+}
+
+
+/* "<root>service/id"; anything else under our prefix is not ours. */
+int
+im_disc_key_split(im_disc_t *d, const ProtobufCBinaryData *key, char *service,
+    char *id)
+{
+    size_t       root, n;
+    const char  *p, *slash, *end;
+
+    root = strlen(d->root);
+
+    if (key->len <= root || memcmp(key->data, d->root, root) != 0) {
+        return IM_ERROR;
+    }
+
+    p = (const char *) key->data + root;
+    end = (const char *) key->data + key->len;
+    slash = memchr(p, '/', (size_t) (end - p));
+
+    if (slash == NULL || memchr(slash + 1, '/', (size_t) (end - slash - 1))
+        || slash == p || slash + 1 == end
+        || slash - p >= DISC_NAME_MAX || end - slash > DISC_NAME_MAX)
+    {
+        return IM_ERROR;
+    }
+
+    n = (size_t) (slash - p);
+    memcpy(service, p, n);
+    service[n] = '\0';
+
+    n = (size_t) (end - slash - 1);
+    memcpy(id, slash + 1, n);
+    id[n] = '\0';
+
+    return IM_OK;
+}
+
+
+void
+im_disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv, const char *why)
+{
+    char          key[DISC_KEY_MAX];
+    size_t        i, len;
+    disc_bad_t   *bad;
+
+    len = (kv->key.len < sizeof(key)) ? kv->key.len : sizeof(key) - 1;
+    memcpy(key, kv->key.data, len);
+    key[len] = '\0';
+
+    for (i = 0; i < len; i++) {
+        if (key[i] < ' ' || key[i] > '~') {
+            key[i] = '?';              /* it goes into the log */
+        }
+    }
+
+    HASH_FIND_STR(d->bad, key, bad);
+
+    if (bad != NULL && bad->revision == kv->mod_revision) {
+        return;                        /* listed again */
+    }
+
+    atomic_fetch_add(&d->stats.garbage, 1);
+    im_disc_log(d, IM_LOG_WARN, "etcd key %.200s is not used: %s", key, why);
+
+    if (bad == NULL && HASH_COUNT(d->bad) < DISC_BAD_MAX) {
+        bad = calloc(1, sizeof(disc_bad_t));
+
+        if (bad != NULL) {
+            memcpy(bad->key, key, sizeof(bad->key));
+            HASH_ADD_STR(d->bad, key, bad);
+        }
+    }
+
+    if (bad != NULL) {
+        bad->revision = kv->mod_revision;
+    }
+}
+
+
+void
+im_disc_garbage_forget(im_disc_t *d)
+{
+    disc_bad_t  *bad, *tmp;
+
+    HASH_ITER(hh, d->bad, bad, tmp) {
+        HASH_DEL(d->bad, bad);
+        free(bad);
+    }
 }

@@ -154,7 +154,7 @@ rpc_thread(void *arg)
         op = ev.tag;
         op->ok = ev.success;
 
-        if (rpc->conf.home == IM_RPC_HOME_THREAD || op == &rpc->op_poke) {
+        if (rpc->conf.home == IM_RPC_HOME_THREAD || op->direct) {
             op->fn(op->owner, op->ok);
             im_rpc_op_end(rpc);
             continue;
@@ -260,6 +260,7 @@ im_rpc_op_init(im_rpc_op_t *op, void (*fn)(void *owner, int ok), void *owner)
 {
     op->fn = fn;
     op->owner = owner;
+    op->direct = 0;
 }
 
 
@@ -285,6 +286,16 @@ im_rpc_op_begin(im_rpc_t *rpc)
 }
 
 
+/* Even while stopping: the last ops of a call end it. */
+void
+im_rpc_op_count(im_rpc_t *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    rpc->ops_n++;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+
 void
 im_rpc_op_end(im_rpc_t *rpc)
 {
@@ -302,11 +313,7 @@ int
 im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops, size_t n,
     im_rpc_op_t *op)
 {
-    /* counted even while stopping: the last ops of a call end it */
-
-    pthread_mutex_lock(&rpc->lock);
-    rpc->ops_n++;
-    pthread_mutex_unlock(&rpc->lock);
+    im_rpc_op_count(rpc);
 
     if (grpc_call_start_batch(call, ops, n, op, NULL) != GRPC_CALL_OK) {
         im_rpc_op_end(rpc);

@@ -1,12 +1,18 @@
 /*
  * im_rpc_call.c -- unary calls.
  *
- * A unary call is one batch of six operations, so its callback is one tag.
+ * A call is two batches: what is sent, and what is received, whose tag is the
+ * callback.
  *
- * Its end tells whether trying elsewhere is safe.  A handler marks its status
+ * The end tells whether trying elsewhere is safe.  A handler marks its status
  * with a trailer: ANSWERED.  A server that refuses before any handler marks it
- * otherwise, and a call that never got a connection has no peer: NOT_SENT.
- * The rest may have been executed.
+ * otherwise, and a call whose request was never written, because there was no
+ * connection, has gone nowhere: NOT_SENT.  The rest may have been executed.
+ * A write that failed on a connection is not proof: bytes of several calls
+ * share it, and some may have left.
+ *
+ * The completion of the first batch costs no turn of the loop: it is taken on
+ * the rpc thread.  Should it come after the second, it brings that home.
  *
  * Room: rpc.  Runs on: any thread starts; callbacks on the home.
  */
@@ -23,7 +29,10 @@ struct im_rpc_call_s {
     im_rpc_channel_t                 *channel;
     grpc_call                        *call;
     im_rpc_live_t                     live;
+    im_rpc_op_t                       op_send;
     im_rpc_op_t                       op;
+    atomic_int                        left;        /* of the two */
+    atomic_int                        written;
     const ProtobufCMessageDescriptor *output;
     im_rpc_reply_pt                   reply;
     void                             *ctx;
@@ -39,8 +48,12 @@ struct im_rpc_call_s {
 static im_rpc_call_t *call_start(im_rpc_channel_t *ch,
     const im_rpc_method_t *m, grpc_byte_buffer *request, unsigned timeout_ms,
     const char *trace, im_rpc_reply_pt reply, void *ctx);
+static void call_on_sent(void *owner, int ok);
 static void call_on_done(void *owner, int ok);
+static void call_on_end(void *owner, int ok);
+static void call_end(im_rpc_call_t *c);
 static ProtobufCMessage *call_unpack(im_rpc_call_t *c);
+static int call_went_nowhere(im_rpc_call_t *c);
 static im_rpc_sent_t call_sent(im_rpc_call_t *c);
 
 
@@ -102,7 +115,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     im_rpc_reply_pt reply, void *ctx)
 {
     size_t          n;
-    grpc_op         ops[6];
+    grpc_op         send[3], recv[3];
     grpc_slice      path;
     grpc_metadata   md[IM_RPC_METADATA_MAX];
     im_rpc_call_t  *c;
@@ -129,6 +142,10 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     grpc_metadata_array_init(&c->initial);
     grpc_metadata_array_init(&c->trailing);
     im_rpc_op_init(&c->op, call_on_done, c);
+    im_rpc_op_init(&c->op_send, call_on_sent, c);
+    c->op_send.direct = 1;
+    atomic_init(&c->left, 2);
+    atomic_init(&c->written, 0);
 
     path = grpc_slice_from_copied_string(m->path);
 
@@ -144,33 +161,35 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     c->sent = request;
     im_rpc_live_add(c->rpc, &c->live, c->call);
 
-    memset(ops, 0, sizeof(ops));
-
     /* not "wait for ready": a peer that refuses must be known at once */
 
     n = im_rpc_channel_metadata(ch, trace, md);
-    ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
-    ops[0].data.send_initial_metadata.count = n;
-    ops[0].data.send_initial_metadata.metadata = md;
 
-    ops[1].op = GRPC_OP_SEND_MESSAGE;
-    ops[1].data.send_message.send_message = c->sent;
+    memset(send, 0, sizeof(send));
+    send[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+    send[0].data.send_initial_metadata.count = n;
+    send[0].data.send_initial_metadata.metadata = md;
 
-    ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+    send[1].op = GRPC_OP_SEND_MESSAGE;
+    send[1].data.send_message.send_message = c->sent;
 
-    ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata = &c->initial;
+    send[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
 
-    ops[4].op = GRPC_OP_RECV_MESSAGE;
-    ops[4].data.recv_message.recv_message = &c->received;
+    memset(recv, 0, sizeof(recv));
+    recv[0].op = GRPC_OP_RECV_INITIAL_METADATA;
+    recv[0].data.recv_initial_metadata.recv_initial_metadata = &c->initial;
 
-    ops[5].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
-    ops[5].data.recv_status_on_client.trailing_metadata = &c->trailing;
-    ops[5].data.recv_status_on_client.status = &c->code;
-    ops[5].data.recv_status_on_client.status_details = &c->details;
+    recv[1].op = GRPC_OP_RECV_MESSAGE;
+    recv[1].data.recv_message.recv_message = &c->received;
 
-    if (grpc_call_start_batch(c->call, ops, 6, &c->op, NULL)
-        != GRPC_CALL_OK)
+    recv[2].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    recv[2].data.recv_status_on_client.trailing_metadata = &c->trailing;
+    recv[2].data.recv_status_on_client.status = &c->code;
+    recv[2].data.recv_status_on_client.status_details = &c->details;
+
+    if (im_rpc_op_batch(c->rpc, c->call, send, 3, &c->op_send) != IM_OK
+        || grpc_call_start_batch(c->call, recv, 3, &c->op, NULL)
+           != GRPC_CALL_OK)
     {
         /* our own mistake; a live call would leak */
         abort();
@@ -191,15 +210,59 @@ im_rpc_call_cancel(im_rpc_call_t *c)
 }
 
 
+/* rpc thread */
+static void
+call_on_sent(void *owner, int ok)
+{
+    im_rpc_t       *rpc;
+    im_rpc_call_t  *c = owner;
+
+    rpc = c->rpc;
+    atomic_store(&c->written, ok);
+
+    if (atomic_fetch_sub(&c->left, 1) != 1) {
+        return;
+    }
+
+    if (rpc->conf.home == IM_RPC_HOME_THREAD) {
+        call_end(c);
+        return;
+    }
+
+    im_rpc_op_init(&c->op, call_on_end, c);
+    im_rpc_op_count(rpc);
+    im_rpc_hand_over(rpc, &c->op);
+}
+
+
 static void
 call_on_done(void *owner, int ok)
 {
-    char              *text;
-    im_rpc_call_t     *c = owner;
-    im_rpc_status_t    status;
-    ProtobufCMessage  *reply;
+    im_rpc_call_t  *c = owner;
 
     (void) ok;                         /* the status says all */
+
+    if (atomic_fetch_sub(&c->left, 1) == 1) {
+        call_end(c);
+    }
+}
+
+
+static void
+call_on_end(void *owner, int ok)
+{
+    (void) ok;
+
+    call_end(owner);
+}
+
+
+static void
+call_end(im_rpc_call_t *c)
+{
+    char              *text;
+    im_rpc_status_t    status;
+    ProtobufCMessage  *reply;
 
     reply = NULL;
     text = grpc_slice_to_c_string(c->details);
@@ -237,6 +300,28 @@ call_on_done(void *owner, int ok)
 }
 
 
+static int
+call_went_nowhere(im_rpc_call_t *c)
+{
+    size_t  len;
+
+    static const char  refused[] = "failed to connect to all addresses";
+
+    if (atomic_load(&c->written)) {
+        return 0;
+    }
+
+    if (c->code != GRPC_STATUS_UNAVAILABLE) {
+        return 1;                      /* it ended while it waited for one */
+    }
+
+    len = sizeof(refused) - 1;
+
+    return GRPC_SLICE_LENGTH(c->details) >= len
+           && memcmp(GRPC_SLICE_START_PTR(c->details), refused, len) == 0;
+}
+
+
 static ProtobufCMessage *
 call_unpack(im_rpc_call_t *c)
 {
@@ -267,8 +352,7 @@ call_sent(im_rpc_call_t *c)
         return IM_RPC_NOT_SENT;
 
     default:
-        return im_rpc_channel_reached(c->channel, c->call)
-               ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
+        return call_went_nowhere(c) ? IM_RPC_NOT_SENT : IM_RPC_MAYBE_SENT;
     }
 }
 

@@ -71,6 +71,8 @@ static im_rpc_channel_t *
 channel_open(im_rpc_t *rpc, const char *address,
     grpc_channel_credentials *creds, const char *name)
 {
+    char                target[300];
+    const char         *scheme;
     grpc_channel_args   args;
     im_rpc_channel_t   *ch;
 
@@ -108,29 +110,23 @@ channel_open(im_rpc_t *rpc, const char *address,
         return NULL;
     }
 
-    /*
-     * An address of numbers must not wake the resolver's thread.  The three
-     * slashes make the target differ from the name of the connection, which is
-     * how im_rpc_channel_reached() tells whether a call got on one.
-     */
+    /* an address of numbers must not wake the resolver's thread */
+
+    scheme = "";
 
     if (address[strspn(address, "0123456789.:")] == '\0') {
-        snprintf(ch->target, sizeof(ch->target), "ipv4:///%s", address);
+        scheme = "ipv4:";
 
     } else if (address[0] == '[') {
-        snprintf(ch->target, sizeof(ch->target), "ipv6:///%s", address);
-
-    } else if (strncmp(address, "unix:", 5) == 0) {
-        snprintf(ch->target, sizeof(ch->target), "unix://%s", address + 5);
-
-    } else {
-        snprintf(ch->target, sizeof(ch->target), "dns:///%s", address);
+        scheme = "ipv6:";
     }
+
+    snprintf(target, sizeof(target), "%s%s", scheme, address);
 
     args.num_args = sizeof(a) / sizeof(a[0]) - (name == NULL);
     args.args = a;
 
-    ch->channel = grpc_channel_create(ch->target, creds, &args);
+    ch->channel = grpc_channel_create(target, creds, &args);
     ch->rpc = rpc;
     atomic_init(&ch->refs, 1);
 
@@ -197,26 +193,6 @@ im_rpc_channel_metadata_free(grpc_metadata *md, size_t n)
     while (n > 0) {
         grpc_slice_unref(md[--n].value);
     }
-}
-
-
-/*
- * The core names the peer of a call by its connection once the call has been
- * given one, by the channel's target before: a call that ends in the latter
- * state was never written anywhere.
- */
-int
-im_rpc_channel_reached(im_rpc_channel_t *ch, grpc_call *call)
-{
-    int    reached;
-    char  *peer;
-
-    peer = grpc_call_get_peer(call);
-    reached = peer != NULL && strcmp(peer, ch->target) != 0
-              && strcmp(peer, "unknown") != 0;
-    gpr_free(peer);
-
-    return reached;
 }
 
 

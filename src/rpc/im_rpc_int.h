@@ -44,6 +44,7 @@ struct im_rpc_op_s {
     void          *owner;
     im_rpc_op_t   *next;       /* on the hand-over list */
     int            ok;
+    int            direct;     /* fn runs on the rpc thread, not on the home */
 };
 
 /* A live call of either side: destroy cancels what is on this list. */
@@ -83,7 +84,6 @@ struct im_rpc_channel_s {
     atomic_uint      refs;
     unsigned         peer:1;   /* one of our tiers */
     char             boot[IM_RPC_BOOT_MAX + 1];
-    char             target[300];
 };
 
 struct im_rpc_server_s {
@@ -125,6 +125,59 @@ int im_rpc_queue_push(im_rpc_queue_t *q, const ProtobufCMessage *message);
 /* The next message to send; an empty batch if nothing is queued. */
 grpc_byte_buffer *im_rpc_queue_take(im_rpc_queue_t *q);
 
+struct im_rpc_stream_s {
+    im_rpc_t                 *rpc;
+    im_rpc_channel_t         *channel;     /* client side */
+    grpc_call                *call;
+    im_rpc_live_t             live;
+    im_rpc_stream_handler_t   handler;
+    void                     *ctx;
+    atomic_uint               refs;
+    im_rpc_timer_t           *connect;
+    im_rpc_timer_t           *beat;        /* home only, as these two: */
+    uint64_t                  beat_us;     /* it was set then */
+    uint64_t                  heard_us;
+
+    im_rpc_op_t               op_start;
+    im_rpc_op_t               op_initial;
+    im_rpc_op_t               op_status;
+    im_rpc_op_t               op_recv;
+    im_rpc_op_t               op_send;
+    im_rpc_op_t               op_finish;
+
+    pthread_mutex_t           lock;        /* of all below */
+    im_rpc_queue_t            queue;       /* waits to be sent */
+    grpc_byte_buffer         *sent;
+    uint64_t                  said_us;
+    unsigned                  ops;         /* outstanding */
+    unsigned                  writing:1;
+    unsigned                  busy:1;      /* add() has refused */
+    unsigned                  ending:1;    /* close() was called */
+    unsigned                  finished:1;  /* our last word is on its way */
+    unsigned                  dead:1;      /* nothing can be added */
+    unsigned                  server:1;
+    unsigned                  started:1;   /* our metadata has gone out */
+
+    grpc_byte_buffer         *received;
+    grpc_metadata_array       initial;
+    grpc_metadata_array       trailing;
+    grpc_status_code          code;
+    grpc_slice                details;
+    int                       cancelled;
+};
+
+/* im_rpc_stream.c, under the stream's lock; op_done unlocks. */
+int im_rpc_stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n,
+    im_rpc_op_t *op);
+void im_rpc_stream_op_done(im_rpc_stream_t *s);
+
+/* im_rpc_stream_send.c, under the stream's lock */
+void im_rpc_stream_send_init(im_rpc_stream_t *s);
+/* Nothing may be in flight.  Nothing queued: an empty batch, a heartbeat. */
+void im_rpc_stream_send_start(im_rpc_stream_t *s);
+/* The next batch, or our last word. */
+void im_rpc_stream_write_next(im_rpc_stream_t *s);
+
 /* im_rpc_channel.c */
 int im_rpc_creds_init(im_rpc_t *rpc);
 void im_rpc_creds_free(im_rpc_t *rpc);
@@ -132,8 +185,6 @@ void im_rpc_creds_free(im_rpc_t *rpc);
 size_t im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
     grpc_metadata md[IM_RPC_METADATA_MAX]);
 void im_rpc_channel_metadata_free(grpc_metadata *md, size_t n);
-/* 1 if the call, which has ended, got a connection. */
-int im_rpc_channel_reached(im_rpc_channel_t *ch, grpc_call *call);
 
 /* im_rpc_call.c */
 im_rpc_mark_t im_rpc_mark_of(const grpc_metadata_array *trailing);
@@ -153,6 +204,7 @@ void im_rpc_log(im_rpc_t *rpc, int level, const char *fmt, ...)
 
 /* Counts an op as started; IM_DONE when the runtime is stopping. */
 int im_rpc_op_begin(im_rpc_t *rpc);
+void im_rpc_op_count(im_rpc_t *rpc);
 void im_rpc_op_end(im_rpc_t *rpc);
 void im_rpc_op_init(im_rpc_op_t *op, void (*fn)(void *owner, int ok),
     void *owner);

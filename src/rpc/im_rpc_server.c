@@ -510,9 +510,7 @@ im_rpc_server_stop(im_rpc_server_t *server)
     server->down = 1;
     im_rpc_op_init(&server->shutdown, server_on_shutdown, server);
 
-    pthread_mutex_lock(&rpc->lock);
-    rpc->ops_n++;
-    pthread_mutex_unlock(&rpc->lock);
+    im_rpc_op_count(rpc);
 
     grpc_server_shutdown_and_notify(server->server, rpc->cq,
                                     &server->shutdown);

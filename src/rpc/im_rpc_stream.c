@@ -27,52 +27,8 @@
 #include "im_rpc_int.h"
 
 
-struct im_rpc_stream_s {
-    im_rpc_t                 *rpc;
-    im_rpc_channel_t         *channel;     /* client side */
-    grpc_call                *call;
-    im_rpc_live_t             live;
-    im_rpc_stream_handler_t   handler;
-    void                     *ctx;
-    atomic_uint               refs;
-    im_rpc_timer_t           *connect;
-    im_rpc_timer_t           *beat;        /* home only, as these two: */
-    uint64_t                  beat_us;     /* it was set then */
-    uint64_t                  heard_us;
-
-    im_rpc_op_t               op_start;
-    im_rpc_op_t               op_initial;
-    im_rpc_op_t               op_status;
-    im_rpc_op_t               op_recv;
-    im_rpc_op_t               op_send;
-    im_rpc_op_t               op_finish;
-
-    pthread_mutex_t           lock;        /* of all below */
-    im_rpc_queue_t            queue;       /* waits to be sent */
-    grpc_byte_buffer         *sent;
-    uint64_t                  said_us;
-    unsigned                  ops;         /* outstanding */
-    unsigned                  writing:1;
-    unsigned                  busy:1;      /* add() has refused */
-    unsigned                  ending:1;    /* close() was called */
-    unsigned                  finished:1;  /* our last word is on its way */
-    unsigned                  dead:1;      /* nothing can be added */
-    unsigned                  server:1;
-
-    grpc_byte_buffer         *received;
-    grpc_metadata_array       initial;
-    grpc_metadata_array       trailing;
-    grpc_status_code          code;
-    grpc_slice                details;
-    int                       cancelled;
-};
-
-
 static im_rpc_stream_t *stream_create(im_rpc_t *rpc, grpc_call *call,
     const im_rpc_stream_handler_t *handler, void *ctx);
-static int stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n,
-    im_rpc_op_t *op);
-static void stream_send_start(im_rpc_stream_t *s);
 static void stream_receive(im_rpc_stream_t *s);
 static void stream_on_connect_timeout(void *ctx);
 static void stream_beat_in(im_rpc_stream_t *s);
@@ -80,11 +36,8 @@ static void stream_on_beat(void *ctx);
 static void stream_on_start(void *owner, int ok);
 static void stream_on_initial(void *owner, int ok);
 static void stream_on_recv(void *owner, int ok);
-static void stream_on_send(void *owner, int ok);
 static void stream_on_status(void *owner, int ok);
 static void stream_on_finish(void *owner, int ok);
-static void stream_write_next(im_rpc_stream_t *s);
-static void stream_op_done(im_rpc_stream_t *s);
 static void stream_closed(im_rpc_stream_t *s);
 static im_rpc_sent_t stream_sent(im_rpc_stream_t *s);
 
@@ -138,20 +91,20 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
                | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
     op.data.send_initial_metadata.count = n;
     op.data.send_initial_metadata.metadata = md;
-    stream_batch(s, &op, 1, &s->op_start);
+    im_rpc_stream_batch(s, &op, 1, &s->op_start);
     im_rpc_channel_metadata_free(md, n);
 
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_RECV_INITIAL_METADATA;
     op.data.recv_initial_metadata.recv_initial_metadata = &s->initial;
-    stream_batch(s, &op, 1, &s->op_initial);
+    im_rpc_stream_batch(s, &op, 1, &s->op_initial);
 
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
     op.data.recv_status_on_client.trailing_metadata = &s->trailing;
     op.data.recv_status_on_client.status = &s->code;
     op.data.recv_status_on_client.status_details = &s->details;
-    stream_batch(s, &op, 1, &s->op_status);
+    im_rpc_stream_batch(s, &op, 1, &s->op_status);
 
     stream_receive(s);
 
@@ -193,12 +146,12 @@ im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
     op.op = GRPC_OP_SEND_INITIAL_METADATA;
     op.data.send_initial_metadata.count = 1;
     op.data.send_initial_metadata.metadata = &mark;
-    stream_batch(s, &op, 1, &s->op_start);
+    im_rpc_stream_batch(s, &op, 1, &s->op_start);
 
     memset(&op, 0, sizeof(op));
     op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
     op.data.recv_close_on_server.cancelled = &s->cancelled;
-    stream_batch(s, &op, 1, &s->op_status);
+    im_rpc_stream_batch(s, &op, 1, &s->op_status);
 
     stream_receive(s);
 
@@ -222,7 +175,6 @@ stream_create(im_rpc_t *rpc, grpc_call *call,
     s->handler = *handler;
     s->ctx = ctx;
     s->details = grpc_empty_slice();
-    im_rpc_queue_init(&s->queue, rpc->conf.stream_queue_max);
 
     atomic_init(&s->refs, 1);
     pthread_mutex_init(&s->lock, NULL);
@@ -233,8 +185,8 @@ stream_create(im_rpc_t *rpc, grpc_call *call,
     im_rpc_op_init(&s->op_initial, stream_on_initial, s);
     im_rpc_op_init(&s->op_status, stream_on_status, s);
     im_rpc_op_init(&s->op_recv, stream_on_recv, s);
-    im_rpc_op_init(&s->op_send, stream_on_send, s);
     im_rpc_op_init(&s->op_finish, stream_on_finish, s);
+    im_rpc_stream_send_init(s);
 
     im_rpc_live_add(rpc, &s->live, call);
 
@@ -243,8 +195,8 @@ stream_create(im_rpc_t *rpc, grpc_call *call,
 
 
 /* Under the lock. */
-static int
-stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n, im_rpc_op_t *op)
+int
+im_rpc_stream_batch(im_rpc_stream_t *s, grpc_op *ops, size_t n, im_rpc_op_t *op)
 {
     s->ops++;
 
@@ -266,7 +218,7 @@ stream_receive(im_rpc_stream_t *s)
     op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &s->received;
 
-    stream_batch(s, &op, 1, &s->op_recv);
+    im_rpc_stream_batch(s, &op, 1, &s->op_recv);
 }
 
 
@@ -301,14 +253,16 @@ stream_on_start(void *owner, int ok)
 
     s->writing = 0;
 
+    s->started = (ok != 0);
+
     if (ok) {
-        stream_write_next(s);
+        im_rpc_stream_write_next(s);
 
     } else {
         s->dead = 1;
     }
 
-    stream_op_done(s);
+    im_rpc_stream_op_done(s);
 }
 
 
@@ -349,7 +303,7 @@ stream_on_beat(void *ctx)
     if (!s->writing && !s->dead && !s->ending && s->queue.bytes == 0
         && now - s->said_us >= beat / 2)
     {
-        stream_send_start(s);
+        im_rpc_stream_send_start(s);
     }
 
     pthread_mutex_unlock(&s->lock);
@@ -370,187 +324,7 @@ stream_on_initial(void *owner, int ok)
     }
 
     pthread_mutex_lock(&s->lock);
-    stream_op_done(s);
-}
-
-
-int
-im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item)
-{
-    int  rc;
-
-    pthread_mutex_lock(&s->lock);
-
-    rc = IM_ERROR;
-
-    if (!s->dead && !s->ending) {
-        rc = im_rpc_queue_add(&s->queue, item);
-        s->busy |= (rc == IM_BUSY);
-    }
-
-    pthread_mutex_unlock(&s->lock);
-
-    return rc;
-}
-
-
-int
-im_rpc_stream_add_packed(im_rpc_stream_t *s, const im_str_t *item)
-{
-    int  rc;
-
-    pthread_mutex_lock(&s->lock);
-
-    rc = IM_ERROR;
-
-    if (!s->dead && !s->ending) {
-        rc = im_rpc_queue_add_packed(&s->queue, item);
-        s->busy |= (rc == IM_BUSY);
-    }
-
-    pthread_mutex_unlock(&s->lock);
-
-    return rc;
-}
-
-
-int
-im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message)
-{
-    int  rc;
-
-    pthread_mutex_lock(&s->lock);
-
-    rc = IM_ERROR;
-
-    if (!s->dead && !s->ending) {
-        rc = im_rpc_queue_push(&s->queue, message);
-    }
-
-    if (rc == IM_OK && !s->writing) {
-        stream_send_start(s);
-    }
-
-    pthread_mutex_unlock(&s->lock);
-
-    return rc;
-}
-
-
-void
-im_rpc_stream_flush(im_rpc_stream_t *s)
-{
-    pthread_mutex_lock(&s->lock);
-
-    if (!s->writing && !s->dead && s->queue.bytes > 0) {
-        stream_send_start(s);
-    }
-
-    pthread_mutex_unlock(&s->lock);
-}
-
-
-/* Under the lock, with nothing in flight.  Nothing queued: a heartbeat. */
-static void
-stream_send_start(im_rpc_stream_t *s)
-{
-    grpc_op  op;
-
-    s->said_us = im_rpc_now_us();
-    s->sent = im_rpc_queue_take(&s->queue);
-    s->writing = 1;
-
-    memset(&op, 0, sizeof(op));
-    op.op = GRPC_OP_SEND_MESSAGE;
-    op.data.send_message.send_message = s->sent;
-
-    if (stream_batch(s, &op, 1, &s->op_send) != IM_OK) {
-        grpc_byte_buffer_destroy(s->sent);
-        s->sent = NULL;
-        s->writing = 0;
-        s->dead = 1;
-        grpc_call_cancel(s->call, NULL);
-    }
-}
-
-
-static void
-stream_on_send(void *owner, int ok)
-{
-    int               writable;
-    im_rpc_stream_t  *s = owner;
-
-    pthread_mutex_lock(&s->lock);
-
-    grpc_byte_buffer_destroy(s->sent);
-    s->sent = NULL;
-    s->writing = 0;
-    writable = 0;
-
-    if (!ok) {
-        s->dead = 1;
-
-    } else {
-        if (s->busy && s->queue.bytes < s->rpc->conf.stream_queue_max / 2) {
-            s->busy = 0;
-            writable = !s->ending;
-        }
-
-        stream_write_next(s);
-    }
-
-    if (writable && s->handler.on_writable != NULL) {
-        pthread_mutex_unlock(&s->lock);
-        s->handler.on_writable(s->ctx, s);
-        pthread_mutex_lock(&s->lock);
-    }
-
-    stream_op_done(s);
-}
-
-
-/* The next batch, or our last word. */
-static void
-stream_write_next(im_rpc_stream_t *s)
-{
-    grpc_op        op;
-    grpc_slice     empty;
-    grpc_metadata  mark;
-
-    if (s->writing || s->dead) {
-        return;
-    }
-
-    if (s->queue.bytes > 0) {
-        stream_send_start(s);
-        return;
-    }
-
-    if (!s->ending || s->finished) {
-        return;
-    }
-
-    s->finished = 1;
-    memset(&op, 0, sizeof(op));
-
-    if (!s->server) {
-        op.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
-        stream_batch(s, &op, 1, &s->op_finish);
-        return;
-    }
-
-    empty = grpc_empty_slice();
-    memset(&mark, 0, sizeof(mark));
-    mark.key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
-    mark.value = grpc_slice_from_static_string("1");
-
-    op.op = GRPC_OP_SEND_STATUS_FROM_SERVER;
-    op.data.send_status_from_server.status = GRPC_STATUS_OK;
-    op.data.send_status_from_server.status_details = &empty;
-    op.data.send_status_from_server.trailing_metadata_count = 1;
-    op.data.send_status_from_server.trailing_metadata = &mark;
-
-    stream_batch(s, &op, 1, &s->op_finish);
+    im_rpc_stream_op_done(s);
 }
 
 
@@ -578,7 +352,7 @@ stream_on_recv(void *owner, int ok)
 
         pthread_mutex_lock(&s->lock);
         stream_receive(s);
-        stream_op_done(s);
+        im_rpc_stream_op_done(s);
         return;
     }
 
@@ -588,10 +362,10 @@ stream_on_recv(void *owner, int ok)
 
     if (s->server) {
         s->ending = 1;
-        stream_write_next(s);
+        im_rpc_stream_write_next(s);
     }
 
-    stream_op_done(s);
+    im_rpc_stream_op_done(s);
 }
 
 
@@ -609,7 +383,7 @@ stream_on_status(void *owner, int ok)
     }
 
     s->dead = 1;
-    stream_op_done(s);
+    im_rpc_stream_op_done(s);
 }
 
 
@@ -621,13 +395,13 @@ stream_on_finish(void *owner, int ok)
     (void) ok;
 
     pthread_mutex_lock(&s->lock);
-    stream_op_done(s);
+    im_rpc_stream_op_done(s);
 }
 
 
 /* Unlocks.  The last operation of all reports the end. */
-static void
-stream_op_done(im_rpc_stream_t *s)
+void
+im_rpc_stream_op_done(im_rpc_stream_t *s)
 {
     unsigned  left;
 
@@ -686,8 +460,7 @@ stream_sent(im_rpc_stream_t *s)
         return IM_RPC_NOT_SENT;
 
     default:
-        return im_rpc_channel_reached(s->channel, s->call)
-               ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
+        return s->started ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
     }
 }
 
@@ -698,7 +471,7 @@ im_rpc_stream_close(im_rpc_stream_t *s)
     pthread_mutex_lock(&s->lock);
 
     s->ending = 1;
-    stream_write_next(s);
+    im_rpc_stream_write_next(s);
 
     pthread_mutex_unlock(&s->lock);
 }
@@ -726,19 +499,6 @@ void *
 im_rpc_stream_ctx(im_rpc_stream_t *s)
 {
     return s->ctx;
-}
-
-
-size_t
-im_rpc_stream_queued(im_rpc_stream_t *s)
-{
-    size_t  n;
-
-    pthread_mutex_lock(&s->lock);
-    n = s->queue.bytes;
-    pthread_mutex_unlock(&s->lock);
-
-    return n;
 }
 
 

@@ -36,6 +36,7 @@ im_rpc_timers_init(im_rpc_t *rpc)
 {
     rpc->poke = grpc_lame_client_channel_create("poke", GRPC_STATUS_OK, "");
     im_rpc_op_init(&rpc->op_poke, timer_on_poke, rpc);
+    rpc->op_poke.direct = 1;
 }
 
 

@@ -45,7 +45,7 @@ fleet(unsigned n)
         rows[i].pub.address = "127.0.0.1:1";
         rows[i].svc_next = svc->rows;
         svc->rows = &rows[i];
-        im_disc_service_up(&rows[i]);
+        im_disc_pick_up(&rows[i]);
     }
 }
 
@@ -58,7 +58,7 @@ remove_row(disc_row_t *row)
     for (p = &svc->rows; *p != row; p = &(*p)->svc_next) { /* find it */ }
 
     *p = row->svc_next;
-    im_disc_service_down(row);
+    im_disc_pick_down(row);
 }
 
 
@@ -102,7 +102,7 @@ a_change_moves_only_its_share_of_the_slots(void **state)
 
             rows[k].svc_next = svc->rows;
             svc->rows = &rows[k];
-            im_disc_service_up(&rows[k]);
+            im_disc_pick_up(&rows[k]);
             assert_int_equal(moved(), 0);        /* back: all as it was */
         }
 
@@ -154,7 +154,7 @@ every_process_sees_the_same_home(void **state)
     for (i = 0; i <= 3; i += 3) {
         rows[i].svc_next = svc->rows;
         svc->rows = &rows[i];
-        im_disc_service_up(&rows[i]);
+        im_disc_pick_up(&rows[i]);
     }
 
     for (i = 0; i < IM_SLOTS; i++) {
@@ -176,11 +176,11 @@ the_less_loaded_of_two_is_picked(void **state)
 
     fleet(2);
     rows[0].outstanding = 3;
-    assert_ptr_equal(im_disc_service_pick(svc, &conf, NULL, 0, 1), &rows[1]);
+    assert_ptr_equal(im_disc_pick_row(svc, &conf, NULL, 0, 1), &rows[1]);
 
     rows[1].outstanding = 3;
     rows[1].pub.load = 90;             /* what it published itself */
-    assert_ptr_equal(im_disc_service_pick(svc, &conf, NULL, 0, 1), &rows[0]);
+    assert_ptr_equal(im_disc_pick_row(svc, &conf, NULL, 0, 1), &rows[0]);
 
     free(svc);
 
@@ -191,7 +191,7 @@ the_less_loaded_of_two_is_picked(void **state)
     memset(n, 0, sizeof(n));
 
     for (i = 0; i < 1000; i++) {
-        row = im_disc_service_pick(svc, &conf, NULL, 0, 1);
+        row = im_disc_pick_row(svc, &conf, NULL, 0, 1);
         n[row - rows]++;
     }
 
@@ -213,7 +213,7 @@ round_robin_takes_all_in_turn(void **state)
     fleet(3);
 
     for (i = 0; i < 300; i++) {
-        n[im_disc_service_pick(svc, &conf, NULL, 0, 1) - rows]++;
+        n[im_disc_pick_row(svc, &conf, NULL, 0, 1) - rows]++;
     }
 
     assert_int_equal(n[0], 100);
@@ -238,11 +238,11 @@ a_slot_goes_home_and_else_to_its_next_home(void **state)
 
     for (slot = 0; slot < IM_SLOTS; slot++) {
         conf.slot = slot;
-        home = im_disc_service_pick(svc, &conf, NULL, 0, 1);
+        home = im_disc_pick_row(svc, &conf, NULL, 0, 1);
         assert_ptr_equal(home, svc->slots[slot]);
 
         tried = home->serial;
-        next = im_disc_service_pick(svc, &conf, &tried, 1, 1);
+        next = im_disc_pick_row(svc, &conf, &tried, 1, 1);
         assert_ptr_not_equal(next, home);
 
         /* the one that all others would find home, too, without it */
@@ -266,17 +266,17 @@ who_leaves_gets_nothing_new(void **state)
 
     fleet(2);
     rows[0].pub.draining = 1;
-    im_disc_service_changed(&rows[0]);
+    im_disc_pick_changed(&rows[0]);
 
     for (i = 0; i < IM_SLOTS; i++) {
         assert_ptr_equal(svc->slots[i], &rows[1]);
-        assert_ptr_equal(im_disc_service_pick(svc, &conf, NULL, 0, 1),
+        assert_ptr_equal(im_disc_pick_row(svc, &conf, NULL, 0, 1),
                          &rows[1]);
     }
 
     rows[1].pub.draining = 1;
-    im_disc_service_changed(&rows[1]);
-    assert_null(im_disc_service_pick(svc, &conf, NULL, 0, 1));
+    im_disc_pick_changed(&rows[1]);
+    assert_null(im_disc_pick_row(svc, &conf, NULL, 0, 1));
     assert_null(svc->slots[0]);
 
     free(svc);
@@ -302,11 +302,11 @@ who_fails_in_a_row_is_ejected_for_a_while_doubled_each_time(void **state)
 
         for (i = 0; i < 3; i++) {
             assert_int_equal(rows[0].ejected_until_ms > now, 0);
-            im_disc_service_judge(&rows[0], 0, 0, &lost, now);
+            im_disc_pick_judge(&rows[0], 0, 0, &lost, now);
         }
 
         assert_int_equal(rows[0].ejected_until_ms, now + pause);
-        assert_ptr_equal(im_disc_service_pick(svc, &conf, NULL, 0,
+        assert_ptr_equal(im_disc_pick_row(svc, &conf, NULL, 0,
                                               now + pause - 1), &rows[1]);
         assert_ptr_equal(svc->slots[0], &rows[1]);
 
@@ -315,7 +315,7 @@ who_fails_in_a_row_is_ejected_for_a_while_doubled_each_time(void **state)
 
         /* let in again, with its slots */
 
-        (void) im_disc_service_pick(svc, &conf, NULL, 0, now);
+        (void) im_disc_pick_row(svc, &conf, NULL, 0, now);
         assert_true(rows[0].picked);
         im_breaker_init(&rows[0].breakers[0]);
     }
@@ -336,7 +336,7 @@ an_answer_ends_the_row_of_failures(void **state)
     fleet(2);
 
     for (i = 0; i < 20; i++) {
-        im_disc_service_judge(&rows[0], i % IM_DISC_CLASSES, 0,
+        im_disc_pick_judge(&rows[0], i % IM_DISC_CLASSES, 0,
                               i % 3 == 2 ? &no : &lost, 1000);
     }
 
@@ -358,11 +358,11 @@ when_all_are_ejected_they_are_asked_after_all(void **state)
     fleet(1);
 
     for (i = 0; i < 3; i++) {
-        im_disc_service_judge(&rows[0], 0, 0, &lost, 1000);
+        im_disc_pick_judge(&rows[0], 0, 0, &lost, 1000);
     }
 
     assert_true(rows[0].ejected_until_ms > 1000);
-    assert_ptr_equal(im_disc_service_pick(svc, &conf, NULL, 0, 1001),
+    assert_ptr_equal(im_disc_pick_row(svc, &conf, NULL, 0, 1001),
                      &rows[0]);
 
     free(svc);
@@ -382,16 +382,16 @@ a_breaker_is_of_one_class_of_methods(void **state)
     fleet(1);
 
     for (i = 0; i < 10; i++) {
-        im_disc_service_judge(&rows[0], 0, 0, &down, 5000);
+        im_disc_pick_judge(&rows[0], 0, 0, &down, 5000);
     }
 
-    assert_null(im_disc_service_pick(svc, &query, NULL, 0, 5001));
-    assert_ptr_equal(im_disc_service_pick(svc, &message, NULL, 0, 5001),
+    assert_null(im_disc_pick_row(svc, &query, NULL, 0, 5001));
+    assert_ptr_equal(im_disc_pick_row(svc, &message, NULL, 0, 5001),
                      &rows[0]);
 
     /* open everywhere: asked again after the pause */
 
-    assert_non_null(im_disc_service_pick(svc, &query, NULL, 0,
+    assert_non_null(im_disc_pick_row(svc, &query, NULL, 0,
                                          5000 + IM_BREAKER_OPEN_MIN_MS));
 
     free(svc);
@@ -411,10 +411,10 @@ no_is_not_a_failure(void **state)
     fleet(1);
 
     for (i = 0; i < 100; i++) {
-        im_disc_service_judge(&rows[0], 0, 0, &no, 5000);
+        im_disc_pick_judge(&rows[0], 0, 0, &no, 5000);
     }
 
-    assert_non_null(im_disc_service_pick(svc, &conf, NULL, 0, 5000));
+    assert_non_null(im_disc_pick_row(svc, &conf, NULL, 0, 5000));
 
     free(svc);
 }
