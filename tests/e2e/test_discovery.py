@@ -1,0 +1,370 @@
+"""Discovery against real etcd: who comes, leaves, dies or lies is seen as it
+is, in time, whatever happens to etcd itself.
+
+build/im-disc is the servers' own code as a program; etcd is started here, one
+member or three, on ports of its own.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+LEASE = 2
+
+
+def free_ports(n):
+    socks = [socket.socket() for _ in range(n)]
+    try:
+        for s in socks:
+            s.bind(('127.0.0.1', 0))
+        return [s.getsockname()[1] for s in socks]
+    finally:
+        for s in socks:
+            s.close()
+
+
+class Etcd:
+    """One member or several, each with data of its own."""
+
+    def __init__(self, path, members=1):
+        self.path = path
+        ports = free_ports(2 * members)
+        self.client = ['127.0.0.1:%d' % p for p in ports[:members]]
+        peers = ['http://127.0.0.1:%d' % p for p in ports[members:]]
+        cluster = ','.join('m%d=%s' % (n, p) for n, p in enumerate(peers))
+        self.commands = [
+            ['etcd', '--name', 'm%d' % n, '--data-dir',
+             os.path.join(path, 'm%d' % n),
+             '--listen-client-urls', 'http://' + self.client[n],
+             '--advertise-client-urls', 'http://' + self.client[n],
+             '--listen-peer-urls', peers[n],
+             '--initial-advertise-peer-urls', peers[n],
+             '--initial-cluster', cluster, '--logger', 'zap',
+             '--log-level', 'error'] for n in range(members)]
+        self.running = [None] * members
+        for n in range(members):
+            self.start(n)
+        self.ready()
+
+    def start(self, n=0):
+        self.running[n] = subprocess.Popen(
+            self.commands[n], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+
+    def ready(self):
+        until = time.monotonic() + 20
+        while subprocess.run(self.ctl_command('get', '/ready'),
+                             stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL).returncode != 0:
+            assert time.monotonic() < until, 'etcd does not start'
+            time.sleep(0.1)
+
+    def kill(self, n=0):
+        self.running[n].kill()
+        self.running[n].wait(10)
+
+    def stop(self):
+        for p in self.running:
+            if p.poll() is None:
+                p.kill()
+            p.wait(10)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def ctl_command(self, *args):
+        return ['etcdctl', '--endpoints', ','.join(self.client),
+                '--dial-timeout=2s', '--command-timeout=3s', *args]
+
+    def ctl(self, *args):
+        r = subprocess.run(self.ctl_command(*args), stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=20,
+                           env=dict(os.environ, ETCDCTL_API='3'))
+        assert r.returncode == 0, r.stdout
+        return r.stdout
+
+
+class Process:
+    """An im-disc; its lines come with the time when we read them."""
+
+    def __init__(self, stack, etcd, *args, lease=LEASE):
+        self.p = subprocess.Popen(
+            [stack.binary('im-disc'), '--etcd', ','.join(etcd.client),
+             '--lease', str(lease), '--for', '120', *args],
+            stdout=subprocess.PIPE, text=True,
+            env=stack.sanitized('im-disc'))
+        self.lines = []
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        for line in self.p.stdout:
+            self.lines.append((time.monotonic(), line.split(' ', 1)[1].strip()))
+
+    def find(self, pattern, after=0):
+        return [(t, m) for t, line in list(self.lines) if t >= after
+                for m in [re.match(pattern, line)] if m]
+
+    def expect(self, pattern, within, after=0):
+        """Time of the first line that begins so, and its match."""
+        until = time.monotonic() + within
+        while True:
+            found = self.find(pattern, after)
+            if found:
+                return found[0]
+            assert time.monotonic() < until, 'no line "%s" in %g s: %s' % (
+                pattern, within, self.lines[-8:])
+            time.sleep(0.005)
+
+    def signal(self, number):
+        self.p.send_signal(number)
+        return time.monotonic()
+
+    def end(self):
+        if self.p.poll() is None:
+            self.p.send_signal(signal.SIGCONT)
+            self.p.send_signal(signal.SIGINT)
+            try:
+                self.p.wait(15)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait(5)
+        self.thread.join(5)
+        self.p.stdout.close()
+        return self.p.returncode
+
+
+class World:
+
+    def __init__(self, stack, path):
+        self.stack = stack
+        self.path = path
+        self.etcds = []
+        self.processes = []
+
+    def etcd(self, members=1):
+        e = Etcd(os.path.join(self.path, 'etcd%d' % len(self.etcds)), members)
+        self.etcds.append(e)
+        return e
+
+    def process(self, etcd, *args):
+        p = Process(self.stack, etcd, *args)
+        self.processes.append(p)
+        return p
+
+    def watch(self, etcd):
+        p = self.process(etcd, 'watch')
+        p.expect('log . etcd .* connected', 10)
+        return p
+
+    def register(self, etcd, name, *args):
+        p = self.process(etcd, *args, 'register', 'logic', name,
+                         '127.0.0.1:4100')
+        p.expect('log . etcd: registered', 10)
+        return p
+
+
+@pytest.fixture
+def world(stack, tmp_path):
+    w = World(stack, str(tmp_path))
+    yield w
+    codes = [(p.end(), p.lines) for p in w.processes]
+    for e in w.etcds:
+        e.stop()
+    for code, lines in codes:
+        assert code in (0, -signal.SIGKILL), lines[-5:]
+
+
+def test_who_comes_drains_and_leaves_is_seen_in_milliseconds(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    r = world.register(etcd, 'a')
+    w.expect('up logic a 127.0.0.1:4100 boot [0-9a-f]{16} load 0$', 1)
+
+    t = r.signal(signal.SIGUSR1)
+    seen, _ = w.expect('changed logic a draining', 1)
+    assert seen - t < 0.25             # 50 ms on an idle machine
+
+    t = r.signal(signal.SIGINT)
+    seen, _ = w.expect('down logic a', 1)
+    assert seen - t < 0.5
+
+
+def test_who_is_killed_is_gone_within_its_lease_and_a_second(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    r = world.register(etcd, 'a')
+    w.expect('up logic a', 1)
+    t = r.signal(signal.SIGKILL)
+    seen, _ = w.expect('down logic a', LEASE + 3)
+    assert seen - t < LEASE + 1
+
+
+def test_a_restart_of_etcd_is_not_noticed(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    world.register(etcd, 'a')
+    w.expect('up logic a', 1)
+    etcd.kill()
+    w.expect('log . etcd .* the last view stays', 3)
+    time.sleep(1)
+    etcd.start()
+    t = time.monotonic()
+    world.register(etcd, 'b')
+    w.expect('up logic b', 5, after=t)
+    time.sleep(LEASE + 1)
+    assert not w.find('down')
+
+
+def test_etcd_may_be_away_for_longer_than_the_lease(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    a = world.register(etcd, 'a', '--node')
+    node = a.expect(r'node (\d+)', 2)[1][1]
+    b = world.register(etcd, 'b')
+    w.expect('up logic b', 1)
+    etcd.kill()
+    time.sleep(2 * LEASE + 1)
+    b.p.kill()                         # leaves while nobody can say so
+    time.sleep(1)
+    assert not w.find('down')          # the last view stays in force
+    etcd.start()
+    w.expect('down logic b', LEASE + 8)
+    time.sleep(LEASE + 1)
+    assert not w.find('down logic a')
+    # Ids were minted on: the number's lease is far longer.
+    assert not a.find('node lost')
+    assert [m[1] for _, m in a.find(r'node (\d+)')] == [node]
+
+
+def test_what_was_compacted_away_is_found_missing(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    world.register(etcd, 'stays')
+    value = json.dumps({'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b'})
+    etcd.ctl('put', '/im/logic/goes', value)
+    w.expect('up logic goes', 1)
+    w.signal(signal.SIGSTOP)
+    etcd.kill()
+    etcd.start()
+    etcd.ready()
+    etcd.ctl('del', '/im/logic/goes')
+    for n in range(50):
+        etcd.ctl('put', '/im/logic/new', value)
+    out = json.loads(etcd.ctl('get', '/im/logic/new', '-w', 'json'))
+    etcd.ctl('compact', str(out['header']['revision']))
+    w.signal(signal.SIGCONT)
+    w.expect('down logic goes', 8)
+    w.expect('up logic new', 1)
+    assert not w.find('down logic stays')
+
+
+def test_a_lease_that_is_revoked_is_taken_again(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    r = world.register(etcd, 'a', '--node')
+    r.expect('node', 2)
+    w.expect('up logic a', 1)
+    leases = [line for line in etcd.ctl('lease', 'list').split()
+              if re.fullmatch('[0-9a-f]{16}', line)]
+    assert len(leases) == 2            # of the instance, of the node number
+    t = time.monotonic()
+    for lease in leases:
+        etcd.ctl('lease', 'revoke', lease)
+    w.expect('down logic a', 1, after=t)
+    w.expect('up logic a', LEASE, after=t)
+    lost, _ = r.expect('node lost', 1, after=t)
+    got, _ = r.expect(r'node \d', LEASE, after=lost)
+    assert got > lost
+
+
+def test_one_of_three_members_may_die(world):
+    etcd = world.etcd(3)
+    w = world.watch(etcd)
+    a = world.register(etcd, 'a', '--node')
+    w.expect('up logic a', 2)
+    etcd.kill(0)                       # the one that all use
+    t = time.monotonic()
+    world.register(etcd, 'b')
+    w.expect('up logic b', 5, after=t)
+    time.sleep(2 * LEASE)
+    assert not w.find('down')
+    assert not a.find('node lost')
+
+
+def test_two_never_hold_the_same_node_number(world):
+    etcd = world.etcd()
+    numbers = set()
+    for n in range(6):
+        p = world.register(etcd, 'n%d' % n, '--node')
+        numbers.add(p.expect(r'node (\d+)', 2)[1][1])
+    assert len(numbers) == 6
+
+
+def test_a_key_that_somebody_wrote_over_or_deleted_comes_back(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    r = world.register(etcd, 'a')
+    w.expect('up logic a', 1)
+    etcd.ctl('put', '/im/logic/a', 'nonsense')
+    r.expect('log . etcd key /im/logic/a: somebody wrote over it', 2)
+    assert not w.find('down')          # nonsense moves nobody
+    t = time.monotonic()
+    etcd.ctl('del', '/im/logic/a')
+    w.expect('down logic a', 1, after=t)
+    w.expect('up logic a 127.0.0.1:4100', 1, after=t)
+
+
+def test_garbage_is_logged_once_with_its_key_and_reason(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    good = {'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b'}
+    bad = {
+        '/im/logic/text': 'hello',
+        '/im/logic/old': '127.0.0.1:80',
+        '/im/logic/proto': json.dumps(dict(good, proto=2)),
+        '/im/logic/address': json.dumps(dict(good, address='nowhere')),
+        '/im/logic/boot': json.dumps(dict(good, boot='')),
+        '/im/logic': json.dumps(good),
+        '/im/logic/a/b': json.dumps(good),
+        '/im/logic/big': 'x' * 100000,
+    }
+    for key, value in bad.items():
+        etcd.ctl('put', key, value)
+    etcd.ctl('put', '/im/logic/good', json.dumps(good))
+    w.expect('up logic good', 2)
+    # Listed again, and again: said once.
+    for _ in range(2):
+        t = time.monotonic()
+        etcd.kill()
+        etcd.start()
+        w.expect('log . etcd .* connected', 8, after=t)
+    for key in bad:
+        found = w.find('log 4 etcd key %s is not used: .{8,}'
+                       % re.escape(key))
+        assert len(found) == 1, (key, found)
+    assert len(w.find('up')) == 1 and not w.find('down')
+    # Changed: said again.
+    etcd.ctl('put', '/im/logic/text', 'world')
+    until = time.monotonic() + 2
+    while time.monotonic() < until and len(
+            w.find('log 4 etcd key /im/logic/text')) < 2:
+        time.sleep(0.02)
+    assert len(w.find('log 4 etcd key /im/logic/text')) == 2
+
+
+def test_another_process_under_the_same_name_is_another_row(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    value = {'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b1'}
+    etcd.ctl('put', '/im/logic/a', json.dumps(value))
+    w.expect('up logic a .* boot b1', 1)
+    etcd.ctl('put', '/im/logic/a', json.dumps(dict(value, boot='b2')))
+    w.expect('down logic a', 1)
+    w.expect('up logic a .* boot b2', 1)
