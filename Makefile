@@ -108,8 +108,8 @@ BENCH        := $(if $(bench_SRCS),$(BUILD)/im-bench)
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
-.PHONY: all daemons tools tests bench-build deps run demo test test-unit \
-        test-nginx test-e2e test-asan bench stop status clean help ready
+.PHONY: all daemons tools tests bench-build deps run demo demo-scale test \
+        test-unit test-nginx test-e2e test-asan bench stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -220,6 +220,11 @@ demo: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec demo --restart -- tools/demo
 
+demo-scale: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec scale --restart --fresh \
+	    --logic 4 --task 2 -- tools/demo-scale
+
 test: deps
 	@$(MAKE) all tests
 	@exec $(PYTHON) tests/run unit nginx e2e
@@ -261,6 +266,7 @@ help:
 	@echo "make run         start everything on loopback, show a message"
 	@echo "                 passing through, stay until Ctrl-C"
 	@echo "make demo        two users talk through everything, then stop"
+	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"

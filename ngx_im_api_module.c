@@ -61,14 +61,14 @@ static const ngx_im_api_verb_t  ngx_im_api_verbs[] = {
  * second Refresh would end the session as stolen.  Send is, if it has a cmid.
  */
 static const ngx_im_api_trait_t  ngx_im_api_traits[] = {
-    { "CreateUser", NGX_IM_API_CLASS_AUTH, IM_DISC_LEAST_LOADED, 0 },
-    { "Login", NGX_IM_API_CLASS_AUTH, IM_DISC_LEAST_LOADED, 1 },
-    { "Refresh", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 0 },
-    { "Logout", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
-    { "Auth", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
-    { "FindUser", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
-    { "Send", NGX_IM_API_CLASS_MESSAGE, IM_DISC_SLOT, 0 },
-    { "History", NGX_IM_API_CLASS_QUERY, IM_DISC_LEAST_LOADED, 1 },
+    { "CreateUser", NGX_IM_API_CLASS_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
+    { "Login", NGX_IM_API_CLASS_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
+    { "Refresh", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 0 },
+    { "Logout", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Auth", NGX_IM_API_CLASS_LIVE, IM_DISC_LEAST_LOADED, 1 },
+    { "FindUser", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Send", NGX_IM_API_CLASS_LIVE, IM_DISC_SLOT, 0 },
+    { "History", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
     { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
 

@@ -16,9 +16,9 @@
 
 
 /* Method classes: what fails together, each with its own breakers. */
-#define NGX_IM_API_CLASS_QUERY    0              /* MySQL */
-#define NGX_IM_API_CLASS_AUTH     1              /* passwords: slow */
-#define NGX_IM_API_CLASS_MESSAGE  2              /* Redis and Kafka */
+#define NGX_IM_API_CLASS_STORED    0             /* MySQL */
+#define NGX_IM_API_CLASS_PASSWORD  1             /* slow, and MySQL */
+#define NGX_IM_API_CLASS_LIVE      2             /* Redis and Kafka */
 
 /* One `im_api` directive. */
 typedef struct {

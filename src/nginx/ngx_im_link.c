@@ -42,6 +42,7 @@ struct ngx_im_link_s {
     unsigned             open:1;     /* the Logic has answered */
     unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
+    unsigned             told:1;     /* that it is broken: once */
 };
 
 
@@ -211,6 +212,7 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     }
 
     link->open = 1;
+    link->told = 0;
     link->retry_ms = IM_LINK_RETRY_MIN_MS;
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -477,6 +479,7 @@ static void
 ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status)
 {
+    ngx_uint_t      level;
     ngx_im_link_t  *link = ctx;
 
     link->stream = NULL;
@@ -495,10 +498,13 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
         return;                        /* it has what it wanted */
     }
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "im: link to logic %s broke (%d %s), again in %ui ms",
-                  link->instance->id, status->code, status->message,
-                  (ngx_uint_t) link->retry_ms);
+    level = link->told ? NGX_LOG_INFO : NGX_LOG_WARN;
+
+    ngx_log_error(level, ngx_cycle->log, 0,
+                  "im: link to logic %s at %s broke (%d %s), again in %ui ms",
+                  link->instance->id, link->instance->address, status->code,
+                  status->message, (ngx_uint_t) link->retry_ms);
+    link->told = 1;
 
     link->retry = im_rpc_timer(ngx_im_rpc(), link->retry_ms,
                                ngx_im_link_on_retry, link);

@@ -74,6 +74,8 @@ struct im_rpc_s {
     grpc_channel           *poke;      /* wakes the rpc thread */
     im_rpc_op_t             op_poke;
     int                     poked;
+    uint64_t                refused_us;    /* logged last; home only */
+    uint64_t                refused_n;
     size_t                  ops_n;     /* started and not yet run */
     int                     stopping;
 };

@@ -24,6 +24,7 @@
 
 #define SERVER_ARMED_UNARY   32
 #define SERVER_ARMED_STREAM  4
+#define SERVER_REFUSED_S     60
 #define SERVER_GENERIC       0xffffffffu
 
 
@@ -51,6 +52,7 @@ static void server_arm(im_rpc_server_t *server, unsigned index);
 static void server_on_request(void *owner, int ok);
 static void server_on_unary(im_rpc_req_t *req);
 static int server_is_meant(im_rpc_req_t *req);
+static void server_log_refused(im_rpc_t *rpc, const char *text);
 static const char *server_metadata(im_rpc_req_t *req, const char *key,
     char *out, size_t size);
 static void server_answer(im_rpc_req_t *req, int code, const char *message);
@@ -294,13 +296,32 @@ server_is_meant(im_rpc_req_t *req)
         return 1;
     }
 
-    im_rpc_log(req->rpc, IM_LOG_WARN, "rpc: a call was refused, %s", text);
+    server_log_refused(req->rpc, text);
 
     im_rpc_live_add(req->rpc, &req->live, req->call);
     req->refused = 1;
     server_answer(req, IM_RPC_FAILED_PRECONDITION, text);
 
     return 0;
+}
+
+
+/* Who comes in vain comes again and again: said once a minute. */
+static void
+server_log_refused(im_rpc_t *rpc, const char *text)
+{
+    uint64_t  now;
+
+    now = im_rpc_now_us();
+    rpc->refused_n++;
+
+    if (rpc->refused_us == 0
+        || now - rpc->refused_us >= SERVER_REFUSED_S * 1000000ull)
+    {
+        rpc->refused_us = now;
+        im_rpc_log(rpc, IM_LOG_WARN, "rpc: a call was refused (%llu so far), "
+                   "%s", (unsigned long long) rpc->refused_n, text);
+    }
 }
 
 

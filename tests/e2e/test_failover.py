@@ -1,0 +1,219 @@
+"""Instances die, freeze, leave and come while people chat, and nobody notices.
+
+The traffic and the checks are those of make demo-scale (tools/im_scale.py),
+against a stack of its own with several instances of each.
+"""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import TOP
+from im_client import Problem
+from im_scale import Traffic
+
+
+def demo_scale(stack, tmp_path, only):
+    asan = 'asan' in stack.build
+    out = str(tmp_path / 'figures.json')
+    name = 'failover-asan' if asan else 'failover'
+    r = subprocess.run(
+        ['/usr/bin/python3', 'tools/stack', 'exec', name, '--restart',
+         '--fresh', '--logic', '4', '--task', '2']
+        + (['--asan'] if asan else [])
+        + ['--', 'tools/demo-scale', '--json', out, '--only', only,
+           '--slow', '3' if asan else '1'],
+        cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=400)
+    print(r.stdout)
+    assert r.returncode == 0, r.stdout
+    logs = os.path.join(TOP, 'build', 'stack', name, 'log')
+    assert not [f for f in os.listdir(logs) if f.startswith('asan.')]
+    with open(out) as f:
+        return json.load(f)
+
+
+def test_logic_may_be_added_killed_frozen_thawed_and_drained(stack, tmp_path):
+    f = demo_scale(stack, tmp_path,
+                   'add,kill-logic,freeze-logic,thaw-logic,drain-logic')
+    assert f['counts']['messages'] > 4000
+    assert f['counts']['calls'] > 500
+    assert [e['event'] for e in f['events']] == [
+        'calm', 'add', 'kill-logic', 'freeze-logic', 'thaw-logic',
+        'drain-logic']
+
+
+def test_etcd_may_be_away_and_task_may_be_killed(stack, tmp_path):
+    demo_scale(stack, tmp_path, 'etcd-away,etcd-back,kill-task')
+
+
+# Who is no Logic, but is listed as one.
+
+
+class Liar:
+    """A listener that takes connections and says what it is told, or nothing."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.sock = socket.create_server(('127.0.0.1', 0))
+        self.address = '127.0.0.1:%d' % self.sock.getsockname()[1]
+        self.kept = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                c, _ = self.sock.accept()
+            except OSError:
+                return
+            self.kept.append(c)
+            if self.answer:
+                try:
+                    c.recv(1000)
+                    c.sendall(self.answer)
+                    c.close()
+                except OSError:
+                    pass
+
+    def close(self):
+        self.sock.close()
+        for c in self.kept:
+            c.close()
+
+
+def etcdctl(stack, *args):
+    r = subprocess.run(['etcdctl', '--endpoints', stack.env['IM_ETCD'], *args],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True, timeout=20,
+                       env=dict(os.environ, ETCDCTL_API='3'))
+    assert r.returncode == 0, r.stdout
+    return r.stdout
+
+
+def log(stack, name):
+    with open(os.path.join(stack.dir, 'log', name), errors='replace') as f:
+        return f.read()
+
+
+async def test_instances_that_are_none_disturb_nobody(stack, api):
+    silent, http1 = Liar(b''), Liar(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        closed = '127.0.0.1:%d' % s.getsockname()[1]
+    real = json.loads(re.search(r'{.*}', etcdctl(
+        stack, 'get', '--prefix', '/im/logic/'))[0])
+    mark = os.urandom(3).hex()
+    good = {'proto': 1, 'boot': 'feedfeedfeedfeed'}
+    liars = {
+        'closed': dict(good, address=closed),
+        'silent': dict(good, address=silent.address),
+        'http1': dict(good, address=http1.address),
+        # Its port is that of a process that lives, but not the one meant.
+        'stale': dict(good, address=real['address']),
+        'newer': dict(good, address=real['address'], proto=2),
+        'garbage': 'what is this?',
+    }
+    keys = {n: '/im/logic/liar-%s-%s' % (n, mark) for n in liars}
+    traffic = Traffic(api, 4)
+    before = len(log(stack, 'nginx.log'))
+    try:
+        await traffic.start('liars' + mark)
+        for n, value in liars.items():
+            etcdctl(stack, 'put', keys[n],
+                    value if isinstance(value, str) else json.dumps(value))
+        begin = time.monotonic()
+        await asyncio.sleep(6)
+        assert not traffic.broken, traffic.broken
+        assert not traffic.failures()
+        ack, push, call = traffic.gaps(begin - 1, begin + 6)
+        assert max(ack, push, call) < 3, (ack, push, call)
+        await traffic.finish()
+        assert not any(t.waiting() for t in traffic.talks)
+    finally:
+        for key in keys.values():
+            etcdctl(stack, 'del', key)
+        silent.close()
+        http1.close()
+    # Each worker said each of them once, with its name and the reason.
+    text = log(stack, 'nginx.log')[before:]
+    workers = len(stack.workers())
+    for n in ('closed', 'silent', 'http1', 'stale'):
+        found = re.findall(r'\[warn\].*link to logic liar-%s-%s at \S+ broke '
+                           r'\((\d+) (.*?)\), again' % (n, mark), text)
+        assert len(found) == workers, (n, found)
+        assert all(len(reason) > 5 for _, reason in found), found
+    for n in ('newer', 'garbage'):
+        found = re.findall(r'etcd key %s is not used: (.*)' % keys[n], text)
+        assert len(found) == workers, (n, found)
+
+
+# A failure of what is behind Logic.
+
+
+async def test_a_breaker_answers_at_once_and_the_rest_goes_on(stack, api,
+                                                              people):
+    a, b = await people(api, 'breaker', 'other')
+    await a.send(b.uid, 'before')
+    stack.tool('ctl', stack.name, 'stop', 'mysql')
+    try:
+        refusals, quick = [], []
+        until = time.monotonic() + 12
+        while len(quick) < 10 and time.monotonic() < until:
+            began = time.monotonic()
+            with pytest.raises(Problem) as e:
+                await a.history(b.uid)
+            assert e.value.status == 503
+            assert e.value.body['retryable'] is True
+            refusals.append((time.monotonic() - began,
+                             e.value.body.get('detail', '')))
+            # Open, once half of the last 10 s' calls have failed: no call
+            # leaves the worker any more.
+            quick = [s for s, text in refusals
+                     if text.startswith('no instance of the service')]
+        assert len(quick) >= 10, refusals[-20:]
+        assert sorted(quick)[len(quick) // 2] < 0.05
+        # Of another class: live chat goes on.
+        await api.call('GET', '/v1/auth', a.token)
+        await a.send(b.uid, 'meanwhile')
+    finally:
+        stack.tool('ctl', stack.name, 'start', 'mysql')
+    until = time.monotonic() + 30
+    while True:
+        try:
+            page = await a.history(b.uid)
+            if len(page['messages']) == 2:
+                break
+        except Problem as e:
+            assert e.status == 503
+        assert time.monotonic() < until
+        await asyncio.sleep(0.2)
+
+
+async def test_a_trace_id_leads_from_nginx_to_logic(stack, api, people):
+    a, b = await people(api, 'trace', 'other')
+    before = len(log(stack, 'nginx.log'))
+    stack.tool('ctl', stack.name, 'stop', 'mysql')
+    try:
+        with pytest.raises(Problem):
+            await a.history(b.uid)
+    finally:
+        stack.tool('ctl', stack.name, 'start', 'mysql')
+    found = re.findall(r'im_api: /im.Logic/History: 503, .*trace '
+                       r'([0-9a-f]{32})', log(stack, 'nginx.log')[before:])
+    assert found
+    assert 'a call fails, trace ' + found[0] in log(stack, 'logic-1.log')
+    until = time.monotonic() + 30
+    while True:
+        try:
+            await a.history(b.uid)
+            return
+        except Problem:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.2)
