@@ -88,6 +88,7 @@ daemon_SRCS  := $(wildcard services/*.c)
 logic_SRCS   := $(wildcard services/logic/*.c)
 task_SRCS    := $(wildcard services/task/*.c)
 bench_SRCS   := $(wildcard bench/*.c)
+bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 testlib_SRCS := $(wildcard tests/lib/*.c)
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
 tool_SRCS    := $(wildcard tools/*.c)
@@ -104,12 +105,12 @@ ARCHIVES      = $(DAEMON_A) $(STORE_A) $(RPC_A) $(CORE_A)
 DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
 TOOLS        := $(tool_SRCS:tools/%.c=$(BUILD)/%)
-BENCH        := $(if $(bench_SRCS),$(BUILD)/im-bench)
+BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale test \
-        test-unit test-nginx test-e2e test-asan bench stop status clean help ready
+        test-unit test-nginx test-e2e test-asan bench bench-rpc stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -156,7 +157,7 @@ $(eval $(call compile,src/rpc,$$(INC_RPC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
-$(eval $(call compile,bench,$$(INC_SERVICE) -Ibench))
+$(eval $(call compile,bench,$$(INC_SERVICE) -Ibench -Ibench/rpc))
 $(eval $(call compile,tests,$$(INC_TEST)))
 
 archive       = $(call say,AR   ,$@) rm -f $@ && $(AR) rcsD $@ $^
@@ -189,6 +190,9 @@ $(BUILD)/im-task: $(call objs,$(task_SRCS)) $(ARCHIVES)
 	$(link)
 
 $(BUILD)/im-bench: $(call objs,$(bench_SRCS)) $(ARCHIVES)
+	$(link)
+
+$(BUILD)/im-bench-rpc: $(call objs,$(bench_rpc_SRCS)) $(ARCHIVES)
 	$(link)
 
 $(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)
@@ -248,6 +252,11 @@ test-asan:
 bench: deps
 	@$(MAKE) all
 	@exec bench/run $(BENCH_ARGS)
+
+bench-rpc: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
+	    bench/rpc/run
 
 stop:
 	@$(PYTHON) tools/stack stop --all
