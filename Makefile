@@ -13,6 +13,7 @@
 #
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
+#                                          make SAN=thread  (build/tsan)
 #
 # V=1 shows whole commands.
 
@@ -22,7 +23,9 @@ AR      = ar
 PYTHON  = /usr/bin/python3
 PKG     = pkg-config
 
-ifdef SAN
+ifeq ($(SAN),thread)
+BUILD  ?= build/tsan
+else ifdef SAN
 BUILD  ?= build/asan
 else
 BUILD  ?= build
@@ -51,7 +54,10 @@ STD           = -std=gnu11 -fPIC -g
 WARN          = -Wall -Wextra -Wformat -Wformat-security
 WERROR        = -Werror
 
-ifdef SAN
+ifeq ($(SAN),thread)
+OPT           = -O1 -fno-omit-frame-pointer
+SANFLAGS      = -fsanitize=thread
+else ifdef SAN
 OPT           = -O1 -fno-omit-frame-pointer
 SANFLAGS      = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 else
@@ -110,7 +116,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale test \
-        test-unit test-nginx test-e2e test-asan bench bench-rpc stop status clean help ready
+        test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
+        stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -183,10 +190,13 @@ $(BUILD)/libtask.a: $(call objs,$(task_SRCS))
 
 link          = $(call say,LINK ,$@) $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/im-logic: $(call objs,$(logic_SRCS)) $(ARCHIVES)
+# What a build with SAN=thread needs besides.
+TSAN_OBJS     := $(if $(filter thread,$(SAN)),$(OBJ)/tests/lib/tsan_threads.o)
+
+$(BUILD)/im-logic: $(call objs,$(logic_SRCS)) $(TSAN_OBJS) $(ARCHIVES)
 	$(link)
 
-$(BUILD)/im-task: $(call objs,$(task_SRCS)) $(ARCHIVES)
+$(BUILD)/im-task: $(call objs,$(task_SRCS)) $(TSAN_OBJS) $(ARCHIVES)
 	$(link)
 
 $(BUILD)/im-bench: $(call objs,$(bench_SRCS)) $(ARCHIVES)
@@ -249,6 +259,12 @@ test-asan:
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
+# Needs the usual module, too: nginx itself cannot be watched for threads.
+test-tsan:
+	@$(MAKE) all
+	@$(MAKE) SAN=thread BUILD=build/tsan daemons tools tests
+	@exec $(PYTHON) tests/run --tsan unit scale
+
 bench: deps
 	@$(MAKE) all
 	@exec bench/run $(BENCH_ARGS)
@@ -279,6 +295,7 @@ help:
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"
+	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"

@@ -152,6 +152,7 @@ rpc_thread(void *arg)
         }
 
         op = ev.tag;
+        im_tsan_take(op);
         op->ok = ev.success;
 
         if (rpc->conf.home == IM_RPC_HOME_THREAD || op->direct) {
@@ -314,6 +315,7 @@ im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops, size_t n,
     im_rpc_op_t *op)
 {
     im_rpc_op_count(rpc);
+    im_tsan_give(op);
 
     if (grpc_call_start_batch(call, ops, n, op, NULL) != GRPC_CALL_OK) {
         im_rpc_op_end(rpc);

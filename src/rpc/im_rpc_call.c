@@ -187,6 +187,8 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     recv[2].data.recv_status_on_client.status = &c->code;
     recv[2].data.recv_status_on_client.status_details = &c->details;
 
+    im_tsan_give(&c->op);
+
     if (im_rpc_op_batch(c->rpc, c->call, send, 3, &c->op_send) != IM_OK
         || grpc_call_start_batch(c->call, recv, 3, &c->op, NULL)
            != GRPC_CALL_OK)

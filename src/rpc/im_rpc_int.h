@@ -20,6 +20,7 @@
 #include <grpc/support/time.h>
 
 #include "im_rpc.h"
+#include "im_tsan.h"
 
 #define IM_RPC_STR(value)    IM_RPC_STR2(value)
 #define IM_RPC_STR2(value)   #value

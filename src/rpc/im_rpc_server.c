@@ -207,6 +207,8 @@ server_arm(im_rpc_server_t *server, unsigned index)
     grpc_call_details_init(&req->details);
     im_rpc_op_init(&req->op, server_on_request, req);
 
+    im_tsan_give(&req->op);
+
     if (index == SERVER_GENERIC) {
         error = grpc_server_request_call(server->server, &req->call,
                                          &req->details, &req->metadata,
@@ -532,6 +534,7 @@ im_rpc_server_stop(im_rpc_server_t *server)
     im_rpc_op_init(&server->shutdown, server_on_shutdown, server);
 
     im_rpc_op_count(rpc);
+    im_tsan_give(&server->shutdown);
 
     grpc_server_shutdown_and_notify(server->server, rpc->cq,
                                     &server->shutdown);

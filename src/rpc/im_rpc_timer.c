@@ -217,6 +217,7 @@ timer_poke(im_rpc_t *rpc)
     pthread_mutex_unlock(&rpc->lock);
 
     if (wanted) {
+        im_tsan_give(&rpc->op_poke);
         grpc_channel_watch_connectivity_state(rpc->poke,
             GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_now(GPR_CLOCK_MONOTONIC),
             rpc->cq, &rpc->op_poke);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "im_kafka_int.h"
+#include "im_tsan.h"
 
 
 #define KAFKA_BURST_MAX  1024
@@ -240,6 +241,7 @@ producer_burst(rd_kafka_topic_t *topic, int partition,
         burst[i].key = messages[i].key.data;
         burst[i].key_len = messages[i].key.len;
         burst[i]._private = messages[i].opaque;
+        im_tsan_give(messages[i].opaque);
     }
 
     rd_kafka_produce_batch(topic, partition, RD_KAFKA_MSG_F_FREE, burst,
@@ -300,6 +302,7 @@ producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev)
 
     while ((m = rd_kafka_event_message_next(ev)) != NULL) {
         if (p->report != NULL) {
+            im_tsan_take(m->_private);
             p->report(p->report_ctx, m->_private,
                       m->err == RD_KAFKA_RESP_ERR_NO_ERROR,
                       rd_kafka_err2str(m->err));

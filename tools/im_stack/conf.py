@@ -53,11 +53,34 @@ class Conf:
         key = self.path('data', 'jwt.key')
         if not os.path.exists(key):
             write(key, base64.b64encode(os.urandom(48)).decode() + '\n', 0o600)
+        if self.state['tls']:
+            self.configure_tls()
         self.configure_redis()
         self.configure_mysql()
         self.configure_kafka()
         self.configure_nginx()
         self.configure_supervisor()
+
+    def configure_tls(self):
+        """An authority, and one certificate for all instances."""
+        to = self.path('data', 'tls')
+        if os.path.exists(os.path.join(to, 'im.pem')):
+            return
+        os.makedirs(to, 0o700, exist_ok=True)
+        write(os.path.join(to, 'im.ext'), 'subjectAltName=DNS:im\n')
+        ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+              '-nodes']
+        for command in (
+                ['req', '-x509', *ec, '-days', '30', '-subj', '/CN=im-ca',
+                 '-keyout', 'ca.key', '-out', 'ca.pem'],
+                ['req', *ec, '-subj', '/CN=im', '-keyout', 'im.key',
+                 '-out', 'im.csr'],
+                ['x509', '-req', '-in', 'im.csr', '-CA', 'ca.pem', '-CAkey',
+                 'ca.key', '-set_serial', '2', '-days', '30', '-extfile',
+                 'im.ext', '-out', 'im.pem']):
+            code, out = run(['openssl', *command], 20, cwd=to)
+            if code != 0:
+                raise Failure('openssl: %s' % out)
 
     def configure_redis(self):
         data = self.path('data', 'redis')
@@ -123,6 +146,12 @@ class Conf:
             put(kind + '_temp_path', '"%s"' % os.path.join(data, kind))
         put('im_etcd', self.address('etcd'))
         put('im_jwt_key_file', '"%s"' % self.path('data', 'jwt.key'))
+        if self.state['tls']:
+            text = text.replace('im_jwt_key_file', 'im_rpc_tls %s;\n    '
+                                'im_jwt_key_file' % ' '.join(
+                                    '"%s"' % self.path('data', 'tls', name)
+                                    for name in ('ca.pem', 'im.pem',
+                                                 'im.key')), 1)
         put('listen', '%s backlog=4096' % self.address('http'))
         put('root', '"%s"' % web)
         text = text.replace('include /etc/im/im_api.conf;',
@@ -167,12 +196,16 @@ class Conf:
             'IM_RPC_LISTEN': '127.0.0.1:0',
             'IM_AUTH_JWT_KEY_FILE': self.path('data', 'jwt.key'),
         }
+        if s['tls']:
+            for key, name in (('CA', 'ca.pem'), ('CERT', 'im.pem'),
+                              ('KEY', 'im.key')):
+                common['IM_RPC_TLS_' + key] = self.path('data', 'tls', name)
         for kind in ('logic', 'task'):
             for name in self.daemons(kind):
                 env = dict(common, IM_HEALTH_LISTEN=self.address(name))
                 # A daemon is not given keys that its file does not have.
                 if kind == 'task':
-                    del env['IM_AUTH_JWT_KEY_FILE']
+                    del env['IM_AUTH_JWT_KEY_FILE'], env['IM_RPC_LISTEN']
                 p[name] = ([self.bin('im-' + kind), '--config',
                             '%s/conf/%s.conf' % (TOP, kind)],
                            dict(env, **self.sanitizer(name)), 15)
@@ -181,7 +214,7 @@ class Conf:
         env = self.sanitizer('nginx')
         # nginx itself has no sanitizer inside: it must be there before the
         # module that has is loaded.
-        if s['asan'] and 'IM_NGINX' not in os.environ:
+        if s['sanitizer'] == 'asan' and 'IM_NGINX' not in os.environ:
             env['LD_PRELOAD'] = ' '.join(
                 run(['gcc', '-print-file-name=lib%s.so' % lib], 10)[1].strip()
                 for lib in ('asan', 'ubsan'))
@@ -192,9 +225,12 @@ class Conf:
         return p
 
     def sanitizer(self, program):
-        if not self.state['asan']:
+        log = self.path('log', '%s.%s' % (self.state['sanitizer'], program))
+        if self.state['sanitizer'] == 'tsan':
+            return {'TSAN_OPTIONS': 'ignore_noninstrumented_modules=1:'
+                                    'log_path=' + log}
+        if not self.state['sanitizer']:
             return {}
-        log = self.path('log', 'asan.' + program)
         return {
             'ASAN_OPTIONS': 'detect_leaks=1:fast_unwind_on_malloc=0:'
                             'log_path=' + log,

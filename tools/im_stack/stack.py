@@ -49,7 +49,12 @@ class Stack(Conf, Ready):
         return '127.0.0.1:%d' % self.port(name)
 
     def bin(self, name):
-        return os.path.join(TOP, self.state['build'], name)
+        build = self.state['build']
+        # nginx cannot be watched for threads, and tools need not be.
+        if (self.state['sanitizer'] == 'tsan'
+                and name not in ('im-logic', 'im-task')):
+            build = 'build'
+        return os.path.join(TOP, build, name)
 
     def save(self):
         write(self.path('state.json'), json.dumps(self.state, indent=1))
@@ -160,8 +165,9 @@ class Stack(Conf, Ready):
             'id': os.urandom(8).hex(),
             'sock': tempfile.mkdtemp(prefix='im-', dir='/tmp'),
             'ports': ports,
-            'build': 'build/asan' if o.asan else 'build',
-            'asan': o.asan,
+            'build': 'build/' + o.sanitizer if o.sanitizer else 'build',
+            'sanitizer': o.sanitizer,
+            'tls': o.tls,
             'logic': o.logic,
             'task': o.task,
             'workers': o.workers,
@@ -174,7 +180,8 @@ class Stack(Conf, Ready):
     def adapt(self, o):
         """A running stack can get more programs, not other ones."""
         s = self.state
-        if (o.logic, o.task, o.asan) != (s['logic'], s['task'], s['asan']):
+        if (o.logic, o.task, o.sanitizer, o.tls) != (
+                s['logic'], s['task'], s['sanitizer'], s['tls']):
             raise Failure('stack %s runs with other options; stop it first'
                           % self.name)
         if o.fresh:

@@ -1,0 +1,27 @@
+/*
+ * im_tsan.h -- what goes through a library from one thread to another.
+ *
+ * gRPC and librdkafka are not built with ThreadSanitizer, which therefore
+ * does not see that a pointer we give to them in one thread comes back in
+ * another one later, and must be told.  Nothing in other builds.
+ */
+
+#ifndef IM_TSAN_H
+#define IM_TSAN_H
+
+#if (__SANITIZE_THREAD__)
+
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+
+#define im_tsan_give(ptr)   __tsan_release(ptr)
+#define im_tsan_take(ptr)   __tsan_acquire(ptr)
+
+#else
+
+#define im_tsan_give(ptr)   (void) (ptr)
+#define im_tsan_take(ptr)   (void) (ptr)
+
+#endif
+
+#endif
