@@ -390,7 +390,8 @@ outbox_drop(im_outbox_t *box, outbox_item_t *it)
 
 
 int
-im_outbox_answered(im_outbox_t *box, uint64_t ref)
+im_outbox_answered(im_outbox_t *box, uint64_t ref,
+    Im__UpItem__ItemCase *kind)
 {
     outbox_item_t  *it;
     outbox_slot_t  *s;
@@ -399,6 +400,10 @@ im_outbox_answered(im_outbox_t *box, uint64_t ref)
 
     if (it == NULL || !it->sent) {
         return IM_DECLINED;
+    }
+
+    if (kind != NULL) {
+        *kind = it->kind;
     }
 
     s = it->slot;

@@ -232,6 +232,10 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
 int
 ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref)
 {
+    if (ngx_im_link_outbox == NULL) {
+        return IM_DECLINED;            /* the worker exits */
+    }
+
     if (!ngx_im_link_tick_event.timer_set) {
         ngx_add_timer(&ngx_im_link_tick_event, NGX_IM_LINK_TICK);
     }
@@ -244,7 +248,8 @@ ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref)
 int
 ngx_im_link_waits(uint64_t ref)
 {
-    return im_outbox_waits(ngx_im_link_outbox, ref);
+    return ngx_im_link_outbox != NULL
+           && im_outbox_waits(ngx_im_link_outbox, ref);
 }
 
 
@@ -287,17 +292,26 @@ ngx_im_link_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
 }
 
 
-/* An Open is asked again by its session, a Close has nobody to be told. */
+/* An Open is asked again, a Close has nobody to be told. */
 static void
 ngx_im_link_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
     const char *cmid, const char *code)
 {
+    Im__Error     error = IM__ERROR__INIT;
     ngx_im_ws_t  *ws;
 
-    ws = (kind == IM__UP_ITEM__ITEM_SEND) ? ngx_im_ws_by_id(conn) : NULL;
+    ws = ngx_im_ws_by_id(conn);
 
-    if (ws != NULL) {
+    if (ws == NULL) {
+        return;
+    }
+
+    if (kind == IM__UP_ITEM__ITEM_SEND) {
         ngx_im_ws_send_error(ws, code, "Logic has not answered", cmid);
+
+    } else if (kind == IM__UP_ITEM__ITEM_OPEN) {
+        error.retryable = 1;
+        ngx_im_ws_on_not_opened(ws, &error);
     }
 }
 
@@ -375,16 +389,17 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
 static void
 ngx_im_link_on_item(const Im__DownItem *item)
 {
-    Im__Frame     frame = IM__FRAME__INIT;
-    ngx_im_ws_t  *ws;
+    Im__Frame              frame = IM__FRAME__INIT;
+    ngx_im_ws_t           *ws;
+    Im__UpItem__ItemCase   kind;
 
     if (item->item_case == IM__DOWN_ITEM__ITEM_END) {
         ngx_im_link_on_end(item->end);
         return;
     }
 
-    if (ngx_im_link_outbox != NULL && item->ref != 0
-        && im_outbox_answered(ngx_im_link_outbox, item->ref) != IM_OK)
+    if (ngx_im_link_outbox == NULL
+        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind) != IM_OK)
     {
         return;                        /* too late: it was refused */
     }
@@ -408,7 +423,13 @@ ngx_im_link_on_item(const Im__DownItem *item)
         break;
 
     case IM__DOWN_ITEM__ITEM_ERROR:
-        ngx_im_ws_on_error(ws, item->error);
+        if (kind == IM__UP_ITEM__ITEM_OPEN) {
+            ngx_im_ws_on_not_opened(ws, item->error);
+
+        } else {
+            ngx_im_ws_on_error(ws, item->error);
+        }
+
         break;
 
     default:

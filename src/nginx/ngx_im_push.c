@@ -19,6 +19,7 @@ typedef struct {
 } ngx_im_push_stream_t;
 
 
+static void ngx_im_push_on_back(void *ctx);
 static void *ngx_im_push_accept(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
@@ -80,8 +81,21 @@ ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     self.service = "connect";
     self.id = (char *) ngx_im_instance()->data;
     self.address = (char *) address;
+    self.back = ngx_im_push_on_back;
 
     return im_disc_register(ngx_im_disc(), &self);
+}
+
+
+/* Task took our users for offline, and their routes out of Redis. */
+static void
+ngx_im_push_on_back(void *ctx)
+{
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "im: this instance was missing in etcd for a while: its "
+                  "connections are announced again");
+
+    ngx_im_ws_announce_all();
 }
 
 

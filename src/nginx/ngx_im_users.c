@@ -24,6 +24,7 @@ static int ngx_im_users_grow(void);
 static ngx_im_users_entry_t  *ngx_im_users;
 static size_t                 ngx_im_users_mask;
 static size_t                 ngx_im_users_count;
+static ngx_uint_t             ngx_im_users_wraps;   /* entries moved round */
 
 
 static ngx_inline size_t
@@ -105,11 +106,55 @@ ngx_im_users_remove(ngx_im_ws_t *ws)
         if (((i - home) & ngx_im_users_mask)
             >= ((i - hole) & ngx_im_users_mask))
         {
+            ngx_im_users_wraps += (i < hole);
             ngx_im_users[hole] = ngx_im_users[i];
             ngx_im_users[i].first = NULL;
             hole = i;
         }
     }
+}
+
+
+/*
+ * From the end of the table to its begin: a removal moves entries that way, so
+ * none escapes; the few that move round the end, and a table that has grown,
+ * start the walk again.
+ */
+ngx_int_t
+ngx_im_users_walk(ngx_im_users_walk_t *w, ngx_uint_t max,
+    int (*fn)(ngx_im_ws_t *ws))
+{
+    ngx_im_ws_t  *ws;
+
+    if (ngx_im_users == NULL) {
+        return NGX_OK;
+    }
+
+    if (w->size != ngx_im_users_mask + 1 || w->wraps != ngx_im_users_wraps) {
+        w->size = ngx_im_users_mask + 1;
+        w->wraps = ngx_im_users_wraps;
+        w->left = w->size;
+    }
+
+    while (w->left > 0) {
+        for (ws = ngx_im_users[w->left - 1].first; ws != NULL;
+             ws = ws->user_next)
+        {
+            if (fn(ws) == IM_BUSY) {
+                return NGX_AGAIN;
+            }
+
+            max -= (max > 0);
+        }
+
+        w->left--;
+
+        if (max == 0) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

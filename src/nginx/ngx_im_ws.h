@@ -62,7 +62,6 @@ typedef struct {
 typedef struct {
     ngx_msec_t        deadline;
     uint64_t          ref;           /* of the Open that Logic was asked */
-    char              device[IM_DEVICE_MAX + 1];
 } ngx_im_ws_login_t;
 
 typedef struct ngx_im_ws_s  ngx_im_ws_t;
@@ -93,6 +92,7 @@ struct ngx_im_ws_s {
     unsigned               draining:1;
     unsigned               fin_sent:1;
     char                   sid[IM_SID_LEN + 1];
+    char                   device[IM_DEVICE_MAX + 1];
 };
 
 
@@ -151,8 +151,12 @@ void ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message);
 void ngx_im_ws_session_timer(ngx_im_ws_t *ws);
 void ngx_im_ws_session_end(ngx_im_ws_t *ws);
 void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
+/* Opens all connections again, with Logic only: presence may have lost them.
+ * In portions, so that neither this worker nor Logic is held up. */
+void ngx_im_ws_announce_all(void);
 /* Answers of Logic. */
 void ngx_im_ws_on_opened(ngx_im_ws_t *ws);
+void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 
 /* ngx_im_link.c: as im_outbox_add and im_outbox_waits. */
@@ -164,5 +168,18 @@ int ngx_im_users_add(ngx_im_ws_t *ws);
 void ngx_im_users_remove(ngx_im_ws_t *ws);
 ngx_im_ws_t *ngx_im_users_find(uint64_t uid);
 void ngx_im_users_free(void);
+
+/* A walk over all connections, in portions; zeroed to begin.  What comes or
+ * goes between two portions may be met twice or not, all else is met. */
+typedef struct {
+    size_t            left;          /* entries not yet visited */
+    size_t            size;          /* of the table, when it began */
+    ngx_uint_t        wraps;
+} ngx_im_users_walk_t;
+
+/* NGX_AGAIN after about max connections, or when fn returns IM_BUSY (that one
+ * is met again); NGX_OK at the end. */
+ngx_int_t ngx_im_users_walk(ngx_im_users_walk_t *w, ngx_uint_t max,
+    int (*fn)(ngx_im_ws_t *ws));
 
 #endif

@@ -16,16 +16,28 @@
 
 
 #define NGX_IM_WS_LOGIN_RETRY_MS  100
+#define NGX_IM_WS_AGAIN_MAX       500   /* opened again in one portion */
+#define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
+#define NGX_IM_WS_AGAIN_LATER     1000  /* Logic could not do it */
 #define NGX_IM_WS_MEM_SLACK       256
 
 
 static void ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
 static void ngx_im_ws_announce(ngx_im_ws_t *ws);
+static int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
+static void ngx_im_ws_again_in(ngx_msec_t ms);
+static void ngx_im_ws_on_again(ngx_event_t *ev);
+static int ngx_im_ws_open_again(ngx_im_ws_t *ws);
 static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
 static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
 static void ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send);
 static void ngx_im_ws_check_silence(ngx_im_ws_t *ws);
 static im_json_mem_t *ngx_im_ws_mem(size_t len);
+
+
+static ngx_event_t          ngx_im_ws_again_event;
+static ngx_connection_t     ngx_im_ws_again_nobody;  /* for debug lines */
+static ngx_im_users_walk_t  ngx_im_ws_again_walk;
 
 
 void
@@ -52,7 +64,7 @@ ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
 
     ws->uid = claims->uid;
     ngx_memcpy(ws->sid, claims->sid, sizeof(ws->sid));
-    ngx_memcpy(ws->login->device, claims->device, sizeof(ws->login->device));
+    ngx_memcpy(ws->device, claims->device, sizeof(ws->device));
     ws->login->deadline = ngx_current_msec + ws->conf->auth_timeout;
     ws->login->ref = 0;
 
@@ -66,9 +78,6 @@ ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
 static void
 ngx_im_ws_announce(ngx_im_ws_t *ws)
 {
-    Im__Open    open = IM__OPEN__INIT;
-    Im__UpItem  item = IM__UP_ITEM__INIT;
-
     ngx_add_timer(ws->connection->read,
                   ngx_min(NGX_IM_WS_LOGIN_RETRY_MS, ws->conf->auth_timeout));
 
@@ -76,19 +85,78 @@ ngx_im_ws_announce(ngx_im_ws_t *ws)
         return;
     }
 
+    if (ngx_im_ws_ask_open(ws, &ws->login->ref) == IM_OK) {
+        ws->announced = 1;
+    }
+}
+
+
+static int
+ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
+{
+    Im__Open    open = IM__OPEN__INIT;
+    Im__UpItem  item = IM__UP_ITEM__INIT;
+
     open.uid = ws->uid;
     open.sid = ws->sid;
-    open.device = ws->login->device;
+    open.device = ws->device;
 
     item.conn = ws->id;
     item.item_case = IM__UP_ITEM__ITEM_OPEN;
     item.open = &open;
 
-    if (ngx_im_link_send(im_slot_of_user(ws->uid), &item, &ws->login->ref)
-        == IM_OK)
-    {
-        ws->announced = 1;
+    return ngx_im_link_send(im_slot_of_user(ws->uid), &item, ref);
+}
+
+
+void
+ngx_im_ws_announce_all(void)
+{
+    ngx_im_ws_again_in(1);
+}
+
+
+/* Begins the walk, also if one is under way. */
+static void
+ngx_im_ws_again_in(ngx_msec_t ms)
+{
+    ngx_memzero(&ngx_im_ws_again_walk, sizeof(ngx_im_users_walk_t));
+
+    if (ngx_im_ws_again_event.timer_set) {
+        return;
     }
+
+    ngx_im_ws_again_nobody.fd = (ngx_socket_t) -1;
+    ngx_im_ws_again_event.data = &ngx_im_ws_again_nobody;
+    ngx_im_ws_again_event.handler = ngx_im_ws_on_again;
+    ngx_im_ws_again_event.log = ngx_cycle->log;
+    ngx_im_ws_again_event.cancelable = 1;
+
+    ngx_add_timer(&ngx_im_ws_again_event, ms);
+}
+
+
+static void
+ngx_im_ws_on_again(ngx_event_t *ev)
+{
+    if (ngx_im_users_walk(&ngx_im_ws_again_walk, NGX_IM_WS_AGAIN_MAX,
+                          ngx_im_ws_open_again)
+        == NGX_AGAIN)
+    {
+        ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
+    }
+}
+
+
+/* No Logic, or a full way to it: this one is met again. */
+static int
+ngx_im_ws_open_again(ngx_im_ws_t *ws)
+{
+    if (ws->state != NGX_IM_WS_OPEN) {
+        return IM_OK;
+    }
+
+    return (ngx_im_ws_ask_open(ws, NULL) == IM_OK) ? IM_OK : IM_BUSY;
 }
 
 
@@ -110,7 +178,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws)
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
 
     ok.uid = ws->uid;
-    ok.device = ws->login->device;
+    ok.device = ws->device;
     ok.time_ms = (uint64_t) ngx_cached_time->sec * 1000 + ngx_cached_time->msec;
     ok.ping_s = ws->conf->ping / 1000;
     ok.max_message = ws->conf->max_message;
@@ -129,23 +197,42 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws)
 }
 
 
+/* Of a log-in, or of a connection that was announced again. */
+void
+ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error)
+{
+    if (ws->state == NGX_IM_WS_LOGIN) {
+
+        if (!error->retryable) {
+            ngx_im_ws_on_error(ws, error);
+            ngx_im_ws_close(ws, IM_CLOSE_AUTH, error->code);
+        }
+
+        return;                        /* else the timer asks again */
+    }
+
+    if (ws->state != NGX_IM_WS_OPEN) {
+        return;
+    }
+
+    if (!error->retryable) {
+        ngx_im_ws_close(ws, IM_CLOSE_KICKED, error->code);
+        return;
+    }
+
+    ngx_im_ws_again_in(NGX_IM_WS_AGAIN_LATER);
+}
+
+
 void
 ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error)
 {
     Im__Frame  frame = IM__FRAME__INIT;
 
-    if (ws->state == NGX_IM_WS_LOGIN && error->retryable) {
-        return;                        /* the timer asks again */
-    }
-
     frame.frame_case = IM__FRAME__FRAME_ERROR;
     frame.error = (Im__Error *) error;
 
     ngx_im_ws_send_frame(ws, &frame);
-
-    if (ws->state == NGX_IM_WS_LOGIN) {
-        ngx_im_ws_close(ws, IM_CLOSE_AUTH, error->code);
-    }
 }
 
 

@@ -66,6 +66,9 @@ typedef struct {
     const char    *id;
     const char    *address;
     unsigned     (*queue)(void *ctx);  /* percent of its limit; NULL: 0 */
+    /* We were missing in etcd for a while and are there again: others may
+     * have taken us for dead.  May be NULL. */
+    void         (*back)(void *ctx);
     void          *ctx;
 } im_disc_self_t;
 

@@ -92,10 +92,12 @@ typedef struct {
     char                 address[DISC_NAME_MAX];
     char                 key[DISC_KEY_MAX];         /* empty: unused */
     unsigned           (*queue)(void *ctx);
-    void                *queue_ctx;
+    void               (*back)(void *ctx);
+    void                *ctx;
     unsigned             cpu_pct;                   /* as published */
     unsigned             queue_pct;
     unsigned             held:1;
+    unsigned             known:1;                   /* it was held before */
     unsigned             putting:1;
     unsigned             dirty:1;                   /* put again after that */
     unsigned             draining:1;

@@ -103,8 +103,14 @@ self_on_put(void *ctx, const ProtobufCMessage *reply)
 
     if (d->lease.id != 0 && !reg->held) {
         reg->held = 1;
-        im_disc_log(d, IM_LOG_NOTICE, "etcd: registered %s = %s", reg->key,
-                    reg->address);
+        im_disc_log(d, IM_LOG_NOTICE, "etcd: registered %s = %s%s", reg->key,
+                    reg->address, reg->known ? ", again" : "");
+
+        if (reg->known && reg->back != NULL) {
+            reg->back(reg->ctx);
+        }
+
+        reg->known = 1;
     }
 
     if (reg->dirty) {
@@ -139,7 +145,8 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
         snprintf(reg->key, sizeof(reg->key), "%s%s/%s", d->root,
                  self->service, self->id);
         reg->queue = self->queue;
-        reg->queue_ctx = self->ctx;
+        reg->back = self->back;
+        reg->ctx = self->ctx;
         reg->disc = d;
 
         if (d->load == NULL) {
@@ -246,7 +253,7 @@ self_on_load(void *ctx)
             continue;
         }
 
-        queue = (reg->queue != NULL) ? (int) reg->queue(reg->queue_ctx) : 0;
+        queue = (reg->queue != NULL) ? (int) reg->queue(reg->ctx) : 0;
 
         if (abs(cpu - (int) reg->cpu_pct) >= SELF_LOAD_STEP
             || abs(queue - (int) reg->queue_pct) >= SELF_LOAD_STEP)

@@ -50,6 +50,8 @@ def test_logic_may_be_added_killed_frozen_thawed_and_drained(stack, tmp_path):
         'drain-logic']
 
 
+@pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
+                    reason='it waits for Kafka, and the rest is as above')
 def test_etcd_may_be_away_and_task_may_be_killed(stack, tmp_path):
     demo_scale(stack, tmp_path, 'etcd-away,etcd-back,kill-task')
 

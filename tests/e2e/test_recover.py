@@ -9,6 +9,7 @@ pushes that it has seen, and reads what it missed from the history.
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
@@ -259,3 +260,30 @@ async def test_after_an_outage_nobody_is_refused(api, people, stack):
             except Problem as e:
                 refused.append(str(e))
     assert refused == []
+
+
+async def test_a_worker_that_was_stopped_for_long_is_found_again(stack, api,
+                                                                 people):
+    """Its lease ended, so Task took its users for offline; it says again who
+    is connected, and nobody has to reconnect."""
+    a, b = await people(api, 'here', 'frozen')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    await x.send(b.uid, 'before')
+    await y.expect('push', 30)
+    pid = int(y.instance.rsplit('-', 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(5)         # longer than the lease
+        await x.send(b.uid, 'meanwhile')
+        await asyncio.sleep(1.5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until = time.monotonic() + 10
+    n = 0
+    while True:
+        n += 1
+        await x.send(b.uid, 'after %d' % n)
+        if not await y.nothing('push', 0.5):
+            return
+        assert time.monotonic() < until, 'nothing reaches the worker'

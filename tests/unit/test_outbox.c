@@ -144,16 +144,16 @@ an_answer_ends_an_item(void **state)
     assert_int_equal(a.way.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_OK);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_OK);
     assert_int_equal(a.way.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));
 
     /* late, doubled and made-up answers */
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, 0), IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, UINT64_MAX), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, 0, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, UINT64_MAX, NULL), IM_DECLINED);
 
     im_outbox_destroy(box);
 }
@@ -176,7 +176,7 @@ what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
     }
 
     for (i = 0; i < 40; i++) {
-        assert_int_equal(im_outbox_answered(box, a.written[i].ref), IM_OK);
+        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL), IM_OK);
     }
 
     home = &b;
@@ -245,9 +245,9 @@ a_slot_moves_only_when_nothing_is_in_flight(void **state)
     assert_int_equal(b.n, 0);
     assert_int_equal(im_outbox_held(box), 2);
 
-    im_outbox_answered(box, a.written[1].ref);
+    im_outbox_answered(box, a.written[1].ref, NULL);
     assert_int_equal(b.n, 0);
-    im_outbox_answered(box, a.written[0].ref);
+    im_outbox_answered(box, a.written[0].ref, NULL);
 
     assert_int_equal(b.n, 2);
     assert_string_equal(b.written[0].cmid, "m3");
@@ -324,7 +324,7 @@ what_waits_too_long_is_refused(void **state)
     assert_string_equal(refused_code, "timeout");
     assert_int_equal(a.way.in_flight, 1);
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_DECLINED);
 
     im_outbox_destroy(box);
 }
@@ -345,7 +345,7 @@ limits_are_said_as_busy(void **state)
     }
 
     assert_int_equal(say(box, 1, "m", 0), IM_BUSY);
-    im_outbox_answered(box, a.written[0].ref);
+    im_outbox_answered(box, a.written[0].ref, NULL);
     assert_int_equal(say(box, 1, "m", 0), IM_OK);
 
     im_outbox_destroy(box);
