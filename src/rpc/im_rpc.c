@@ -17,6 +17,7 @@
  * Room: rpc.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -43,7 +44,8 @@ static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
 static void rpc_cancel_all(im_rpc_t *rpc);
 static int rpc_wait_idle(im_rpc_t *rpc);
-static void rpc_wait_gone(void);
+static void rpc_wait_gone(unsigned threads);
+static unsigned rpc_threads(void);
 
 
 im_rpc_t *
@@ -58,6 +60,7 @@ im_rpc_create(const im_rpc_conf_t *conf)
     }
 
     rpc->conf = *conf;
+    rpc->threads = rpc_threads();
     rpc_make_boot(rpc);
 
     if (rpc->conf.message_max == 0) {
@@ -403,7 +406,7 @@ im_rpc_destroy(im_rpc_t *rpc)
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 
-    rpc_wait_gone();
+    rpc_wait_gone(rpc->threads);
 
     if (rpc->fd != -1) {
         close(rpc->fd);
@@ -489,7 +492,7 @@ rpc_wait_idle(im_rpc_t *rpc)
  * that one for good, its threads asleep.
  */
 static void
-rpc_wait_gone(void)
+rpc_wait_gone(unsigned threads)
 {
     int              ms;
     struct timespec  pause = { 0, 1000000 };
@@ -497,6 +500,38 @@ rpc_wait_gone(void)
     for (ms = 0; ms < IM_RPC_GONE_MS && grpc_is_initialized(); ms++) {
         nanosleep(&pause, NULL);
     }
+
+    /* the thread that has said so is about to end, and nobody joins it; other
+     * threads of a daemon may have come meanwhile: then it is a short wait */
+
+    for (ms = 0; ms < IM_RPC_LAST_MS && rpc_threads() > threads; ms++) {
+        nanosleep(&pause, NULL);
+    }
+}
+
+
+/* Of this process; 0 if it cannot be told. */
+static unsigned
+rpc_threads(void)
+{
+    DIR            *dir;
+    unsigned        n;
+    struct dirent  *e;
+
+    dir = opendir("/proc/self/task");
+    if (dir == NULL) {
+        return 0;
+    }
+
+    n = 0;
+
+    for (e = readdir(dir); e != NULL; e = readdir(dir)) {
+        n += (e->d_name[0] != '.');
+    }
+
+    closedir(dir);
+
+    return n;
 }
 
 

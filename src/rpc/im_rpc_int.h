@@ -64,6 +64,7 @@ struct im_rpc_s {
     grpc_channel_credentials *creds;
     grpc_server_credentials  *server_creds;
     pthread_t               thread;
+    unsigned                threads;   /* of the process, before ours */
     int                     fd;        /* eventfd, HOME_LOOP */
     pthread_mutex_t         lock;      /* of all below */
     pthread_cond_t          idle;      /* ops_n went to 0 */

@@ -4,6 +4,7 @@
  * it.  The machine is kept busy, because an idle one hides what is late.
  */
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -66,6 +67,26 @@ static const im_rpc_handler_t  handlers[] = {
 };
 
 
+static int
+threads(void)
+{
+    int             n;
+    DIR            *dir;
+    struct dirent  *e;
+
+    dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+
+    for (n = 0, e = readdir(dir); e != NULL; e = readdir(dir)) {
+        n += (e->d_name[0] != '.');
+    }
+
+    closedir(dir);
+
+    return n;
+}
+
+
 /* A server, and a stream to it, stopped in mid-talk. */
 static void
 one_life(void)
@@ -111,7 +132,7 @@ one_life(void)
 static void
 nothing_of_grpc_is_left_after_destroy(void **state)
 {
-    int       left;
+    int       left, before, alive;
     pid_t     busy[BUSY];
     unsigned  i;
 
@@ -130,9 +151,12 @@ nothing_of_grpc_is_left_after_destroy(void **state)
         }
     }
 
-    for (i = 0, left = 0; i < LIVES; i++) {
+    before = threads();
+
+    for (i = 0, left = 0, alive = 0; i < LIVES; i++) {
         one_life();
         left += grpc_is_initialized();
+        alive += (threads() != before);
     }
 
     for (i = 0; i < BUSY; i++) {
@@ -141,6 +165,7 @@ nothing_of_grpc_is_left_after_destroy(void **state)
     }
 
     assert_int_equal(left, 0);
+    assert_int_equal(alive, 0);
 }
 
 
