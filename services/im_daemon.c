@@ -114,6 +114,13 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
 static const char *
 daemon_check_tls(const im_daemon_conf_t *conf)
 {
+    size_t       i;
+    static char  text[300];
+
+    const char  *files[] = { conf->rpc_tls_ca, conf->rpc_tls_cert,
+                             conf->rpc_tls_key, conf->etcd_tls_ca,
+                             conf->etcd_tls_cert, conf->etcd_tls_key };
+
     if (conf->rpc_tls_ca[0] != '\0'
         && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
             || conf->rpc_tls_name[0] == '\0'))
@@ -123,6 +130,14 @@ daemon_check_tls(const im_daemon_conf_t *conf)
 
     if ((conf->etcd_tls_cert[0] == '\0') != (conf->etcd_tls_key[0] == '\0')) {
         return "[etcd] tls_cert and tls_key come together";
+    }
+
+    for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        if (files[i][0] != '\0' && access(files[i], R_OK) != 0) {
+            snprintf(text, sizeof(text), "TLS file \"%.200s\": %s", files[i],
+                     strerror(errno));
+            return text;
+        }
     }
 
     return NULL;

@@ -255,3 +255,34 @@ im_ws_ping must be 1s at least, and im_ws_idle longer
 --- must_die
 --- error_log
 is not in 100ms-60s
+
+
+
+=== TEST 26: im_rpc_tls names a file that is not there
+--- http_config eval: ::http_config() . "im_rpc_tls nosuch/ca.pem c.pem k.pem;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_tls: cannot read
+
+
+
+=== TEST 27: im_rpc_tls without a key
+--- http_config eval: ::http_config() . "im_rpc_tls ca.pem cert.pem;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+invalid number of arguments in "im_rpc_tls" directive
+
+
+
+=== TEST 28: im_etcd_tls given twice
+--- http_config eval
+::http_config() . "im_etcd_tls $ENV{TEST_NGINX_IM_CONF}/nginx.conf;" x 2
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+"im_etcd_tls" directive is duplicate

@@ -41,6 +41,8 @@ static ngx_int_t ngx_im_make_tls(ngx_pool_t *pool, im_rpc_tls_t *tls,
     const ngx_im_tls_conf_t *conf);
 static void ngx_im_name_instance(ngx_cycle_t *cycle);
 static void ngx_im_log(void *ctx, int level, const char *msg);
+static ngx_int_t ngx_im_tls_file(ngx_conf_t *cf, ngx_str_t *directive,
+    ngx_str_t *path);
 static char *ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s);
 
@@ -425,6 +427,30 @@ ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s)
 }
 
 
+/* A path from the configuration's folder; said here, not by each worker. */
+static ngx_int_t
+ngx_im_tls_file(ngx_conf_t *cf, ngx_str_t *directive, ngx_str_t *path)
+{
+    ngx_fd_t  fd;
+
+    if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "%V: cannot read \"%V\"", directive, path);
+        return NGX_ERROR;
+    }
+
+    ngx_close_file(fd);
+
+    return NGX_OK;
+}
+
+
 /* im_rpc_tls ca cert key [name];  im_etcd_tls ca [cert key]; */
 static char *
 ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -448,7 +474,7 @@ ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
         *to[i - 1] = value[i];
 
-        if (i < 4 && ngx_conf_full_name(cf->cycle, to[i - 1], 1) != NGX_OK) {
+        if (i < 4 && ngx_im_tls_file(cf, &value[0], to[i - 1]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }

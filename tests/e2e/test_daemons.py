@@ -341,3 +341,20 @@ async def test_logs_hold_no_token_password_or_body(api, people, stack):
         for word in (secret, alice.token, alice.refresh_token,
                      'correct horse'):
             assert word not in text, name
+
+
+@BOTH
+def test_tls_files_are_checked_before_anything_starts(stack, name):
+    key = stack.env['IM_JWT_KEY_FILE']
+    env = {'IM_RPC_TLS_CA': key}
+    if name == 'im-logic':
+        env['IM_AUTH_JWT_KEY_FILE'] = key
+    code, out, err = run(stack, name, '--check', **env)
+    assert code == 1
+    assert '[rpc] tls_ca needs tls_cert, tls_key and tls_name' in err
+    env.update(IM_RPC_TLS_CERT=key, IM_RPC_TLS_KEY='/nonexistent/key.pem')
+    code, out, err = run(stack, name, '--check', **env)
+    assert code == 1
+    assert 'TLS file "/nonexistent/key.pem": No such file' in err
+    env.update(IM_RPC_TLS_KEY=key)
+    assert run(stack, name, '--check', **env)[0] == 0

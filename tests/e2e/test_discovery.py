@@ -34,8 +34,10 @@ def free_ports(n):
 class Etcd:
     """One member or several, each with data of its own."""
 
-    def __init__(self, path, members=1):
+    def __init__(self, path, members=1, tls=None):
         self.path = path
+        self.tls = tls             # folder with ca.pem, etcd.pem, etcd.key
+        scheme = 'https://' if tls else 'http://'
         ports = free_ports(2 * members)
         self.client = ['127.0.0.1:%d' % p for p in ports[:members]]
         peers = ['http://127.0.0.1:%d' % p for p in ports[members:]]
@@ -43,12 +45,15 @@ class Etcd:
         self.commands = [
             ['etcd', '--name', 'm%d' % n, '--data-dir',
              os.path.join(path, 'm%d' % n),
-             '--listen-client-urls', 'http://' + self.client[n],
-             '--advertise-client-urls', 'http://' + self.client[n],
+             '--listen-client-urls', scheme + self.client[n],
+             '--advertise-client-urls', scheme + self.client[n],
              '--listen-peer-urls', peers[n],
              '--initial-advertise-peer-urls', peers[n],
              '--initial-cluster', cluster, '--logger', 'zap',
-             '--log-level', 'error'] for n in range(members)]
+             '--log-level', 'error']
+            + (['--cert-file', tls + '/etcd.pem', '--key-file',
+                tls + '/etcd.key'] if tls else [])
+            for n in range(members)]
         self.running = [None] * members
         for n in range(members):
             self.start(n)
@@ -80,7 +85,9 @@ class Etcd:
 
     def ctl_command(self, *args):
         return ['etcdctl', '--endpoints', ','.join(self.client),
-                '--dial-timeout=2s', '--command-timeout=3s', *args]
+                '--dial-timeout=2s', '--command-timeout=3s',
+                *(['--cacert', self.tls + '/ca.pem'] if self.tls else []),
+                *args]
 
     def ctl(self, *args):
         r = subprocess.run(self.ctl_command(*args), stdout=subprocess.PIPE,
@@ -148,8 +155,9 @@ class World:
         self.etcds = []
         self.processes = []
 
-    def etcd(self, members=1):
-        e = Etcd(os.path.join(self.path, 'etcd%d' % len(self.etcds)), members)
+    def etcd(self, members=1, tls=None):
+        e = Etcd(os.path.join(self.path, 'etcd%d' % len(self.etcds)), members,
+                 tls)
         self.etcds.append(e)
         return e
 
@@ -368,3 +376,29 @@ def test_another_process_under_the_same_name_is_another_row(world):
     etcd.ctl('put', '/im/logic/a', json.dumps(dict(value, boot='b2')))
     w.expect('down logic a', 1)
     w.expect('up logic a .* boot b2', 1)
+
+
+def certificates(path):
+    subprocess.run(['sh', '-ec', '''
+        cd "$1"
+        ec="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+        openssl req -x509 $ec -keyout ca.key -out ca.pem -subj /CN=ca -days 2
+        openssl req $ec -keyout etcd.key -out etcd.csr -subj /CN=etcd
+        echo subjectAltName=IP:127.0.0.1 > ext
+        openssl x509 -req -in etcd.csr -CA ca.pem -CAkey ca.key \
+            -set_serial 7 -days 2 -extfile ext -out etcd.pem
+        ''', 'sh', path], check=True, timeout=30,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_etcd_may_be_behind_tls(world, tmp_path):
+    tls = tmp_path / 'tls'
+    tls.mkdir()
+    certificates(str(tls))
+    etcd = world.etcd(tls=str(tls))
+    w = world.process(etcd, '--tls-ca', str(tls / 'ca.pem'), 'watch')
+    world.register(etcd, 'a', '--tls-ca', str(tls / 'ca.pem'))
+    w.expect('up logic a', 5)
+    plain = world.process(etcd, 'watch')
+    plain.expect('log 4 etcd .* cannot be listed', 5)
+    assert not plain.find('up')
