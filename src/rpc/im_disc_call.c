@@ -145,7 +145,7 @@ call_on_reply(void *ctx, const im_rpc_status_t *status,
 
         } else {
             im_disc_pick_judge(c->row, c->conf.class, c->probe, status,
-                                  im_disc_now_ms());
+                               im_disc_now_ms());
         }
 
         c->row = NULL;

@@ -151,7 +151,8 @@ an_answer_ends_an_item(void **state)
 
     /* late, doubled and made-up answers */
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL),
+                     IM_DECLINED);
     assert_int_equal(im_outbox_answered(box, 0, NULL), IM_DECLINED);
     assert_int_equal(im_outbox_answered(box, UINT64_MAX, NULL), IM_DECLINED);
 
@@ -176,7 +177,8 @@ what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
     }
 
     for (i = 0; i < 40; i++) {
-        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL), IM_OK);
+        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL),
+                         IM_OK);
     }
 
     home = &b;
@@ -324,7 +326,8 @@ what_waits_too_long_is_refused(void **state)
     assert_string_equal(refused_code, "timeout");
     assert_int_equal(a.way.in_flight, 1);
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL),
+                     IM_DECLINED);
 
     im_outbox_destroy(box);
 }
