@@ -201,6 +201,9 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws)
 void
 ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error)
 {
+    Im__Kick   kick = IM__KICK__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
+
     if (ws->state == NGX_IM_WS_LOGIN) {
 
         if (!error->retryable) {
@@ -216,6 +219,13 @@ ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error)
     }
 
     if (!error->retryable) {
+        /* the session was ended while this worker could not be told */
+        kick.code = error->code;
+        kick.message = error->message;
+        frame.frame_case = IM__FRAME__FRAME_KICK;
+        frame.kick = &kick;
+
+        ngx_im_ws_send_frame(ws, &frame);
         ngx_im_ws_close(ws, IM_CLOSE_KICKED, error->code);
         return;
     }

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from im_client import Problem, new_cmid
+from im_client import Api, Problem, new_cmid
 
 AGAIN = ('unavailable', 'busy', 'timeout')
 
@@ -287,3 +287,22 @@ async def test_a_worker_that_was_stopped_for_long_is_found_again(stack, api,
         if not await y.nothing('push', 0.5):
             return
         assert time.monotonic() < until, 'nothing reaches the worker'
+
+
+async def test_a_logout_reaches_a_worker_that_was_cut_off(stack, api, people):
+    a, b = await people(api, 'other', 'leaves')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    pid = int(y.instance.rsplit('-', 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(5)         # its streams and its lease have ended
+        async with Api(stack.http) as fresh:
+            await fresh.call('POST', '/v1/logout', b.token)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    kick = await y.expect('kick', 10)
+    assert kick['code'] == 'session_revoked'
+    with pytest.raises(Problem):
+        await y.receive(5)
+    assert y.ws.close_code == 4101
