@@ -74,6 +74,7 @@ static int outbox_write(im_outbox_t *box, outbox_slot_t *s,
     outbox_item_t *item);
 static void outbox_link(im_outbox_t *box, outbox_slot_t *s,
     outbox_item_t *item);
+static void outbox_unlink(im_outbox_t *box, outbox_item_t *item);
 static void outbox_drop(im_outbox_t *box, outbox_item_t *item);
 static void outbox_refuse(im_outbox_t *box, outbox_item_t *item,
     const char *code);
@@ -358,6 +359,14 @@ outbox_link(im_outbox_t *box, outbox_slot_t *s, outbox_item_t *it)
 static void
 outbox_drop(im_outbox_t *box, outbox_item_t *it)
 {
+    outbox_unlink(box, it);
+    free(it);
+}
+
+
+static void
+outbox_unlink(im_outbox_t *box, outbox_item_t *it)
+{
     outbox_slot_t   *s;
     outbox_place_t  *place;
 
@@ -384,8 +393,6 @@ outbox_drop(im_outbox_t *box, outbox_item_t *it)
     place->item = NULL;
     place->next_free = box->first_free;
     box->first_free = (uint32_t) it->ref;
-
-    free(it);
 }
 
 
@@ -428,8 +435,10 @@ void
 im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
 {
     unsigned        i;
-    outbox_item_t  *it, *next;
+    outbox_item_t  *it, *next, *given_up;
     outbox_slot_t  *s;
+
+    given_up = NULL;
 
     for (i = 0; i < IM_SLOTS; i++) {
         s = &box->slots[i];
@@ -442,7 +451,9 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
             next = it->next;
 
             if (it->kind == IM__UP_ITEM__ITEM_SEND && it->cmid[0] == '\0') {
-                outbox_refuse(box, it, "unavailable");
+                outbox_unlink(box, it);
+                it->next = given_up;
+                given_up = it;
                 continue;
             }
 
@@ -457,6 +468,15 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
     }
 
     way->in_flight = 0;
+
+    /* last, since who is refused may ask again at once */
+
+    for (; given_up != NULL; given_up = next) {
+        next = given_up->next;
+        box->handler.refuse(box->ctx, given_up->conn, given_up->kind,
+                            given_up->cmid, "unavailable");
+        free(given_up);
+    }
 }
 
 

@@ -360,7 +360,7 @@ ngx_im_api_on_deadline(ngx_event_t *ev)
 
     ngx_http_finalize_request(r, ngx_im_api_refuse(r, job->method, &status));
 
-    im_disc_call_cancel(rpc);           /* job is freed by its last event */
+    im_disc_call_cancel(rpc);          /* job is freed by its last event */
 
     ngx_http_run_posted_requests(c);
 }
@@ -375,7 +375,7 @@ ngx_im_api_detach(void *data)
 
     ngx_im_api_release(job);
 
-    im_disc_call_cancel(job->rpc);      /* job is freed by its last event */
+    im_disc_call_cancel(job->rpc);     /* job is freed by its last event */
 }
 
 

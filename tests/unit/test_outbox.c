@@ -27,6 +27,7 @@ typedef struct {
 static instance_t   a, b;
 static instance_t  *home;              /* of every slot */
 static unsigned     refused;
+static im_outbox_t *asked_again;       /* refuse adds to it, slot 5 */
 static char         refused_cmid[16];
 static char         refused_code[16];
 
@@ -75,6 +76,10 @@ on_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
 }
 
 
+static int say(im_outbox_t *box, unsigned slot, const char *cmid,
+    uint64_t now);
+
+
 static void
 on_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
     const char *cmid, const char *code)
@@ -86,6 +91,10 @@ on_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
     refused++;
     snprintf(refused_cmid, sizeof(refused_cmid), "%s", cmid);
     snprintf(refused_code, sizeof(refused_code), "%s", code);
+
+    if (asked_again != NULL) {
+        assert_int_equal(say(asked_again, 5, "again", 0), IM_OK);
+    }
 }
 
 
@@ -222,6 +231,53 @@ without_a_client_id_it_is_refused_not_doubled(void **state)
     assert_int_equal(b.n, 2);
     assert_string_equal(b.written[0].cmid, "m1");
     assert_string_equal(b.written[1].cmid, "m3");
+
+    im_outbox_destroy(box);
+}
+
+
+static void
+who_is_refused_may_ask_again_at_once(void **state)
+{
+    im_outbox_t  *box;
+
+    (void) state;
+
+    box = box_of(100);
+
+    say(box, 5, "", 0);
+    say(box, 5, "", 0);
+    say(box, 5, "m3", 0);
+
+    home = &b;
+    asked_again = box;
+    im_outbox_lost(box, &a.way);
+    asked_again = NULL;
+
+    assert_int_equal(refused, 2);
+    assert_int_equal(b.n, 3);
+    assert_string_equal(b.written[0].cmid, "m3");
+    assert_string_equal(b.written[2].cmid, "again");
+    assert_int_equal(b.way.in_flight, 3);
+    assert_int_equal(a.way.in_flight, 0);
+
+    assert_int_equal(im_outbox_answered(box, b.written[2].ref, NULL), IM_OK);
+    assert_int_equal(b.way.in_flight, 2);
+
+    im_outbox_destroy(box);
+
+    /* nothing but what is refused */
+
+    box = box_of(100);
+    say(box, 5, "", 0);
+
+    home = &b;
+    asked_again = box;
+    im_outbox_lost(box, &a.way);
+    asked_again = NULL;
+
+    assert_int_equal(b.way.in_flight, 1);
+    assert_int_equal(im_outbox_answered(box, b.written[0].ref, NULL), IM_OK);
 
     im_outbox_destroy(box);
 }
@@ -397,6 +453,7 @@ main(void)
         cmocka_unit_test(
             what_died_with_an_instance_is_sent_again_first_and_in_order),
         cmocka_unit_test(without_a_client_id_it_is_refused_not_doubled),
+        cmocka_unit_test(who_is_refused_may_ask_again_at_once),
         cmocka_unit_test(a_slot_moves_only_when_nothing_is_in_flight),
         cmocka_unit_test(other_slots_move_at_once),
         cmocka_unit_test(nobody_home_is_said_at_once_but_what_was_taken_waits),
