@@ -36,7 +36,7 @@ typedef struct {
 static outcome_t   outcome;
 static char        trace[IM_RPC_TRACE_MAX + 1];
 static atomic_int  opened;
-static unsigned    handled;
+static atomic_uint handled;
 
 
 static void
@@ -46,8 +46,8 @@ on_unary(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     (void) in;
 
-    handled++;
     snprintf(trace, sizeof(trace), "%s", im_rpc_req_trace(req));
+    atomic_fetch_add(&handled, 1);
 
     if (ctx != NULL) {
         im_rpc_fail(req, IM_RPC_UNAVAILABLE, "unavailable: redis is away");
@@ -317,13 +317,13 @@ another_process_on_the_port_refuses_before_any_handler(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
-    handled = 0;
+    atomic_store(&handled, 0);
 
     ch = im_rpc_channel_peer(rpc, address, "0123456789abcdef");
     call(ch, NULL, 2000);
     assert_int_equal(outcome.code, IM_RPC_FAILED_PRECONDITION);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
-    assert_int_equal(handled, 0);
+    assert_int_equal(atomic_load(&handled), 0);
 
     stream(ch, 1000, 0);
     assert_int_equal(outcome.code, IM_RPC_FAILED_PRECONDITION);
@@ -630,7 +630,7 @@ only_who_has_our_certificates_gets_in(void **state)
 
     /* without TLS, without a certificate, for another name */
 
-    handled = 0;
+    atomic_store(&handled, 0);
     plain = runtime(NULL);
     ch = im_rpc_channel_peer(plain, address, NULL);
     call(ch, NULL, 3000);
@@ -656,7 +656,7 @@ only_who_has_our_certificates_gets_in(void **state)
     im_rpc_channel_unref(ch);
     im_rpc_destroy(named);
 
-    assert_int_equal(handled, 0);
+    assert_int_equal(atomic_load(&handled), 0);
     im_rpc_destroy(server);
 
     snprintf(command, sizeof(command), "rm -r %s", dir);
