@@ -35,6 +35,18 @@ CREATE TABLE IF NOT EXISTS messages (
     msg_id   BIGINT UNSIGNED NOT NULL,
     sender   BIGINT UNSIGNED NOT NULL,
     time_ms  BIGINT UNSIGNED NOT NULL,
+    cmid     VARBINARY(64) NOT NULL,
     body     MEDIUMBLOB NOT NULL,
     PRIMARY KEY (conv_a, conv_b, seq)
+) ENGINE = InnoDB;
+
+-- One for each user of a conversation, written with its first message.
+-- Nothing here changes when a message is sent: head, last message and unread
+-- are looked up in `messages`.
+CREATE TABLE IF NOT EXISTS conversations (
+    uid       BIGINT UNSIGNED NOT NULL,
+    conv_a    BIGINT UNSIGNED NOT NULL,
+    conv_b    BIGINT UNSIGNED NOT NULL,
+    read_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    PRIMARY KEY (uid, conv_a, conv_b)
 ) ENGINE = InnoDB;

@@ -18,7 +18,7 @@
 
 typedef struct {
     Im__HistoryReply     reply;
-    Im__HistoryMessage  *rows;
+    Im__Message  *rows;
     size_t               limit;
     size_t               n;
     int                  more;
@@ -57,6 +57,11 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
+    if (!r->has_with) {
+        logic_fail(req, "missing_field", "field 'with' is required");
+        return;
+    }
+
     if (r->has_before_seq && r->has_after_seq) {
         logic_fail(req, "bad_request", "before_seq and after_seq exclude one "
                    "another");
@@ -71,7 +76,7 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
 
     memset(&page, 0, sizeof(page));
     page.limit = r->has_limit ? r->limit : HISTORY_LIMIT;
-    page.rows = calloc(page.limit, sizeof(Im__HistoryMessage));
+    page.rows = calloc(page.limit, sizeof(Im__Message));
 
     if (page.rows == NULL) {
         logic_fail(req, "internal", "out of memory");
@@ -101,7 +106,7 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
     im__history_reply__init(&page.reply);
     page.reply.more = page.more;
     page.reply.n_messages = page.n;
-    page.reply.messages = calloc(page.n + 1, sizeof(Im__HistoryMessage *));
+    page.reply.messages = calloc(page.n + 1, sizeof(Im__Message *));
 
     if (page.reply.messages != NULL) {
         for (i = 0; i < page.n; i++) {
@@ -123,7 +128,7 @@ static int
 history_on_row(void *ctx, const im_mysql_value_t *v)
 {
     history_page_t      *page = ctx;
-    Im__HistoryMessage  *m;
+    Im__Message  *m;
 
     if (page->n == page->limit) {
         page->more = 1;
@@ -131,7 +136,7 @@ history_on_row(void *ctx, const im_mysql_value_t *v)
     }
 
     m = &page->rows[page->n];
-    im__history_message__init(m);
+    im__message__init(m);
 
     m->seq = v[0].u64;
     m->msg_id = v[1].u64;

@@ -316,6 +316,11 @@ logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     im_str_t     argv[2] = { im_str("EXISTS"), { 0, NULL } };
     redisReply  *reply;
 
+    if (caller == NULL) {
+        logic_fail(req, "unauthorized", "nobody is named");
+        return IM_DECLINED;
+    }
+
     n = snprintf(key, sizeof(key), "im:rev:%.40s", caller->sid);
     argv[1].data = (unsigned char *) key;
     argv[1].len = (size_t) n;

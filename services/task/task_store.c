@@ -25,7 +25,7 @@
 
 
 #define STORE_IDLE_MS   200
-#define STORE_COLUMNS   7
+#define STORE_COLUMNS   8
 
 
 /* One value for each column of store_insert. */
@@ -53,8 +53,8 @@ static void store_dead(const im_kafka_record_t *kafka, const char *reason);
 
 static const char  store_insert_sql[] =
     "INSERT INTO messages"
-    " (conv_a, conv_b, seq, msg_id, sender, time_ms, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " (conv_a, conv_b, seq, msg_id, sender, time_ms, cmid, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     " ON DUPLICATE KEY UPDATE msg_id = msg_id";
 
 static const char  store_select_sql[] =
@@ -368,8 +368,11 @@ store_insert(size_t first, size_t n, uint64_t *new_rows)
         v[4].u64 = m->from;
         v[5].u64 = m->time_ms;
         v[6].type = IM_MYSQL_STR;
-        v[6].str.data = m->body.data;
-        v[6].str.len = m->body.len;
+        v[6].str.data = (unsigned char *) m->cmid;
+        v[6].str.len = strlen(m->cmid);
+        v[7].type = IM_MYSQL_STR;
+        v[7].str.data = m->body.data;
+        v[7].str.len = m->body.len;
         v += STORE_COLUMNS;
     }
 

@@ -30,6 +30,8 @@ static const im_error_t  im_errors[] = {
     { "no_such_user", 404, 5, 0, "No such user" },
     { "method_not_allowed", 405, 3, 0, "Method not allowed" },
     { "name_taken", 409, 6, 0, "The name is taken" },
+    { "cmid_conflict", 409, 6, 0, "The cmid belongs to another message" },
+    { "cursor_ahead", 409, 9, 0, "The cursor is ahead of the server" },
     { "too_large", 413, 3, 0, "Too large" },
     { "unsupported", 415, 3, 0, "Not supported" },
     { "upgrade_required", 426, 3, 0, "WebSocket upgrade required" },

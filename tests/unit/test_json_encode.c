@@ -99,9 +99,9 @@ lists_and_bodies_are_nested_as_they_are(void **state)
 {
     char                *s;
     Im__HistoryReply     msg = IM__HISTORY_REPLY__INIT;
-    Im__HistoryMessage   a = IM__HISTORY_MESSAGE__INIT;
-    Im__HistoryMessage   b = IM__HISTORY_MESSAGE__INIT;
-    Im__HistoryMessage  *list[2] = { &a, &b };
+    Im__Message   a = IM__MESSAGE__INIT;
+    Im__Message   b = IM__MESSAGE__INIT;
+    Im__Message  *list[2] = { &a, &b };
 
     (void) state;
 
