@@ -26,6 +26,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_crash.h"
 #include "im_pace.h"
 #include "im_snowflake.h"
 #include "logic_intake.h"
@@ -337,10 +338,12 @@ intake_batch(intake_shard_t *s, size_t n)
     n = intake_recipients(s, n);
     n = intake_ids(s, n);
     n = intake_numbers(s, n);
+    IM_CRASH_POINT("logic.numbered");
     n = intake_repeats(s, n);
 
     if (n > 0) {
         logic_produce(s->batch, n, &s->answers);
+        IM_CRASH_POINT("logic.produced");
     }
 }
 
