@@ -61,6 +61,7 @@ typedef struct {
     const char    *topic;
     const char    *client_id;
     unsigned       session_ms;
+    unsigned       poll_max_ms;    /* who does not poll for so long is out */
     im_log_pt      log;
     void          *log_ctx;
     /* The partitions of this member are about to change: finish and store
@@ -87,8 +88,21 @@ im_kafka_consumer_t *im_kafka_consumer_create(
 size_t im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     size_t max, unsigned wait_ms, unsigned fill_ms);
 void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
+/*
+ * For a consumer whose database is away: between pause and resume no record
+ * comes; im_kafka_idle takes ms and serves the group meanwhile.  IM_OK;
+ * IM_DECLINED: partitions were revoked since im_kafka_consume was called, and
+ * the batch it has returned is another member's now: to be given up.
+ */
+void im_kafka_pause(im_kafka_consumer_t *c);
+void im_kafka_resume(im_kafka_consumer_t *c);
+int im_kafka_idle(im_kafka_consumer_t *c, unsigned ms);
 /* All records of a partition up to and including offset are done. */
 int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
+/* Records of the own partitions that are not done.  Mostly without asking; if
+ * the broker must be asked, timeout_ms for each question.  IM_AGAIN: it does
+ * not answer. */
+int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
 /* Commits what was stored, now and synchronously. */
 int im_kafka_commit(im_kafka_consumer_t *c);
 void im_kafka_consumer_destroy(im_kafka_consumer_t *c);
