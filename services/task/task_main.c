@@ -361,7 +361,7 @@ main_health(char *json, size_t size)
              "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
-             "\"dead\":%llu%s}\n",
+             "\"dead\":%llu,\"reused\":%llu,\"lag\":%llu%s}\n",
              main_pushes ? "true" : "false", main_stores ? "true" : "false",
              etcd ? "true" : "false", stores ? "true" : "false",
              task_peer_count(),
@@ -369,7 +369,8 @@ main_health(char *json, size_t size)
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,
              (unsigned long long) p.unconfirmed,
              (unsigned long long) s.records, (unsigned long long) s.stored,
-             (unsigned long long) s.known, (unsigned long long) s.dead, peers);
+             (unsigned long long) s.known, (unsigned long long) s.dead,
+             (unsigned long long) s.reused, (unsigned long long) s.lag, peers);
 
     return etcd && stores;
 }
