@@ -70,6 +70,7 @@
 #define IM_KAFKA_BACKOFF_MAX_MS      1000
 #define IM_KAFKA_RETRY_MS            100
 #define IM_KAFKA_METADATA_MS         30000
+#define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */
 
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
 #define IM_REDIS_MS                  1000   /* connect, and each reply */
