@@ -21,11 +21,14 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_conversations.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_sessions.h"
+#include "logic_settle.h"
+#include "logic_sync.h"
 #include "logic_users.h"
 
 
@@ -62,6 +65,12 @@ static void main_rpc_send(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_history(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_read(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
@@ -87,6 +96,8 @@ static const im_conf_key_t  main_keys[] = {
     KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms,
         IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000,
         "a message that Kafka has not confirmed by then is refused"),
+    KEY("kafka", "store_group", IM_CONF_STR, store_group, "im.store", 0, 0,
+        "consumer group that stores, as [store] group of im-task"),
     KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
         "32 to 512 bytes, the same that nginx has"),
     KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
@@ -105,6 +116,10 @@ static const im_conf_key_t  main_keys[] = {
         "threads for history, refresh and the like"),
     KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("sync", "threads", IM_CONF_UINT, sync_threads, "4", 1, 64,
+        "threads for sync, which may wait a second for the store"),
+    KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -118,6 +133,9 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
     { .name = "History", .unary = main_rpc_history },
+    { .name = "Sync", .unary = main_rpc_sync },
+    { .name = "Conversations", .unary = main_rpc_conversations },
+    { .name = "Read", .unary = main_rpc_read },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
 };
@@ -130,6 +148,7 @@ static im_rpc_server_t    *main_server;
 static im_disc_t          *main_disc;
 static logic_pool_t       *main_auth;
 static logic_pool_t       *main_query;
+static logic_pool_t       *main_sync;
 static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
@@ -224,6 +243,10 @@ main_start(void)
         return rc;
     }
 
+    if (logic_settle_start() != IM_OK) {
+        return IM_ERROR;
+    }
+
     rc = logic_intake_start();
     if (rc != IM_OK) {
         return rc;
@@ -233,8 +256,10 @@ main_start(void)
                                   logic_conf.auth_queue);
     main_query = logic_pool_create("query", logic_conf.query_threads,
                                    logic_conf.query_queue);
+    main_sync = logic_pool_create("sync", logic_conf.sync_threads,
+                                  logic_conf.sync_queue);
 
-    if (main_auth == NULL || main_query == NULL
+    if (main_auth == NULL || main_query == NULL || main_sync == NULL
         || logic_presence_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
@@ -403,7 +428,9 @@ main_stop(void)
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
+    logic_pool_destroy(main_sync);
     logic_intake_stop();
+    logic_settle_stop();
     logic_presence_stop();
     im_health_stop();
 
@@ -522,6 +549,31 @@ main_rpc_history(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
     (void) ctx;
     logic_pool_run(main_query, logic_history_get, req, in);
+}
+
+
+static void
+main_rpc_sync(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_sync, logic_sync_get, req, in);
+}
+
+
+static void
+main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_get, req, in);
+}
+
+
+static void
+main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_read, req, in);
 }
 
 

@@ -94,6 +94,13 @@ logic_produce_healthy(void)
 }
 
 
+unsigned
+logic_produce_partitions(void)
+{
+    return produce_partitions;
+}
+
+
 void
 logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
 {

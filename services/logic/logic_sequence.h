@@ -36,4 +36,9 @@ int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
 int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,
     uint64_t last);
 
+/* The last number given in each of n conversations, 0: Redis has none.  One
+ * round trip. */
+int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
+    uint64_t *heads);
+
 #endif
