@@ -69,6 +69,9 @@ static const ngx_im_api_trait_t  ngx_im_api_traits[] = {
     { "FindUser", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Send", NGX_IM_API_CLASS_LIVE, IM_DISC_SLOT, 0 },
     { "History", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Sync", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Conversations", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Read", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
     { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
 

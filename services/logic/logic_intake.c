@@ -95,11 +95,6 @@ logic_intake_start(void)
     intake_shard_t  *s;
 
     rc = logic_produce_start();
-
-    if (rc == IM_OK) {
-        rc = logic_settle_start();
-    }
-
     if (rc != IM_OK) {
         return rc;
     }
@@ -670,7 +665,6 @@ logic_intake_stop(void)
     }
 
     logic_produce_stop();
-    logic_settle_stop();
 
     free(intake_shards);
 }

@@ -21,12 +21,15 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_conversations.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_repeats.h"
 #include "logic_sessions.h"
+#include "logic_settle.h"
+#include "logic_sync.h"
 #include "logic_users.h"
 
 
@@ -62,6 +65,12 @@ static void main_rpc_find(void *ctx, im_rpc_req_t *req,
 static void main_rpc_send(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_history(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_read(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -112,6 +121,10 @@ static const im_conf_key_t  main_keys[] = {
         "threads for history, refresh and the like"),
     KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("sync", "threads", IM_CONF_UINT, sync_threads, "4", 1, 64,
+        "threads for sync, which may wait a second for the store"),
+    KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -125,6 +138,9 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
     { .name = "History", .unary = main_rpc_history },
+    { .name = "Sync", .unary = main_rpc_sync },
+    { .name = "Conversations", .unary = main_rpc_conversations },
+    { .name = "Read", .unary = main_rpc_read },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
 };
@@ -137,6 +153,7 @@ static im_rpc_server_t    *main_server;
 static im_disc_t          *main_disc;
 static logic_pool_t       *main_auth;
 static logic_pool_t       *main_query;
+static logic_pool_t       *main_sync;
 static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
@@ -231,6 +248,10 @@ main_start(void)
         return rc;
     }
 
+    if (logic_settle_start() != IM_OK) {
+        return IM_ERROR;
+    }
+
     rc = logic_intake_start();
     if (rc != IM_OK) {
         return rc;
@@ -240,8 +261,10 @@ main_start(void)
                                   logic_conf.auth_queue);
     main_query = logic_pool_create("query", logic_conf.query_threads,
                                    logic_conf.query_queue);
+    main_sync = logic_pool_create("sync", logic_conf.sync_threads,
+                                  logic_conf.sync_queue);
 
-    if (main_auth == NULL || main_query == NULL
+    if (main_auth == NULL || main_query == NULL || main_sync == NULL
         || logic_presence_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
@@ -410,7 +433,9 @@ main_stop(void)
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
+    logic_pool_destroy(main_sync);
     logic_intake_stop();
+    logic_settle_stop();
     logic_presence_stop();
     im_health_stop();
 
@@ -529,6 +554,31 @@ main_rpc_history(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
     (void) ctx;
     logic_pool_run(main_query, logic_history_get, req, in);
+}
+
+
+static void
+main_rpc_sync(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_sync, logic_sync_get, req, in);
+}
+
+
+static void
+main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_get, req, in);
+}
+
+
+static void
+main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_read, req, in);
 }
 
 

@@ -72,6 +72,12 @@
 #define IM_KAFKA_METADATA_MS         30000
 #define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */
 
+/* Logic waits until the store has caught up with the log. */
+#define IM_SETTLE_ASK_MS             500    /* one question to Kafka */
+#define IM_SETTLE_POLL_MS            20     /* between two looks */
+#define IM_SYNC_STORE_MS             300    /* sync: for a row under way */
+#define IM_SYNC_SETTLE_MS            1000   /* then, for the log to settle */
+
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
 #define IM_REDIS_MS                  1000   /* connect, and each reply */
 #define IM_MYSQL_MS                  3000   /* connect, each read and write */
