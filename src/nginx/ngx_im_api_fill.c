@@ -55,7 +55,7 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     size = ngx_im_api_mem_size(r, ctx);
 
     m = ngx_pcalloc(r->pool, input->sizeof_message);
-    mem.pos = ngx_pnalloc(r->pool, size);
+    mem.pos = ngx_palloc(r->pool, size);
 
     if (m == NULL || mem.pos == NULL) {
         return NGX_ERROR;
@@ -277,13 +277,13 @@ ngx_im_api_set(ngx_im_api_ctx_t *ctx, ProtobufCMessage *message,
 }
 
 
-/* A decoded string is never longer than it was written, plus its NUL. */
+/* A decoded string is never longer than it was written; lists take more. */
 
 static size_t
 ngx_im_api_mem_size(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {
     return ctx->body.len + r->args.len + r->uri.len
-           + 2 * (ctx->method->rpc.input->n_fields + 1) + 64;
+           + im_json_mem_extra(ctx->method->rpc.input, ctx->body.len);
 }
 
 
