@@ -95,8 +95,8 @@ static task_row_t           *store_rows;
 static im_mysql_value_t     *store_values;
 static uint64_t              store_lag_us;
 
-static atomic_ullong         store_records, store_stored, store_known,
-                             store_behind;
+static atomic_ullong         store_records, store_stored, store_known;
+static atomic_llong          store_behind = -1;
 
 
 int
@@ -536,7 +536,7 @@ store_lag(void)
     }
 
     if (im_kafka_lag(store_consumer, IM_KAFKA_OFFSETS_MS, &lag) == IM_OK) {
-        atomic_store(&store_behind, lag);
+        atomic_store(&store_behind, (long long) lag);
     }
 
     store_lag_us = im_mono_us();       /* it may have waited */
