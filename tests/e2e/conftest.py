@@ -16,6 +16,7 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
 
