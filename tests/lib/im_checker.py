@@ -15,6 +15,7 @@ docs/protocol.md promises:
     misnumbered   one connection's messages are not in the order of sending
     refused       a refusal that is not retryable
     hole          an answer to sync did not say what is at a number
+    trouble       the run itself went wrong (im_hunt.py)
     row           a row whose sender is not of the conversation, and the like
 
 A violation comes with the events that show it.  History of devices that are
@@ -40,6 +41,9 @@ class Report:
         self.ack_ms = []           # first send to first ack
         self.push_ms = []          # first send to each push
         self.seconds = 0
+
+    def add(self, kind, text, *events):
+        self.violations.append(Violation(kind, text, events))
 
     def good(self):
         return not self.violations
@@ -103,7 +107,7 @@ class Checker:
         self.named = {}            # (conv, seq) -> (msg_id, who said so)
 
     def bad(self, kind, text, *events):
-        self.report.violations.append(Violation(kind, text, events))
+        self.report.add(kind, text, *events)
 
     def run(self):
         self.sort_out()
