@@ -14,6 +14,7 @@
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
 #                                          make SAN=thread  (build/tsan)
+#   make CRASH=1 BUILD=build/crash daemons (with crash points, for tests)
 #
 # V=1 shows whole commands.
 
@@ -27,6 +28,8 @@ ifeq ($(SAN),thread)
 BUILD  ?= build/tsan
 else ifdef SAN
 BUILD  ?= build/asan
+else ifdef CRASH
+BUILD  ?= build/crash
 else
 BUILD  ?= build
 endif
@@ -64,11 +67,15 @@ else
 OPT           = -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
 
+ifdef CRASH
+CRASHFLAGS    = -DIM_CRASH_POINTS
+endif
+
 CFLAGS        =
 LDFLAGS       =
 V             =
 say           = $(if $(V),,@echo "$(1) $(2)";)
-ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CFLAGS)
+ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CRASHFLAGS) $(CFLAGS)
 ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
                 $(LDFLAGS)
 
@@ -303,5 +310,6 @@ help:
 	@echo
 	@echo "CC=clang BUILD=build/clang   another compiler, side by side"
 	@echo "SAN=1                        sanitizers, in build/asan"
+	@echo "CRASH=1                      crash points, in build/crash"
 	@echo "NGINX_SRC=folder             build against another nginx"
 	@echo "IM_KAFKA=host:port           use that Kafka, start none"

@@ -48,6 +48,9 @@ static const im_conf_key_t  main_keys[] = {
     KEY("kafka", "session_ms", IM_CONF_UINT, session_ms,
         IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 2000, 60000,
         "a member that dies is replaced after this long"),
+    KEY("kafka", "poll_max_ms", IM_CONF_UINT, poll_max_ms,
+        IM_TIMEOUT_STR(IM_KAFKA_POLL_MAX_MS), 2000, 600000,
+        "a member that hangs is replaced after this long"),
     KEY("push", "group", IM_CONF_STR, push_group, "im.push", 0, 0,
         "consumer group of all instances that push"),
     KEY("push", "batch", IM_CONF_UINT, push_batch, "500", 1, 10000,
@@ -122,6 +125,10 @@ main_check(void *conf)
         && strcmp(role, "all") != 0)
     {
         return "the role is push, store or all";
+    }
+
+    if (c->poll_max_ms < c->session_ms) {
+        return "[kafka] poll_max_ms is less than session_ms";
     }
 
     main_pushes = strcmp(role, "store") != 0;

@@ -115,6 +115,7 @@ task_push_start(void)
     conf.topic = task_conf.common.kafka_topic;
     conf.client_id = "im-task-push";
     conf.session_ms = task_conf.session_ms;
+    conf.poll_max_ms = task_conf.poll_max_ms;
     conf.log = im_log_lower;
     conf.revoke = push_on_revoke;
 

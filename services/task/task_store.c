@@ -97,6 +97,7 @@ task_store_start(void)
     conf.topic = task_conf.common.kafka_topic;
     conf.client_id = "im-task-store";
     conf.session_ms = task_conf.session_ms;
+    conf.poll_max_ms = task_conf.poll_max_ms;
     conf.log = im_log_lower;
 
     store_consumer = im_kafka_consumer_create(&conf);
