@@ -120,6 +120,14 @@ class Stack:
                 return rows
             await asyncio.sleep(0.1)
 
+    def rows(self, a, b):
+        """The conversation's rows, as the checker wants them."""
+        conv = (min(a.uid, b.uid), max(a.uid, b.uid))
+        return [(conv, int(seq), int(msg_id), int(sender), cmid)
+                for seq, msg_id, sender, cmid in self.mysql(
+                    'SELECT seq, msg_id, sender, cmid FROM messages WHERE %s'
+                    % self.conversation(a, b))]
+
 
 @pytest.fixture(scope='session')
 def stack():
