@@ -60,6 +60,10 @@ class Report:
                  '%d numbers void, %d connections of %d devices' % (
                      c['send'] - c['sent'], c['dup'], c['again'],
                      c['voids'], c['connect'], c['devices'])]
+        if c['final']:
+            # Neither pushed nor asked for before: a push was lost and no
+            # later one has shown the gap.
+            lines.append('%d shown only after the last sync' % c['late'])
         if self.seconds:
             lines.append('%.0f messages a second for %.1f s' % (
                 c['sent'] / self.seconds, self.seconds))
@@ -104,6 +108,7 @@ class Checker:
         self.acks = collections.defaultdict(list)
         self.shown = collections.defaultdict(list)   # (device, conv)
         self.voids = collections.defaultdict(list)
+        self.final = set()         # devices whose last sync has begun
         self.named = {}            # (conv, seq) -> (msg_id, who said so)
 
     def bad(self, kind, text, *events):
@@ -132,7 +137,10 @@ class Checker:
             elif e.kind == 'ack':
                 counts['dup'] += e.extra[1]
                 self.acks[e.conv, e.sender, e.cmid].append(e)
+            elif e.kind == 'final':
+                self.final.add(e.device)
             elif e.kind in ('deliver', 'twice'):
+                counts['late'] += e.device in self.final
                 self.shown[e.device, e.conv].append(e)
             elif e.kind == 'void':
                 counts['voids'] += e.extra - e.seq + 1

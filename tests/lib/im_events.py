@@ -16,6 +16,7 @@ machine's monotonic clock, which all processes share.
     void        conv seq, extra = last number: the server says it is nobody's
     hole        conv seq, extra = number: an answer did not say what is there
     connect     extra = (connection, instance)
+    final       everybody has an ack and all is stored: the last sync begins
     disconnect  extra = (connection, close code)
 
 A conversation is (lower uid, higher uid), as in MySQL; a device "uid/name".

@@ -219,6 +219,7 @@ class Process:
     async def last_sync(self):
         """Everybody comes back once more: now all is to be had."""
         for t in self.talkers:
+            t.app.record('final')
             t.app.online()
             t.app.cut()
         await asyncio.sleep(0.1)
