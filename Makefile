@@ -122,7 +122,8 @@ BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
-.PHONY: all daemons tools tests bench-build deps run demo demo-scale test \
+.PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
+        test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
         stop status clean help ready
 
@@ -246,6 +247,19 @@ demo-scale: deps
 	@exec $(PYTHON) tools/stack exec scale --restart --fresh \
 	    --logic 4 --task 2 -- tools/demo-scale
 
+# N messages, SEED=n repeats a plan, FAULTS=1 breaks things meanwhile
+# (or FAULTS=kill,freeze,reload,redis,kafka,mysql,etcd).
+CHECKER_FAULTS = $(if $(FAULTS),$(if $(filter 1,$(FAULTS)),\
+    kill$(comma)freeze$(comma)reload$(comma)redis$(comma)kafka,$(FAULTS)))
+comma         := ,
+
+checker: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec checker --restart --fresh \
+	    --logic 2 --task 2 -- tools/checker --messages $(or $(N),200000) \
+	    $(if $(SEED),--seed $(SEED)) \
+	    $(if $(FAULTS),--faults $(strip $(CHECKER_FAULTS))) $(CHECKER_ARGS)
+
 test: deps
 	@$(MAKE) all tests
 	@exec $(PYTHON) tests/run unit nginx e2e
@@ -299,6 +313,8 @@ help:
 	@echo "                 passing through, stay until Ctrl-C"
 	@echo "make demo        two users talk through everything, then stop"
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
+	@echo "make checker     N=200000 messages of many people, with all promises"
+	@echo "                 checked afterwards; SEED=n, FAULTS=1"
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"
