@@ -618,6 +618,11 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
+    if (!r->has_to) {
+        logic_fail(req, "missing_field", "field 'to' is required");
+        return;
+    }
+
     if (r->to == 0) {
         logic_fail(req, "no_such_user", "the recipient does not exist");
         return;
