@@ -46,17 +46,21 @@ class SlowReader:
         out, self.data = self.data[:n], self.data[n:]
         return out
 
+    async def next(self):
+        """Opcode and payload."""
+        a, b = await self.take(2)
+        n = b & 127
+        if n == 126:
+            n, = struct.unpack('>H', await self.take(2))
+        elif n == 127:
+            n, = struct.unpack('>Q', await self.take(8))
+        return a & 15, await self.take(n)
+
     async def receive(self):
         while True:
-            a, b = await self.take(2)
-            n = b & 127
-            if n == 126:
-                n, = struct.unpack('>H', await self.take(2))
-            elif n == 127:
-                n, = struct.unpack('>Q', await self.take(8))
-            payload = await self.take(n)
-            assert a & 15 != 8, 'closed: %r' % payload
-            if a & 15 == 1:
+            opcode, payload = await self.next()
+            assert opcode != 8, 'closed: %r' % payload
+            if opcode == 1:
                 return json.loads(payload)
 
     async def write(self, **fields):
@@ -96,6 +100,7 @@ async def test_who_does_not_read_is_told_to_sync_and_stays(api, people):
     await asyncio.gather(read_fast(),
                          say(sender, bob.uid, COUNT, reader=seqs))
     assert seqs == list(range(COUNT + 1))
+    assert fast.frames == []
     await asyncio.sleep(0.5)   # the slow one may be on another worker
 
     got = []
@@ -121,6 +126,27 @@ async def test_who_does_not_read_is_told_to_sync_and_stays(api, people):
         range(got[-1] + 1, got[-1] + 11))
     await slow.write(type='ping', id='1')
     assert await slow.receive() == {'type': 'pong', 'id': '1'}
+
+
+async def test_who_asks_without_reading_is_closed_with_4002(api, people):
+    bob = await people(api, 'bob')
+    ping = frame(9, b'x' * 125)
+    for count in (500, 10000, 20000, 40000, 80000):
+        # more and more, until it is more than the kernel's buffers hold
+        slow = await SlowReader.open(api, bob.token)
+        await asyncio.wait_for(
+            slow.loop.sock_sendall(slow.socket, ping * count), WAIT)
+        for n in range(count):
+            opcode, payload = await slow.next()
+            if opcode != 10:
+                break
+        else:
+            assert count < 80000
+            slow.socket.close()
+            continue
+        assert (opcode, payload[:2]) == (8, struct.pack('>H', 4002))
+        assert count > 500
+        break
 
 
 async def test_who_is_slow_but_not_too_slow_gets_everything(api, people):
