@@ -30,6 +30,8 @@ typedef struct {
     unsigned           hold_max_us;
     unsigned           kafka_delivery_ms;
     char              *store_group;
+    unsigned           dedupe_window_s;
+    unsigned           body_window_ms;
     char              *jwt_key_file;
     unsigned           access_ttl_s;
     unsigned           refresh_ttl_s;

@@ -5,7 +5,7 @@
 #ifndef LOGIC_INTAKE_H
 #define LOGIC_INTAKE_H
 
-#include "logic_reply.h"
+#include "logic_message.h"
 
 typedef struct {
     uint64_t  accepted;        /* acked */
@@ -21,6 +21,9 @@ void logic_intake_stop(void);
 /* rpc thread.  Takes the reply over; flush after a batch wakes the shards. */
 void logic_intake_add(logic_reply_t *reply, const Im__Deliver *message);
 void logic_intake_flush(void);
+/* Any thread: a message whose first number turned out to be void comes again,
+ * whatever the limit, and needs no flush. */
+void logic_intake_again(logic_message_t *m);
 
 /* rpc home: the node number for ids, -1 while none is held. */
 void logic_intake_set_node(int node);

@@ -26,6 +26,7 @@
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_repeats.h"
 #include "logic_sessions.h"
 #include "logic_settle.h"
 #include "logic_sync.h"
@@ -97,7 +98,11 @@ static const im_conf_key_t  main_keys[] = {
         IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000,
         "a message that Kafka has not confirmed by then is refused"),
     KEY("kafka", "store_group", IM_CONF_STR, store_group, "im.store", 0, 0,
-        "consumer group that stores, as [store] group of im-task"),
+        "consumer group that im-task stores with: [store] group"),
+    KEY("dedupe", "window_s", IM_CONF_UINT, dedupe_window_s, "300", 60,
+        86400, "a repeat of a cmid is known at least this long; seconds"),
+    KEY("dedupe", "body_window_ms", IM_CONF_UINT, body_window_ms, "1000", 0,
+        60000, "without cmid, the same body within it is a repeat; 0: never"),
     KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
         "32 to 512 bytes, the same that nginx has"),
     KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
@@ -645,13 +650,14 @@ main_health(char *json, size_t size)
     snprintf(json, size,
              "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"
              "\"links\":%u,\"accepted\":%llu,\"repeated\":%llu,"
-             "\"refused\":%llu,\"waiting\":%llu%s}\n",
+             "\"refused\":%llu,\"waiting\":%llu,\"voids\":%llu%s}\n",
              main_instance, etcd ? "true" : "false", node,
              stores ? "true" : "false", logic_links_count(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,
-             (unsigned long long) s.waiting, peers);
+             (unsigned long long) s.waiting,
+             (unsigned long long) logic_repeats_voids(), peers);
 
     return etcd && node >= 0 && stores;
 }

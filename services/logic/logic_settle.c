@@ -135,6 +135,30 @@ settle_answered(int rc)
 }
 
 
+int
+logic_settle_empty(void)
+{
+    int       p;
+    int64_t   end;
+
+    for (p = 0; p < (int) logic_produce_partitions(); p++) {
+
+        if (settle_answered(im_kafka_offsets_end(settle_offsets, p,
+                                                 IM_SETTLE_ASK_MS, &end))
+            != IM_OK)
+        {
+            return -1;
+        }
+
+        if (end != 0) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 unsigned
 logic_settle_partition(const im_conv_t *conv)
 {

@@ -21,9 +21,13 @@ void logic_settle_stop(void);
  */
 int logic_settle(const im_conv_t *conv, unsigned timeout_ms);
 
+/* 1: nothing was ever written to the log; 0: something was; -1: Kafka does not
+ * answer. */
+int logic_settle_empty(void);
+
 /*
- * The same in two steps, for who has something else to look at meanwhile:
- * mark samples the end of the partition, reached looks once.
+ * The same as logic_settle in two steps, for who has something else to look at
+ * meanwhile: mark samples the end of the partition, reached looks once.
  */
 #define LOGIC_SETTLE_PARTITIONS  64    /* as many as slots allow */
 

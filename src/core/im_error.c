@@ -9,7 +9,8 @@
 #include "im_error.h"
 
 
-#define IM_ERROR_INTERNAL  0
+#define IM_ERROR_INTERNAL       0
+#define IM_ERROR_UNIMPLEMENTED  12     /* of gRPC */
 
 
 static const im_error_t  im_errors[] = {
@@ -94,7 +95,7 @@ im_error_from_status(int grpc, const char *message, im_str_t *text)
 
     colon = strchr(message, ':');
 
-    if (colon != NULL) {
+    if (colon != NULL && grpc != IM_ERROR_UNIMPLEMENTED) {
         e = error_lookup(message, (size_t) (colon - message));
 
         if (e != NULL) {
@@ -122,6 +123,9 @@ im_error_from_status(int grpc, const char *message, im_str_t *text)
     case 8:
     case 14:
         return im_error_find("unavailable", 11);
+
+    case IM_ERROR_UNIMPLEMENTED:
+        return im_error_find("unsupported", 11);
 
     default:
         return &im_errors[IM_ERROR_INTERNAL];

@@ -74,6 +74,11 @@ int im_json_check_required(const ProtobufCMessage *msg, uint64_t seen,
  * contains no backslash, else IM_ERROR).  IM_DECLINED: not there. */
 int im_json_peek(const im_str_t *json, const char *name, im_str_t *value);
 
+/* The same for a whole number, with or without quotes.  IM_OK only if it is
+ * one. */
+int im_json_peek_number(const im_str_t *json, const char *name,
+    uint64_t *value);
+
 /* IM_OK if the slice is exactly one JSON value. */
 int im_json_valid(const im_str_t *json, im_json_err_t *err);
 

@@ -205,7 +205,6 @@ static int
 json_store_number(const ProtobufCFieldDescriptor *f, void *at,
     const im_str_t *text, im_json_err_t *err)
 {
-    size_t    i;
     uint64_t  v, max;
 
     switch (f->type) {
@@ -228,20 +227,7 @@ json_store_number(const ProtobufCFieldDescriptor *f, void *at,
                          f->name);
     }
 
-    v = 0;
-
-    for (i = 0; i < text->len; i++) {
-        if (text->data[i] < '0' || text->data[i] > '9'
-            || (i == 1 && text->data[0] == '0')
-            || v > (max - (unsigned) (text->data[i] - '0')) / 10)
-        {
-            break;
-        }
-
-        v = v * 10 + (unsigned) (text->data[i] - '0');
-    }
-
-    if (i == 0 || i < text->len) {
+    if (im_json_number(text, max, &v) != IM_OK) {
         return im_json_fail(err, "bad_field",
                          "field '%s' must be a whole number from 0 to %llu",
                          f->name, (unsigned long long) max);
@@ -253,6 +239,35 @@ json_store_number(const ProtobufCFieldDescriptor *f, void *at,
     } else {
         *(uint64_t *) at = v;
     }
+
+    return IM_OK;
+}
+
+
+int
+im_json_number(const im_str_t *text, uint64_t max, uint64_t *value)
+{
+    size_t    i;
+    uint64_t  v;
+
+    v = 0;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] < '0' || text->data[i] > '9'
+            || (i == 1 && text->data[0] == '0')
+            || v > (max - (unsigned) (text->data[i] - '0')) / 10)
+        {
+            return IM_ERROR;
+        }
+
+        v = v * 10 + (unsigned) (text->data[i] - '0');
+    }
+
+    if (i == 0) {
+        return IM_ERROR;
+    }
+
+    *value = v;
 
     return IM_OK;
 }

@@ -36,6 +36,8 @@ int im_json_syntax(im_json_scan_t *s, const char *what);
 int im_json_fail(im_json_err_t *err, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Decimal digits, all of text; *value is left alone on IM_ERROR. */
+int im_json_number(const im_str_t *text, uint64_t max, uint64_t *value);
 /* IM_DECLINED: there is none of this name that a client may set. */
 int im_json_find(const ProtobufCMessage *msg, const char *name, size_t len,
     unsigned *index);

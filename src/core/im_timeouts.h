@@ -43,6 +43,7 @@
 #define IM_LINK_RETRY_MIN_MS         100
 #define IM_LINK_RETRY_MAX_MS         1000
 #define IM_OUTBOX_WAIT_MS            8000   /* for Logic's answer to an item */
+#define IM_WS_QUESTION_MS            5000   /* and to a question */
 
 /* etcd. */
 #define IM_ETCD_CALL_MS              2000
@@ -70,6 +71,7 @@
 #define IM_KAFKA_BACKOFF_MAX_MS      1000
 #define IM_KAFKA_RETRY_MS            100
 #define IM_KAFKA_METADATA_MS         30000
+#define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */
 
 /* Logic waits until the store has caught up with the log. */
 #define IM_SETTLE_ASK_MS             500    /* one question to Kafka */

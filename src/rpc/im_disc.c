@@ -201,6 +201,7 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
 static void
 disc_watch(im_disc_t *d)
 {
+    d->watch_at = im_etcd_current(d->etcd);
     d->watch = im_etcd_watch(d->etcd, d->root, d->revision + 1,
                              &disc_watch_handler, d);
     if (d->watch == NULL) {
@@ -278,7 +279,7 @@ disc_on_watch_close(void *ctx, im_rpc_stream_t *s,
     disc_log_down(d, status->message);
 
     if (status->code != IM_RPC_CANCELLED) {
-        im_etcd_failed(d->etcd);       /* else we ended it: compacted */
+        im_etcd_failed(d->etcd, d->watch_at);   /* else we ended it */
     }
 
     disc_retry(d);

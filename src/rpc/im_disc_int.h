@@ -99,7 +99,7 @@ typedef struct {
     unsigned             held:1;
     unsigned             known:1;                   /* it was held before */
     unsigned             putting:1;
-    unsigned             dirty:1;                   /* put again after that */
+    unsigned             dirty:1;                   /* etcd has not the last */
     unsigned             draining:1;
     void               (*removed)(void *ctx);
     void                *removed_ctx;
@@ -132,6 +132,7 @@ struct im_disc_s {
     uint64_t             serial;
     int64_t              revision;
     im_rpc_stream_t     *watch;
+    unsigned             watch_at;                  /* endpoint */
     im_rpc_timer_t      *retry;
     im_rpc_timer_t      *refresh;
     im_disc_call_t      *orphans;                   /* their row has gone */
@@ -139,6 +140,8 @@ struct im_disc_s {
     disc_lease_t         lease;                     /* of the instance */
     disc_lease_t         node_lease;
     im_rpc_stream_t     *keep_alive;
+    unsigned             keep_alive_at;             /* endpoint */
+    unsigned             keep_alive_tries;          /* since the last beat */
     im_rpc_timer_t      *beat;
     im_rpc_timer_t      *fence;
     im_rpc_timer_t      *load;

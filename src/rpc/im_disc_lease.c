@@ -3,19 +3,26 @@
  *
  *   grant --> keep-alive stream, a beat each third of the lease
  *     ^            |
- *     +-- no answer for a whole lease, or etcd says it is gone
+ *     +------------+ etcd says that the lease is gone
  *
  * Two leases on one stream.  That of the instance is short: its key must go
  * soon after the process.  That of the node number is long: as long as it
  * runs nobody else can be given the number, so ids are minted on while etcd
  * is away for minutes.
  *
- * The clock that counts is ours, from the moment a keep-alive was sent: etcd
- * may have counted from then.  When the lease of the node number runs out on
- * it, whoever mints ids is told at that moment, not at the next beat.
+ * Who mints ids cannot ask first whether the lease of the number still holds.
+ * So that one is counted on our clock, from the moment a keep-alive was sent:
+ * etcd may have counted from then.  When it runs out, whoever mints is told at
+ * that moment, not at the next beat.
+ *
+ * The lease of the instance is over when etcd says so, and not before.  While
+ * etcd elects a leader it answers nobody for one to two seconds and more, and
+ * the new leader gives each lease its whole time again.  Who gave up its lease
+ * meanwhile would hold a new one without that grace.
  *
  * A beat that is not answered until the next one means an endpoint that does
- * not work: the stream is ended, the next endpoint is tried.
+ * not work: the stream is ended.  When a stream ends the next endpoint is
+ * asked at once, in one beat each of them once: without a leader all refuse.
  *
  * Room: rpc.  Runs on: home.
  */
@@ -125,6 +132,7 @@ lease_on_beat(void *ctx)
 
     d->beat = im_rpc_timer(d->rpc, d->lease.ttl_s * 1000 / 3, lease_on_beat,
                            d);
+    d->keep_alive_tries = 0;
     now = im_disc_now_ms();
 
     if (d->regs[0].key[0] != '\0') {
@@ -155,12 +163,12 @@ lease_ask(im_disc_t *d, disc_lease_t *l, uint64_t now)
     }
 
     if (l->asked_ms != 0 && d->keep_alive != NULL) {
-        im_etcd_failed(d->etcd);
         im_rpc_stream_cancel(d->keep_alive);
         return;                        /* lease_on_close() asks again */
     }
 
     if (d->keep_alive == NULL) {
+        d->keep_alive_at = im_etcd_current(d->etcd);
         d->keep_alive = im_etcd_keep_alive(d->etcd, &lease_handler, d);
     }
 
@@ -220,6 +228,7 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
     im_disc_t  *d = ctx;
 
     (void) s;
+    (void) status;
 
     d->keep_alive = NULL;
     d->lease.asked_ms = 0;
@@ -230,12 +239,10 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
         return;
     }
 
-    /* what ended a working stream may be back at once; a stream that did not
-     * get anywhere waits for the next beat */
+    im_etcd_failed(d->etcd, d->keep_alive_at);
 
-    if (status->sent == IM_RPC_NOT_SENT) {
-        im_etcd_failed(d->etcd);
-        return;
+    if (d->keep_alive_tries++ >= im_etcd_endpoints(d->etcd)) {
+        return;                        /* the next beat asks again */
     }
 
     now = im_disc_now_ms();
@@ -244,56 +251,41 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 }
 
 
-/* One timer for the lease that runs out first. */
+/* Of the node number only. */
 static void
 lease_fence(im_disc_t *d)
 {
-    unsigned  i;
-    uint64_t  now, end, first;
-
-    const disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
+    uint64_t  now, end;
 
     im_rpc_timer_cancel(d->fence);
     d->fence = NULL;
 
+    if (d->node_lease.id == 0) {
+        return;
+    }
+
     now = im_disc_now_ms();
-    first = 0;
+    end = d->node_lease.heard_ms + (uint64_t) d->node_lease.ttl_s * 1000;
 
-    for (i = 0; i < 2; i++) {
-        end = leases[i]->heard_ms + (uint64_t) leases[i]->ttl_s * 1000;
-
-        if (leases[i]->id != 0 && (first == 0 || end < first)) {
-            first = end;
-        }
-    }
-
-    if (first != 0) {
-        d->fence = im_rpc_timer(d->rpc,
-                                first > now ? (unsigned) (first - now) : 1,
-                                lease_on_fence, d);
-    }
+    d->fence = im_rpc_timer(d->rpc, end > now ? (unsigned) (end - now) : 1,
+                            lease_on_fence, d);
 }
 
 
 static void
 lease_on_fence(void *ctx)
 {
-    unsigned    i;
     uint64_t    now;
     im_disc_t  *d = ctx;
-
-    disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
 
     d->fence = NULL;
     now = im_disc_now_ms();
 
-    for (i = 0; i < 2; i++) {
-        if (leases[i]->id != 0
-            && now >= leases[i]->heard_ms
-                      + (uint64_t) leases[i]->ttl_s * 1000)
-        {
-            lease_lost(d, leases[i]);
-        }
+    if (d->node_lease.id != 0
+        && now >= d->node_lease.heard_ms
+                  + (uint64_t) d->node_lease.ttl_s * 1000)
+    {
+        lease_lost(d, &d->node_lease);
     }
 
     lease_fence(d);

@@ -131,6 +131,20 @@ im_etcd_endpoint(im_etcd_t *e)
 }
 
 
+unsigned
+im_etcd_current(im_etcd_t *e)
+{
+    return e->current;
+}
+
+
+unsigned
+im_etcd_endpoints(im_etcd_t *e)
+{
+    return e->n;
+}
+
+
 int
 im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb,
     void *ctx)
@@ -265,11 +279,10 @@ etcd_on_reply(void *ctx, const im_rpc_status_t *status,
 {
     etcd_call_t  *c = ctx;
 
-    if ((status->code == IM_RPC_UNAVAILABLE
-         || status->code == IM_RPC_DEADLINE_EXCEEDED)
-        && c->endpoint == c->etcd->current)
+    if (status->code == IM_RPC_UNAVAILABLE
+        || status->code == IM_RPC_DEADLINE_EXCEEDED)
     {
-        im_etcd_failed(c->etcd);
+        im_etcd_failed(c->etcd, c->endpoint);
     }
 
     if (!c->etcd->down && c->cb != NULL) {
@@ -282,9 +295,11 @@ etcd_on_reply(void *ctx, const im_rpc_status_t *status,
 
 
 void
-im_etcd_failed(im_etcd_t *e)
+im_etcd_failed(im_etcd_t *e, unsigned endpoint)
 {
-    e->current = (e->current + 1) % e->n;
+    if (endpoint == e->current) {
+        e->current = (e->current + 1) % e->n;
+    }
 }
 
 
@@ -318,12 +333,13 @@ im_etcd_watch(im_etcd_t *e, const char *prefix, int64_t revision,
 }
 
 
+/* One try to connect: a lease has no time for a member that is not there. */
 im_rpc_stream_t *
 im_etcd_keep_alive(im_etcd_t *e, const im_rpc_stream_handler_t *handler,
     void *ctx)
 {
     return im_rpc_stream_open(e->channels[e->current], &e->keep_alive,
-                              IM_ETCD_CALL_MS, handler, ctx);
+                              IM_RPC_CONNECT_MS, handler, ctx);
 }
 
 

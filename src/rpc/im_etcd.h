@@ -3,7 +3,9 @@
  *
  * All functions and callbacks: on the rpc home.  A call whose endpoint does
  * not answer moves on to the next endpoint of the list for the calls after it;
- * the caller repeats.
+ * the caller repeats.  One failure moves once: calls and streams that were at
+ * the same endpoint end together when it dies, and each of them moving on
+ * would lead in a circle, back to the one that is dead.
  */
 
 #ifndef IM_ETCD_H
@@ -19,8 +21,10 @@ im_etcd_t *im_etcd_create(im_rpc_t *rpc, const char *endpoints,
     const im_rpc_tls_t *tls);
 void im_etcd_destroy(im_etcd_t *e);
 
-/* Where calls go at present, "host:port". */
+/* Where calls go at present, "host:port"; its number, of how many. */
 const char *im_etcd_endpoint(im_etcd_t *e);
+unsigned im_etcd_current(im_etcd_t *e);
+unsigned im_etcd_endpoints(im_etcd_t *e);
 
 /* Reply: the response message, NULL if the call failed. */
 typedef void (*im_etcd_reply_pt)(void *ctx, const ProtobufCMessage *reply);
@@ -47,7 +51,8 @@ im_rpc_stream_t *im_etcd_watch(im_etcd_t *e, const char *prefix,
 im_rpc_stream_t *im_etcd_keep_alive(im_etcd_t *e,
     const im_rpc_stream_handler_t *handler, void *ctx);
 
-/* A stream ended badly: use the next endpoint from now on. */
-void im_etcd_failed(im_etcd_t *e);
+/* A stream that was opened at this endpoint (im_etcd_current() then) ended
+ * badly: use the next one from now on, if that is not done yet. */
+void im_etcd_failed(im_etcd_t *e, unsigned endpoint);
 
 #endif

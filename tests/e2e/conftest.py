@@ -16,6 +16,7 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
 
@@ -118,6 +119,14 @@ class Stack:
             if len(rows) >= want or time.monotonic() > until:
                 return rows
             await asyncio.sleep(0.1)
+
+    def rows(self, a, b):
+        """The conversation's rows, as the checker wants them."""
+        conv = (min(a.uid, b.uid), max(a.uid, b.uid))
+        return [(conv, int(seq), int(msg_id), int(sender), cmid)
+                for seq, msg_id, sender, cmid in self.mysql(
+                    'SELECT seq, msg_id, sender, cmid FROM messages WHERE %s'
+                    % self.conversation(a, b))]
 
 
 @pytest.fixture(scope='session')

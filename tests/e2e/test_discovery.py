@@ -64,6 +64,14 @@ class Etcd:
             self.commands[n], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
 
+    def lead(self, n):
+        """Makes member n the leader."""
+        states = [s['Status'] for s in json.loads(
+            self.ctl('endpoint', 'status', '-w', 'json'))]
+        ids = [s['header']['member_id'] for s in states]
+        if states[n]['leader'] != ids[n]:
+            self.ctl('move-leader', '%x' % ids[n])
+
     def ready(self):
         until = time.monotonic() + 20
         while subprocess.run(self.ctl_command('get', '/ready'),
@@ -185,6 +193,10 @@ def world(stack, tmp_path):
     codes = [(p.end(), p.lines) for p in w.processes]
     for e in w.etcds:
         e.stop()
+    # Shown if the test failed: all that was said, in the order of time.
+    for t, n, line in sorted((t, n, line) for n, (_, lines) in enumerate(codes)
+                             for t, line in lines):
+        print('%.3f process %d: %s' % (t, n, line))
     for code, lines in codes:
         assert code in (0, -signal.SIGKILL), lines[-5:]
 
@@ -292,18 +304,40 @@ def test_a_lease_that_is_revoked_is_taken_again(world):
     assert got > lost
 
 
-def test_one_of_three_members_may_die(world):
+@pytest.mark.parametrize('leader', [0, 1])
+def test_one_of_three_members_may_die(world, leader):
     etcd = world.etcd(3)
+    etcd.lead(leader)
     w = world.watch(etcd)
-    a = world.register(etcd, 'a', '--node')
-    w.expect('up logic a', 2)
+    a = world.register(etcd, 'a', '--node', '--lease', '3')
+    w.expect('up logic a', 5)
     etcd.kill(0)                       # the one that all use
     t = time.monotonic()
     world.register(etcd, 'b')
-    w.expect('up logic b', 5, after=t)
-    time.sleep(2 * LEASE)
+    w.expect('up logic b', 15, after=t)
+    time.sleep(3 + 3)                  # the lease, and what a leader adds
     assert not w.find('down')
+    # Not even for itself: it was there all the time.
+    assert not a.find('log . etcd: the lease')
+    assert not a.find('log . etcd: registered .* again')
     assert not a.find('node lost')
+
+
+def test_what_could_not_be_said_while_etcd_was_away_is_said_then(world):
+    etcd = world.etcd()
+    w = world.watch(etcd)
+    a = world.register(etcd, 'a')
+    w.expect('up logic a', 5)
+    etcd.kill()
+    w.expect('log . etcd .* the last view stays', 5)
+    a.signal(signal.SIGUSR1)
+    time.sleep(1)                      # the put has failed
+    assert not w.find('changed logic a')
+    etcd.start()
+    w.expect('changed logic a draining', 15)
+    # It was there all the time, so nobody has to act as if it was back.
+    assert not a.find('log . etcd: registered .* again')
+    assert not w.find('down')
 
 
 def test_two_never_hold_the_same_node_number(world):

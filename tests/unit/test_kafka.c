@@ -6,6 +6,7 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "unit.h"
 
@@ -17,7 +18,11 @@
 #define TAKE     16
 
 
+#define SESSION_MS  3500    /* the mock holds a first join for 3 s */
+
+
 static rd_kafka_mock_cluster_t  *cluster;
+static unsigned                  revokes;
 static rd_kafka_t               *producer;
 static im_kafka_record_t         records[TAKE];
 
@@ -30,6 +35,7 @@ setup(void **state)
 
     (void) state;
 
+    revokes = 0;
     conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "log_level", "0", NULL, 0);
     rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0);
@@ -68,6 +74,15 @@ produce(int partition, const char *value)
 }
 
 
+static void
+on_revoke(void *ctx)
+{
+    (void) ctx;
+
+    revokes++;
+}
+
+
 static im_kafka_consumer_t *
 join(void)
 {
@@ -79,7 +94,9 @@ join(void)
     conf.group = GROUP;
     conf.topic = TOPIC;
     conf.client_id = "test";
-    conf.session_ms = 6000;
+    conf.session_ms = SESSION_MS;
+    conf.poll_max_ms = SESSION_MS;
+    conf.revoke = on_revoke;
     c = im_kafka_consumer_create(&conf);
     assert_non_null(c);
 
@@ -221,6 +238,163 @@ test_a_partition_that_does_not_exist_is_an_error(void **state)
 }
 
 
+static void
+test_a_member_that_does_not_poll_loses_its_partitions(void **state)
+{
+    unsigned              i;
+    struct timespec       pause = { 4, 500000000 };
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    produce(0, "a");
+    c = join();
+    take(c, 1);
+    nanosleep(&pause, NULL);
+    im_kafka_batch_free(records, 1);
+
+    for (i = 0; i < 50 && revokes == 0; i++) {
+        (void) im_kafka_idle(c, 50);
+    }
+
+    assert_int_equal(revokes, 1);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_member_that_is_paused_keeps_its_partitions(void **state)
+{
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    produce(0, "a");
+    c = join();
+    take(c, 1);
+    produce(0, "b");
+    produce(1, "c");
+
+    im_kafka_pause(c);
+    assert_int_equal(im_kafka_idle(c, 5000), IM_OK);
+    assert_int_equal(revokes, 0);
+
+    assert_int_equal(im_kafka_store(c, 0, records[0].offset), IM_OK);
+    im_kafka_batch_free(records, 1);
+
+    im_kafka_resume(c);
+    take(c, 2);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_batch_whose_partitions_were_revoked_is_read_again(void **state)
+{
+    int                   rc;
+    size_t                n, m;
+    unsigned              i;
+    im_kafka_record_t     other[TAKE];
+    im_kafka_consumer_t  *c, *d;
+
+    (void) state;
+
+    produce(0, "a");
+    produce(1, "b");
+    c = join();
+    take(c, 2);
+    im_kafka_pause(c);
+
+    d = join();
+    rc = IM_OK;
+
+    for (m = 0, i = 0; i < 100 && (rc == IM_OK || m == 0); i++) {
+        rc = im_kafka_idle(c, 50);
+        m += im_kafka_consume(d, other + m, TAKE - m, 50, 0);
+    }
+
+    assert_int_equal(rc, IM_DECLINED);
+    assert_int_equal(m, 1);                /* its partition, once more */
+    im_kafka_batch_free(other, m);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_resume(c);
+
+    for (n = 0, i = 0; i < 100 && n == 0; i++) {
+        n = im_kafka_consume(c, records, TAKE, 50, 0);
+        m = im_kafka_consume(d, other, TAKE, 50, 0);
+        assert_int_equal(m, 0);
+    }
+
+    assert_int_equal(n, 1);                /* and the one that was kept */
+    im_kafka_batch_free(records, n);
+
+    im_kafka_consumer_destroy(d);
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_record_that_comes_uninvited_is_read_again(void **state)
+{
+    unsigned              i;
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    c = join();
+    produce(0, "a");
+    produce(0, "b");
+
+    for (i = 0; i < 50; i++) {
+        if (im_kafka_idle(c, 50) == IM_DECLINED) {
+            break;
+        }
+    }
+
+    assert_true(i < 50);
+    take(c, 2);
+    assert_int_equal(records[0].offset, 0);
+    assert_int_equal(records[1].offset, 1);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_lag_counts_what_is_not_done(void **state)
+{
+    uint64_t              lag;
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    produce(0, "a");
+    produce(0, "b");
+    produce(1, "c");
+    c = join();
+    take(c, 3);
+    assert_int_equal(im_kafka_lag(c, WAIT_MS, &lag), IM_OK);
+    assert_int_equal(lag, 3);
+
+    assert_int_equal(im_kafka_store(c, 0, 0), IM_OK);
+    assert_int_equal(im_kafka_lag(c, WAIT_MS, &lag), IM_OK);
+    assert_int_equal(lag, 2);
+
+    im_kafka_pause(c);
+    produce(0, "d");                       /* it is not fetched */
+    assert_int_equal(im_kafka_lag(c, WAIT_MS, &lag), IM_OK);
+    assert_int_equal(lag, 3);
+
+    im_kafka_batch_free(records, 3);
+    im_kafka_consumer_destroy(c);
+}
+
+
 int
 main(void)
 {
@@ -230,6 +404,11 @@ main(void)
         T(test_a_group_is_watched_without_joining_it),
         T(test_a_broker_that_is_away_is_told_within_the_time),
         T(test_a_partition_that_does_not_exist_is_an_error),
+        T(test_a_member_that_does_not_poll_loses_its_partitions),
+        T(test_a_member_that_is_paused_keeps_its_partitions),
+        T(test_a_batch_whose_partitions_were_revoked_is_read_again),
+        T(test_a_record_that_comes_uninvited_is_read_again),
+        T(test_lag_counts_what_is_not_done),
     };
 
     return cmocka_run_group_tests_name("kafka", tests, NULL, NULL);
