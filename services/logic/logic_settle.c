@@ -21,7 +21,6 @@
 #include "logic_settle.h"
 
 
-static int settle_wait(int partition, int64_t end, uint64_t until_us);
 static int settle_answered(int rc);
 
 
@@ -58,50 +57,62 @@ logic_settle_stop(void)
 int
 logic_settle(const im_conv_t *conv, unsigned timeout_ms)
 {
-    int       partition;
-    int64_t   end;
-    uint64_t  until_us;
+    int              rc;
+    uint64_t         until_us;
+    logic_settle_t   mark;
+    struct timespec  pause = { 0, IM_SETTLE_POLL_MS * 1000000 };
 
     until_us = im_mono_us() + (uint64_t) timeout_ms * 1000;
-    partition = (int) logic_settle_partition(conv);
 
-    if (settle_answered(im_kafka_offsets_end(settle_offsets, partition,
-                                             IM_SETTLE_ASK_MS, &end))
+    if (logic_settle_mark(logic_settle_partition(conv), &mark) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for ( ;; ) {
+        rc = logic_settle_reached(&mark);
+
+        if (rc != IM_AGAIN
+            || im_mono_us() + IM_SETTLE_POLL_MS * 1000 > until_us)
+        {
+            return rc;
+        }
+
+        nanosleep(&pause, NULL);
+    }
+}
+
+
+int
+logic_settle_mark(unsigned partition, logic_settle_t *mark)
+{
+    mark->partition = partition;
+
+    return settle_answered(im_kafka_offsets_end(settle_offsets,
+                                                (int) partition,
+                                                IM_SETTLE_ASK_MS,
+                                                &mark->end));
+}
+
+
+int
+logic_settle_reached(const logic_settle_t *mark)
+{
+    int64_t  committed;
+
+    if (mark->end == 0) {
+        return IM_OK;                  /* nothing ever was */
+    }
+
+    if (settle_answered(im_kafka_offsets_committed(settle_offsets,
+                                                   (int) mark->partition,
+                                                   IM_SETTLE_ASK_MS,
+                                                   &committed))
         != IM_OK)
     {
         return IM_ERROR;
     }
 
-    return settle_wait(partition, end, until_us);
-}
-
-
-static int
-settle_wait(int partition, int64_t end, uint64_t until_us)
-{
-    int64_t          committed;
-    struct timespec  pause = { 0, IM_SETTLE_POLL_MS * 1000000 };
-
-    for ( ;; ) {
-        if (settle_answered(im_kafka_offsets_committed(settle_offsets,
-                                                       partition,
-                                                       IM_SETTLE_ASK_MS,
-                                                       &committed))
-            != IM_OK)
-        {
-            return IM_ERROR;
-        }
-
-        if (committed >= end || end == 0) {
-            return IM_OK;              /* -1 is fine where nothing ever was */
-        }
-
-        if (im_mono_us() + IM_SETTLE_POLL_MS * 1000 > until_us) {
-            return IM_AGAIN;
-        }
-
-        nanosleep(&pause, NULL);
-    }
+    return (committed >= mark->end) ? IM_OK : IM_AGAIN;
 }
 
 
@@ -120,7 +131,7 @@ settle_answered(int rc)
 
     pthread_mutex_unlock(&settle_lock);
 
-    return rc;
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
 }
 
 

@@ -25,8 +25,22 @@ int logic_settle(const im_conv_t *conv, unsigned timeout_ms);
  * answer. */
 int logic_settle_empty(void);
 
-/* Of the conversation's records; for who asks for several. */
+/*
+ * The same as logic_settle in two steps, for who has something else to look at
+ * meanwhile: mark samples the end of the partition, reached looks once.
+ */
+#define LOGIC_SETTLE_PARTITIONS  64    /* as many as slots allow */
+
+typedef struct {
+    unsigned         partition;
+    int64_t          end;
+} logic_settle_t;
+
 unsigned logic_settle_partition(const im_conv_t *conv);
+/* IM_OK or IM_ERROR. */
+int logic_settle_mark(unsigned partition, logic_settle_t *mark);
+/* IM_OK: it is in MySQL; IM_AGAIN: not yet; IM_ERROR. */
+int logic_settle_reached(const logic_settle_t *mark);
 
 /*
  * A number that was allocated longer ago than this, and is not in MySQL after

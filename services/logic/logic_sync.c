@@ -8,8 +8,8 @@
  *              is the cursor, the client has all: MySQL is not asked
  *   pages      of MySQL
  *   wait       while a counter is ahead of its page: the store is usually a
- *              few ms behind.  Then, or where Redis has no counter, until the
- *              log is settled (logic_settle.c): what was acked is in MySQL
+ *              few ms behind; or, the same where Redis has no counter, until
+ *              the log is settled (logic_settle.c): what was acked is in MySQL
  *   answer     with gaps judged (logic_sync_answer.c)
  *
  * What is not settled in time is answered as pending: the client asks again.
@@ -28,7 +28,6 @@
 #include "im_timeouts.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
-#include "logic_settle.h"
 #include "logic_sync.h"
 #include "logic_sync_int.h"
 
@@ -46,8 +45,8 @@ static int sync_read(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_read_again(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_user(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_wait(logic_sync_t *sync, im_rpc_req_t *req);
-static int sync_wait_store(logic_sync_t *sync);
-static int sync_settle(logic_sync_t *sync, unsigned timeout_ms);
+static int sync_look(logic_sync_t *sync);
+static int sync_settled(logic_sync_t *sync, const im_conv_t *conv);
 static int sync_unsettled(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_reply(logic_sync_t *sync, im_rpc_req_t *req,
     const Im__SyncRequest *r);
@@ -336,63 +335,32 @@ sync_user(logic_sync_t *sync, logic_sync_item_t *item)
 }
 
 
+/*
+ * Rows may come before the log is known as settled, and usually do: the store
+ * commits its offset some 100 ms after its rows.  Numbers that nobody got
+ * never come, and the settled log tells.  So both are looked at.
+ */
 static int
 sync_wait(logic_sync_t *sync, im_rpc_req_t *req)
 {
-    long  left_ms;
+    int              rc;
+    int64_t          wait_us;
+    uint64_t         until_us;
+    struct timespec  pause = { 0, IM_SETTLE_POLL_MS * 1000000 };
 
-    /* one look first: in a quiet system the store has done all, and what is
-     * not there was never appended */
+    wait_us = (int64_t) im_rpc_req_left_ms(req) * 1000 / 2;
 
-    if (sync_settle(sync, 0) != IM_OK || sync_wait_store(sync) != IM_OK) {
-        return IM_ERROR;
+    if (wait_us > IM_SYNC_WAIT_MS * 1000) {
+        wait_us = IM_SYNC_WAIT_MS * 1000;
     }
 
-    left_ms = (long) im_rpc_req_left_ms(req) - IM_SYNC_STORE_MS;
-
-    if (left_ms <= 0) {
-        return IM_OK;
-    }
-
-    return sync_settle(sync, (left_ms < IM_SYNC_SETTLE_MS)
-                             ? (unsigned) left_ms : IM_SYNC_SETTLE_MS);
-}
-
-
-/* Reads again what lags, until none does. */
-static int
-sync_wait_store(logic_sync_t *sync)
-{
-    size_t              i, lagging;
-    uint64_t            until_us;
-    struct timespec     pause = { 0, IM_SETTLE_POLL_MS * 1000000 };
-    logic_sync_item_t  *item;
-
-    until_us = im_mono_us() + IM_SYNC_STORE_MS * 1000;
+    until_us = im_mono_us() + (uint64_t) (wait_us > 0 ? wait_us : 0);
 
     for ( ;; ) {
-        lagging = 0;
+        rc = sync_look(sync);
 
-        for (i = 0; i < sync->n; i++) {
-            item = &sync->items[i];
-
-            /* without a counter nobody knows what to wait for */
-
-            if (item->counter == 0 || item->settled
-                || !logic_sync_lags(item))
-            {
-                continue;
-            }
-
-            if (sync_read_again(sync, item) != IM_OK) {
-                return IM_ERROR;
-            }
-
-            lagging += (size_t) logic_sync_lags(item);
-        }
-
-        if (lagging == 0 || im_mono_us() >= until_us) {
-            return IM_OK;
+        if (rc != IM_AGAIN || im_mono_us() >= until_us) {
+            return (rc == IM_ERROR) ? IM_ERROR : IM_OK;
         }
 
         nanosleep(&pause, NULL);
@@ -400,19 +368,17 @@ sync_wait_store(logic_sync_t *sync)
 }
 
 
-/* Settles the partitions of what lags or has an old gap, all of them within
- * timeout_ms, and reads again what is settled. */
+/* IM_OK: nothing more to wait for; IM_AGAIN; IM_DONE: Kafka does not answer,
+ * what is left is pending; IM_ERROR. */
 static int
-sync_settle(logic_sync_t *sync, unsigned timeout_ms)
+sync_look(logic_sync_t *sync)
 {
-    int                 rc;
-    size_t              i;
-    uint64_t            bit, asked, settled, now_us, until_us;
+    int                 rc, lags;
+    size_t              i, waiting;
     logic_sync_item_t  *item;
 
-    asked = 0;
-    settled = 0;
-    until_us = im_mono_us() + (uint64_t) timeout_ms * 1000;
+    waiting = 0;
+    sync->asked = 0;
 
     for (i = 0; i < sync->n; i++) {
         item = &sync->items[i];
@@ -421,33 +387,67 @@ sync_settle(logic_sync_t *sync, unsigned timeout_ms)
             continue;
         }
 
-        /* there are at most 64 partitions */
-
-        bit = 1ULL << logic_settle_partition(&item->conv) % 64;
-
-        if (!(asked & bit)) {
-            now_us = im_mono_us();
-            rc = logic_settle(&item->conv, (now_us < until_us)
-                              ? (unsigned) ((until_us - now_us) / 1000) : 0);
-
-            if (rc == IM_ERROR) {
-                return IM_OK;          /* what is left is pending */
-            }
-
-            asked |= bit;
-            settled |= (rc == IM_OK) ? bit : 0;
+        rc = sync_settled(sync, &item->conv);
+        if (rc == IM_ERROR) {
+            return IM_DONE;
         }
 
-        if (settled & bit) {
-            item->settled = 1;
+        item->settled = (rc == IM_OK);
 
-            if (sync_read_again(sync, item) != IM_OK) {
-                return IM_ERROR;
-            }
+        /* without a counter nobody knows what to look for */
+
+        lags = item->counter != 0 && logic_sync_lags(item);
+
+        if ((item->settled || lags)
+            && sync_read_again(sync, item) != IM_OK)
+        {
+            return IM_ERROR;
         }
+
+        waiting += (size_t) sync_unsettled(sync, item);
     }
 
-    return IM_OK;
+    return (waiting > 0) ? IM_AGAIN : IM_OK;
+}
+
+
+/* The end of a partition is sampled once for a request: all that was acked
+ * before the request is below it. */
+static int
+sync_settled(logic_sync_t *sync, const im_conv_t *conv)
+{
+    int       rc;
+    unsigned  p;
+    uint64_t  bit;
+
+    p = logic_settle_partition(conv);
+    bit = 1ULL << p;
+
+    if (!(sync->marked & bit)) {
+
+        if (logic_settle_mark(p, &sync->marks[p]) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        sync->marked |= bit;
+    }
+
+    if (sync->reached & bit) {
+        return IM_OK;
+    }
+
+    if (sync->asked & bit) {
+        return IM_AGAIN;
+    }
+
+    sync->asked |= bit;
+    rc = logic_settle_reached(&sync->marks[p]);
+
+    if (rc == IM_OK) {
+        sync->reached |= bit;
+    }
+
+    return rc;
 }
 
 

@@ -7,7 +7,7 @@
 
 #include "logic_pool.h"
 
-/* Waits for the store, 1.5 s in all: a job of a pool of its own. */
+/* May wait for the store, IM_SYNC_WAIT_MS: a job of a pool of its own. */
 void logic_sync_get(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 

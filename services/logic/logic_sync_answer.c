@@ -21,7 +21,6 @@
 
 #include <hiredis.h>
 
-#include "logic_settle.h"
 #include "logic_sync_int.h"
 
 

@@ -7,6 +7,7 @@
 
 #include "im_slot.h"
 #include "logic_page.h"
+#include "logic_settle.h"
 
 typedef struct {
     const Im__Cursor  *cursor;
@@ -29,10 +30,14 @@ typedef struct {
     uint64_t            start_ms;  /* of the request, by our clock */
     uint64_t            start_us;  /* monotonic */
     uint64_t            now_ms;    /* what gaps are judged by; 0: not asked */
+    uint64_t            marked;    /* partitions whose end was sampled, */
+    uint64_t            reached;   /* that are settled, */
+    uint64_t            asked;     /* that were looked at in this round */
     unsigned            full:1;    /* no page takes more */
     unsigned            memory:1;  /* is out */
     size_t              n;
     logic_sync_item_t  *items;
+    logic_settle_t      marks[LOGIC_SETTLE_PARTITIONS];
 } logic_sync_t;
 
 /* Numbers may be missing behind the page that have been acked. */

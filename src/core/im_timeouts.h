@@ -76,8 +76,7 @@
 /* Logic waits until the store has caught up with the log. */
 #define IM_SETTLE_ASK_MS             500    /* one question to Kafka */
 #define IM_SETTLE_POLL_MS            20     /* between two looks */
-#define IM_SYNC_STORE_MS             300    /* sync: for a row under way */
-#define IM_SYNC_SETTLE_MS            1000   /* then, for the log to settle */
+#define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
 #define IM_REDIS_MS                  1000   /* connect, and each reply */
