@@ -125,19 +125,40 @@ logic_intake_start(void)
 
 
 void
-logic_intake_set_node(int node)
+logic_intake_set_node(int node, uint64_t floor_ms, uint64_t limit_ms)
 {
     pthread_mutex_lock(&intake_id_lock);
 
-    /* another number may have minted ids in this very millisecond, but not
-     * with this node; within one process the clock part only moves on */
     if (node >= 0) {
-        intake_ids_state.node = (unsigned) node;
+        im_snowflake_start(&intake_ids_state, (unsigned) node, floor_ms,
+                           limit_ms);
     }
 
     intake_node = node;
 
     pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+void
+logic_intake_set_limit(uint64_t limit_ms)
+{
+    pthread_mutex_lock(&intake_id_lock);
+    im_snowflake_extend(&intake_ids_state, limit_ms);
+    pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+uint64_t
+logic_intake_minted_ms(void)
+{
+    uint64_t  ms;
+
+    pthread_mutex_lock(&intake_id_lock);
+    ms = im_snowflake_minted_ms(&intake_ids_state);
+    pthread_mutex_unlock(&intake_id_lock);
+
+    return ms;
 }
 
 
