@@ -262,6 +262,7 @@ checker: deps
 
 test: deps
 	@$(MAKE) all tests
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run unit nginx e2e
 
 test-unit:
@@ -274,10 +275,12 @@ test-nginx:
 
 test-e2e:
 	@$(MAKE) all
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run e2e
 
 test-asan:
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
+	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
 # Needs the usual module, too: nginx itself cannot be watched for threads.

@@ -5,7 +5,8 @@
  *   shard threads  order, dedupe and produce messages        logic_intake.c
  *   report thread  acks what Kafka has confirmed             logic_intake.c
  *   presence       opens and closes, pipelined to Redis      logic_presence.c
- *   pools          "auth" (password hashing), "query"        logic_pool.c
+ *   pools          "auth" (password hashing), "query",
+ *                  "sync" (waits for the store)            logic_pool.c
  */
 
 #ifndef LOGIC_H
@@ -40,6 +41,8 @@ typedef struct {
     unsigned           auth_queue;
     unsigned           query_threads;
     unsigned           query_queue;
+    unsigned           sync_threads;
+    unsigned           sync_queue;
 } logic_conf_t;
 
 extern logic_conf_t  logic_conf;

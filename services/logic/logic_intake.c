@@ -26,6 +26,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_crash.h"
 #include "im_pace.h"
 #include "im_snowflake.h"
 #include "logic_intake.h"
@@ -94,11 +95,6 @@ logic_intake_start(void)
     intake_shard_t  *s;
 
     rc = logic_produce_start();
-
-    if (rc == IM_OK) {
-        rc = logic_settle_start();
-    }
-
     if (rc != IM_OK) {
         return rc;
     }
@@ -129,19 +125,40 @@ logic_intake_start(void)
 
 
 void
-logic_intake_set_node(int node)
+logic_intake_set_node(int node, uint64_t floor_ms, uint64_t limit_ms)
 {
     pthread_mutex_lock(&intake_id_lock);
 
-    /* another number may have minted ids in this very millisecond, but not
-     * with this node; within one process the clock part only moves on */
     if (node >= 0) {
-        intake_ids_state.node = (unsigned) node;
+        im_snowflake_start(&intake_ids_state, (unsigned) node, floor_ms,
+                           limit_ms);
     }
 
     intake_node = node;
 
     pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+void
+logic_intake_set_limit(uint64_t limit_ms)
+{
+    pthread_mutex_lock(&intake_id_lock);
+    im_snowflake_extend(&intake_ids_state, limit_ms);
+    pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+uint64_t
+logic_intake_minted_ms(void)
+{
+    uint64_t  ms;
+
+    pthread_mutex_lock(&intake_id_lock);
+    ms = im_snowflake_minted_ms(&intake_ids_state);
+    pthread_mutex_unlock(&intake_id_lock);
+
+    return ms;
 }
 
 
@@ -337,10 +354,12 @@ intake_batch(intake_shard_t *s, size_t n)
     n = intake_recipients(s, n);
     n = intake_ids(s, n);
     n = intake_numbers(s, n);
+    IM_CRASH_POINT("logic.numbered");
     n = intake_repeats(s, n);
 
     if (n > 0) {
         logic_produce(s->batch, n, &s->answers);
+        IM_CRASH_POINT("logic.produced");
     }
 }
 
@@ -667,7 +686,6 @@ logic_intake_stop(void)
     }
 
     logic_produce_stop();
-    logic_settle_stop();
 
     free(intake_shards);
 }

@@ -21,12 +21,15 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_conversations.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_repeats.h"
 #include "logic_sessions.h"
+#include "logic_settle.h"
+#include "logic_sync.h"
 #include "logic_users.h"
 
 
@@ -38,8 +41,11 @@ static int main_start(void);
 static int main_serve(void);
 static void main_stop(void);
 static void main_on_register(void *ctx);
-static void main_on_node(void *ctx, unsigned node);
+static void main_on_node(void *ctx, unsigned node, uint64_t floor_ms,
+    uint64_t limit_ms);
+static void main_on_node_limit(void *ctx, uint64_t limit_ms);
 static void main_on_node_lost(void *ctx);
+static uint64_t main_minted_ms(void *ctx);
 static void main_on_leave(void *ctx);
 static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
@@ -62,6 +68,12 @@ static void main_rpc_find(void *ctx, im_rpc_req_t *req,
 static void main_rpc_send(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_history(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_read(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -112,6 +124,10 @@ static const im_conf_key_t  main_keys[] = {
         "threads for history, refresh and the like"),
     KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("sync", "threads", IM_CONF_UINT, sync_threads, "4", 1, 64,
+        "threads for sync, which may wait a second for the store"),
+    KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -125,8 +141,19 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
     { .name = "History", .unary = main_rpc_history },
+    { .name = "Sync", .unary = main_rpc_sync },
+    { .name = "Conversations", .unary = main_rpc_conversations },
+    { .name = "Read", .unary = main_rpc_read },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
+};
+
+
+static const im_disc_node_handler_t  main_node_handler = {
+    .got = main_on_node,
+    .limit = main_on_node_limit,
+    .lost = main_on_node_lost,
+    .minted_ms = main_minted_ms
 };
 
 
@@ -137,6 +164,7 @@ static im_rpc_server_t    *main_server;
 static im_disc_t          *main_disc;
 static logic_pool_t       *main_auth;
 static logic_pool_t       *main_query;
+static logic_pool_t       *main_sync;
 static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
@@ -231,6 +259,10 @@ main_start(void)
         return rc;
     }
 
+    if (logic_settle_start() != IM_OK) {
+        return IM_ERROR;
+    }
+
     rc = logic_intake_start();
     if (rc != IM_OK) {
         return rc;
@@ -240,8 +272,10 @@ main_start(void)
                                   logic_conf.auth_queue);
     main_query = logic_pool_create("query", logic_conf.query_threads,
                                    logic_conf.query_queue);
+    main_sync = logic_pool_create("sync", logic_conf.sync_threads,
+                                  logic_conf.sync_queue);
 
-    if (main_auth == NULL || main_query == NULL
+    if (main_auth == NULL || main_query == NULL || main_sync == NULL
         || logic_presence_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
@@ -357,19 +391,28 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
-    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES, main_on_node,
-                              main_on_node_lost, NULL);
+    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
+                              &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
 }
 
 
 static void
-main_on_node(void *ctx, unsigned node)
+main_on_node(void *ctx, unsigned node, uint64_t floor_ms, uint64_t limit_ms)
 {
     (void) ctx;
 
     atomic_store(&main_node, (int) node);
-    logic_intake_set_node((int) node);
+    logic_intake_set_node((int) node, floor_ms, limit_ms);
+}
+
+
+static void
+main_on_node_limit(void *ctx, uint64_t limit_ms)
+{
+    (void) ctx;
+
+    logic_intake_set_limit(limit_ms);
 }
 
 
@@ -380,7 +423,16 @@ main_on_node_lost(void *ctx)
 
     im_log(IM_LOG_WARN, "the node number was lost: no ids until there is one");
     atomic_store(&main_node, -1);
-    logic_intake_set_node(-1);
+    logic_intake_set_node(-1, 0, 0);
+}
+
+
+static uint64_t
+main_minted_ms(void *ctx)
+{
+    (void) ctx;
+
+    return logic_intake_minted_ms();
 }
 
 
@@ -410,7 +462,9 @@ main_stop(void)
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
+    logic_pool_destroy(main_sync);
     logic_intake_stop();
+    logic_settle_stop();
     logic_presence_stop();
     im_health_stop();
 
@@ -532,6 +586,31 @@ main_rpc_history(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 }
 
 
+static void
+main_rpc_sync(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_sync, logic_sync_get, req, in);
+}
+
+
+static void
+main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_get, req, in);
+}
+
+
+static void
+main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_read, req, in);
+}
+
+
 /* The session is checked first, in the pool; then it goes the way of all
  * messages, and the delivery report answers. */
 static void
@@ -565,6 +644,11 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     if (r->body.len == 0 || r->body.len > IM_BODY_MAX) {
         logic_fail(req, "too_large", "field 'body' is 1 to %d bytes",
                    IM_BODY_MAX);
+        return;
+    }
+
+    if (!r->has_to) {
+        logic_fail(req, "missing_field", "field 'to' is required");
         return;
     }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_crash.h"
 #include "logic_outcome.h"
 #include "logic_produce.h"
 
@@ -207,6 +208,7 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
     (void) ctx;
 
     if (ok) {
+        IM_CRASH_POINT("logic.confirmed");
         im_dependency_up(&produce_broker);
         logic_outcome_accept(m, &produce_acks, m->dup);
 

@@ -363,6 +363,52 @@ logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
 }
 
 
+int
+logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
+    uint64_t *heads)
+{
+    int           rc;
+    char          key[SEQUENCE_KEY_MAX];
+    size_t        i;
+    im_str_t      argv[2] = { im_str("GET"), { 0, NULL } };
+    logic_seq_t   item;
+    redisReply   *reply;
+
+    for (i = 0; i < n; i++) {
+        item.conv = convs[i];
+        item.slot = im_slot_of_conv(&convs[i]);
+        argv[1].data = (unsigned char *) key;
+        argv[1].len = sequence_key(key, &item);
+
+        if (im_redis_append(redis, 2, argv) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    rc = IM_OK;
+
+    for (i = 0; i < n; i++) {
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        heads[i] = 0;
+
+        if (reply->type == REDIS_REPLY_STRING) {
+            heads[i] = strtoull(reply->str, NULL, 10);
+
+        } else if (reply->type != REDIS_REPLY_NIL) {
+            rc = IM_ERROR;
+        }
+
+        im_redis_free(reply);
+    }
+
+    return rc;
+}
+
+
 static size_t
 sequence_key(char *out, const logic_seq_t *item)
 {

@@ -64,5 +64,9 @@ int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,
  */
 int logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
     int (*fresh)(void), int *young);
+/* The last number given in each of n conversations, 0: Redis has none.  One
+ * round trip. */
+int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
+    uint64_t *heads);
 
 #endif

@@ -344,7 +344,7 @@ static int
 main_health(char *json, size_t size)
 {
     int                 etcd, stores;
-    char                peers[256];
+    char                peers[256], lag[24];
     task_push_stats_t   p;
     task_store_stats_t  s;
 
@@ -356,12 +356,15 @@ main_health(char *json, size_t size)
     task_push_stats(&p);
     task_store_stats(&s);
 
+    snprintf(lag, sizeof(lag), (s.lag >= 0) ? "%lld" : "null",
+             (long long) s.lag);
+
     snprintf(json, size,
              "{\"push\":%s,\"store\":%s,\"etcd\":%s,\"stores\":%s,"
              "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
-             "\"dead\":%llu%s}\n",
+             "\"dead\":%llu,\"reused\":%llu,\"lag\":%s%s}\n",
              main_pushes ? "true" : "false", main_stores ? "true" : "false",
              etcd ? "true" : "false", stores ? "true" : "false",
              task_peer_count(),
@@ -369,7 +372,8 @@ main_health(char *json, size_t size)
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,
              (unsigned long long) p.unconfirmed,
              (unsigned long long) s.records, (unsigned long long) s.stored,
-             (unsigned long long) s.known, (unsigned long long) s.dead, peers);
+             (unsigned long long) s.known, (unsigned long long) s.dead,
+             (unsigned long long) s.reused, lag, peers);
 
     return etcd && stores;
 }

@@ -201,6 +201,7 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
 static void
 disc_watch(im_disc_t *d)
 {
+    d->watch_at = im_etcd_current(d->etcd);
     d->watch = im_etcd_watch(d->etcd, d->root, d->revision + 1,
                              &disc_watch_handler, d);
     if (d->watch == NULL) {
@@ -278,7 +279,7 @@ disc_on_watch_close(void *ctx, im_rpc_stream_t *s,
     disc_log_down(d, status->message);
 
     if (status->code != IM_RPC_CANCELLED) {
-        im_etcd_failed(d->etcd);       /* else we ended it: compacted */
+        im_etcd_failed(d->etcd, d->watch_at);   /* else we ended it */
     }
 
     disc_retry(d);
@@ -330,7 +331,7 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
         return;
     }
 
-    if (strcmp(service, "node") == 0) {
+    if (strcmp(service, "node") == 0 || strcmp(service, "floor") == 0) {
         return;                        /* node numbers are not instances */
     }
 
@@ -573,6 +574,7 @@ im_disc_release(im_disc_t *d)
         free(svc);
     }
 
+    free(d->node.floors);
     free(d);
 }
 
@@ -598,6 +600,17 @@ im_disc_now_ms(void)
     struct timespec  ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+
+uint64_t
+im_disc_wall_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
 
     return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }

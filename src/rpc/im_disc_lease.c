@@ -1,21 +1,28 @@
 /*
- * im_disc_lease.c -- the leases that our keys live by, and the node number.
+ * im_disc_lease.c -- the leases that our keys live by.
  *
  *   grant --> keep-alive stream, a beat each third of the lease
  *     ^            |
- *     +-- no answer for a whole lease, or etcd says it is gone
+ *     +------------+ etcd says that the lease is gone
  *
  * Two leases on one stream.  That of the instance is short: its key must go
  * soon after the process.  That of the node number is long: as long as it
  * runs nobody else can be given the number, so ids are minted on while etcd
  * is away for minutes.
  *
- * The clock that counts is ours, from the moment a keep-alive was sent: etcd
- * may have counted from then.  When the lease of the node number runs out on
- * it, whoever mints ids is told at that moment, not at the next beat.
+ * Who mints ids cannot ask first whether the lease of the number still holds.
+ * So that one is counted on our clock, from the moment a keep-alive was sent:
+ * etcd may have counted from then.  When it runs out, whoever mints is told at
+ * that moment, not at the next beat.
+ *
+ * The lease of the instance is over when etcd says so, and not before.  While
+ * etcd elects a leader it answers nobody for one to two seconds and more, and
+ * the new leader gives each lease its whole time again.  Who gave up its lease
+ * meanwhile would hold a new one without that grace.
  *
  * A beat that is not answered until the next one means an endpoint that does
- * not work: the stream is ended, the next endpoint is tried.
+ * not work: the stream is ended.  When a stream ends the next endpoint is
+ * asked at once, in one beat each of them once: without a leader all refuse.
  *
  * Room: rpc.  Runs on: home.
  */
@@ -23,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "im_disc_int.h"
 
@@ -42,10 +48,7 @@ static void lease_on_close(void *ctx, im_rpc_stream_t *s,
 static void lease_fence(im_disc_t *d);
 static void lease_on_fence(void *ctx);
 static void lease_lost(im_disc_t *d, disc_lease_t *l);
-static void lease_node_lost(im_disc_t *d);
-static void lease_put_all(im_disc_t *d);
-static void lease_try_node(im_disc_t *d);
-static void lease_on_node(void *ctx, const ProtobufCMessage *reply);
+static void lease_on_check(void *ctx);
 
 
 static const im_rpc_stream_handler_t  lease_handler = {
@@ -113,7 +116,13 @@ lease_granted(im_disc_t *d, disc_lease_t *l, const ProtobufCMessage *reply)
     l->asked_ms = 0;
 
     lease_fence(d);
-    lease_put_all(d);
+
+    if (l == &d->lease) {
+        im_disc_self_put(d);
+
+    } else {
+        im_disc_node_check(d);
+    }
 }
 
 
@@ -125,6 +134,7 @@ lease_on_beat(void *ctx)
 
     d->beat = im_rpc_timer(d->rpc, d->lease.ttl_s * 1000 / 3, lease_on_beat,
                            d);
+    d->keep_alive_tries = 0;
     now = im_disc_now_ms();
 
     if (d->regs[0].key[0] != '\0') {
@@ -132,7 +142,7 @@ lease_on_beat(void *ctx)
         lease_ask(d, &d->lease, now);
     }
 
-    if (d->nodes != 0) {
+    if (d->node.nodes != 0) {
         lease_grant(d, &d->node_lease);
 
         if (now - d->node_lease.heard_ms >= IM_ETCD_NODE_BEAT_MS) {
@@ -140,7 +150,7 @@ lease_on_beat(void *ctx)
         }
     }
 
-    lease_put_all(d);                  /* what an earlier try did not reach */
+    im_disc_self_put(d);               /* what an earlier try did not reach */
 }
 
 
@@ -155,12 +165,12 @@ lease_ask(im_disc_t *d, disc_lease_t *l, uint64_t now)
     }
 
     if (l->asked_ms != 0 && d->keep_alive != NULL) {
-        im_etcd_failed(d->etcd);
         im_rpc_stream_cancel(d->keep_alive);
         return;                        /* lease_on_close() asks again */
     }
 
     if (d->keep_alive == NULL) {
+        d->keep_alive_at = im_etcd_current(d->etcd);
         d->keep_alive = im_etcd_keep_alive(d->etcd, &lease_handler, d);
     }
 
@@ -220,6 +230,7 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
     im_disc_t  *d = ctx;
 
     (void) s;
+    (void) status;
 
     d->keep_alive = NULL;
     d->lease.asked_ms = 0;
@@ -230,12 +241,10 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
         return;
     }
 
-    /* what ended a working stream may be back at once; a stream that did not
-     * get anywhere waits for the next beat */
+    im_etcd_failed(d->etcd, d->keep_alive_at);
 
-    if (status->sent == IM_RPC_NOT_SENT) {
-        im_etcd_failed(d->etcd);
-        return;
+    if (d->keep_alive_tries++ >= im_etcd_endpoints(d->etcd)) {
+        return;                        /* the next beat asks again */
     }
 
     now = im_disc_now_ms();
@@ -244,56 +253,41 @@ lease_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 }
 
 
-/* One timer for the lease that runs out first. */
+/* Of the node number only. */
 static void
 lease_fence(im_disc_t *d)
 {
-    unsigned  i;
-    uint64_t  now, end, first;
-
-    const disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
+    uint64_t  now, end;
 
     im_rpc_timer_cancel(d->fence);
     d->fence = NULL;
 
+    if (d->node_lease.id == 0) {
+        return;
+    }
+
     now = im_disc_now_ms();
-    first = 0;
+    end = d->node_lease.heard_ms + (uint64_t) d->node_lease.ttl_s * 1000;
 
-    for (i = 0; i < 2; i++) {
-        end = leases[i]->heard_ms + (uint64_t) leases[i]->ttl_s * 1000;
-
-        if (leases[i]->id != 0 && (first == 0 || end < first)) {
-            first = end;
-        }
-    }
-
-    if (first != 0) {
-        d->fence = im_rpc_timer(d->rpc,
-                                first > now ? (unsigned) (first - now) : 1,
-                                lease_on_fence, d);
-    }
+    d->fence = im_rpc_timer(d->rpc, end > now ? (unsigned) (end - now) : 1,
+                            lease_on_fence, d);
 }
 
 
 static void
 lease_on_fence(void *ctx)
 {
-    unsigned    i;
     uint64_t    now;
     im_disc_t  *d = ctx;
-
-    disc_lease_t  *leases[] = { &d->lease, &d->node_lease };
 
     d->fence = NULL;
     now = im_disc_now_ms();
 
-    for (i = 0; i < 2; i++) {
-        if (leases[i]->id != 0
-            && now >= leases[i]->heard_ms
-                      + (uint64_t) leases[i]->ttl_s * 1000)
-        {
-            lease_lost(d, leases[i]);
-        }
+    if (d->node_lease.id != 0
+        && now >= d->node_lease.heard_ms
+                  + (uint64_t) d->node_lease.ttl_s * 1000)
+    {
+        lease_lost(d, &d->node_lease);
     }
 
     lease_fence(d);
@@ -310,32 +304,11 @@ lease_lost(im_disc_t *d, disc_lease_t *l)
     l->asked_ms = 0;
 
     if (l == &d->node_lease) {
-        lease_node_lost(d);
+        im_disc_node_lost(d);
         return;
     }
 
     im_disc_self_lost(d);
-}
-
-
-static void
-lease_node_lost(im_disc_t *d)
-{
-    if (d->node_held) {
-        d->node_held = 0;
-        d->node_lost(d->node_ctx);
-    }
-}
-
-
-static void
-lease_put_all(im_disc_t *d)
-{
-    im_disc_self_put(d);
-
-    if (d->nodes != 0 && !d->node_held) {
-        lease_try_node(d);
-    }
 }
 
 
@@ -351,15 +324,13 @@ im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key)
         lease_ask(d, &d->lease, now);
     }
 
-    if (d->node_held && im_disc_is_key(key, d->node_key)) {
-        im_disc_log(d, IM_LOG_WARN, "etcd key %s was deleted", d->node_key);
-        lease_node_lost(d);
+    if (im_disc_node_gone(d, key)) {
 
         if (d->node_lease.asked_ms == 0) {
             lease_ask(d, &d->node_lease, now);
         }
 
-        lease_try_node(d);
+        im_disc_node_check(d);
     }
 }
 
@@ -373,64 +344,28 @@ im_disc_lease_want(im_disc_t *d)
 
 int
 im_disc_lease_node(im_disc_t *d, unsigned nodes,
-    void (*got)(void *ctx, unsigned node), void (*lost)(void *ctx), void *ctx)
+    const im_disc_node_handler_t *handler, void *ctx)
 {
-    d->nodes = nodes;
-    d->node_got = got;
-    d->node_lost = lost;
-    d->node_ctx = ctx;
-    d->node_try = (unsigned) ((uint64_t) getpid() * 7919 + im_disc_now_ms())
-                  % nodes;
+    if (im_disc_node_init(d, nodes, handler, ctx, im_disc_wall_ms) != IM_OK) {
+        return IM_ERROR;
+    }
 
     lease_grant(d, &d->node_lease);
+    lease_on_check(d);
 
     return IM_OK;
 }
 
 
+/* More often than a beat may be: a clock that steps is seen by nothing else. */
 static void
-lease_try_node(im_disc_t *d)
+lease_on_check(void *ctx)
 {
-    if (d->node_asking || d->node_lease.id == 0) {
-        return;
-    }
+    im_disc_t  *d = ctx;
 
-    snprintf(d->node_key, sizeof(d->node_key), "%snode/%u", d->root,
-             d->node_try);
+    d->check = im_rpc_timer(d->rpc, IM_ETCD_NODE_CHECK_MS, lease_on_check, d);
 
-    if (im_etcd_put_new(d->etcd, d->node_key, "held", d->node_lease.id,
-                        lease_on_node, d)
-        == IM_OK)
-    {
-        d->node_asking = 1;
-        d->node_asked_lease = d->node_lease.id;
-    }
-}
-
-
-static void
-lease_on_node(void *ctx, const ProtobufCMessage *reply)
-{
-    im_disc_t                        *d = ctx;
-    const Etcdserverpb__TxnResponse  *txn;
-
-    d->node_asking = 0;
-    txn = (const Etcdserverpb__TxnResponse *) reply;
-
-    if (txn == NULL || d->node_lease.id != d->node_asked_lease) {
-        return;                        /* the next beat tries again */
-    }
-
-    if (!txn->succeeded) {
-        d->node_try = (d->node_try + 1) % d->nodes;
-        lease_try_node(d);
-        return;
-    }
-
-    d->node_held = 1;
-    im_disc_log(d, IM_LOG_NOTICE, "etcd: node number %u is ours",
-                d->node_try);
-    d->node_got(d->node_ctx, d->node_try);
+    im_disc_node_check(d);
 }
 
 
@@ -441,19 +376,25 @@ im_disc_lease_stop(im_disc_t *d)
     im_rpc_timer_cancel(d->beat);
     im_rpc_timer_cancel(d->fence);
     im_rpc_timer_cancel(d->load);
+    im_rpc_timer_cancel(d->check);
     d->beat = NULL;
     d->fence = NULL;
     d->load = NULL;
+    d->check = NULL;
 
     if (d->lease.id != 0) {
         (void) im_etcd_revoke(d->etcd, d->lease.id, NULL, NULL);
         d->lease.id = 0;
     }
 
-    if (d->node_lease.id != 0) {
+    /* not both: the lease might end first, and then the floor that was to
+     * go with the number would stay where it is */
+
+    if (im_disc_node_release(d) != IM_OK && d->node_lease.id != 0) {
         (void) im_etcd_revoke(d->etcd, d->node_lease.id, NULL, NULL);
-        d->node_lease.id = 0;
     }
+
+    d->node_lease.id = 0;
 
     if (d->keep_alive != NULL) {
         im_rpc_stream_cancel(d->keep_alive);

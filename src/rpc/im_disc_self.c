@@ -36,7 +36,9 @@ im_disc_self_put(im_disc_t *d)
     unsigned  i;
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
-        if (d->regs[i].key[0] != '\0' && !d->regs[i].held) {
+        if (d->regs[i].key[0] != '\0'
+            && (!d->regs[i].held || d->regs[i].dirty))
+        {
             self_put(&d->regs[i]);
         }
     }
@@ -97,8 +99,10 @@ self_on_put(void *ctx, const ProtobufCMessage *reply)
     }
 
     if (reply == NULL) {
-        reg->held = 0;
-        return;                        /* the next beat puts again */
+        /* the next beat puts again; the old value, if there was one, is
+         * still there: that it has gone the lease or the watch would say */
+        reg->dirty = 1;
+        return;
     }
 
     if (d->lease.id != 0 && !reg->held) {

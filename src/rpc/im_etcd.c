@@ -41,12 +41,20 @@ typedef struct {
     void              *ctx;
 } etcd_call_t;
 
+/* Of a transaction: the request that a RequestOp points to. */
+typedef union {
+    Etcdserverpb__PutRequest          put;
+    Etcdserverpb__DeleteRangeRequest  del;
+} etcd_op_t;
+
 
 static int etcd_methods(im_etcd_t *e);
 static int etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
     const ProtobufCMessage *request, im_etcd_reply_pt cb, void *ctx);
 static void etcd_on_reply(void *ctx, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
+static void etcd_op(Etcdserverpb__RequestOp *o, etcd_op_t *op,
+    const char *key, const char *value, int64_t lease);
 static void etcd_unref(im_etcd_t *e);
 static void etcd_bytes(ProtobufCBinaryData *b, const char *s);
 static void etcd_prefix_end(const char *prefix, char *end,
@@ -131,6 +139,20 @@ im_etcd_endpoint(im_etcd_t *e)
 }
 
 
+unsigned
+im_etcd_current(im_etcd_t *e)
+{
+    return e->current;
+}
+
+
+unsigned
+im_etcd_endpoints(im_etcd_t *e)
+{
+    return e->n;
+}
+
+
 int
 im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb,
     void *ctx)
@@ -172,36 +194,73 @@ im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb, void *ctx)
 
 
 int
-im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
-    int64_t lease, im_etcd_reply_pt cb, void *ctx)
+im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *txn, im_etcd_reply_pt cb,
+    void *ctx)
 {
-    Etcdserverpb__Compare      c = ETCDSERVERPB__COMPARE__INIT, *cs = &c;
-    Etcdserverpb__PutRequest   p = ETCDSERVERPB__PUT_REQUEST__INIT;
-    Etcdserverpb__RequestOp    o = ETCDSERVERPB__REQUEST_OP__INIT, *os = &o;
+    unsigned                   i;
+    Etcdserverpb__Compare      c[2], *cs[2];
+    Etcdserverpb__RequestOp    o[2], *os[2];
     Etcdserverpb__TxnRequest   r = ETCDSERVERPB__TXN_REQUEST__INIT;
+    etcd_op_t                  ops[2];
 
     /* a key that does not exist was created in revision 0 */
 
-    c.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
-    c.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
-    etcd_bytes(&c.key, key);
-    c.target_union_case =
+    etcdserverpb__compare__init(&c[0]);
+    c[0].result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
+    c[0].target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    etcd_bytes(&c[0].key, txn->created_key);
+    c[0].target_union_case =
         ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
-    c.create_revision = 0;
+    c[0].create_revision = txn->created;
+    cs[0] = &c[0];
 
-    etcd_bytes(&p.key, key);
-    etcd_bytes(&p.value, value);
-    p.lease = lease;
+    if (txn->same_key != NULL) {
+        etcdserverpb__compare__init(&c[1]);
+        c[1].result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS;
+        c[1].target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+        etcd_bytes(&c[1].key, txn->same_key);
+        c[1].target_union_case =
+            ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+        c[1].mod_revision = txn->same + 1;
+        cs[1] = &c[1];
+    }
 
-    o.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    o.request_put = &p;
+    for (i = 0; i < txn->n; i++) {
+        etcd_op(&o[i], &ops[i], txn->ops[i].key, txn->ops[i].value,
+                txn->ops[i].lease);
+        os[i] = &o[i];
+    }
 
-    r.n_compare = 1;
-    r.compare = &cs;
-    r.n_success = 1;
-    r.success = &os;
+    r.n_compare = (txn->same_key != NULL) ? 2 : 1;
+    r.compare = cs;
+    r.n_success = txn->n;
+    r.success = os;
 
     return etcd_call(e, &e->txn, &r.base, cb, ctx);
+}
+
+
+static void
+etcd_op(Etcdserverpb__RequestOp *o, etcd_op_t *op, const char *key,
+    const char *value, int64_t lease)
+{
+    etcdserverpb__request_op__init(o);
+
+    if (value == NULL) {
+        etcdserverpb__delete_range_request__init(&op->del);
+        etcd_bytes(&op->del.key, key);
+        o->request_case =
+            ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+        o->request_delete_range = &op->del;
+        return;
+    }
+
+    etcdserverpb__put_request__init(&op->put);
+    etcd_bytes(&op->put.key, key);
+    etcd_bytes(&op->put.value, value);
+    op->put.lease = lease;
+    o->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    o->request_put = &op->put;
 }
 
 
@@ -265,11 +324,10 @@ etcd_on_reply(void *ctx, const im_rpc_status_t *status,
 {
     etcd_call_t  *c = ctx;
 
-    if ((status->code == IM_RPC_UNAVAILABLE
-         || status->code == IM_RPC_DEADLINE_EXCEEDED)
-        && c->endpoint == c->etcd->current)
+    if (status->code == IM_RPC_UNAVAILABLE
+        || status->code == IM_RPC_DEADLINE_EXCEEDED)
     {
-        im_etcd_failed(c->etcd);
+        im_etcd_failed(c->etcd, c->endpoint);
     }
 
     if (!c->etcd->down && c->cb != NULL) {
@@ -282,9 +340,11 @@ etcd_on_reply(void *ctx, const im_rpc_status_t *status,
 
 
 void
-im_etcd_failed(im_etcd_t *e)
+im_etcd_failed(im_etcd_t *e, unsigned endpoint)
 {
-    e->current = (e->current + 1) % e->n;
+    if (endpoint == e->current) {
+        e->current = (e->current + 1) % e->n;
+    }
 }
 
 
@@ -318,12 +378,13 @@ im_etcd_watch(im_etcd_t *e, const char *prefix, int64_t revision,
 }
 
 
+/* One try to connect: a lease has no time for a member that is not there. */
 im_rpc_stream_t *
 im_etcd_keep_alive(im_etcd_t *e, const im_rpc_stream_handler_t *handler,
     void *ctx)
 {
     return im_rpc_stream_open(e->channels[e->current], &e->keep_alive,
-                              IM_ETCD_CALL_MS, handler, ctx);
+                              IM_RPC_CONNECT_MS, handler, ctx);
 }
 
 

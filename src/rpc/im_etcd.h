@@ -3,7 +3,9 @@
  *
  * All functions and callbacks: on the rpc home.  A call whose endpoint does
  * not answer moves on to the next endpoint of the list for the calls after it;
- * the caller repeats.
+ * the caller repeats.  One failure moves once: calls and streams that were at
+ * the same endpoint end together when it dies, and each of them moving on
+ * would lead in a circle, back to the one that is dead.
  */
 
 #ifndef IM_ETCD_H
@@ -19,8 +21,10 @@ im_etcd_t *im_etcd_create(im_rpc_t *rpc, const char *endpoints,
     const im_rpc_tls_t *tls);
 void im_etcd_destroy(im_etcd_t *e);
 
-/* Where calls go at present, "host:port". */
+/* Where calls go at present, "host:port"; its number, of how many. */
 const char *im_etcd_endpoint(im_etcd_t *e);
+unsigned im_etcd_current(im_etcd_t *e);
+unsigned im_etcd_endpoints(im_etcd_t *e);
 
 /* Reply: the response message, NULL if the call failed. */
 typedef void (*im_etcd_reply_pt)(void *ctx, const ProtobufCMessage *reply);
@@ -32,9 +36,24 @@ int im_etcd_put(im_etcd_t *e, const char *key, const char *value,
     int64_t lease, im_etcd_reply_pt cb, void *ctx);
 int im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb,
     void *ctx);
-/* Puts only where there is no such key; TxnResponse.succeeded tells. */
-int im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
-    int64_t lease, im_etcd_reply_pt cb, void *ctx);
+
+/* All of it or nothing: changes keys if others are as they are expected. */
+typedef struct {
+    const char    *created_key;
+    int64_t        created;      /* its create revision; 0: no such key */
+    const char    *same_key;     /* NULL: not asked */
+    int64_t        same;         /* it did not change after this revision */
+    struct {
+        const char    *key;
+        const char    *value;    /* NULL: the key is deleted */
+        int64_t        lease;
+    }              ops[2];
+    unsigned       n;
+} im_etcd_txn_t;
+
+/* TxnResponse.succeeded tells. */
+int im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *txn, im_etcd_reply_pt cb,
+    void *ctx);
 int im_etcd_grant(im_etcd_t *e, unsigned ttl_s, im_etcd_reply_pt cb,
     void *ctx);
 int im_etcd_revoke(im_etcd_t *e, int64_t lease, im_etcd_reply_pt cb,
@@ -47,7 +66,8 @@ im_rpc_stream_t *im_etcd_watch(im_etcd_t *e, const char *prefix,
 im_rpc_stream_t *im_etcd_keep_alive(im_etcd_t *e,
     const im_rpc_stream_handler_t *handler, void *ctx);
 
-/* A stream ended badly: use the next endpoint from now on. */
-void im_etcd_failed(im_etcd_t *e);
+/* A stream that was opened at this endpoint (im_etcd_current() then) ended
+ * badly: use the next one from now on, if that is not done yet. */
+void im_etcd_failed(im_etcd_t *e, unsigned endpoint);
 
 #endif

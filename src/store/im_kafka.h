@@ -43,6 +43,15 @@ unsigned im_kafka_partitions(im_kafka_producer_t *p, const char *topic,
 /* Hands over n messages for one partition; any thread. */
 void im_kafka_produce(im_kafka_producer_t *p, const char *topic, int partition,
     im_kafka_message_t *messages, size_t n);
+typedef struct {
+    const char    *name;
+    const char    *value;
+} im_kafka_header_t;
+
+/* One message with headers, which are copied. */
+void im_kafka_produce_with(im_kafka_producer_t *p, const char *topic,
+    int partition, im_kafka_message_t *message,
+    const im_kafka_header_t *headers, size_t n);
 /* Serves delivery reports: waits up to timeout_ms for the first.  Returns the
  * number served.  batch_end (may be NULL) is called after each served event
  * with report_ctx.  One thread. */
@@ -91,8 +100,8 @@ void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
 /*
  * For a consumer whose database is away: between pause and resume no record
  * comes; im_kafka_idle takes ms and serves the group meanwhile.  IM_OK;
- * IM_DECLINED: partitions were revoked since im_kafka_consume was called, and
- * the batch it has returned is another member's now: to be given up.
+ * IM_DECLINED: partitions were revoked since im_kafka_consume returned, and
+ * its batch is read again by their new owner: to be given up.
  */
 void im_kafka_pause(im_kafka_consumer_t *c);
 void im_kafka_resume(im_kafka_consumer_t *c);

@@ -36,7 +36,7 @@ struct im_kafka_consumer_s {
     int64_t           *done;           /* next offset by partition, -1: ? */
     int                n_done;
     unsigned           paused:1;
-    unsigned           revoked:1;      /* since im_kafka_consume began */
+    unsigned           revoked:1;      /* since im_kafka_consume returned */
 };
 
 
@@ -207,7 +207,6 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     n = 0;
     left = (int) wait_ms;
     until = 0;
-    c->revoked = 0;
 
     while (n < max) {
         m = rd_kafka_consumer_poll(c->rk, left);
@@ -239,6 +238,10 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
             left = (until > now) ? (int) (until - now) : 0;
         }
     }
+
+    /* after a revocation in here the batch may hold records of the new
+     * assignment, which nobody else reads: it is not to be given up for it */
+    c->revoked = 0;
 
     return n;
 }

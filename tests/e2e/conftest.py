@@ -172,8 +172,9 @@ def proto(tmp_path_factory):
     """The module that protoc makes of proto/client.proto."""
     out = str(tmp_path_factory.mktemp('proto'))
     subprocess.run(['protoc', '--python_out=' + out, '-I',
-                    os.path.join(TOP, 'proto'), 'client.proto', 'query.proto'], check=True,
-                   timeout=30)
+                    os.path.join(TOP, 'proto'),
+                    'client.proto', 'query.proto', 'room.proto'],
+                   check=True, timeout=30)
     sys.path.insert(0, out)
     import client_pb2
     return client_pb2
