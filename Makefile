@@ -14,6 +14,7 @@
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
 #                                          make SAN=thread  (build/tsan)
+#   make CRASH=1 BUILD=build/crash daemons (with crash points, for tests)
 #
 # V=1 shows whole commands.
 
@@ -27,6 +28,8 @@ ifeq ($(SAN),thread)
 BUILD  ?= build/tsan
 else ifdef SAN
 BUILD  ?= build/asan
+else ifdef CRASH
+BUILD  ?= build/crash
 else
 BUILD  ?= build
 endif
@@ -64,11 +67,15 @@ else
 OPT           = -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
 
+ifdef CRASH
+CRASHFLAGS    = -DIM_CRASH_POINTS
+endif
+
 CFLAGS        =
 LDFLAGS       =
 V             =
 say           = $(if $(V),,@echo "$(1) $(2)";)
-ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CFLAGS)
+ALL_CFLAGS    = $(STD) $(OPT) $(WARN) $(SANFLAGS) $(CRASHFLAGS) $(CFLAGS)
 ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
                 $(LDFLAGS)
 
@@ -115,7 +122,8 @@ BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
-.PHONY: all daemons tools tests bench-build deps run demo demo-scale test \
+.PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
+        test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
         stop status clean help ready
 
@@ -239,8 +247,22 @@ demo-scale: deps
 	@exec $(PYTHON) tools/stack exec scale --restart --fresh \
 	    --logic 4 --task 2 -- tools/demo-scale
 
+# N messages, SEED=n repeats a plan, FAULTS=1 breaks things meanwhile
+# (or FAULTS=kill,freeze,reload,redis,kafka,mysql,etcd).
+CHECKER_FAULTS = $(if $(FAULTS),$(if $(filter 1,$(FAULTS)),\
+    kill$(comma)freeze$(comma)reload$(comma)redis$(comma)kafka,$(FAULTS)))
+comma         := ,
+
+checker: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec checker --restart --fresh \
+	    --logic 2 --task 2 -- tools/checker --messages $(or $(N),200000) \
+	    $(if $(SEED),--seed $(SEED)) \
+	    $(if $(FAULTS),--faults $(strip $(CHECKER_FAULTS))) $(CHECKER_ARGS)
+
 test: deps
 	@$(MAKE) all tests
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run unit nginx e2e
 
 test-unit:
@@ -253,10 +275,12 @@ test-nginx:
 
 test-e2e:
 	@$(MAKE) all
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run e2e
 
 test-asan:
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
+	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
 # Needs the usual module, too: nginx itself cannot be watched for threads.
@@ -292,6 +316,8 @@ help:
 	@echo "                 passing through, stay until Ctrl-C"
 	@echo "make demo        two users talk through everything, then stop"
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
+	@echo "make checker     N=200000 messages of many people, with all promises"
+	@echo "                 checked afterwards; SEED=n, FAULTS=1"
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"
@@ -303,5 +329,6 @@ help:
 	@echo
 	@echo "CC=clang BUILD=build/clang   another compiler, side by side"
 	@echo "SAN=1                        sanitizers, in build/asan"
+	@echo "CRASH=1                      crash points, in build/crash"
 	@echo "NGINX_SRC=folder             build against another nginx"
 	@echo "IM_KAFKA=host:port           use that Kafka, start none"

@@ -18,13 +18,6 @@ typedef struct {
     ngx_uint_t           method;
 } ngx_im_api_verb_t;
 
-typedef struct {
-    const char          *name;
-    unsigned             class;
-    im_disc_policy_t     policy;
-    unsigned             idempotent;
-} ngx_im_api_trait_t;
-
 
 static void *ngx_im_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -51,25 +44,6 @@ static const ngx_im_api_verb_t  ngx_im_api_verbs[] = {
     { ngx_string("PATCH"), NGX_HTTP_PATCH },
     { ngx_string("DELETE"), NGX_HTTP_DELETE },
     { ngx_null_string, 0 }
-};
-
-
-/*
- * What the runtime must know of a method (protoc-c drops the schema's options).
- * Idempotent: a second run does no harm, so a call whose instance died on it
- * is sent to another one.  A second Login makes a session that nobody uses; a
- * second Refresh would end the session as stolen.  Send is, if it has a cmid.
- */
-static const ngx_im_api_trait_t  ngx_im_api_traits[] = {
-    { "CreateUser", NGX_IM_API_CLASS_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
-    { "Login", NGX_IM_API_CLASS_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
-    { "Refresh", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 0 },
-    { "Logout", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Auth", NGX_IM_API_CLASS_LIVE, IM_DISC_LEAST_LOADED, 1 },
-    { "FindUser", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Send", NGX_IM_API_CLASS_LIVE, IM_DISC_SLOT, 0 },
-    { "History", NGX_IM_API_CLASS_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
 
 
@@ -276,65 +250,22 @@ ngx_im_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method, ngx_str_t *name)
 {
-    const ngx_im_api_trait_t          *t;
-    const ProtobufCFieldDescriptor    *f;
-    const ProtobufCMessageDescriptor  *input;
-
     /* a configuration's words are NUL-terminated */
 
-    if (im_rpc_method_find(&method->rpc, &im__logic__descriptor,
-                           (char *) name->data)
-        != IM_OK)
-    {
+    if (ngx_im_method_find(&method->call, (char *) name->data) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "im_api names an unknown method: service %s has "
                            "no \"%V\"", im__logic__descriptor.name, name);
         return NGX_CONF_ERROR;
     }
 
-    input = method->rpc.input;
-
     /* protoc-c's descriptors do not tell a stream from a call */
 
-    if (input == &im__up_batch__descriptor) {
+    if (method->call.rpc.input == &im__up_batch__descriptor) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "im_api cannot serve \"%V\": it is a stream, not "
                            "a call", name);
         return NGX_CONF_ERROR;
-    }
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "caller");
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE
-        && f->descriptor == &im__caller__descriptor)
-    {
-        method->caller = f;
-    }
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "to");
-
-    if (f == NULL) {
-        f = protobuf_c_message_descriptor_get_field_by_name(input, "with");
-    }
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_UINT64
-        && f->label != PROTOBUF_C_LABEL_REPEATED)
-    {
-        method->peer = f;
-    }
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "cmid");
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_STRING) {
-        method->cmid = f;
-    }
-
-    for (t = ngx_im_api_traits; t->name != NULL; t++) {
-        if (ngx_strcmp(t->name, name->data) == 0) {
-            method->class = t->class;
-            method->policy = t->policy;
-            method->idempotent = t->idempotent;
-        }
     }
 
     method->status = NGX_HTTP_OK;

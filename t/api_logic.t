@@ -299,3 +299,35 @@ WWW-Authenticate: Bearer
 --- response_body_like: "code":"session_revoked"
 --- no_error_log
 [error]
+
+
+
+=== TEST 19: a list in a body is checked before Logic is asked
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- request
+POST /v1/sync
+{"cursors":[{"with":"7000003","seq":"0"},{"with":"7000001"}]}
+--- more_headers eval: ::bearer(7000002) . "\n$::Json"
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"missing_field".*'seq'
+--- no_error_log
+[error]
+
+
+
+=== TEST 20: nobody marks as read without saying what
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- request
+POST /v1/read
+{"with":"7000003"}
+--- more_headers eval: ::bearer(7000002) . "\n$::Json"
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"missing_field".*'seq'
+--- no_error_log
+[error]

@@ -9,6 +9,7 @@ need_stack();
 our $Config = <<'_EOC_';
     location = /ws { im_ws; }
     location = /silent { im_ws; im_ws_ping 1s; im_ws_idle 2s; }
+    location = /tight { im_ws; im_ws_send_queue 4k; }
 _EOC_
 
 our $Bye = quotemeta server_frame(8, "\x03\xe8");
@@ -169,3 +170,112 @@ qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x04\x22\x02\x08\x05$::Bye\z
 --- response_body_like: auth_ok.*\x89\x00.*\x88.\x0f\xa3
 --- error_log
 closing 4003
+
+
+
+=== TEST 12: a question is answered with its id
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+[::me() . ::text('{"type":"history","with":"7000002","limit":5,"id":"77"}'),
+ ::close_frame()]
+--- raw_request_middle_delay: 1
+--- timeout: 5
+--- error_code: 101
+--- response_body eval
+::opens('\x81.\{"type":"history_res","messages":\[\],"more":false,"id":"77"\}')
+--- no_error_log
+[error]
+
+
+
+=== TEST 13: the same question in protobuf
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+[::handshake('/ws', 'Sec-WebSocket-Protocol: im.v1.proto', ::bearer(7000001))
+ . ::frame(2, "\x6a\x04\x08\x02\x30\x05"), ::close_frame()]
+--- raw_request_middle_delay: 1
+--- timeout: 5
+--- error_code: 101
+--- response_body eval
+qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x06\x72\x04\x10\x00\x18\x05$::Bye\z/s
+--- no_error_log
+[error]
+
+
+
+=== TEST 14: what Logic refuses is an error with the question's id
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+[::me() . ::text('{"type":"history","with":"7000002","limit":5000,"id":77}'),
+ ::close_frame()]
+--- raw_request_middle_delay: 1
+--- timeout: 5
+--- error_code: 101
+--- response_body eval
+::opens('\x81.(?:..)?\{"type":"error","code":"bad_field","message":"[^"]*limit[^"]*","id":"77"\}')
+--- no_error_log
+[error]
+
+
+
+=== TEST 15: what is wrong with a question is said before Logic is asked
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::me() . ::text('{"type":"read","with":"7000002","id":"8"}')
+. ::text('{"type":"sync","cursors":7,"id":"9"}') . ::close_frame()
+--- error_code: 101
+--- response_body eval
+::opens('\x81.(?:..)?\{"type":"error","code":"missing_field"[^}]*"id":"8"\}\x81.(?:..)?\{"type":"error","code":"bad_field"[^}]*"id":"9"\}')
+--- no_error_log
+[error]
+
+
+
+=== TEST 16: four questions may be under way, the fifth is to come again
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+[::me() . join('', map { ::text(qq({"type":"history","with":2,"id":"$_"})) } 1 .. 5),
+ ::text('{"type":"history","with":2,"id":"6"}'), ::close_frame()]
+--- raw_request_middle_delay: 1
+--- timeout: 5
+--- error_code: 101
+--- response_body eval
+my $answer = '(?:\x81.\{"type":"history_res","messages":\[\],"more":false,"id":"[1-4]"\})';
+::opens('\x81.(?:..)?\{"type":"error","code":"busy"[^}]*"retryable":true,"retry_after_ms":1000,"id":"5"\}'
+        . "$answer\{4\}"
+        . '\x81.\{"type":"history_res","messages":\[\],"more":false,"id":"6"\}')
+--- no_error_log
+[error]
+
+
+
+=== TEST 17: answers that are not read may use twice im_ws_send_queue
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::handshake('/tight', ::bearer(7000001)) . ::text('{"type":"ping"}') x 300
+. ::close_frame()
+--- error_code: 101
+--- response_body eval
+qr/\{"type":"auth_ok"[^}]*\}(?:\x81.\{"type":"pong"\}){300}$::Bye\z/s
+--- no_error_log
+closing 4002
+
+
+
+=== TEST 18: a burst that the socket takes is no slow reader
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::handshake('/tight', ::bearer(7000001)) . ::text('{"type":"ping"}') x 3000
+. ::close_frame()
+--- error_code: 101
+--- response_body eval
+qr/\{"type":"auth_ok"[^}]*\}(?:\x81.\{"type":"pong"\}){3000}$::Bye\z/s
+--- no_error_log
+closing 4002

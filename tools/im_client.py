@@ -157,8 +157,9 @@ class Socket:
                 max_queue=None, compression=None)
         except (OSError, asyncio.TimeoutError,
                 websockets.WebSocketException) as e:
-            raise Problem('ws://%s/ws: %s' % (address, e or 'no answer')) \
-                from None
+            problem = Problem('ws://%s/ws: %s' % (address, e or 'no answer'))
+            problem.status = getattr(e, 'status_code', 0)
+            raise problem from None
         s = cls(ws)
         if token and protocol != 'im.v1.proto':
             s.auth_ok = await s.expect('auth_ok')

@@ -5,7 +5,8 @@
  *   shard threads  order, dedupe and produce messages        logic_intake.c
  *   report thread  acks what Kafka has confirmed             logic_intake.c
  *   presence       opens and closes, pipelined to Redis      logic_presence.c
- *   pools          "auth" (password hashing), "query"        logic_pool.c
+ *   pools          "auth" (password hashing), "query",
+ *                  "sync" (waits for the store)            logic_pool.c
  */
 
 #ifndef LOGIC_H
@@ -28,6 +29,9 @@ typedef struct {
     unsigned           queue;
     unsigned           hold_max_us;
     unsigned           kafka_delivery_ms;
+    char              *store_group;
+    unsigned           dedupe_window_s;
+    unsigned           body_window_ms;
     char              *jwt_key_file;
     unsigned           access_ttl_s;
     unsigned           refresh_ttl_s;
@@ -37,6 +41,8 @@ typedef struct {
     unsigned           auth_queue;
     unsigned           query_threads;
     unsigned           query_queue;
+    unsigned           sync_threads;
+    unsigned           sync_queue;
 } logic_conf_t;
 
 extern logic_conf_t  logic_conf;

@@ -9,8 +9,15 @@
  *   report thread <-- delivery report, then ack to the sender
  *
  * A conversation belongs to one shard, so its order in Redis and Kafka is the
- * order of its queue.  Whatever fails is refused as retryable: a client that
- * sends again with the same cmid gets the same numbers.
+ * order of its queue.  Whatever fails is refused as retryable.
+ *
+ * A client that sends again gets the same numbers, as long as these may be
+ * used.  With D = [kafka] delivery_ms: under a number that is younger than
+ * 0.8 D the message is produced again, at most 0.2 D later, and Kafka has
+ * taken it D later or never.  So a number older than 2 D that is not stored,
+ * once all that Kafka has is stored, never will be: it is void, and the message
+ * gets a new one (logic_repeats.c).  In between nobody knows, and the client is
+ * told to come again.
  */
 
 #include <pthread.h>
@@ -19,17 +26,22 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_crash.h"
 #include "im_pace.h"
 #include "im_snowflake.h"
 #include "logic_intake.h"
 #include "logic_lookup.h"
 #include "logic_outcome.h"
 #include "logic_produce.h"
+#include "logic_repeats.h"
+#include "logic_settle.h"
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */
 #define INTAKE_RATE_MIN        2000    /* messages a second, see im_pace.h */
 #define INTAKE_RATE_FULL       25000
+
+#define INTAKE_CONFLICT        "this cmid was used with another body"
 
 
 typedef struct {
@@ -59,7 +71,9 @@ static size_t intake_recipients(intake_shard_t *s, size_t n);
 static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
 static int intake_seed(intake_shard_t *s, size_t n);
+static int intake_fresh(void);
 static size_t intake_repeats(intake_shard_t *s, size_t n);
+static int intake_repeat(intake_shard_t *s, logic_message_t *m);
 
 
 static intake_shard_t        *intake_shards;
@@ -106,24 +120,45 @@ logic_intake_start(void)
         }
     }
 
-    return IM_OK;
+    return logic_repeats_start(logic_conf.queue);
 }
 
 
 void
-logic_intake_set_node(int node)
+logic_intake_set_node(int node, uint64_t floor_ms, uint64_t limit_ms)
 {
     pthread_mutex_lock(&intake_id_lock);
 
-    /* another number may have minted ids in this very millisecond, but not
-     * with this node; within one process the clock part only moves on */
     if (node >= 0) {
-        intake_ids_state.node = (unsigned) node;
+        im_snowflake_start(&intake_ids_state, (unsigned) node, floor_ms,
+                           limit_ms);
     }
 
     intake_node = node;
 
     pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+void
+logic_intake_set_limit(uint64_t limit_ms)
+{
+    pthread_mutex_lock(&intake_id_lock);
+    im_snowflake_extend(&intake_ids_state, limit_ms);
+    pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+uint64_t
+logic_intake_minted_ms(void)
+{
+    uint64_t  ms;
+
+    pthread_mutex_lock(&intake_id_lock);
+    ms = im_snowflake_minted_ms(&intake_ids_state);
+    pthread_mutex_unlock(&intake_id_lock);
+
+    return ms;
 }
 
 
@@ -170,6 +205,36 @@ logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
     pthread_mutex_unlock(&s->lock);
 
     atomic_store(&s->touched, 1);
+}
+
+
+void
+logic_intake_again(logic_message_t *m)
+{
+    int               stop;
+    intake_shard_t   *s;
+    logic_touched_t   touched = { .n = 0 };
+
+    s = &intake_shards[m->seq.slot % logic_conf.shards];
+
+    pthread_mutex_lock(&s->lock);
+
+    stop = s->stop;
+
+    if (!stop) {
+        m->next = NULL;
+        *s->last = m;
+        s->last = &m->next;
+        s->n++;
+        pthread_cond_signal(&s->wake);
+    }
+
+    pthread_mutex_unlock(&s->lock);
+
+    if (stop) {
+        logic_outcome_refuse(m, &touched, "unavailable", "Logic stops");
+        logic_reply_flush(&touched);
+    }
 }
 
 
@@ -289,10 +354,12 @@ intake_batch(intake_shard_t *s, size_t n)
     n = intake_recipients(s, n);
     n = intake_ids(s, n);
     n = intake_numbers(s, n);
+    IM_CRASH_POINT("logic.numbered");
     n = intake_repeats(s, n);
 
     if (n > 0) {
         logic_produce(s->batch, n, &s->answers);
+        IM_CRASH_POINT("logic.produced");
     }
 }
 
@@ -302,25 +369,39 @@ intake_batch(intake_shard_t *s, size_t n)
 static size_t
 intake_fold(intake_shard_t *s, size_t n)
 {
+    int               rc;
     size_t            i, k;
     logic_message_t  *m;
 
     for (i = 0, k = 0; i < n; i++) {
         m = s->batch[i];
 
-        if (m->seq.keyed) {
+        if (m->seq.by == LOGIC_BY_NOTHING) {
+            s->batch[k++] = m;
+            continue;
+        }
 
-            if (logic_message_track(m) == IM_BUSY) {
-                continue;              /* answered with the first */
+        rc = logic_message_track(m);
+
+        if (rc == IM_BUSY) {
+            continue;                  /* answered with the first */
+        }
+
+        if (rc == IM_OK) {
+            rc = logic_outcome_recall(m);
+
+            if (rc == IM_OK) {
+                logic_outcome_accept(m, &s->answers, 1);
+                continue;
             }
 
-            if (logic_outcome_recall(m) == IM_OK) {
-                logic_outcome_accept(m, &s->answers, 1);
+            if (rc == IM_DECLINED) {
+                s->batch[k++] = m;
                 continue;
             }
         }
 
-        s->batch[k++] = m;
+        logic_outcome_refuse(m, &s->answers, "cmid_conflict", INTAKE_CONFLICT);
     }
 
     return k;
@@ -379,9 +460,10 @@ intake_recipients(intake_shard_t *s, size_t n)
 static size_t
 intake_ids(intake_shard_t *s, size_t n)
 {
-    int       rc;
-    size_t    i;
-    uint64_t  now;
+    int               rc;
+    size_t            i;
+    uint64_t          now;
+    logic_message_t  *m;
 
     now = im_now_ms();
 
@@ -390,9 +472,9 @@ intake_ids(intake_shard_t *s, size_t n)
     rc = (intake_node >= 0) ? IM_OK : IM_ERROR;
 
     for (i = 0; i < n && rc == IM_OK; i++) {
-        s->batch[i]->time_ms = now;
-        rc = im_snowflake_next(&intake_ids_state, now,
-                               &s->batch[i]->seq.msg_id);
+        m = s->batch[i];
+        rc = im_snowflake_next(&intake_ids_state, now, &m->seq.msg_id);
+        m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
     }
 
     pthread_mutex_unlock(&intake_id_lock);
@@ -423,6 +505,7 @@ intake_numbers(intake_shard_t *s, size_t n)
 
     for (i = 0; i < n; i++) {
         seqs[i] = &s->batch[i]->seq;
+        s->batch[i]->numbered_us = im_mono_us();
     }
 
     rc = logic_sequence(s->redis, seqs, n, im_now_ms());
@@ -448,10 +531,16 @@ intake_numbers(intake_shard_t *s, size_t n)
 }
 
 
-/* Conversations that Redis does not know: their last seq is MySQL's. */
+/*
+ * Conversations that Redis does not know: their last seq is MySQL's.  When
+ * Redis has lost its memory lately, numbers may have been given that MySQL does
+ * not hold yet: those to come begin well above, and clients are told that the
+ * range in between is void.
+ */
 static int
 intake_seed(intake_shard_t *s, size_t n)
 {
+    int           young;
     size_t        i, k;
     uint64_t      last;
     logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
@@ -468,7 +557,13 @@ intake_seed(intake_shard_t *s, size_t n)
             return IM_ERROR;
         }
 
-        if (last > 0 && logic_sequence_seed(s->redis, q, last) != IM_OK) {
+        if (logic_sequence_memory(s->redis, q, intake_fresh, &young) != IM_OK
+            || ((last > 0 || young)
+                && logic_sequence_seed(s->redis, q,
+                                       young ? last + LOGIC_SEQUENCE_SKIP
+                                             : last)
+                   != IM_OK))
+        {
             im_dependency_down(&intake_redis, im_redis_error(s->redis));
             return IM_ERROR;
         }
@@ -481,43 +576,93 @@ intake_seed(intake_shard_t *s, size_t n)
 }
 
 
-/* A repeat that is stored is answered; one that is not is produced again with
- * its first numbers: all that follows is idempotent on (conversation, seq). */
+/* Whether this Redis is new, and not one that has lost its memory: then the
+ * message log is new, too. */
+static int
+intake_fresh(void)
+{
+    int  fresh;
+
+    fresh = logic_settle_empty();
+
+    im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
+           ? "it has lost its memory: sequence numbers skip ahead"
+           : fresh == 1 ? "it is used for the first time"
+           : "whether it is new is not known, since Kafka does not answer");
+
+    return fresh;
+}
+
+
 static size_t
 intake_repeats(intake_shard_t *s, size_t n)
 {
-    int               rc, found;
     size_t            i, k;
-    uint64_t          time_ms;
     logic_message_t  *m;
 
     for (i = 0, k = 0; i < n; i++) {
         m = s->batch[i];
 
-        if (m->seq.result != LOGIC_SEQ_REPEAT) {
+        switch (m->seq.result) {
+
+        case LOGIC_SEQ_CONFLICT:
+            logic_outcome_refuse(m, &s->answers, "cmid_conflict",
+                                 INTAKE_CONFLICT);
+            break;
+
+        case LOGIC_SEQ_REPEAT:
+            if (intake_repeat(s, m) != IM_OK) {
+                break;
+            }
+
+            /* fall through */
+
+        default:
             s->batch[k++] = m;
-            continue;
-        }
-
-        rc = logic_lookup_stored(s->lookup, &m->seq.conv, m->seq.seq, &found,
-                                 &time_ms);
-
-        if (rc != IM_OK) {
-            im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
-            logic_outcome_refuse(m, &s->answers, "unavailable",
-                                 "a repeat cannot be looked up");
-
-        } else if (found) {
-            m->time_ms = time_ms;
-            logic_outcome_accept(m, &s->answers, 1);
-
-        } else {
-            m->dup = 1;
-            s->batch[k++] = m;
+            break;
         }
     }
 
     return k;
+}
+
+
+/* IM_OK: m is produced under its first numbers; else it is on its way. */
+static int
+intake_repeat(intake_shard_t *s, logic_message_t *m)
+{
+    uint64_t  msg_id;
+
+    m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
+
+    if (logic_lookup_stored(s->lookup, &m->seq.conv, m->seq.seq, &msg_id)
+        != IM_OK)
+    {
+        im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+        logic_outcome_refuse(m, &s->answers, "unavailable",
+                             "a repeat cannot be looked up");
+        return IM_ERROR;
+    }
+
+    if (msg_id == m->seq.msg_id) {
+        logic_outcome_accept(m, &s->answers, 1);
+        return IM_DONE;
+    }
+
+    if (m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4) {
+        m->dup = 1;
+        return IM_OK;
+    }
+
+    if (m->seq.age_ms < logic_void_after_ms()) {
+        logic_outcome_refuse(m, &s->answers, "unavailable",
+                             "the first try is not decided yet");
+        return IM_ERROR;
+    }
+
+    logic_repeats_add(m, &s->answers);
+
+    return IM_AGAIN;                   /* see logic_repeats.c */
 }
 
 
@@ -526,6 +671,8 @@ logic_intake_stop(void)
 {
     unsigned         i;
     intake_shard_t  *s;
+
+    logic_repeats_stop();
 
     for (i = 0; i < logic_conf.shards; i++) {
         s = &intake_shards[i];

@@ -159,13 +159,13 @@ logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
 
 int
 logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv, uint64_t seq,
-    int *found, uint64_t *time_ms)
+    uint64_t *msg_id)
 {
     lookup_one_t      one = { 0, 0 };
     im_mysql_value_t  v[3];
 
     static const char  sql[] =
-        "SELECT time_ms FROM messages WHERE conv_a = ? AND conv_b = ? "
+        "SELECT msg_id FROM messages WHERE conv_a = ? AND conv_b = ? "
         "AND seq = ?";
 
     memset(v, 0, sizeof(v));
@@ -177,8 +177,7 @@ logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv, uint64_t seq,
         return IM_ERROR;
     }
 
-    *found = one.n;
-    *time_ms = one.value;
+    *msg_id = one.n ? one.value : 0;
 
     return IM_OK;
 }

@@ -22,9 +22,9 @@ int logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n);
 
 int logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
     uint64_t *last);
-/* *found: (conv, seq) is stored; *time_ms of it. */
+/* *msg_id of what is stored there; 0: nothing. */
 int logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv,
-    uint64_t seq, int *found, uint64_t *time_ms);
+    uint64_t seq, uint64_t *msg_id);
 
 const char *logic_lookup_error(logic_lookup_t *l);
 

@@ -21,11 +21,15 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_conversations.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_repeats.h"
 #include "logic_sessions.h"
+#include "logic_settle.h"
+#include "logic_sync.h"
 #include "logic_users.h"
 
 
@@ -37,8 +41,11 @@ static int main_start(void);
 static int main_serve(void);
 static void main_stop(void);
 static void main_on_register(void *ctx);
-static void main_on_node(void *ctx, unsigned node);
+static void main_on_node(void *ctx, unsigned node, uint64_t floor_ms,
+    uint64_t limit_ms);
+static void main_on_node_limit(void *ctx, uint64_t limit_ms);
 static void main_on_node_lost(void *ctx);
+static uint64_t main_minted_ms(void *ctx);
 static void main_on_leave(void *ctx);
 static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
@@ -61,6 +68,12 @@ static void main_rpc_find(void *ctx, im_rpc_req_t *req,
 static void main_rpc_send(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_history(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_read(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -87,6 +100,12 @@ static const im_conf_key_t  main_keys[] = {
     KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms,
         IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000,
         "a message that Kafka has not confirmed by then is refused"),
+    KEY("kafka", "store_group", IM_CONF_STR, store_group, "im.store", 0, 0,
+        "consumer group that im-task stores with: [store] group"),
+    KEY("dedupe", "window_s", IM_CONF_UINT, dedupe_window_s, "300", 60,
+        86400, "a repeat of a cmid is known at least this long; seconds"),
+    KEY("dedupe", "body_window_ms", IM_CONF_UINT, body_window_ms, "1000", 0,
+        60000, "without cmid, the same body within it is a repeat; 0: never"),
     KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
         "32 to 512 bytes, the same that nginx has"),
     KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
@@ -105,6 +124,10 @@ static const im_conf_key_t  main_keys[] = {
         "threads for history, refresh and the like"),
     KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("sync", "threads", IM_CONF_UINT, sync_threads, "4", 1, 64,
+        "threads for sync, which may wait a second for the store"),
+    KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -118,8 +141,19 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
     { .name = "History", .unary = main_rpc_history },
+    { .name = "Sync", .unary = main_rpc_sync },
+    { .name = "Conversations", .unary = main_rpc_conversations },
+    { .name = "Read", .unary = main_rpc_read },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
+};
+
+
+static const im_disc_node_handler_t  main_node_handler = {
+    .got = main_on_node,
+    .limit = main_on_node_limit,
+    .lost = main_on_node_lost,
+    .minted_ms = main_minted_ms
 };
 
 
@@ -130,6 +164,7 @@ static im_rpc_server_t    *main_server;
 static im_disc_t          *main_disc;
 static logic_pool_t       *main_auth;
 static logic_pool_t       *main_query;
+static logic_pool_t       *main_sync;
 static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
@@ -224,6 +259,10 @@ main_start(void)
         return rc;
     }
 
+    if (logic_settle_start() != IM_OK) {
+        return IM_ERROR;
+    }
+
     rc = logic_intake_start();
     if (rc != IM_OK) {
         return rc;
@@ -233,8 +272,10 @@ main_start(void)
                                   logic_conf.auth_queue);
     main_query = logic_pool_create("query", logic_conf.query_threads,
                                    logic_conf.query_queue);
+    main_sync = logic_pool_create("sync", logic_conf.sync_threads,
+                                  logic_conf.sync_queue);
 
-    if (main_auth == NULL || main_query == NULL
+    if (main_auth == NULL || main_query == NULL || main_sync == NULL
         || logic_presence_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
@@ -350,19 +391,28 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
-    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES, main_on_node,
-                              main_on_node_lost, NULL);
+    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
+                              &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
 }
 
 
 static void
-main_on_node(void *ctx, unsigned node)
+main_on_node(void *ctx, unsigned node, uint64_t floor_ms, uint64_t limit_ms)
 {
     (void) ctx;
 
     atomic_store(&main_node, (int) node);
-    logic_intake_set_node((int) node);
+    logic_intake_set_node((int) node, floor_ms, limit_ms);
+}
+
+
+static void
+main_on_node_limit(void *ctx, uint64_t limit_ms)
+{
+    (void) ctx;
+
+    logic_intake_set_limit(limit_ms);
 }
 
 
@@ -373,7 +423,16 @@ main_on_node_lost(void *ctx)
 
     im_log(IM_LOG_WARN, "the node number was lost: no ids until there is one");
     atomic_store(&main_node, -1);
-    logic_intake_set_node(-1);
+    logic_intake_set_node(-1, 0, 0);
+}
+
+
+static uint64_t
+main_minted_ms(void *ctx)
+{
+    (void) ctx;
+
+    return logic_intake_minted_ms();
 }
 
 
@@ -403,7 +462,9 @@ main_stop(void)
 
     logic_pool_destroy(main_auth);
     logic_pool_destroy(main_query);
+    logic_pool_destroy(main_sync);
     logic_intake_stop();
+    logic_settle_stop();
     logic_presence_stop();
     im_health_stop();
 
@@ -525,6 +586,31 @@ main_rpc_history(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 }
 
 
+static void
+main_rpc_sync(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_sync, logic_sync_get, req, in);
+}
+
+
+static void
+main_rpc_conversations(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_get, req, in);
+}
+
+
+static void
+main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_read, req, in);
+}
+
+
 /* The session is checked first, in the pool; then it goes the way of all
  * messages, and the delivery report answers. */
 static void
@@ -561,6 +647,11 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
+    if (!r->has_to) {
+        logic_fail(req, "missing_field", "field 'to' is required");
+        return;
+    }
+
     if (r->to == 0) {
         logic_fail(req, "no_such_user", "the recipient does not exist");
         return;
@@ -593,13 +684,14 @@ main_health(char *json, size_t size)
     snprintf(json, size,
              "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"
              "\"links\":%u,\"accepted\":%llu,\"repeated\":%llu,"
-             "\"refused\":%llu,\"waiting\":%llu%s}\n",
+             "\"refused\":%llu,\"waiting\":%llu,\"voids\":%llu%s}\n",
              main_instance, etcd ? "true" : "false", node,
              stores ? "true" : "false", logic_links_count(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,
-             (unsigned long long) s.waiting, peers);
+             (unsigned long long) s.waiting,
+             (unsigned long long) logic_repeats_voids(), peers);
 
     return etcd && node >= 0 && stores;
 }

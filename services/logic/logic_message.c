@@ -4,6 +4,9 @@
  *
  * A repeat that arrives while the first try is still on its way must neither
  * be produced again nor be acked early: it waits for the first's outcome.
+ *
+ * Who gives no cmid is known by the body, for [dedupe] body_window_ms only: the
+ * same words a little later are a message of their own.
  */
 
 #include <pthread.h>
@@ -14,6 +17,8 @@
 
 
 static void message_field(logic_message_t *m);
+static int message_within(const logic_message_t *first,
+    const logic_message_t *m);
 static void message_put64(unsigned char *p, uint64_t v);
 
 
@@ -49,29 +54,43 @@ logic_message_create(const Im__Deliver *d)
     message_put64(m->key, m->seq.conv.a);
     message_put64(m->key + 8, m->seq.conv.b);
 
-    if (cmid_len != 0) {
-        message_field(m);
-    }
+    message_field(m);
 
     return m;
 }
 
 
-/* Sender, conversation and cmid: nobody can take another's number. */
+/* Sender, conversation and cmid: nobody can take another's number.  0xff is in
+ * no cmid, which is UTF-8, so a body is never taken for one. */
 static void
 message_field(logic_message_t *m)
 {
     size_t         len;
-    unsigned char  data[24 + IM_CMID_MAX];
+    unsigned char  data[24 + IM_CMID_MAX], body[16];
 
-    len = strlen(m->cmid);
+    im_hash128(m->body, m->body_len, body);
+    memcpy(m->seq.digest, body, sizeof(m->seq.digest));
 
     message_put64(data, m->from);
     memcpy(data + 8, m->key, 16);
-    memcpy(data + 24, m->cmid, len);
+
+    len = strlen(m->cmid);
+
+    if (len != 0) {
+        m->seq.by = LOGIC_BY_CMID;
+        memcpy(data + 24, m->cmid, len);
+
+    } else if (logic_conf.body_window_ms != 0) {
+        m->seq.by = LOGIC_BY_BODY;
+        data[24] = 0xff;
+        memcpy(data + 25, body, sizeof(body));
+        len = 1 + sizeof(body);
+
+    } else {
+        return;
+    }
 
     im_hash128(data, 24 + len, m->seq.field);
-    m->seq.keyed = 1;
 }
 
 
@@ -118,7 +137,14 @@ logic_message_pack(const logic_message_t *m, im_str_t *out)
 int
 logic_message_track(logic_message_t *m)
 {
+    int               rc;
     logic_message_t  *first;
+
+    if (m->tracked) {
+        return IM_OK;                  /* it comes a second time */
+    }
+
+    rc = IM_OK;
 
     pthread_mutex_lock(&message_lock);
 
@@ -128,14 +154,27 @@ logic_message_track(logic_message_t *m)
         HASH_ADD(hh, message_flying, seq.field, 16, m);
         m->tracked = 1;
 
-    } else {
+    } else if (memcmp(first->seq.digest, m->seq.digest, 8) != 0) {
+        rc = IM_DECLINED;
+
+    } else if (message_within(first, m)) {
         m->next = first->repeats;
         first->repeats = m;
+        rc = IM_BUSY;
     }
 
     pthread_mutex_unlock(&message_lock);
 
-    return (first == NULL) ? IM_OK : IM_BUSY;
+    return rc;
+}
+
+
+static int
+message_within(const logic_message_t *first, const logic_message_t *m)
+{
+    return m->seq.by == LOGIC_BY_CMID
+           || m->queued_us - first->queued_us
+              <= (uint64_t) logic_conf.body_window_ms * 1000;
 }
 
 

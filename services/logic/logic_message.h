@@ -14,7 +14,7 @@ typedef struct logic_message_s  logic_message_t;
 
 struct logic_message_s {
     logic_message_t  *next;        /* queue, batch */
-    logic_message_t  *repeats;     /* the same cmid, waiting for our outcome */
+    logic_message_t  *repeats;     /* the same field, waiting for our outcome */
     logic_reply_t     reply;
     logic_seq_t       seq;
     uint64_t          from;
@@ -23,6 +23,7 @@ struct logic_message_s {
     uint64_t          queued_us;
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
+    uint64_t          numbered_us; /* when its number was asked for */
     unsigned char     key[16];     /* of the Kafka record */
     UT_hash_handle    hh;          /* by seq.field */
     char             *cmid;
@@ -38,8 +39,9 @@ void logic_message_free(logic_message_t *m);
 int logic_message_pack(const logic_message_t *m, im_str_t *out);
 
 /*
- * Messages in flight by cmid.  track: IM_OK, m is the first; IM_BUSY, it was
- * chained to the first and is answered with it.  Any thread.
+ * Messages in flight by field.  track: IM_OK, m goes on; IM_BUSY, it was
+ * chained to the first and is answered with it; IM_DECLINED, the first has
+ * another body under the same cmid.  Any thread.
  */
 int logic_message_track(logic_message_t *m);
 /* Takes m and its repeats out; the list of repeats is the caller's. */

@@ -20,6 +20,7 @@
 
 typedef struct {
     unsigned char  field[16];
+    unsigned char  digest[8];
     uint64_t       msg_id;         /* 0: empty */
     uint64_t       seq;
     uint64_t       time_ms;
@@ -28,6 +29,7 @@ typedef struct {
 
 static void outcome_remember(const logic_message_t *m);
 static outcome_t *outcome_set(const unsigned char *field);
+static int outcome_same(const outcome_t *o, const logic_message_t *m);
 
 
 static pthread_mutex_t  outcome_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -67,7 +69,7 @@ logic_outcome_accept(logic_message_t *m, logic_touched_t *t, int dup)
     seq = m->seq;
     time_ms = m->time_ms;
 
-    if (seq.keyed) {
+    if (seq.by != LOGIC_BY_NOTHING) {
         outcome_remember(m);           /* before a repeat can find no trace */
     }
 
@@ -110,6 +112,7 @@ outcome_remember(const logic_message_t *m)
     memmove(set + 1, set, (size_t) i * sizeof(outcome_t));
 
     memcpy(set[0].field, m->seq.field, 16);
+    memcpy(set[0].digest, m->seq.digest, 8);
     set[0].msg_id = m->seq.msg_id;
     set[0].seq = m->seq.seq;
     set[0].time_ms = m->time_ms;
@@ -121,27 +124,50 @@ outcome_remember(const logic_message_t *m)
 int
 logic_outcome_recall(logic_message_t *m)
 {
-    int         i;
+    int         i, rc;
     outcome_t  *set;
+
+    rc = IM_DECLINED;
 
     pthread_mutex_lock(&outcome_lock);
 
     set = outcome_set(m->seq.field);
 
     for (i = 0; i < OUTCOME_WAYS; i++) {
-        if (set[i].msg_id != 0
-            && memcmp(set[i].field, m->seq.field, 16) == 0)
-        {
-            m->seq.msg_id = set[i].msg_id;
-            m->seq.seq = set[i].seq;
-            m->time_ms = set[i].time_ms;
+
+        if (!outcome_same(&set[i], m)) {
+            continue;
+        }
+
+        if (memcmp(set[i].digest, m->seq.digest, 8) != 0) {
+            rc = IM_BUSY;
             break;
         }
+
+        m->seq.msg_id = set[i].msg_id;
+        m->seq.seq = set[i].seq;
+        m->time_ms = set[i].time_ms;
+        rc = IM_OK;
+        break;
     }
 
     pthread_mutex_unlock(&outcome_lock);
 
-    return (i < OUTCOME_WAYS) ? IM_OK : IM_DECLINED;
+    return rc;
+}
+
+
+/* A body counts for a while only; the script has the last word on what is
+ * older. */
+static int
+outcome_same(const outcome_t *o, const logic_message_t *m)
+{
+    if (o->msg_id == 0 || memcmp(o->field, m->seq.field, 16) != 0) {
+        return 0;
+    }
+
+    return m->seq.by == LOGIC_BY_CMID
+           || o->time_ms + logic_conf.body_window_ms >= im_now_ms();
 }
 
 

@@ -16,7 +16,8 @@ void logic_outcome_accept(logic_message_t *m, logic_touched_t *t, int dup);
 void logic_outcome_refuse(logic_message_t *m, logic_touched_t *t,
     const char *code, const char *text);
 
-/* IM_OK: the same cmid was confirmed lately, m has its numbers now. */
+/* IM_OK: the same field was confirmed lately, m has its numbers now;
+ * IM_BUSY: with another body under the same cmid; IM_DECLINED: not known. */
 int logic_outcome_recall(logic_message_t *m);
 
 /* Fills accepted, repeated and refused. */

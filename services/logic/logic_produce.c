@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_crash.h"
 #include "logic_outcome.h"
 #include "logic_produce.h"
 
@@ -21,6 +22,7 @@
 
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers);
+static int produce_late(const logic_message_t *m);
 static void *produce_report_thread(void *arg);
 static void produce_on_report(void *ctx, void *opaque, int ok,
     const char *error);
@@ -87,6 +89,13 @@ logic_produce_stop(void)
 }
 
 
+unsigned
+logic_produce_partitions(void)
+{
+    return produce_partitions;
+}
+
+
 int
 logic_produce_healthy(void)
 {
@@ -114,6 +123,12 @@ logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
 
             batch[i] = NULL;        /* from here on the report's */
 
+            if (produce_late(m)) {
+                logic_outcome_refuse(m, answers, "unavailable",
+                                     "this Logic was held up");
+                continue;
+            }
+
             if (logic_message_pack(m, &part[k].value) != IM_OK) {
                 logic_outcome_refuse(m, answers, "unavailable",
                                      "out of memory");
@@ -130,6 +145,15 @@ logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
             produce_to((int) p, part, k, answers);
         }
     }
+}
+
+
+/* The process was stopped in between: by now the number may be void. */
+static int
+produce_late(const logic_message_t *m)
+{
+    return (im_mono_us() - m->numbered_us) * 5
+           > (uint64_t) logic_conf.kafka_delivery_ms * 1000;
 }
 
 
@@ -184,6 +208,7 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
     (void) ctx;
 
     if (ok) {
+        IM_CRASH_POINT("logic.confirmed");
         im_dependency_up(&produce_broker);
         logic_outcome_accept(m, &produce_acks, m->dup);
 

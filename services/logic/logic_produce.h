@@ -19,5 +19,7 @@ void logic_produce(logic_message_t **batch, size_t n,
     logic_touched_t *answers);
 
 int logic_produce_healthy(void);
+/* Of the topic; known once started. */
+unsigned logic_produce_partitions(void);
 
 #endif

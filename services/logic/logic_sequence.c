@@ -1,12 +1,16 @@
 /*
  * logic_sequence.c -- one script call for a batch.
  *
- * Repeats are found in two bucketed hashes (this bucket of 300 s and the one
- * before), which cost half of what a key for each message would, in memory and
- * in time, and expire as a whole.  The bucket is named by our clock, since a
- * script must not read one.
+ * Repeats are found in two bucketed hashes (this bucket of [dedupe] window_s
+ * and the one before), which cost half of what a key for each message would,
+ * in memory and in time, and expire as a whole.  The bucket is named by our
+ * clock, since the keys of a script must be known before it runs; everything
+ * finer is told by Redis's clock.
  *
- * The same cmid twice in one call would get two numbers; the caller folds
+ * An entry is 30 bytes, little-endian: msg_id 8, digest of the body 8, time in
+ * ms since 1970 6, seq 8.  Two bytes more would cost 16 (jemalloc's classes).
+ *
+ * The same field twice in one call would get two numbers; the caller folds
  * those first (logic_intake.c).
  */
 
@@ -19,26 +23,47 @@
 #include "logic_sequence.h"
 
 
-#define SEQUENCE_BUCKET_S  300
-#define SEQUENCE_KEY_MAX   80
+#define SEQUENCE_KEY_MAX    80
+#define SEQUENCE_ENTRY      30
+#define SEQUENCE_SEEDED     1
+#define SEQUENCE_BODY       2
+#define SEQUENCE_VOID       4
+#define SEQUENCE_YOUNG_MS   (3600 * 1000)
 
 
-static int sequence_tag(im_redis_t *redis, logic_seq_t **items, size_t n,
-    unsigned tag, uint64_t bucket);
-static int sequence_take(logic_seq_t *item, const redisReply *r);
+/* One call: n messages of one tag. */
+typedef struct {
+    im_redis_t     *redis;
+    logic_seq_t   **items;
+    size_t          n;
+    unsigned        tag;
+    uint64_t        bucket;
+} sequence_call_t;
+
+
+static int sequence_tag(sequence_call_t *c);
+static redisReply *sequence_eval(sequence_call_t *c);
+static int sequence_take(logic_seq_t *item, const redisReply *r,
+    uint64_t now_ms);
+static void sequence_arg(im_str_t *arg, void *data, size_t len);
 static size_t sequence_key(char *out, const logic_seq_t *item);
 static unsigned sequence_tag_of(const logic_seq_t *item);
 static void sequence_put64(unsigned char *p, uint64_t v);
-static uint64_t sequence_get64(const unsigned char *p);
+static uint64_t sequence_get(const unsigned char *p, int n);
 
 
 /*
  * KEYS: this bucket, the one before, then the counter of each message.
- * ARGV: n fields ("" without cmid), n msg_ids, n flags "1" = may begin at 1.
- * Returns for each message: its number, or 16 bytes of the first try, or 0.
+ * ARGV: n fields ("" without); n times msg_id, digest and, of a void one,
+ * msg_id of the first try; n flags; life of a bucket in s, window of bodies in
+ * ms.  Returns for each message: its number, or the entry of the first try, or
+ * 0; then the time.
  */
 static _Thread_local im_redis_script_t  sequence_script = {
     "local n = #KEYS - 2\n"
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local window = tonumber(ARGV[3 * n + 2])\n"
     "local out, fields, at, set = {}, {}, {}, {}\n"
     "for i = 1, n do\n"
     "  out[i] = false\n"
@@ -50,28 +75,57 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "if #fields > 0 then\n"
     "  local a = redis.call('HMGET', KEYS[1], unpack(fields))\n"
     "  local b = redis.call('HMGET', KEYS[2], unpack(fields))\n"
-    "  for j = 1, #fields do out[at[j]] = a[j] or b[j] end\n"
+    "  for j = 1, #fields do\n"
+    "    local i, e = at[j], a[j] or b[j]\n"
+    "    local flags = tonumber(ARGV[2 * n + i])\n"
+    "    if e and flags >= 2 then\n"
+    "      if flags >= 4 then\n"
+    "        if e:sub(1, 8) == ARGV[n + i]:sub(17, 24) then e = false end\n"
+    "      elseif now - struct.unpack('<I6', e, 17) > window then\n"
+    "        e = false\n"
+    "      end\n"
+    "    end\n"
+    "    out[i] = e\n"
+    "  end\n"
     "end\n"
+    "local time = struct.pack('<I6', now)\n"
     "for i = 1, n do\n"
     "  if not out[i] then\n"
     "    local v = redis.call('INCR', KEYS[i + 2])\n"
-    "    if v == 1 and ARGV[2 * n + i] ~= '1' then\n"
+    "    if v == 1 and tonumber(ARGV[2 * n + i]) % 2 == 0 then\n"
     "      redis.call('DEL', KEYS[i + 2])\n"
     "      out[i] = 0\n"
     "    else\n"
     "      out[i] = v\n"
     "      if ARGV[i] ~= '' then\n"
     "        set[#set + 1] = ARGV[i]\n"
-    "        set[#set + 1] = ARGV[n + i] .. struct.pack('<I8', v)\n"
+    "        set[#set + 1] = ARGV[n + i]:sub(1, 16) .. time\n"
+    "                        .. struct.pack('<I8', v)\n"
     "      end\n"
     "    end\n"
     "  end\n"
     "end\n"
     "if #set > 0 then\n"
     "  redis.call('HSET', KEYS[1], unpack(set))\n"
-    "  redis.call('EXPIRE', KEYS[1], 660)\n"
+    "  redis.call('EXPIRE', KEYS[1], ARGV[3 * n + 1])\n"
     "end\n"
+    "out[n + 1] = now\n"
     "return out\n",
+    ""
+};
+
+
+/* KEYS: the mark.  ARGV: its value if there is none, or "" (only look).
+ * Returns how long ago Redis began to remember, in ms; -1: there is no mark. */
+static _Thread_local im_redis_script_t  sequence_memory_script = {
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local since = redis.call('GET', KEYS[1])\n"
+    "if not since and ARGV[1] ~= '' then\n"
+    "  since = (ARGV[1] == 'now') and string.format('%.0f', now) or '0'\n"
+    "  redis.call('SET', KEYS[1], since)\n"
+    "end\n"
+    "return since and now - since or -1\n",
     ""
 };
 
@@ -80,27 +134,31 @@ int
 logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
     uint64_t now_ms)
 {
-    size_t        i, m;
-    unsigned      tag;
-    uint64_t      bucket;
-    logic_seq_t  *part[LOGIC_SEQUENCE_MAX];
+    size_t            i;
+    logic_seq_t      *part[LOGIC_SEQUENCE_MAX];
+    sequence_call_t   c;
 
-    bucket = now_ms / 1000 / SEQUENCE_BUCKET_S;
+    c.redis = redis;
+    c.items = items;
+    c.n = n;
+    c.tag = 0;
+    c.bucket = now_ms / 1000 / logic_conf.dedupe_window_s;
 
     if (logic_conf.common.redis_tags == 1) {
-        return sequence_tag(redis, items, n, 0, bucket);
+        return sequence_tag(&c);
     }
 
-    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
-        m = 0;
+    for (; c.tag < logic_conf.common.redis_tags; c.tag++) {
+        c.items = part;
+        c.n = 0;
 
         for (i = 0; i < n; i++) {
-            if (sequence_tag_of(items[i]) == tag) {
-                part[m++] = items[i];
+            if (sequence_tag_of(items[i]) == c.tag) {
+                part[c.n++] = items[i];
             }
         }
 
-        if (m > 0 && sequence_tag(redis, part, m, tag, bucket) != IM_OK) {
+        if (c.n > 0 && sequence_tag(&c) != IM_OK) {
             return IM_ERROR;
         }
     }
@@ -110,50 +168,26 @@ logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
 
 
 static int
-sequence_tag(im_redis_t *redis, logic_seq_t **items, size_t n, unsigned tag,
-    uint64_t bucket)
+sequence_tag(sequence_call_t *c)
 {
-    int             rc;
-    char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], b[2][64];
-    size_t          i;
-    im_str_t        argv[2 + 4 * LOGIC_SEQUENCE_MAX];
-    redisReply     *reply;
-    unsigned char   ids[LOGIC_SEQUENCE_MAX][8];
+    int          rc;
+    size_t       i;
+    uint64_t     now;
+    redisReply  *reply;
 
-    for (i = 0; i < 2; i++) {
-        argv[i].data = (unsigned char *) b[i];
-        argv[i].len = (size_t) snprintf(b[i], sizeof(b[i]), "im:d:{%u}:%llu",
-                                        tag,
-                                        (unsigned long long) (bucket - i));
-    }
-
-    for (i = 0; i < n; i++) {
-        argv[2 + i].data = (unsigned char *) keys[i];
-        argv[2 + i].len = sequence_key(keys[i], items[i]);
-
-        argv[2 + n + i].data = items[i]->field;
-        argv[2 + n + i].len = items[i]->keyed ? 16 : 0;
-
-        sequence_put64(ids[i], items[i]->msg_id);
-        argv[2 + 2 * n + i].data = ids[i];
-        argv[2 + 2 * n + i].len = 8;
-
-        argv[2 + 3 * n + i].data =
-            (unsigned char *) (items[i]->seeded ? "1" : "0");
-        argv[2 + 3 * n + i].len = 1;
-    }
-
-    reply = im_redis_eval(redis, &sequence_script, (int) n + 2,
-                          (int) (2 + 4 * n), argv);
+    reply = sequence_eval(c);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    rc = (reply->type == REDIS_REPLY_ARRAY && reply->elements == n)
+    rc = (reply->type == REDIS_REPLY_ARRAY && reply->elements == c->n + 1
+          && reply->element[c->n]->type == REDIS_REPLY_INTEGER)
          ? IM_OK : IM_ERROR;
 
-    for (i = 0; i < n && rc == IM_OK; i++) {
-        rc = sequence_take(items[i], reply->element[i]);
+    now = (rc == IM_OK) ? (uint64_t) reply->element[c->n]->integer : 0;
+
+    for (i = 0; i < c->n && rc == IM_OK; i++) {
+        rc = sequence_take(c->items[i], reply->element[i], now);
     }
 
     im_redis_free(reply);
@@ -162,23 +196,94 @@ sequence_tag(im_redis_t *redis, logic_seq_t **items, size_t n, unsigned tag,
 }
 
 
-static int
-sequence_take(logic_seq_t *item, const redisReply *r)
+static redisReply *
+sequence_eval(sequence_call_t *c)
 {
+    int             len;
+    char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], b[2][64];
+    char            flags[LOGIC_SEQUENCE_MAX], life[16], window[16];
+    size_t          i, n;
+    im_str_t        argv[4 + 4 * LOGIC_SEQUENCE_MAX];
+    logic_seq_t    *item;
+    unsigned char   ids[LOGIC_SEQUENCE_MAX][24];
+
+    n = c->n;
+
+    for (i = 0; i < 2; i++) {
+        len = snprintf(b[i], sizeof(b[i]), "im:d:{%u}:%llu", c->tag,
+                       (unsigned long long) (c->bucket - i));
+        sequence_arg(&argv[i], b[i], (size_t) len);
+    }
+
+    for (i = 0; i < n; i++) {
+        item = c->items[i];
+
+        sequence_arg(&argv[2 + i], keys[i], sequence_key(keys[i], item));
+        sequence_arg(&argv[2 + n + i], item->field,
+                     (item->by == LOGIC_BY_NOTHING) ? 0 : 16);
+
+        sequence_put64(ids[i], item->msg_id);
+        memcpy(ids[i] + 8, item->digest, 8);
+        sequence_put64(ids[i] + 16, item->void_id);
+        sequence_arg(&argv[2 + 2 * n + i], ids[i], item->void_id ? 24 : 16);
+
+        flags[i] = (char) ('0' + (item->seeded ? SEQUENCE_SEEDED : 0)
+                           + (item->by == LOGIC_BY_BODY ? SEQUENCE_BODY : 0)
+                           + (item->void_id != 0 ? SEQUENCE_VOID : 0));
+        sequence_arg(&argv[2 + 3 * n + i], &flags[i], 1);
+    }
+
+    len = snprintf(life, sizeof(life), "%u",
+                   2 * logic_conf.dedupe_window_s + 60);
+    sequence_arg(&argv[2 + 4 * n], life, (size_t) len);
+
+    len = snprintf(window, sizeof(window), "%u", logic_conf.body_window_ms);
+    sequence_arg(&argv[3 + 4 * n], window, (size_t) len);
+
+    return im_redis_eval(c->redis, &sequence_script, (int) n + 2,
+                         (int) (4 + 4 * n), argv);
+}
+
+
+static int
+sequence_take(logic_seq_t *item, const redisReply *r, uint64_t now_ms)
+{
+    uint64_t              since;
+    const unsigned char  *p;
+
     if (r->type == REDIS_REPLY_INTEGER) {
         item->seq = (uint64_t) r->integer;
+        item->age_ms = 0;
         item->result = (r->integer == 0) ? LOGIC_SEQ_UNSEEDED : LOGIC_SEQ_NEW;
         return IM_OK;
     }
 
-    if (r->type == REDIS_REPLY_STRING && r->len == 16) {
-        item->msg_id = sequence_get64((unsigned char *) r->str);
-        item->seq = sequence_get64((unsigned char *) r->str + 8);
-        item->result = LOGIC_SEQ_REPEAT;
+    if (r->type != REDIS_REPLY_STRING || r->len != SEQUENCE_ENTRY) {
+        return IM_ERROR;
+    }
+
+    p = (const unsigned char *) r->str;
+
+    if (memcmp(p + 8, item->digest, 8) != 0) {
+        item->result = LOGIC_SEQ_CONFLICT;
         return IM_OK;
     }
 
-    return IM_ERROR;
+    since = sequence_get(p + 16, 6);
+    item->msg_id = sequence_get(p, 8);
+    item->seq = sequence_get(p + 22, 8);
+    item->age_ms = (now_ms > since) ? now_ms - since : 0;
+    item->result = LOGIC_SEQ_REPEAT;
+
+    return IM_OK;
+}
+
+
+static void
+sequence_arg(im_str_t *arg, void *data, size_t len)
+{
+    arg->data = data;
+    arg->len = len;
 }
 
 
@@ -215,6 +320,95 @@ logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item, uint64_t last)
 }
 
 
+int
+logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
+    int (*fresh)(void), int *young)
+{
+    int          len, first;
+    char         key[32];
+    int64_t      age;
+    im_str_t     argv[2] = { { 0, NULL }, im_str("") };
+    redisReply  *reply;
+
+    static const im_str_t  lost = im_str("now"), never = im_str("0");
+
+    len = snprintf(key, sizeof(key), "im:memory:{%u}", sequence_tag_of(item));
+    sequence_arg(&argv[0], key, (size_t) len);
+
+    for ( ;; ) {
+        reply = im_redis_eval(redis, &sequence_memory_script, 1, 2, argv);
+
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        age = (reply->type == REDIS_REPLY_INTEGER) ? reply->integer : -2;
+        im_redis_free(reply);
+
+        if (age != -1 || argv[1].len != 0) {
+            break;
+        }
+
+        first = fresh();
+        if (first < 0) {
+            return IM_ERROR;
+        }
+
+        argv[1] = first ? never : lost;
+    }
+
+    *young = (age < SEQUENCE_YOUNG_MS);
+
+    return (age >= 0) ? IM_OK : IM_ERROR;
+}
+
+
+int
+logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
+    uint64_t *heads)
+{
+    int           rc;
+    char          key[SEQUENCE_KEY_MAX];
+    size_t        i;
+    im_str_t      argv[2] = { im_str("GET"), { 0, NULL } };
+    logic_seq_t   item;
+    redisReply   *reply;
+
+    for (i = 0; i < n; i++) {
+        item.conv = convs[i];
+        item.slot = im_slot_of_conv(&convs[i]);
+        argv[1].data = (unsigned char *) key;
+        argv[1].len = sequence_key(key, &item);
+
+        if (im_redis_append(redis, 2, argv) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    rc = IM_OK;
+
+    for (i = 0; i < n; i++) {
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        heads[i] = 0;
+
+        if (reply->type == REDIS_REPLY_STRING) {
+            heads[i] = strtoull(reply->str, NULL, 10);
+
+        } else if (reply->type != REDIS_REPLY_NIL) {
+            rc = IM_ERROR;
+        }
+
+        im_redis_free(reply);
+    }
+
+    return rc;
+}
+
+
 static size_t
 sequence_key(char *out, const logic_seq_t *item)
 {
@@ -244,15 +438,14 @@ sequence_put64(unsigned char *p, uint64_t v)
 
 
 static uint64_t
-sequence_get64(const unsigned char *p)
+sequence_get(const unsigned char *p, int n)
 {
-    int       i;
     uint64_t  v;
 
     v = 0;
 
-    for (i = 7; i >= 0; i--) {
-        v = v << 8 | p[i];
+    while (n-- > 0) {
+        v = v << 8 | p[n];
     }
 
     return v;

@@ -1,6 +1,11 @@
 /*
  * logic_sequence.h -- the atomic step: dedupe and the next seq, for a whole
  * batch in one Redis script call.
+ *
+ * A repeat is known by its field: a hash of conversation, sender and cmid, or,
+ * of a client that gives none, of the body; then for a short while only.  How
+ * old a number is, is told by Redis's clock: that of another Logic may differ
+ * from ours.
  */
 
 #ifndef LOGIC_SEQUENCE_H
@@ -11,20 +16,34 @@
 
 #define LOGIC_SEQUENCE_MAX  512    /* messages of one call */
 
+#define LOGIC_SEQUENCE_SKIP  ((uint64_t) 1 << 20)
+
 typedef enum {
     LOGIC_SEQ_NEW = 0,             /* seq is the next one */
-    LOGIC_SEQ_REPEAT,              /* msg_id and seq are the first try's */
+    LOGIC_SEQ_REPEAT,              /* msg_id, seq, age are the first try's */
+    LOGIC_SEQ_CONFLICT,            /* the cmid belongs to another body */
     LOGIC_SEQ_UNSEEDED             /* Redis does not know the conversation */
 } logic_seq_e;
+
+/* What makes a message a repeat of another one. */
+typedef enum {
+    LOGIC_BY_NOTHING = 0,          /* the window for bodies is off */
+    LOGIC_BY_CMID,
+    LOGIC_BY_BODY
+} logic_by_e;
 
 typedef struct {
     im_conv_t        conv;
     unsigned         slot;
-    unsigned         keyed:1;      /* field is set: the client gave a cmid */
     unsigned         seeded:1;     /* seq 1 is right for this conversation */
-    unsigned char    field[16];    /* hash of sender, conversation, cmid */
+    logic_by_e       by;           /* field is set, unless by nothing */
+    unsigned char    field[16];
+    unsigned char    digest[8];    /* of the body */
+    uint64_t         void_id;      /* msg_id of a first try whose number is
+                                      void: a new one is given.  0: none */
     uint64_t         msg_id;       /* in: to use; out: of the first try */
     uint64_t         seq;          /* out */
+    uint64_t         age_ms;       /* out, of a repeat's number */
     logic_seq_e      result;       /* out */
 } logic_seq_t;
 
@@ -35,5 +54,19 @@ int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
 /* The last seq of a conversation, where Redis has none. */
 int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,
     uint64_t last);
+
+/*
+ * Since when Redis remembers, for the tag of an item.  A Redis without the
+ * mark has lost its memory, or is used for the first time; fresh says which,
+ * and is asked then only: 1 first time, 0 lost, -1 unknown.  *young: it has
+ * lost its memory less than an hour ago, so a counter that it has not may have
+ * run ahead of what MySQL holds.
+ */
+int logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
+    int (*fresh)(void), int *young);
+/* The last number given in each of n conversations, 0: Redis has none.  One
+ * round trip. */
+int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
+    uint64_t *heads);
 
 #endif

@@ -24,6 +24,7 @@ typedef struct {
     char              *role;
     char              *dead_topic;
     unsigned           session_ms;
+    unsigned           poll_max_ms;
     char              *push_group;
     unsigned           push_batch;
     unsigned           push_confirm_ms;

@@ -1,9 +1,16 @@
 /*
  * task_dead.c -- see task_dead.h.
  *
+ * A dead letter is the record as it was, with two headers: `reason`, and
+ * `from`, topic/partition/offset of the record.  Kafka has confirmed it before
+ * the offset of its batch is stored; a crash in between writes it twice.
+ *
  * Dead letters are rare, so the producer is made with the first one.
  */
 
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +18,7 @@
 #include "task_dead.h"
 
 
-#define DEAD_POLL_MS      100
+#define DEAD_HEADERS  2
 
 
 typedef struct dead_letter_s  dead_letter_t;
@@ -20,25 +27,32 @@ struct dead_letter_s {
     dead_letter_t  *next;
     im_str_t        key;
     im_str_t        value;
+    char            reason[256];
+    char            from[160];
     int             sent;
     int             confirmed;
 };
 
 
+static im_kafka_producer_t *dead_open(void);
 static void dead_send(dead_letter_t *d);
 static void dead_on_report(void *ctx, void *opaque, int ok,
     const char *error);
 
 
-static im_kafka_producer_t  *dead_producer;
-static dead_letter_t        *dead_first;
-static im_dependency_t       dead_dependency = { "dead letter topic", 0 };
+static im_kafka_producer_t   *dead_producer;
+static dead_letter_t         *dead_first;
+static dead_letter_t        **dead_last = &dead_first;
+static im_dependency_t        dead_dependency = { "dead letter topic", 0 };
+static atomic_ullong          dead_count, dead_reused_count;
 
 
 void
-task_dead_add(const im_kafka_record_t *kafka)
+task_dead_add(const im_kafka_record_t *kafka, const char *reason)
 {
     dead_letter_t  *d;
+
+    atomic_fetch_add(&dead_count, 1);
 
     d = calloc(1, sizeof(dead_letter_t) + kafka->key.len + kafka->value.len);
 
@@ -47,6 +61,12 @@ task_dead_add(const im_kafka_record_t *kafka)
         im_log(IM_LOG_ERR, "out of memory with a dead letter in hand");
         abort();
     }
+
+    snprintf(d->reason, sizeof(d->reason), "%s", reason);
+    snprintf(d->from, sizeof(d->from), "%s/%d/%" PRId64,
+             task_conf.common.kafka_topic, kafka->partition, kafka->offset);
+
+    im_log(IM_LOG_ERR, "dead letter: %s: %s", d->from, d->reason);
 
     d->key.data = (unsigned char *) (d + 1);
     d->key.len = kafka->key.len;
@@ -61,56 +81,84 @@ task_dead_add(const im_kafka_record_t *kafka)
         memcpy(d->value.data, kafka->value.data, kafka->value.len);
     }
 
-    d->next = dead_first;
-    dead_first = d;
+    *dead_last = d;
+    dead_last = &d->next;
+}
+
+
+void
+task_dead_reused(const im_kafka_record_t *kafka, const Im__Record *m,
+    uint64_t taken_by)
+{
+    char  reason[256];
+
+    atomic_fetch_add(&dead_reused_count, 1);
+
+    snprintf(reason, sizeof(reason), "number given twice: conversation %"
+             PRIu64 ":%" PRIu64 ", seq %" PRIu64 ", msg_id %" PRIu64
+             ", taken by msg_id %" PRIu64, m->conv_a, m->conv_b, m->seq,
+             m->msg_id, taken_by);
+
+    task_dead_add(kafka, reason);
 }
 
 
 int
-task_dead_flush(atomic_int *stopping)
+task_dead_flush(unsigned wait_ms)
 {
-    dead_letter_t             *d;
-    im_kafka_producer_conf_t   conf;
+    dead_letter_t  *d;
 
-    while (dead_first != NULL) {
+    if (dead_first == NULL) {
+        return IM_OK;
+    }
 
-        if (dead_producer == NULL || im_kafka_fatal(dead_producer)) {
-            im_kafka_producer_destroy(dead_producer, 0);
+    if (dead_producer == NULL || im_kafka_fatal(dead_producer)) {
+        im_kafka_producer_destroy(dead_producer, 0);
+        dead_producer = dead_open();
+    }
 
-            memset(&conf, 0, sizeof(conf));
-            conf.brokers = task_conf.common.kafka_brokers;
-            conf.client_id = "im-task-dead";
-            conf.delivery_ms = IM_KAFKA_DELIVERY_MS;
-            conf.queue_max = task_conf.store_batch * 2;
-            conf.report = dead_on_report;
-            conf.log = im_log_lower;
-            dead_producer = im_kafka_producer_create(&conf);
-        }
+    if (dead_producer == NULL) {
+        return IM_AGAIN;
+    }
 
-        for (d = dead_first; d != NULL; d = d->next) {
-            if (!d->sent && dead_producer != NULL) {
-                dead_send(d);
-            }
-        }
-
-        if (dead_producer != NULL) {
-            im_kafka_poll(dead_producer, DEAD_POLL_MS, NULL);
-        }
-
-        while (dead_first != NULL && dead_first->confirmed) {
-            d = dead_first;
-            dead_first = d->next;
-            free(d);
-        }
-
-        if (dead_first != NULL && atomic_load(stopping)
-            && dead_dependency.down)
-        {
-            return IM_DONE;
+    for (d = dead_first; d != NULL; d = d->next) {
+        if (!d->sent) {
+            dead_send(d);
         }
     }
 
+    im_kafka_poll(dead_producer, wait_ms, NULL);
+
+    while (dead_first != NULL && dead_first->confirmed) {
+        d = dead_first;
+        dead_first = d->next;
+        free(d);
+    }
+
+    if (dead_first != NULL) {
+        return IM_AGAIN;
+    }
+
+    dead_last = &dead_first;
+
     return IM_OK;
+}
+
+
+static im_kafka_producer_t *
+dead_open(void)
+{
+    im_kafka_producer_conf_t  conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = task_conf.common.kafka_brokers;
+    conf.client_id = "im-task-dead";
+    conf.delivery_ms = IM_KAFKA_DELIVERY_MS;
+    conf.queue_max = task_conf.store_batch * 2;
+    conf.report = dead_on_report;
+    conf.log = im_log_lower;
+
+    return im_kafka_producer_create(&conf);
 }
 
 
@@ -118,6 +166,7 @@ static void
 dead_send(dead_letter_t *d)
 {
     im_kafka_message_t  m;
+    im_kafka_header_t   headers[DEAD_HEADERS];
 
     memset(&m, 0, sizeof(m));
     m.key = d->key;
@@ -130,7 +179,14 @@ dead_send(dead_letter_t *d)
     }
 
     memcpy(m.value.data, d->value.data, d->value.len);
-    im_kafka_produce(dead_producer, task_conf.dead_topic, 0, &m, 1);
+
+    headers[0].name = "reason";
+    headers[0].value = d->reason;
+    headers[1].name = "from";
+    headers[1].value = d->from;
+
+    im_kafka_produce_with(dead_producer, task_conf.dead_topic, 0, &m, headers,
+                          DEAD_HEADERS);
 
     if (m.result == IM_OK) {
         d->sent = 1;
@@ -160,17 +216,30 @@ dead_on_report(void *ctx, void *opaque, int ok, const char *error)
 
 
 void
-task_dead_stop(void)
+task_dead_forget(void)
 {
     dead_letter_t  *d;
 
+    /* its last reports still know the letters */
+
     im_kafka_producer_destroy(dead_producer, 0);
+    dead_producer = NULL;
 
     while (dead_first != NULL) {
         d = dead_first;
         dead_first = d->next;
         free(d);
     }
+
+    dead_last = &dead_first;
+}
+
+
+void
+task_dead_stats(uint64_t *dead, uint64_t *reused)
+{
+    *dead = atomic_load(&dead_count);
+    *reused = atomic_load(&dead_reused_count);
 }
 
 

@@ -48,6 +48,9 @@ static const im_conf_key_t  main_keys[] = {
     KEY("kafka", "session_ms", IM_CONF_UINT, session_ms,
         IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 2000, 60000,
         "a member that dies is replaced after this long"),
+    KEY("kafka", "poll_max_ms", IM_CONF_UINT, poll_max_ms,
+        IM_TIMEOUT_STR(IM_KAFKA_POLL_MAX_MS), 2000, 600000,
+        "a member that hangs is replaced after this long"),
     KEY("push", "group", IM_CONF_STR, push_group, "im.push", 0, 0,
         "consumer group of all instances that push"),
     KEY("push", "batch", IM_CONF_UINT, push_batch, "500", 1, 10000,
@@ -122,6 +125,10 @@ main_check(void *conf)
         && strcmp(role, "all") != 0)
     {
         return "the role is push, store or all";
+    }
+
+    if (c->poll_max_ms < c->session_ms) {
+        return "[kafka] poll_max_ms is less than session_ms";
     }
 
     main_pushes = strcmp(role, "store") != 0;
@@ -337,7 +344,7 @@ static int
 main_health(char *json, size_t size)
 {
     int                 etcd, stores;
-    char                peers[256];
+    char                peers[256], lag[24];
     task_push_stats_t   p;
     task_store_stats_t  s;
 
@@ -349,12 +356,15 @@ main_health(char *json, size_t size)
     task_push_stats(&p);
     task_store_stats(&s);
 
+    snprintf(lag, sizeof(lag), (s.lag >= 0) ? "%lld" : "null",
+             (long long) s.lag);
+
     snprintf(json, size,
              "{\"push\":%s,\"store\":%s,\"etcd\":%s,\"stores\":%s,"
              "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
-             "\"dead\":%llu%s}\n",
+             "\"dead\":%llu,\"reused\":%llu,\"lag\":%s%s}\n",
              main_pushes ? "true" : "false", main_stores ? "true" : "false",
              etcd ? "true" : "false", stores ? "true" : "false",
              task_peer_count(),
@@ -362,7 +372,8 @@ main_health(char *json, size_t size)
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,
              (unsigned long long) p.unconfirmed,
              (unsigned long long) s.records, (unsigned long long) s.stored,
-             (unsigned long long) s.known, (unsigned long long) s.dead, peers);
+             (unsigned long long) s.known, (unsigned long long) s.dead,
+             (unsigned long long) s.reused, lag, peers);
 
     return etcd && stores;
 }

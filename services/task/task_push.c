@@ -19,8 +19,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "im_crash.h"
 #include "task_push.h"
 #include "task_route.h"
 
@@ -115,6 +115,7 @@ task_push_start(void)
     conf.topic = task_conf.common.kafka_topic;
     conf.client_id = "im-task-push";
     conf.session_ms = task_conf.session_ms;
+    conf.poll_max_ms = task_conf.poll_max_ms;
     conf.log = im_log_lower;
     conf.revoke = push_on_revoke;
 
@@ -193,10 +194,12 @@ push_thread(void *arg)
 
 
 /* Takes a batch and sends it.  IM_DONE: stopped while Redis was away; the
- * records stay for whoever comes next. */
+ * records stay for whoever comes next, as they do when their partitions have
+ * moved meanwhile. */
 static int
 push_take(void)
 {
+    int            rc;
     size_t         i;
     unsigned       wait;
     push_batch_t  *b;
@@ -216,16 +219,21 @@ push_take(void)
         push_parse(&b->records[i], &b->kafka[i]);
     }
 
-    if (push_route(b) != IM_OK) {
+    rc = push_route(b);
+    im_kafka_resume(push_consumer);
+
+    if (rc != IM_OK) {
         task_route_clear(&b->routes);
         im_kafka_batch_free(b->kafka, b->n);
-        return IM_DONE;
+        return (rc == IM_DECLINED) ? IM_OK : rc;
     }
 
     b->n_marks = 0;
     b->until_us = im_mono_us() + (uint64_t) task_conf.push_confirm_ms * 1000;
     push_count++;
     push_send(b, NULL);
+
+    IM_CRASH_POINT("push.sent");
 
     return IM_OK;
 }
@@ -234,10 +242,9 @@ push_take(void)
 static int
 push_route(push_batch_t *b)
 {
-    size_t           i;
-    unsigned         u;
-    push_record_t   *r;
-    struct timespec  pause = { 0, PUSH_RETRY_MS * 1000000L };
+    size_t          i;
+    unsigned        u;
+    push_record_t  *r;
 
     b->routes.redis = push_redis;
 
@@ -259,7 +266,11 @@ push_route(push_batch_t *b)
             return IM_DONE;
         }
 
-        nanosleep(&pause, NULL);
+        im_kafka_pause(push_consumer);
+
+        if (im_kafka_idle(push_consumer, PUSH_RETRY_MS) != IM_OK) {
+            return IM_DECLINED;
+        }
     }
 
     im_dependency_up(&push_dependency);
@@ -537,6 +548,8 @@ push_finish(push_batch_t *b)
 {
     size_t    i;
     unsigned  m;
+
+    IM_CRASH_POINT("push.confirmed");
 
     /* within a batch a partition's records come in order, so the last one of
      * each is found where the next belongs to another partition or none */

@@ -1,16 +1,27 @@
 /*
  * task_store.c -- Kafka to MySQL.
  *
- * Up to store_batch rows go into one INSERT that leaves rows alone that are
- * there already, so any batch may be done twice.  Rows are sorted by primary
- * key: two members cannot wait for each other's locks in a circle, and pages
- * are touched once.  Offsets are stored after the database has committed.
+ *   records -> rows -> INSERT messages -> INSERT conversations
+ *                                         -> dead letters -> store the offset
+ *
+ * Each step leaves alone what is there already, and the offset comes last: a
+ * crash between two steps, or a rebalance, means that a batch is done again,
+ * by this member or another, with the same end.
+ *
+ * Up to store_batch rows go into one INSERT.  If the database refuses it, its
+ * halves are tried, and so on: a row that it refuses for good is found in a
+ * few steps, and only that one is a dead letter.  Whether it is the row's
+ * fault is told by the error; any other error is the database's, and waited
+ * for, because a table that is missing must not empty a topic.
  *
  * Fewer new rows than records: some were there.  Each is looked up; one whose
- * place is taken by another message (a number given twice) is a dead letter,
- * as is what the database refuses for good and what is no message at all.
+ * place is taken by another message (a number given twice) is a dead letter.
  *
- * One thread.
+ * While the database is away, the partitions are paused and the group is
+ * served (im_kafka_idle).  A batch whose partitions are revoked is given up.
+ *
+ * One thread.  Its steps return IM_OK; IM_DONE: stopped; IM_DECLINED: given
+ * up.  In both of these, nothing is stored of the offset.
  */
 
 #include <inttypes.h>
@@ -18,37 +29,36 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "im_crash.h"
+#include "im_timeouts.h"
+#include "task_conversations.h"
 #include "task_dead.h"
+#include "task_rows.h"
 #include "task_store.h"
 
 
-#define STORE_IDLE_MS   200
-#define STORE_COLUMNS   8
-
-
-/* One value for each column of store_insert. */
-typedef struct {
-    Im__Record          *message;
-    im_kafka_record_t   *kafka;
-} store_row_t;
+#define STORE_IDLE_MS    200
+#define STORE_LAG_MS     1000        /* between two looks at the lag */
+#define STORE_DEAD_MS    100
+#define STORE_COLUMNS    8
+#define STORE_BYTES_MAX  4000000     /* of one INSERT: max_allowed_packet */
 
 
 static void *store_thread(void *arg);
 static int store_batch(size_t n);
-static size_t store_parse(size_t n);
-static int store_compare(const void *a, const void *b);
-static size_t store_fold(size_t n);
-static int store_same_place(const Im__Record *a, const Im__Record *b);
 static int store_write(size_t first, size_t n);
 static int store_insert(size_t first, size_t n, uint64_t *new_rows);
-static int store_insert_one(size_t i);
-static int store_check(size_t first, size_t n);
-static int store_check_one(const store_row_t *row);
+static size_t store_bytes(size_t first, size_t n);
+static int store_refused(void);
+static int store_check(size_t first, size_t n, uint64_t new_rows);
+static int store_check_one(const task_row_t *row, uint64_t *msg_id);
 static int store_on_msg_id(void *ctx, const im_mysql_value_t *values);
+static int store_conversations(size_t n);
+static int store_dead_letters(void);
+static void store_offsets(size_t n);
 static int store_again(unsigned *tries);
-static void store_dead(const im_kafka_record_t *kafka, const char *reason);
+static void store_lag(void);
 
 
 static const char  store_insert_sql[] =
@@ -60,17 +70,33 @@ static const char  store_insert_sql[] =
 static const char  store_select_sql[] =
     "SELECT msg_id FROM messages WHERE conv_a = ? AND conv_b = ? AND seq = ?";
 
+/* What a database says of a value, not of itself. */
+static const unsigned  store_refusals[] = {
+    1048,          /* column cannot be null */
+    1153,          /* bigger than max_allowed_packet */
+    1264,          /* out of range */
+    1265,          /* data truncated */
+    1366,          /* incorrect value */
+    1406,          /* data too long */
+    1452,          /* a foreign key */
+    1526,          /* no partition for the value */
+    1644,          /* SIGNAL of a trigger */
+    3819,          /* CHECK constraint, MySQL */
+    4025           /* CHECK constraint, MariaDB */
+};
+
 static pthread_t             store_id;
 static atomic_int            store_stopping;
 static im_kafka_consumer_t  *store_consumer;
 static im_mysql_t           *store_mysql;
 static im_dependency_t       store_dependency = { "mysql", 0 };
 static im_kafka_record_t    *store_kafka;
-static store_row_t          *store_rows;
+static task_row_t           *store_rows;
 static im_mysql_value_t     *store_values;
+static uint64_t              store_lag_us;
 
-static atomic_ullong         store_records, store_stored, store_known,
-                             store_lost;
+static atomic_ullong         store_records, store_stored, store_known;
+static atomic_llong          store_behind = -1;
 
 
 int
@@ -87,7 +113,7 @@ task_store_start(void)
     store_mysql = im_mysql_create(&mysql);
 
     store_kafka = calloc(task_conf.store_batch, sizeof(im_kafka_record_t));
-    store_rows = calloc(task_conf.store_batch, sizeof(store_row_t));
+    store_rows = calloc(task_conf.store_batch, sizeof(task_row_t));
     store_values = calloc((size_t) task_conf.store_batch * STORE_COLUMNS,
                           sizeof(im_mysql_value_t));
 
@@ -97,12 +123,14 @@ task_store_start(void)
     conf.topic = task_conf.common.kafka_topic;
     conf.client_id = "im-task-store";
     conf.session_ms = task_conf.session_ms;
+    conf.poll_max_ms = task_conf.poll_max_ms;
     conf.log = im_log_lower;
 
     store_consumer = im_kafka_consumer_create(&conf);
 
     if (store_mysql == NULL || store_kafka == NULL || store_rows == NULL
         || store_values == NULL || store_consumer == NULL
+        || task_conversations_start(task_conf.store_batch) != IM_OK
         || pthread_create(&store_id, NULL, store_thread, NULL) != 0)
     {
         return IM_ERROR;
@@ -120,7 +148,8 @@ task_store_stop(void)
 
     im_kafka_consumer_destroy(store_consumer);
     im_mysql_destroy(store_mysql);
-    task_dead_stop();
+    task_dead_forget();
+    task_conversations_stop();
 
     free(store_kafka);
     free(store_rows);
@@ -134,7 +163,8 @@ task_store_stats(task_store_stats_t *stats)
     stats->records = atomic_load(&store_records);
     stats->stored = atomic_load(&store_stored);
     stats->known = atomic_load(&store_known);
-    stats->dead = atomic_load(&store_lost);
+    stats->lag = atomic_load(&store_behind);
+    task_dead_stats(&stats->dead, &stats->reused);
 }
 
 
@@ -156,17 +186,24 @@ store_thread(void *arg)
         n = im_kafka_consume(store_consumer, store_kafka,
                              task_conf.store_batch, STORE_IDLE_MS,
                              task_conf.store_fill_ms);
-        if (n == 0) {
-            continue;
+
+        if (n > 0) {
+            atomic_fetch_add(&store_records, n);
+
+            if (store_batch(n) == IM_OK) {
+                store_offsets(n);
+                IM_CRASH_POINT("store.before_commit");
+
+            } else {
+                /* whoever comes next takes these records again */
+                task_dead_forget();
+            }
+
+            im_kafka_resume(store_consumer);
+            im_kafka_batch_free(store_kafka, n);
         }
 
-        atomic_fetch_add(&store_records, n);
-
-        /* not IM_OK: stopped while something was away; these records are
-         * taken again by whoever comes next */
-
-        (void) store_batch(n);
-        im_kafka_batch_free(store_kafka, n);
+        store_lag();
     }
 
     return NULL;
@@ -176,175 +213,77 @@ store_thread(void *arg)
 static int
 store_batch(size_t n)
 {
-    int     rc;
-    size_t  i, rows, unique;
+    int          rc;
+    task_rows_t  r;
 
-    rows = store_parse(n);
+    task_rows_init(&r, store_rows, store_kafka, n);
+    atomic_fetch_add(&store_known, r.known);
 
-    qsort(store_rows, rows, sizeof(store_row_t), store_compare);
-    unique = store_fold(rows);
-    rc = store_write(0, unique);
+    IM_CRASH_POINT("store.before_insert");
 
-    for (i = 0; i < rows; i++) {
-        im__record__free_unpacked(store_rows[i].message, NULL);
-    }
+    rc = store_write(0, r.n);
 
     if (rc == IM_OK) {
-        rc = task_dead_flush(&store_stopping);
+        IM_CRASH_POINT("store.inserted");
+        rc = store_conversations(r.n);
     }
 
-    if (rc != IM_OK) {
-        return rc;
+    task_rows_free(&r, store_rows);
+
+    if (rc == IM_OK) {
+        IM_CRASH_POINT("store.conversations");
+        rc = store_dead_letters();
     }
 
-    for (i = 0; i < n; i++) {
-        if (i + 1 == n || store_kafka[i + 1].partition
-                          != store_kafka[i].partition)
-        {
-            (void) im_kafka_store(store_consumer, store_kafka[i].partition,
-                                  store_kafka[i].offset);
-        }
-    }
-
-    return IM_OK;
+    return rc;
 }
 
 
-static size_t
-store_parse(size_t n)
-{
-    size_t       i, rows;
-    Im__Record  *m;
-
-    rows = 0;
-
-    for (i = 0; i < n; i++) {
-        m = im__record__unpack(NULL, store_kafka[i].value.len,
-                               store_kafka[i].value.data);
-        if (m == NULL) {
-            store_dead(&store_kafka[i], "not a message");
-            continue;
-        }
-
-        store_rows[rows].message = m;
-        store_rows[rows].kafka = &store_kafka[i];
-        rows++;
-    }
-
-    return rows;
-}
-
-
-/* By primary key; one place's records in the order of the log. */
-static int
-store_compare(const void *a, const void *b)
-{
-    const store_row_t  *x = a, *y = b;
-
-    if (x->message->conv_a != y->message->conv_a) {
-        return (x->message->conv_a < y->message->conv_a) ? -1 : 1;
-    }
-
-    if (x->message->conv_b != y->message->conv_b) {
-        return (x->message->conv_b < y->message->conv_b) ? -1 : 1;
-    }
-
-    if (x->message->seq != y->message->seq) {
-        return (x->message->seq < y->message->seq) ? -1 : 1;
-    }
-
-    /* the same key means the same partition */
-
-    return (x->kafka->offset < y->kafka->offset) ? -1
-           : (x->kafka->offset > y->kafka->offset);
-}
-
-
-/* The first of each place stays in front, repeats go behind; the order of
- * the first is kept. */
-static size_t
-store_fold(size_t n)
-{
-    size_t       i, unique;
-    store_row_t  row;
-
-    unique = 0;
-
-    for (i = 0; i < n; i++) {
-
-        if (unique > 0
-            && store_same_place(store_rows[unique - 1].message,
-                                store_rows[i].message))
-        {
-            if (store_rows[unique - 1].message->msg_id
-                != store_rows[i].message->msg_id)
-            {
-                store_dead(store_rows[i].kafka, "its number is taken");
-
-            } else {
-                atomic_fetch_add(&store_known, 1);
-            }
-
-            continue;
-        }
-
-        row = store_rows[unique];
-        store_rows[unique++] = store_rows[i];
-        store_rows[i] = row;
-    }
-
-    return unique;
-}
-
-
-static int
-store_same_place(const Im__Record *a, const Im__Record *b)
-{
-    return a->conv_a == b->conv_a && a->conv_b == b->conv_b
-           && a->seq == b->seq;
-}
-
-
+/* Halves what is refused, or too big to be sent at once. */
 static int
 store_write(size_t first, size_t n)
 {
     int       rc;
-    size_t    i;
     unsigned  tries;
     uint64_t  new_rows;
 
-    tries = 0;
-
-    for ( ;; ) {
-        rc = store_insert(first, n, &new_rows);
-
-        if (rc != IM_AGAIN) {
-            break;
-        }
-
-        if (store_again(&tries) != IM_OK) {
-            return IM_DONE;
-        }
-    }
-
-    im_dependency_up(&store_dependency);
-
-    if (rc != IM_OK) {
-        im_log(IM_LOG_ERR, "mysql refuses a batch of %zu rows (%s): one by "
-               "one", n, im_mysql_error(store_mysql));
-
-        for (i = first; i < first + n; i++) {
-            if (store_insert_one(i) != IM_OK) {
-                return IM_DONE;
-            }
-        }
-
+    if (n == 0) {
         return IM_OK;
     }
 
-    atomic_fetch_add(&store_stored, new_rows);
+    tries = 0;
+    rc = IM_ERROR;
 
-    return (new_rows < n) ? store_check(first, n) : IM_OK;
+    while (n == 1 || store_bytes(first, n) <= STORE_BYTES_MAX) {
+        rc = store_insert(first, n, &new_rows);
+
+        if (rc == IM_OK) {
+            im_dependency_up(&store_dependency);
+            atomic_fetch_add(&store_stored, new_rows);
+            return (new_rows < n) ? store_check(first, n, new_rows) : IM_OK;
+        }
+
+        if (rc != IM_AGAIN && n > 1) {
+            break;
+        }
+
+        if (rc != IM_AGAIN && store_refused()) {
+            im_dependency_up(&store_dependency);
+            task_dead_add(store_rows[first].kafka,
+                          im_mysql_error(store_mysql));
+            return IM_OK;
+        }
+
+        rc = store_again(&tries);
+
+        if (rc != IM_OK) {
+            return rc;
+        }
+    }
+
+    rc = store_write(first, n / 2);
+
+    return (rc == IM_OK) ? store_write(first + n / 2, n - n / 2) : rc;
 }
 
 
@@ -381,57 +320,80 @@ store_insert(size_t first, size_t n, uint64_t *new_rows)
 }
 
 
-static int
-store_insert_one(size_t i)
+/* 64: numbers and lengths of a row, rounded up. */
+static size_t
+store_bytes(size_t first, size_t n)
 {
-    int       rc;
-    unsigned  tries;
-    uint64_t  new_rows;
+    size_t  i, bytes;
 
-    tries = 0;
+    bytes = 0;
 
-    for ( ;; ) {
-        rc = store_insert(i, 1, &new_rows);
-
-        if (rc == IM_OK) {
-            atomic_fetch_add(&store_stored, new_rows);
-            return (new_rows == 0) ? store_check_one(&store_rows[i]) : IM_OK;
-        }
-
-        if (rc != IM_AGAIN) {
-            store_dead(store_rows[i].kafka, im_mysql_error(store_mysql));
-            return IM_OK;
-        }
-
-        if (store_again(&tries) != IM_OK) {
-            return IM_DONE;
-        }
+    for (i = first; i < first + n; i++) {
+        bytes += store_rows[i].kafka->value.len + 64;
     }
+
+    return bytes;
 }
 
 
+/* 1: the row is to blame, not the database. */
 static int
-store_check(size_t first, size_t n)
+store_refused(void)
 {
-    size_t  i;
+    size_t    i;
+    unsigned  err;
+
+    err = im_mysql_errno(store_mysql);
+
+    for (i = 0; i < sizeof(store_refusals) / sizeof(unsigned); i++) {
+        if (store_refusals[i] == err) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Rows that this very INSERT has written pass, too: theirs is their msg_id. */
+static int
+store_check(size_t first, size_t n, uint64_t new_rows)
+{
+    int       rc;
+    size_t    i;
+    uint64_t  msg_id, same;
+
+    same = 0;
 
     for (i = first; i < first + n; i++) {
-        if (store_check_one(&store_rows[i]) != IM_OK) {
-            return IM_DONE;
+        rc = store_check_one(&store_rows[i], &msg_id);
+
+        if (rc != IM_OK) {
+            return rc;
         }
+
+        if (msg_id == store_rows[i].message->msg_id) {
+            same++;
+
+        } else {
+            task_dead_reused(store_rows[i].kafka, store_rows[i].message,
+                             msg_id);
+        }
+    }
+
+    if (same > new_rows) {
+        atomic_fetch_add(&store_known, same - new_rows);
     }
 
     return IM_OK;
 }
 
 
-/* Rows that this very batch has inserted pass too: theirs is their msg_id. */
 static int
-store_check_one(const store_row_t *row)
+store_check_one(const task_row_t *row, uint64_t *msg_id)
 {
     int                           rc;
     unsigned                      tries;
-    uint64_t                      msg_id;
     im_mysql_value_t              place[3];
     static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
 
@@ -442,27 +404,21 @@ store_check_one(const store_row_t *row)
     tries = 0;
 
     for ( ;; ) {
-        msg_id = 0;
+        *msg_id = 0;
         rc = im_mysql_run(store_mysql, store_select_sql, place, 3, columns, 1,
-                          store_on_msg_id, &msg_id, NULL, NULL);
+                          store_on_msg_id, msg_id, NULL, NULL);
 
         if (rc == IM_OK) {
-            break;
+            im_dependency_up(&store_dependency);
+            return IM_OK;
         }
 
-        if (store_again(&tries) != IM_OK) {
-            return IM_DONE;
+        rc = store_again(&tries);
+
+        if (rc != IM_OK) {
+            return rc;
         }
     }
-
-    if (msg_id != row->message->msg_id) {
-        store_dead(row->kafka, "its number is taken");
-
-    } else {
-        atomic_fetch_add(&store_known, 1);
-    }
-
-    return IM_OK;
 }
 
 
@@ -475,12 +431,75 @@ store_on_msg_id(void *ctx, const im_mysql_value_t *values)
 }
 
 
-/* The database is away or busy: 50 ms, doubled up to 1 s.  IM_DONE: stop. */
+static int
+store_conversations(size_t n)
+{
+    int       rc;
+    unsigned  tries;
+
+    tries = 0;
+
+    /* three numbers in a row: no error can be theirs */
+
+    while (task_conversations_write(store_mysql, store_rows, n) != IM_OK) {
+        rc = store_again(&tries);
+
+        if (rc != IM_OK) {
+            return rc;
+        }
+    }
+
+    im_dependency_up(&store_dependency);
+
+    return IM_OK;
+}
+
+
+static int
+store_dead_letters(void)
+{
+    while (task_dead_flush(STORE_DEAD_MS) != IM_OK) {
+
+        if (atomic_load(&store_stopping) && !task_dead_healthy()) {
+            return IM_DONE;
+        }
+
+        im_kafka_pause(store_consumer);
+
+        if (im_kafka_idle(store_consumer, 1) != IM_OK) {
+            return IM_DECLINED;
+        }
+
+        store_lag();
+    }
+
+    return IM_OK;
+}
+
+
+static void
+store_offsets(size_t n)
+{
+    size_t  i;
+
+    /* a partition's records are neighbours, in order */
+
+    for (i = 0; i < n; i++) {
+        if (i + 1 == n || store_kafka[i + 1].partition
+                          != store_kafka[i].partition)
+        {
+            (void) im_kafka_store(store_consumer, store_kafka[i].partition,
+                                  store_kafka[i].offset);
+        }
+    }
+}
+
+
+/* The database is away or busy: 50 ms, doubled up to 1 s. */
 static int
 store_again(unsigned *tries)
 {
-    unsigned         ms;
-    struct timespec  ts;
+    unsigned  ms;
 
     im_dependency_down(&store_dependency, im_mysql_error(store_mysql));
 
@@ -491,21 +510,34 @@ store_again(unsigned *tries)
     ms = (*tries < 4) ? 50u << *tries : 1000;
     (*tries)++;
 
-    ts.tv_sec = ms / 1000;
-    ts.tv_nsec = (long) (ms % 1000) * 1000000;
-    nanosleep(&ts, NULL);
+    im_kafka_pause(store_consumer);
+
+    if (im_kafka_idle(store_consumer, ms) != IM_OK) {
+        im_log(IM_LOG_NOTICE, "a batch that could not be stored yet is given "
+               "up: its partitions have moved");
+        return IM_DECLINED;
+    }
+
+    store_lag();
 
     return IM_OK;
 }
 
 
 static void
-store_dead(const im_kafka_record_t *kafka, const char *reason)
+store_lag(void)
 {
-    atomic_fetch_add(&store_lost, 1);
+    uint64_t  now, lag;
 
-    im_log(IM_LOG_ERR, "dead letter: partition %d, offset %" PRId64 ": %s",
-           kafka->partition, kafka->offset, reason);
+    now = im_mono_us();
 
-    task_dead_add(kafka);
+    if (now - store_lag_us < STORE_LAG_MS * 1000) {
+        return;
+    }
+
+    if (im_kafka_lag(store_consumer, IM_KAFKA_OFFSETS_MS, &lag) == IM_OK) {
+        atomic_store(&store_behind, (long long) lag);
+    }
+
+    store_lag_us = im_mono_us();       /* it may have waited */
 }

@@ -12,6 +12,9 @@ typedef struct {
     uint64_t   stored;         /* rows that were new */
     uint64_t   known;          /* rows that were there already */
     uint64_t   dead;           /* records given to the dead letter topic */
+    uint64_t   reused;         /* of these, numbers given twice */
+    int64_t    lag;            /* records of its partitions that are not
+                                  stored; up to a second old, -1: unknown */
 } task_store_stats_t;
 
 int task_store_start(void);

@@ -1,10 +1,11 @@
 /*
- * im_client.c -- client frames in JSON or protobuf, without allocation.
+ * im_client.c -- a client's frames in JSON or protobuf, without allocation.
  *
  * Decoding writes into the caller's im_client_frame_t.  The protobuf side is a
  * small wire reader of its own: protobuf-c's unpack would allocate and copy
  * what is read once and thrown away.  Whatever the encoding, the same checks
- * hold afterwards, so Logic sees only well-formed sends.
+ * hold afterwards, so Logic sees only well-formed sends.  Questions are rarer
+ * and of many kinds: im_client_query.c reads them by their descriptors.
  *
  * Room: core.
  */
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "im_client.h"
+#include "im_client_int.h"
 #include "im_frame.h"
 
 
@@ -37,6 +38,10 @@ typedef struct {
 
 static int client_decode_json(im_client_frame_t *f, im_str_t *msg,
     im_json_mem_t *mem);
+static int client_decode_type(im_client_frame_t *f, const im_str_t *type,
+    im_str_t *msg, im_json_mem_t *mem);
+static int client_no_type(im_client_frame_t *f, im_str_t *msg);
+static int client_unknown(im_client_frame_t *f, const char *what);
 static int client_decode_proto(im_client_frame_t *f, im_str_t *msg,
     im_json_mem_t *mem);
 static int client_read_field(im_client_frame_t *f, const wire_field_t *w,
@@ -44,27 +49,25 @@ static int client_read_field(im_client_frame_t *f, const wire_field_t *w,
 static ProtobufCMessage *client_select(im_client_frame_t *f, unsigned field);
 static int client_check(im_client_frame_t *f);
 static int client_check_send(im_client_frame_t *f);
-static int client_fail(im_client_frame_t *f, const char *code,
-    const char *text);
 static void client_keep_cmid(im_client_frame_t *f, const unsigned char *p,
     size_t len);
 static int wire_next(wire_t *w, wire_field_t *field);
 static int wire_varint(wire_t *w, uint64_t *value);
 static int wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out);
-static const ProtobufCMessage *client_inner(const Im__Frame *frame,
-    const char **type);
 
 
-/* Frames of a client, by the name of the oneof member. */
+/* Frames of a client but for questions, by the name of the oneof member. */
 static const struct {
-    const char  *type;
-    unsigned     field;
+    im_str_t  type;
+    unsigned  field;
 } client_types[] = {
-    { "send", IM__FRAME__FRAME_SEND },
-    { "ping", IM__FRAME__FRAME_PING },
-    { "pong", IM__FRAME__FRAME_PONG },
-    { "auth", IM__FRAME__FRAME_AUTH }
+    { im_str("send"), IM__FRAME__FRAME_SEND },
+    { im_str("ping"), IM__FRAME__FRAME_PING },
+    { im_str("pong"), IM__FRAME__FRAME_PONG },
+    { im_str("auth"), IM__FRAME__FRAME_AUTH }
 };
+
+#define CLIENT_TYPES  (sizeof(client_types) / sizeof(client_types[0]))
 
 
 int
@@ -74,6 +77,9 @@ im_client_decode(im_client_frame_t *f, im_encoding_t encoding, im_str_t *msg,
     int  rc;
 
     im__frame__init(&f->frame);
+    f->question = NULL;
+    f->message = NULL;
+    f->id = 0;
     f->cmid[0] = '\0';
     f->code = NULL;
     f->err.text[0] = '\0';
@@ -88,79 +94,126 @@ im_client_decode(im_client_frame_t *f, im_encoding_t encoding, im_str_t *msg,
 static int
 client_decode_json(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 {
-    size_t             i;
-    im_str_t           type, cmid;
-    uint64_t           seen;
-    ProtobufCMessage  *inner;
-
-    inner = NULL;
+    int       rc;
+    im_str_t  type, cmid;
 
     switch (im_json_peek(msg, "type", &type)) {
 
     case IM_OK:
-        for (i = 0; i < sizeof(client_types) / sizeof(client_types[0]); i++) {
-            if (strlen(client_types[i].type) == type.len
-                && memcmp(client_types[i].type, type.data, type.len) == 0)
-            {
-                inner = client_select(f, client_types[i].field);
-            }
-        }
-
+        rc = client_decode_type(f, &type, msg, mem);
         break;
 
     case IM_ERROR:
-        return client_fail(f, "bad_field", "field 'type' must be a string");
+        return im_client_fail(f, "bad_field", "field 'type' must be a string");
 
     default:
-        if (im_json_valid(msg, &f->err) != IM_OK) {
-            f->code = f->err.code;
-            return IM_ERROR;
-        }
-
-        /* the scan of blanks ends within msg: there is a brace in it */
-
-        if (memchr(msg->data, '{', msg->len) == NULL
-            || msg->data[strspn((char *) msg->data, " \t\r\n")] != '{')
-        {
-            return client_fail(f, "bad_json", "a frame is a JSON object");
-        }
-
-        return client_fail(f, "missing_field", "field 'type' is required");
+        return client_no_type(f, msg);
     }
 
-    if (inner == NULL) {
-        if (im_json_peek(msg, "cmid", &cmid) == IM_OK) {
-            client_keep_cmid(f, cmid.data, cmid.len);
-        }
-
-        return client_fail(f, "unknown_type",
-                           "'type' must be auth, ping, pong or send");
+    if (rc == IM_OK) {
+        return IM_OK;
     }
 
-    seen = 0;
+    /* what the error names, as far as it can be read */
 
-    if (im_json_decode(inner, msg, mem, &seen, &f->err) != IM_OK) {
-
-        if (f->frame.frame_case == IM__FRAME__FRAME_SEND
-            && im_json_peek(msg, "cmid", &cmid) == IM_OK)
-        {
-            client_keep_cmid(f, cmid.data, cmid.len);
-        }
-
+    if (f->code == NULL) {
         f->code = f->err.code;
+    }
 
+    if (im_json_peek_number(msg, "id", &f->id) != IM_OK) {
+        f->id = 0;
+    }
+
+    if (im_json_peek(msg, "cmid", &cmid) == IM_OK) {
+        client_keep_cmid(f, cmid.data, cmid.len);
+    }
+
+    return IM_ERROR;
+}
+
+
+static int
+client_decode_type(im_client_frame_t *f, const im_str_t *type, im_str_t *msg,
+    im_json_mem_t *mem)
+{
+    size_t             i;
+    uint64_t           seen;
+    ProtobufCMessage  *inner;
+
+    for (i = 0; i < CLIENT_TYPES; i++) {
+        if (client_types[i].type.len == type->len
+            && memcmp(client_types[i].type.data, type->data, type->len) == 0)
+        {
+            seen = 0;
+            inner = client_select(f, client_types[i].field);
+
+            return im_json_decode(inner, msg, mem, &seen, &f->err);
+        }
+    }
+
+    for (i = 0; i < IM_CLIENT_QUESTIONS; i++) {
+        if (strlen(im_client_questions[i].type) == type->len
+            && memcmp(im_client_questions[i].type, type->data, type->len) == 0)
+        {
+            return im_client_question_json(f, &im_client_questions[i], msg,
+                                           mem);
+        }
+    }
+
+    return client_unknown(f, "'type'");
+}
+
+
+static int
+client_no_type(im_client_frame_t *f, im_str_t *msg)
+{
+    if (im_json_valid(msg, &f->err) != IM_OK) {
+        f->code = f->err.code;
         return IM_ERROR;
     }
 
-    return IM_OK;
+    /* the scan of blanks ends within msg: there is a brace in it */
+
+    if (memchr(msg->data, '{', msg->len) == NULL
+        || msg->data[strspn((char *) msg->data, " \t\r\n")] != '{')
+    {
+        return im_client_fail(f, "bad_json", "a frame is a JSON object");
+    }
+
+    return im_client_fail(f, "missing_field", "field 'type' is required");
+}
+
+
+/* Lists what there is; the text is cut if that is ever too much. */
+static int
+client_unknown(im_client_frame_t *f, const char *what)
+{
+    char    *p, *end;
+    size_t   i;
+
+    (void) im_client_fail(f, "unknown_type", what);
+
+    p = f->err.text + strlen(f->err.text);
+    end = f->err.text + sizeof(f->err.text);
+    p += snprintf(p, (size_t) (end - p), " must be one of");
+
+    for (i = 0; i < CLIENT_TYPES + IM_CLIENT_QUESTIONS && p < end; i++) {
+        p += snprintf(p, (size_t) (end - p), "%s %s", i ? "," : "",
+                      i < CLIENT_TYPES
+                      ? (const char *) client_types[i].type.data
+                      : im_client_questions[i - CLIENT_TYPES].type);
+    }
+
+    return IM_ERROR;
 }
 
 
 static int
 client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 {
-    wire_t            outer, inner;
-    wire_field_t      w, v;
+    wire_t                       outer, inner;
+    wire_field_t                 w, v;
+    const im_client_question_t  *q;
 
     outer.p = msg->data;
     outer.end = msg->data + msg->len;
@@ -168,11 +221,23 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
     while (outer.p < outer.end) {
 
         if (wire_next(&outer, &w) != IM_OK) {
-            return client_fail(f, "bad_request", "malformed protobuf");
+            return im_client_fail(f, "bad_request", "malformed protobuf");
         }
 
-        if (w.type != WIRE_LEN || client_select(f, w.field) == NULL) {
+        if (w.type != WIRE_LEN) {
             continue;                  /* of a newer client */
+        }
+
+        if (client_select(f, w.field) == NULL) {
+            q = im_client_question_find(w.field);
+
+            if (q != NULL
+                && im_client_question_proto(f, q, &w.bytes, mem) != IM_OK)
+            {
+                return IM_ERROR;
+            }
+
+            continue;                  /* unknown: of a newer client, too */
         }
 
         inner.p = w.bytes.data;
@@ -181,7 +246,7 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
         while (inner.p < inner.end) {
 
             if (wire_next(&inner, &v) != IM_OK) {
-                return client_fail(f, "bad_request", "malformed protobuf");
+                return im_client_fail(f, "bad_request", "malformed protobuf");
             }
 
             if (client_read_field(f, &v, mem) != IM_OK) {
@@ -191,8 +256,7 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
     }
 
     if (f->frame.frame_case == IM__FRAME__FRAME__NOT_SET) {
-        return client_fail(f, "unknown_type",
-                           "the frame must be auth, ping, pong or send");
+        return client_unknown(f, "the frame");
     }
 
     return IM_OK;
@@ -256,7 +320,7 @@ client_read_field(im_client_frame_t *f, const wire_field_t *w,
     }
 
     if (wire_text(&w->bytes, mem, text) != IM_OK) {
-        return client_fail(f, "bad_field", "a string is not UTF-8 text");
+        return im_client_fail(f, "bad_field", "a string is not UTF-8 text");
     }
 
     return IM_OK;
@@ -297,6 +361,7 @@ client_select(im_client_frame_t *f, unsigned field)
     }
 
     f->frame.frame_case = (Im__Frame__FrameCase) field;
+    f->question = NULL;
 
     return &f->u.auth.base;
 }
@@ -309,7 +374,7 @@ client_check(im_client_frame_t *f)
 
     case IM__FRAME__FRAME_AUTH:
         if (f->u.auth.token[0] == '\0') {
-            return client_fail(f, "missing_field",
+            return im_client_fail(f, "missing_field",
                                "field 'token' is required");
         }
 
@@ -335,28 +400,28 @@ client_check_send(im_client_frame_t *f)
     client_keep_cmid(f, (unsigned char *) send->cmid, len);
 
     if (len > IM_CMID_MAX) {
-        return client_fail(f, "bad_field",
+        return im_client_fail(f, "bad_field",
                            "field 'cmid' is longer than 64 bytes");
     }
 
     if (send->room != 0) {
-        return client_fail(f, "unsupported", "rooms are not there yet");
+        return im_client_fail(f, "unsupported", "rooms are not there yet");
     }
 
     if (send->to == 0) {
-        return client_fail(f, "missing_field", "field 'to' is required");
+        return im_client_fail(f, "missing_field", "field 'to' is required");
     }
 
     if (send->to > INT64_MAX) {
-        return client_fail(f, "bad_field", "field 'to' is not a user id");
+        return im_client_fail(f, "bad_field", "field 'to' is not a user id");
     }
 
     if (send->body.len == 0) {
-        return client_fail(f, "missing_field", "field 'body' is required");
+        return im_client_fail(f, "missing_field", "field 'body' is required");
     }
 
     if (send->body.len > IM_BODY_MAX) {
-        return client_fail(f, "too_large",
+        return im_client_fail(f, "too_large",
                            "field 'body' is longer than 65536 bytes");
     }
 
@@ -364,8 +429,8 @@ client_check_send(im_client_frame_t *f)
 }
 
 
-static int
-client_fail(im_client_frame_t *f, const char *code, const char *text)
+int
+im_client_fail(im_client_frame_t *f, const char *code, const char *text)
 {
     f->code = code;
     f->err.code = code;
@@ -383,6 +448,28 @@ client_keep_cmid(im_client_frame_t *f, const unsigned char *p, size_t len)
         memcpy(f->cmid, p, len);
         f->cmid[len] = '\0';
     }
+}
+
+
+int
+im_client_wire_find(const im_str_t *bytes, unsigned field, uint64_t *value)
+{
+    int           rc;
+    wire_t        w;
+    wire_field_t  v;
+
+    rc = IM_DECLINED;
+    w.p = bytes->data;
+    w.end = bytes->data + bytes->len;
+
+    while (w.p < w.end && wire_next(&w, &v) == IM_OK) {
+        if (v.field == field && v.type == WIRE_VARINT) {
+            *value = v.varint;
+            rc = IM_OK;
+        }
+    }
+
+    return rc;
 }
 
 
@@ -486,86 +573,4 @@ wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out)
     mem->pos += bytes->len + 1;
 
     return IM_OK;
-}
-
-
-size_t
-im_client_encode(const Im__Frame *frame, im_encoding_t encoding,
-    unsigned char *out, size_t cap)
-{
-    size_t                   head, len;
-    const char              *type;
-    const ProtobufCMessage  *inner;
-
-    inner = NULL;
-    type = NULL;
-
-    if (encoding == IM_ENCODING_JSON) {
-        inner = client_inner(frame, &type);
-
-        if (inner == NULL) {
-            return 0;
-        }
-
-        len = im_json_encode_max(inner, type);
-
-    } else {
-        len = im__frame__get_packed_size(frame);
-    }
-
-    head = im_frame_header_size(len);
-
-    if (head + len > cap) {
-        return head + len;
-    }
-
-    if (encoding == IM_ENCODING_JSON) {
-        im_frame_header(out, IM_FRAME_TEXT, len);
-        im_json_encode(inner, type, out + head, cap - head);
-
-    } else {
-        im_frame_header(out, IM_FRAME_BINARY, len);
-        im__frame__pack(frame, out + head);
-    }
-
-    return head + len;
-}
-
-
-static const ProtobufCMessage *
-client_inner(const Im__Frame *frame, const char **type)
-{
-    switch (frame->frame_case) {
-
-    case IM__FRAME__FRAME_AUTH_OK:
-        *type = "auth_ok";
-        return &frame->auth_ok->base;
-
-    case IM__FRAME__FRAME_PING:
-        *type = "ping";
-        return &frame->ping->base;
-
-    case IM__FRAME__FRAME_PONG:
-        *type = "pong";
-        return &frame->pong->base;
-
-    case IM__FRAME__FRAME_ACK:
-        *type = "ack";
-        return &frame->ack->base;
-
-    case IM__FRAME__FRAME_PUSH:
-        *type = "push";
-        return &frame->push->base;
-
-    case IM__FRAME__FRAME_KICK:
-        *type = "kick";
-        return &frame->kick->base;
-
-    case IM__FRAME__FRAME_ERROR:
-        *type = "error";
-        return &frame->error->base;
-
-    default:
-        return NULL;
-    }
 }

@@ -17,7 +17,24 @@ typedef enum {
 #define IM_CLIENT_JSON   "im.v1.json"
 #define IM_CLIENT_PROTO  "im.v1.proto"
 
-/* Room for any one decoded client frame; nothing is allocated elsewhere. */
+/*
+ * A question: a frame whose message Logic takes as that of a call, and whose
+ * reply goes back as a frame.
+ */
+typedef struct {
+    const char                        *type;
+    unsigned                           frame;   /* IM__FRAME__FRAME_... */
+    unsigned                           reply;   /* likewise */
+    const char                        *method;  /* of im.Logic */
+    const ProtobufCMessageDescriptor  *request;
+} im_client_question_t;
+
+#define IM_CLIENT_QUESTIONS  4
+
+extern const im_client_question_t  im_client_questions[IM_CLIENT_QUESTIONS];
+
+/* Room for one decoded client frame; lists and strings are in the memory that
+ * the decoder was given. */
 typedef struct {
     Im__Frame      frame;      /* frame_case says which of these is set */
     union {
@@ -26,19 +43,29 @@ typedef struct {
         Im__Pong   pong;
         Im__Send   send;
     } u;
+    const im_client_question_t  *question;  /* NULL: it is none */
+    ProtobufCMessage            *message;   /* what is asked; without caller */
+    uint64_t       id;         /* of a question, also on IM_ERROR; 0: none */
     char           cmid[IM_CMID_MAX + 1];  /* for the error frame, if known */
     const char    *code;       /* on IM_ERROR: stable code (im_error.h) */
     im_json_err_t  err;        /* on IM_ERROR: text for people */
 } im_client_frame_t;
 
 /*
- * Decodes one message of a client.  mem must hold msg->len + 256 bytes.
- * Accepts auth, ping, pong and send; checks the fields of send (recipient
- * present, cmid length, body present and one JSON value).  IM_ERROR: f->code
- * and f->err say why; the connection may stay open.
+ * Decodes one message of a client.  mem must hold msg->len plus
+ * im_client_mem_extra() bytes.  Accepts auth, ping, pong, send and the
+ * questions; checks the fields of send (recipient present, cmid length, body
+ * present and one JSON value) and the required ones of a question.  IM_ERROR:
+ * f->code and f->err say why; the connection may stay open.
  */
 int im_client_decode(im_client_frame_t *f, im_encoding_t encoding,
     im_str_t *msg, im_json_mem_t *mem);
+
+size_t im_client_mem_extra(void);
+
+/* The frame that answers q: reply, which gets the question's id. */
+void im_client_answer(Im__Frame *frame, const im_client_question_t *q,
+    uint64_t id, ProtobufCMessage *reply);
 
 /*
  * Encodes a server's frame, WebSocket header included.  Returns its length

@@ -9,7 +9,8 @@
 #include "im_error.h"
 
 
-#define IM_ERROR_INTERNAL  0
+#define IM_ERROR_INTERNAL       0
+#define IM_ERROR_UNIMPLEMENTED  12     /* of gRPC */
 
 
 static const im_error_t  im_errors[] = {
@@ -26,11 +27,19 @@ static const im_error_t  im_errors[] = {
     { "bad_credentials", 401, 16, 0, "Wrong name or password" },
     { "session_revoked", 401, 16, 0, "The session was ended" },
     { "forbidden", 403, 7, 0, "Not permitted" },
+    { "not_member", 403, 7, 0, "Not in this room" },
+    { "muted", 403, 7, 0, "May not speak in this room" },
+    { "blocked", 403, 7, 0, "The recipient takes no messages of yours" },
     { "not_found", 404, 5, 0, "Not found" },
     { "no_such_user", 404, 5, 0, "No such user" },
+    { "no_such_room", 404, 5, 0, "No such room" },
     { "method_not_allowed", 405, 3, 0, "Method not allowed" },
     { "name_taken", 409, 6, 0, "The name is taken" },
     { "cmid_conflict", 409, 6, 0, "The cmid belongs to another message" },
+    { "room_full", 409, 9, 0, "The room is full" },
+    { "last_owner", 409, 9, 0, "The room would have no owner" },
+    { "limit_reached", 409, 9, 0, "Too many of these" },
+    { "room_dismissed", 410, 9, 0, "The room was dismissed" },
     { "cursor_ahead", 409, 9, 0, "The cursor is ahead of the server" },
     { "too_large", 413, 3, 0, "Too large" },
     { "unsupported", 415, 3, 0, "Not supported" },
@@ -94,7 +103,7 @@ im_error_from_status(int grpc, const char *message, im_str_t *text)
 
     colon = strchr(message, ':');
 
-    if (colon != NULL) {
+    if (colon != NULL && grpc != IM_ERROR_UNIMPLEMENTED) {
         e = error_lookup(message, (size_t) (colon - message));
 
         if (e != NULL) {
@@ -122,6 +131,9 @@ im_error_from_status(int grpc, const char *message, im_str_t *text)
     case 8:
     case 14:
         return im_error_find("unavailable", 11);
+
+    case IM_ERROR_UNIMPLEMENTED:
+        return im_error_find("unsupported", 11);
 
     default:
         return &im_errors[IM_ERROR_INTERNAL];

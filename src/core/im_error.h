@@ -25,7 +25,8 @@ const im_error_t *im_error_find(const char *code, size_t len);
 /*
  * Splits "code: text" as made by Logic.  A message without a known code, and
  * statuses made by the transport, are mapped by the gRPC status: 4 ->
- * timeout (504), 14 and 8 -> unavailable (503), else internal (500).
+ * timeout (504), 14 and 8 -> unavailable (503), else internal (500).  12, of
+ * an older Logic that has no such method, is unsupported (415) in any case.
  */
 const im_error_t *im_error_from_status(int grpc, const char *message,
     im_str_t *text);

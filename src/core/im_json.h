@@ -5,8 +5,9 @@
  * It validates all of RFC 8259 (and UTF-8, lone surrogates, depth, duplicate
  * keys of the object that it fills) while it writes straight into a message.
  * Mapping: proto/client.proto.  A `bytes` field takes any JSON value as a raw
- * slice.  Unknown keys are validated and skipped.  Message fields cannot be
- * set from JSON (they belong to the edge), only read.
+ * slice.  Unknown keys are validated and skipped.  A `repeated` field of
+ * messages, uint64 or strings takes an array.  A message field that is not
+ * repeated cannot be set from JSON (it belongs to the edge), only read.
  */
 
 #ifndef IM_JSON_H
@@ -18,11 +19,13 @@
 
 #define IM_JSON_DEPTH_MAX  32
 #define IM_JSON_FIELDS_MAX 64
+#define IM_JSON_ITEMS_MAX  1000     /* of one array of ours */
 
 /*
- * Memory for decoded strings comes from the caller, bump style: a JSON string
- * is never longer decoded than written, plus its NUL, so input length + 1 per
- * field suffices.  Slices of `bytes` fields point into the input.
+ * Memory for decoded strings and arrays comes from the caller, bump style: a
+ * JSON string is never longer decoded than written, plus its NUL; what lists
+ * and all else need besides, im_json_mem_extra() says.  What does not fit is
+ * refused as too_large.  Slices of `bytes` fields point into the input.
  */
 typedef struct {
     unsigned char *pos;
@@ -34,12 +37,20 @@ typedef struct {
     char           text[128];   /* for people: what is wrong and where */
 } im_json_err_t;
 
+/* Aligned memory, or NULL if it is used up. */
+void *im_json_mem_take(im_json_mem_t *mem, size_t size);
+
+/* Bytes that len bytes of JSON may need beyond len to fill a message of this
+ * type; SIZE_MAX: of any length.  At most 256 KB. */
+size_t im_json_mem_extra(const ProtobufCMessageDescriptor *d, size_t len);
+
 /*
  * Decodes one JSON object into *msg, which must have been initialised by the
  * generated ..._init function.  A key may be present in the message already
  * (set by im_json_set): then it is a duplicate.  `seen` is a bit for each
  * field index of the descriptor that was set; may start non-zero.
- * IM_OK, or IM_ERROR with err filled.  Required fields are not checked here.
+ * IM_OK, or IM_ERROR with err filled.  Required fields are not checked here,
+ * but for those of messages in arrays.
  *
  * The message must not be given to protobuf_c_message_free_unpacked: its
  * strings and bytes live in mem and in the input.
@@ -62,6 +73,11 @@ int im_json_check_required(const ProtobufCMessage *msg, uint64_t seen,
  * IM_OK: *value is the raw slice between the quotes (unescaped only if it
  * contains no backslash, else IM_ERROR).  IM_DECLINED: not there. */
 int im_json_peek(const im_str_t *json, const char *name, im_str_t *value);
+
+/* The same for a whole number, with or without quotes.  IM_OK only if it is
+ * one. */
+int im_json_peek_number(const im_str_t *json, const char *name,
+    uint64_t *value);
 
 /* IM_OK if the slice is exactly one JSON value. */
 int im_json_valid(const im_str_t *json, im_json_err_t *err);

@@ -1,34 +1,37 @@
 /*
- * im_json_decode.c -- JSON object -> protobuf-c message, in one pass.
+ * im_json_decode.c -- JSON object -> protobuf-c message.
  *
  * Values that nobody asked for are validated and skipped without a copy, a
- * `bytes` field keeps the slice of its value.
+ * `bytes` field keeps the slice of its value.  An array is walked twice: once
+ * to see that it is one and how long, once to fill memory of that size; so
+ * nothing grows, and what a hostile array costs is known before it is paid.
+ * Objects inside an array are filled by the same code; a message field that is
+ * not in an array belongs to the edge (`caller`) and cannot be set.  What is
+ * written into a field, and whether, is im_json_field.c.
  *
  * Room: core.
  */
 
 #include <string.h>
 
-#include "im_frame.h"
 #include "im_json.h"
 #include "im_json_scan.h"
 
 
+static int json_object(im_json_scan_t *s, ProtobufCMessage *msg,
+    im_json_mem_t *mem, uint64_t *seen, unsigned depth);
 static int json_member(im_json_scan_t *s, ProtobufCMessage *msg,
-    im_json_mem_t *mem, uint64_t *seen);
-static int json_store(ProtobufCMessage *msg, unsigned index,
-    const im_str_t *raw, int is_string, int escaped, im_json_mem_t *mem,
-    im_json_err_t *err);
-static int json_store_string(ProtobufCMessage *msg,
-    const ProtobufCFieldDescriptor *f, const im_str_t *raw, int escaped,
-    im_json_mem_t *mem, im_json_err_t *err);
-static int json_store_number(ProtobufCMessage *msg,
-    const ProtobufCFieldDescriptor *f, const im_str_t *text,
-    im_json_err_t *err);
-static int json_find(const ProtobufCMessage *msg, const char *name,
-    size_t len, unsigned *index);
-static int json_mark(const ProtobufCMessage *msg, unsigned index,
-    uint64_t *seen, im_json_err_t *err);
+    im_json_mem_t *mem, uint64_t *seen, unsigned depth);
+static int json_key(im_json_scan_t *s, const ProtobufCMessage *msg,
+    unsigned *index);
+static int json_value(im_json_scan_t *s, const ProtobufCFieldDescriptor *f,
+    void *at, im_json_mem_t *mem, unsigned depth);
+static int json_array(im_json_scan_t *s, ProtobufCMessage *msg,
+    const ProtobufCFieldDescriptor *f, im_json_mem_t *mem, unsigned depth);
+static int json_count(const im_json_scan_t *array,
+    const ProtobufCFieldDescriptor *f, size_t *n, unsigned depth);
+static int json_item(im_json_scan_t *s, const ProtobufCFieldDescriptor *f,
+    void *at, im_json_mem_t *mem, unsigned depth);
 
 
 int
@@ -48,33 +51,8 @@ im_json_decode(ProtobufCMessage *msg, im_str_t *json, im_json_mem_t *mem,
         return im_json_syntax(&s, "an object");
     }
 
-    s.p++;
-    im_json_space(&s);
-
-    if (s.p < s.end && *s.p == '}') {
-        s.p++;
-
-    } else {
-        for ( ;; ) {
-            if (json_member(&s, msg, mem, seen) != IM_OK) {
-                return IM_ERROR;
-            }
-
-            im_json_space(&s);
-
-            if (s.p < s.end && *s.p == ',') {
-                s.p++;
-                im_json_space(&s);
-                continue;
-            }
-
-            if (s.p < s.end && *s.p == '}') {
-                s.p++;
-                break;
-            }
-
-            return im_json_syntax(&s, "a comma or the object's end");
-        }
+    if (json_object(&s, msg, mem, seen, 1) != IM_OK) {
+        return IM_ERROR;
     }
 
     im_json_space(&s);
@@ -87,18 +65,86 @@ im_json_decode(ProtobufCMessage *msg, im_str_t *json, im_json_mem_t *mem,
 }
 
 
+/* The scan stands at the brace; depth: objects and arrays, this included. */
+static int
+json_object(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
+    uint64_t *seen, unsigned depth)
+{
+    s->p++;
+    im_json_space(s);
+
+    if (s->p < s->end && *s->p == '}') {
+        s->p++;
+        return IM_OK;
+    }
+
+    for ( ;; ) {
+        if (json_member(s, msg, mem, seen, depth) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        im_json_space(s);
+
+        if (s->p < s->end && *s->p == ',') {
+            s->p++;
+            im_json_space(s);
+            continue;
+        }
+
+        if (s->p < s->end && *s->p == '}') {
+            s->p++;
+            return IM_OK;
+        }
+
+        return im_json_syntax(s, "a comma or the object's end");
+    }
+}
+
+
 static int
 json_member(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
-    uint64_t *seen)
+    uint64_t *seen, unsigned depth)
 {
-    int                   escaped, known;
-    char                 *text;
-    size_t                len;
-    unsigned              index;
-    im_str_t              key, raw;
-    im_json_mem_t         scratch;
-    unsigned char         name[64];
-    const unsigned char  *start;
+    int                              rc;
+    unsigned                         index;
+    const ProtobufCFieldDescriptor  *f;
+
+    rc = json_key(s, msg, &index);
+
+    if (rc == IM_DECLINED) {
+        return im_json_skip_value(s, depth);
+    }
+
+    if (rc != IM_OK || im_json_mark(msg, index, seen, s->err) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    f = &msg->descriptor->fields[index];
+
+    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+        return json_array(s, msg, f, mem, depth + 1);
+    }
+
+    if (json_value(s, f, (char *) msg + f->offset, mem, depth) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    im_json_set_has(msg, f);
+
+    return IM_OK;
+}
+
+
+/* Over key and colon.  IM_DECLINED: it names no field that can be set. */
+static int
+json_key(im_json_scan_t *s, const ProtobufCMessage *msg, unsigned *index)
+{
+    int             rc, escaped;
+    char           *text;
+    size_t          len;
+    im_str_t        key;
+    im_json_mem_t   scratch;
+    unsigned char   name[64];
 
     if (im_json_skip_string(s, &key, &escaped) != IM_OK) {
         return IM_ERROR;
@@ -117,7 +163,7 @@ json_member(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
         }
     }
 
-    known = json_find(msg, text, len, &index) == IM_OK;
+    rc = im_json_find(msg, text, len, index);
 
     im_json_space(s);
 
@@ -127,293 +173,181 @@ json_member(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
 
     s->p++;
     im_json_space(s);
-    start = s->p;
 
-    if (known && json_mark(msg, index, seen, s->err) != IM_OK) {
-        return IM_ERROR;
-    }
+    return rc;
+}
+
+
+/* A value that is not an object of ours, to the field's place. */
+static int
+json_value(im_json_scan_t *s, const ProtobufCFieldDescriptor *f, void *at,
+    im_json_mem_t *mem, unsigned depth)
+{
+    int                   escaped;
+    im_str_t              raw;
+    const unsigned char  *start;
+
+    start = s->p;
 
     if (s->p < s->end && *s->p == '"') {
         if (im_json_skip_string(s, &raw, &escaped) != IM_OK) {
             return IM_ERROR;
         }
 
-        if (!known) {
-            return IM_OK;
-        }
-
-        if (msg->descriptor->fields[index].type == PROTOBUF_C_TYPE_BYTES) {
+        if (f->type == PROTOBUF_C_TYPE_BYTES) {
             raw.data--;                /* the quotes belong to the value */
             raw.len += 2;
         }
 
-        return json_store(msg, index, &raw, 1, escaped, mem, s->err);
+        return im_json_store(f, at, &raw, 1, mem, s->err);
     }
 
-    if (im_json_skip_value(s, 1) != IM_OK) {
+    if (im_json_skip_value(s, depth) != IM_OK) {
         return IM_ERROR;
-    }
-
-    if (!known) {
-        return IM_OK;
     }
 
     raw.data = (unsigned char *) start;
     raw.len = (size_t) (s->p - start);
 
-    return json_store(msg, index, &raw, 0, 0, mem, s->err);
+    return im_json_store(f, at, &raw, 0, mem, s->err);
 }
 
 
-int
-im_json_set(ProtobufCMessage *msg, const im_str_t *name,
-    const im_str_t *value, im_json_mem_t *mem, uint64_t *seen,
-    im_json_err_t *err)
+/* depth: with this array. */
+static int
+json_array(im_json_scan_t *s, ProtobufCMessage *msg,
+    const ProtobufCFieldDescriptor *f, im_json_mem_t *mem, unsigned depth)
 {
-    char                            *copy;
-    unsigned                         index;
-    const ProtobufCFieldDescriptor  *f;
+    char    *items;
+    size_t   i, n;
 
-    if (json_find(msg, (char *) name->data, name->len, &index) != IM_OK) {
-        return IM_DECLINED;
+    if (s->p == s->end || *s->p != '[') {
+        if (im_json_skip_value(s, depth - 1) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        return im_json_fail(s->err, "bad_field", "field '%s' must be an array",
+                            f->name);
     }
 
-    f = &msg->descriptor->fields[index];
-
-    if (json_mark(msg, index, seen, err) != IM_OK) {
+    if (json_count(s, f, &n, depth) != IM_OK) {
         return IM_ERROR;
     }
 
-    if (f->type == PROTOBUF_C_TYPE_BYTES) {
-        return im_json_fail(err, "bad_field",
-                         "field '%s' can only be given in the body", f->name);
-    }
+    items = im_json_mem_take(mem, n * im_json_item_size(f));
 
-    if (f->type != PROTOBUF_C_TYPE_STRING) {
-        return json_store(msg, index, value, 0, 0, mem, err);
-    }
-
-    if (im_utf8_check(value->data, value->len) != IM_OK
-        || memchr(value->data, 0, value->len) != NULL)
-    {
-        return im_json_fail(err, "bad_field", "field '%s' is not UTF-8 text",
-                         f->name);
-    }
-
-    if ((size_t) (mem->end - mem->pos) < value->len + 1) {
-        return im_json_fail(err, "too_large", "field '%s' is too long",
+    if (items == NULL) {
+        return im_json_fail(s->err, "too_large", "field '%s' is too long",
                             f->name);
     }
 
-    copy = (char *) mem->pos;
-    memcpy(copy, value->data, value->len);
-    copy[value->len] = '\0';
-    mem->pos += value->len + 1;
+    /* the count has seen every bracket, comma and value */
 
-    *(char **) ((char *) msg + f->offset) = copy;
+    s->p++;
 
-    return IM_OK;
-}
+    for (i = 0; i < n; i++) {
+        im_json_space(s);
 
-
-int
-im_json_check_required(const ProtobufCMessage *msg, uint64_t seen,
-    im_json_err_t *err)
-{
-    unsigned                         i;
-    const ProtobufCFieldDescriptor  *f;
-
-    for (i = 0; i < msg->descriptor->n_fields; i++) {
-        f = &msg->descriptor->fields[i];
-
-        if (f->label == PROTOBUF_C_LABEL_REQUIRED
-            && f->type != PROTOBUF_C_TYPE_MESSAGE
-            && !(seen & ((uint64_t) 1 << i)))
+        if (json_item(s, f, items + i * im_json_item_size(f), mem, depth)
+            != IM_OK)
         {
-            return im_json_fail(err, "missing_field", "field '%s' is required",
-                             f->name);
+            return IM_ERROR;
+        }
+
+        im_json_space(s);
+
+        if (i + 1 < n) {
+            s->p++;
         }
     }
 
+    im_json_space(s);
+    s->p++;
+
+    *(char **) ((char *) msg + f->offset) = (n != 0) ? items : NULL;
+    *(size_t *) ((char *) msg + f->quantifier_offset) = n;
+
     return IM_OK;
 }
 
 
+/* How many items the array has that the scan stands at, and is it one. */
 static int
-json_store(ProtobufCMessage *msg, unsigned index, const im_str_t *raw,
-    int is_string, int escaped, im_json_mem_t *mem, im_json_err_t *err)
+json_count(const im_json_scan_t *array, const ProtobufCFieldDescriptor *f,
+    size_t *n, unsigned depth)
 {
-    ProtobufCBinaryData             *bytes;
-    const ProtobufCFieldDescriptor  *f;
+    im_json_scan_t  s;
 
-    f = &msg->descriptor->fields[index];
+    *n = 0;
+    s = *array;
 
-    switch (f->type) {
+    s.p++;
+    im_json_space(&s);
 
-    case PROTOBUF_C_TYPE_BYTES:
-        bytes = (ProtobufCBinaryData *) ((char *) msg + f->offset);
-        bytes->data = raw->data;
-        bytes->len = raw->len;
-
-        if (f->label == PROTOBUF_C_LABEL_OPTIONAL) {
-            *(protobuf_c_boolean *) ((char *) msg + f->quantifier_offset) = 1;
-        }
-
+    if (s.p < s.end && *s.p == ']') {
         return IM_OK;
+    }
 
-    case PROTOBUF_C_TYPE_STRING:
-        if (!is_string) {
-            return im_json_fail(err, "bad_field", "field '%s' must be a string",
-                             f->name);
+    for ( ;; ) {
+        if (++*n > IM_JSON_ITEMS_MAX) {
+            return im_json_fail(s.err, "bad_field",
+                                "field '%s' has more than %d items", f->name,
+                                IM_JSON_ITEMS_MAX);
         }
 
-        return json_store_string(msg, f, raw, escaped, mem, err);
-
-    case PROTOBUF_C_TYPE_BOOL:
-        if (is_string
-            || !((raw->len == 4 && memcmp(raw->data, "true", 4) == 0)
-                 || (raw->len == 5 && memcmp(raw->data, "false", 5) == 0)))
-        {
-            return im_json_fail(err, "bad_field",
-                             "field '%s' must be true or false", f->name);
+        if (im_json_skip_value(&s, depth) != IM_OK) {
+            return IM_ERROR;
         }
 
-        *(protobuf_c_boolean *) ((char *) msg + f->offset) = raw->len == 4;
+        im_json_space(&s);
 
-        if (f->label == PROTOBUF_C_LABEL_OPTIONAL) {
-            *(protobuf_c_boolean *) ((char *) msg + f->quantifier_offset) = 1;
+        if (s.p < s.end && *s.p == ',') {
+            s.p++;
+            im_json_space(&s);
+            continue;
         }
 
-        return IM_OK;
-
-    default:
-        return json_store_number(msg, f, raw, err);
-    }
-}
-
-
-static int
-json_store_string(ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f,
-    const im_str_t *raw, int escaped, im_json_mem_t *mem, im_json_err_t *err)
-{
-    char    *text;
-    size_t   len;
-
-    (void) escaped;
-
-    if (im_json_unescape(raw, mem, &text, &len) != IM_OK) {
-        return im_json_fail(err, "too_large", "field '%s' is too long",
-                            f->name);
-    }
-
-    if (memchr(text, 0, len) != NULL) {
-        return im_json_fail(err, "bad_field",
-                         "field '%s' must not contain U+0000", f->name);
-    }
-
-    *(char **) ((char *) msg + f->offset) = text;
-
-    return IM_OK;
-}
-
-
-/* Decimal digits only; a 64-bit field takes them with or without quotes. */
-static int
-json_store_number(ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f,
-    const im_str_t *text, im_json_err_t *err)
-{
-    size_t    i;
-    uint64_t  v, max;
-
-    switch (f->type) {
-
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-        max = UINT64_MAX;
-        break;
-
-    case PROTOBUF_C_TYPE_INT64:
-        max = INT64_MAX;
-        break;
-
-    case PROTOBUF_C_TYPE_UINT32:
-        max = UINT32_MAX;
-        break;
-
-    default:
-        return im_json_fail(err, "bad_field", "field '%s' cannot be set",
-                         f->name);
-    }
-
-    v = 0;
-
-    for (i = 0; i < text->len; i++) {
-        if (text->data[i] < '0' || text->data[i] > '9'
-            || (i == 1 && text->data[0] == '0')
-            || v > (max - (unsigned) (text->data[i] - '0')) / 10)
-        {
-            break;
-        }
-
-        v = v * 10 + (unsigned) (text->data[i] - '0');
-    }
-
-    if (i == 0 || i < text->len) {
-        return im_json_fail(err, "bad_field",
-                         "field '%s' must be a whole number from 0 to %llu",
-                         f->name, (unsigned long long) max);
-    }
-
-    if (f->type == PROTOBUF_C_TYPE_UINT32) {
-        *(uint32_t *) ((char *) msg + f->offset) = (uint32_t) v;
-
-    } else {
-        *(uint64_t *) ((char *) msg + f->offset) = v;
-    }
-
-    if (f->label == PROTOBUF_C_LABEL_OPTIONAL) {
-        *(protobuf_c_boolean *) ((char *) msg + f->quantifier_offset) = 1;
-    }
-
-    return IM_OK;
-}
-
-
-/* Messages and repeated fields belong to the edge and are unknown here. */
-static int
-json_find(const ProtobufCMessage *msg, const char *name, size_t len,
-    unsigned *index)
-{
-    unsigned                         i;
-    const ProtobufCFieldDescriptor  *f;
-
-    for (i = 0; i < msg->descriptor->n_fields && i < IM_JSON_FIELDS_MAX; i++)
-    {
-        f = &msg->descriptor->fields[i];
-
-        if (strlen(f->name) == len && memcmp(f->name, name, len) == 0
-            && f->type != PROTOBUF_C_TYPE_MESSAGE
-            && f->label != PROTOBUF_C_LABEL_REPEATED)
-        {
-            *index = i;
+        if (s.p < s.end && *s.p == ']') {
             return IM_OK;
         }
-    }
 
-    return IM_DECLINED;
+        return im_json_syntax(&s, "a comma or the array's end");
+    }
 }
 
 
 static int
-json_mark(const ProtobufCMessage *msg, unsigned index, uint64_t *seen,
-    im_json_err_t *err)
+json_item(im_json_scan_t *s, const ProtobufCFieldDescriptor *f, void *at,
+    im_json_mem_t *mem, unsigned depth)
 {
-    if (*seen & ((uint64_t) 1 << index)) {
-        return im_json_fail(err, "bad_field", "field '%s' is given twice",
-                         msg->descriptor->fields[index].name);
+    uint64_t                           seen;
+    ProtobufCMessage                  *m;
+    const ProtobufCMessageDescriptor  *d;
+
+    if (f->type != PROTOBUF_C_TYPE_MESSAGE) {
+        return json_value(s, f, at, mem, depth);
     }
 
-    *seen |= (uint64_t) 1 << index;
+    if (*s->p != '{') {
+        return im_json_fail(s->err, "bad_field",
+                            "field '%s' must be an array of objects", f->name);
+    }
 
-    return IM_OK;
+    d = f->descriptor;
+    m = im_json_mem_take(mem, d->sizeof_message);
+
+    if (m == NULL) {
+        return im_json_fail(s->err, "too_large", "field '%s' is too long",
+                            f->name);
+    }
+
+    protobuf_c_message_init(d, m);
+    *(ProtobufCMessage **) at = m;
+    seen = 0;
+
+    if (json_object(s, m, mem, &seen, depth + 1) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return im_json_check_required(m, seen, s->err);
 }

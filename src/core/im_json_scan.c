@@ -17,6 +17,9 @@
 #include "im_json_scan.h"
 
 
+static int json_peek(const im_str_t *json, const char *name, im_str_t *value,
+    int *escaped);
+static int json_peek_value(im_json_scan_t *s, im_str_t *value, int *escaped);
 static int json_skip_object(im_json_scan_t *s, unsigned depth);
 static int json_skip_array(im_json_scan_t *s, unsigned depth);
 static int json_skip_number(im_json_scan_t *s);
@@ -27,10 +30,36 @@ static int json_hex4(im_json_scan_t *s, unsigned *value);
 int
 im_json_peek(const im_str_t *json, const char *name, im_str_t *value)
 {
-    int            escaped;
-    im_str_t       key, raw;
-    im_json_scan_t    s;
-    im_json_err_t  err;
+    int  rc, escaped;
+
+    rc = json_peek(json, name, value, &escaped);
+
+    return (rc == IM_OK && escaped != 0) ? IM_ERROR : rc;
+}
+
+
+int
+im_json_peek_number(const im_str_t *json, const char *name, uint64_t *value)
+{
+    int       escaped;
+    im_str_t  raw;
+
+    if (json_peek(json, name, &raw, &escaped) != IM_OK) {
+        return IM_DECLINED;
+    }
+
+    return im_json_number(&raw, UINT64_MAX, value);
+}
+
+
+/* *escaped: as of a string, -1 if the value is none. */
+static int
+json_peek(const im_str_t *json, const char *name, im_str_t *value,
+    int *escaped)
+{
+    im_str_t        key;
+    im_json_scan_t  s;
+    im_json_err_t   err;
 
     s.start = json->data;
     s.p = json->data;
@@ -48,7 +77,7 @@ im_json_peek(const im_str_t *json, const char *name, im_str_t *value)
         im_json_space(&s);
 
         if (s.p == s.end || *s.p != '"'
-            || im_json_skip_string(&s, &key, &escaped) != IM_OK)
+            || im_json_skip_string(&s, &key, escaped) != IM_OK)
         {
             return IM_DECLINED;
         }
@@ -63,16 +92,7 @@ im_json_peek(const im_str_t *json, const char *name, im_str_t *value)
         im_json_space(&s);
 
         if (key.len == strlen(name) && memcmp(key.data, name, key.len) == 0) {
-
-            if (s.p == s.end || *s.p != '"'
-                || im_json_skip_string(&s, &raw, &escaped) != IM_OK || escaped)
-            {
-                return IM_ERROR;
-            }
-
-            *value = raw;
-
-            return IM_OK;
+            return json_peek_value(&s, value, escaped);
         }
 
         if (im_json_skip_value(&s, 1) != IM_OK) {
@@ -84,6 +104,29 @@ im_json_peek(const im_str_t *json, const char *name, im_str_t *value)
     } while (s.p < s.end && *s.p == ',');
 
     return IM_DECLINED;
+}
+
+
+static int
+json_peek_value(im_json_scan_t *s, im_str_t *value, int *escaped)
+{
+    const unsigned char  *start;
+
+    if (s->p < s->end && *s->p == '"') {
+        return im_json_skip_string(s, value, escaped);
+    }
+
+    start = s->p;
+    *escaped = -1;
+
+    if (im_json_skip_value(s, 1) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    value->data = (unsigned char *) start;
+    value->len = (size_t) (s->p - start);
+
+    return IM_OK;
 }
 
 

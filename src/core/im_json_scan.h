@@ -1,5 +1,6 @@
 /*
- * im_json_scan.h -- what im_json_decode.c needs of the scanner.
+ * im_json_scan.h -- what im_json_decode.c needs of the scanner, and of the
+ * fields (im_json_field.c).
  *
  * A scan stands at s->p.  Each function moves it over what it names, or
  * leaves it at the mistake, fills s->err and returns IM_ERROR.
@@ -34,5 +35,23 @@ int im_json_syntax(im_json_scan_t *s, const char *what);
 /* Fills err.  IM_ERROR. */
 int im_json_fail(im_json_err_t *err, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Decimal digits, all of text; *value is left alone on IM_ERROR. */
+int im_json_number(const im_str_t *text, uint64_t max, uint64_t *value);
+/* IM_DECLINED: there is none of this name that a client may set. */
+int im_json_find(const ProtobufCMessage *msg, const char *name, size_t len,
+    unsigned *index);
+/* Marks it as seen; IM_ERROR if it was. */
+int im_json_mark(const ProtobufCMessage *msg, unsigned index, uint64_t *seen,
+    im_json_err_t *err);
+/* A value as written (a string: between the quotes) to a field's place, or to
+ * that of an item of it. */
+int im_json_store(const ProtobufCFieldDescriptor *f, void *at,
+    const im_str_t *raw, int is_string, im_json_mem_t *mem,
+    im_json_err_t *err);
+void im_json_set_has(ProtobufCMessage *msg,
+    const ProtobufCFieldDescriptor *f);
+/* Of an array's item, in the array. */
+size_t im_json_item_size(const ProtobufCFieldDescriptor *f);
 
 #endif

@@ -43,6 +43,7 @@
 #define IM_LINK_RETRY_MIN_MS         100
 #define IM_LINK_RETRY_MAX_MS         1000
 #define IM_OUTBOX_WAIT_MS            8000   /* for Logic's answer to an item */
+#define IM_WS_QUESTION_MS            5000   /* and to a question */
 
 /* etcd. */
 #define IM_ETCD_CALL_MS              2000
@@ -51,6 +52,9 @@
 #define IM_ETCD_LEASE_S              3      /* of an instance */
 #define IM_ETCD_NODE_LEASE_S         600    /* of a node number */
 #define IM_ETCD_NODE_BEAT_MS         10000  /* its lease is renewed */
+#define IM_ETCD_NODE_CHECK_MS        1000   /* its floor and our clock */
+#define IM_ETCD_FLOOR_AHEAD_MS       900000 /* the floor runs ahead of ids */
+#define IM_ETCD_FLOOR_RENEW_MS       240000 /* it is written this often */
 
 /* Stopping. */
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
@@ -70,6 +74,12 @@
 #define IM_KAFKA_BACKOFF_MAX_MS      1000
 #define IM_KAFKA_RETRY_MS            100
 #define IM_KAFKA_METADATA_MS         30000
+#define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */
+
+/* Logic waits until the store has caught up with the log. */
+#define IM_SETTLE_ASK_MS             500    /* one question to Kafka */
+#define IM_SETTLE_POLL_MS            20     /* between two looks */
+#define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
 #define IM_REDIS_MS                  1000   /* connect, and each reply */

@@ -11,27 +11,16 @@
 #ifndef NGX_IM_API_H
 #define NGX_IM_API_H
 
-#include "ngx_im.h"
+#include "ngx_im_method.h"
 #include "im_json.h"
 
 
-/* Method classes: what fails together, each with its own breakers. */
-#define NGX_IM_API_CLASS_STORED    0             /* MySQL */
-#define NGX_IM_API_CLASS_PASSWORD  1             /* slow, and MySQL */
-#define NGX_IM_API_CLASS_LIVE      2             /* Redis and Kafka */
-
 /* One `im_api` directive. */
 typedef struct {
-    ngx_uint_t                       http;      /* NGX_HTTP_GET ... */
-    ngx_str_t                        http_name;
-    ngx_uint_t                       status;    /* of a reply with fields */
-    im_rpc_method_t                  rpc;
-    const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
-    const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
-    const ProtobufCFieldDescriptor  *cmid;      /* makes it idempotent */
-    im_disc_policy_t                 policy;
-    unsigned                         class;     /* NGX_IM_API_CLASS_... */
-    unsigned                         idempotent:1;
+    ngx_uint_t           http;                  /* NGX_HTTP_GET ... */
+    ngx_str_t            http_name;
+    ngx_uint_t           status;                /* of a reply with fields */
+    ngx_im_method_t      call;
 } ngx_im_api_method_t;
 
 /* A named capture of the location's regex. */

@@ -204,15 +204,16 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     ngx_im_api_trace(r, ctx->trace);
 
     ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
-    conf.policy = ctx->method->policy;
+    conf.policy = ctx->method->call.policy;
     conf.slot = ctx->slot;
-    conf.class = ctx->method->class;
+    conf.class = ctx->method->call.class;
     conf.timeout_ms = (unsigned) alcf->timeout;
     conf.trace = (char *) ctx->trace;
     conf.idempotent = ngx_im_api_is_idempotent(ctx);
 
-    rc = im_disc_call(ngx_im_disc(), "logic", &ctx->method->rpc, ctx->message,
-                      &conf, ngx_im_api_on_reply, job, &job->rpc);
+    rc = im_disc_call(ngx_im_disc(), "logic", &ctx->method->call.rpc,
+                      ctx->message, &conf, ngx_im_api_on_reply, job,
+                      &job->rpc);
     if (rc != IM_OK) {
         ngx_free(job);
         return ngx_im_api_degrade(r, ctx);
@@ -235,7 +236,8 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     r->connection->log->action = "waiting for im-logic";
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "im_api: %s, trace %s", job->method->rpc.path, ctx->trace);
+                   "im_api: %s, trace %s", job->method->call.rpc.path,
+                   ctx->trace);
 
     return NGX_AGAIN;
 }
@@ -269,10 +271,10 @@ ngx_im_api_is_idempotent(ngx_im_api_ctx_t *ctx)
     const char                      *cmid;
     const ProtobufCFieldDescriptor  *f;
 
-    f = ctx->method->cmid;
+    f = ctx->method->call.cmid;
 
     if (f == NULL) {
-        return ctx->method->idempotent;
+        return ctx->method->call.idempotent;
     }
 
     cmid = *(char **) ((u_char *) ctx->message + f->offset);
@@ -291,11 +293,11 @@ ngx_im_api_degrade(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
         ngx_string("no instance of the service can take this now");
 
     wait = (ngx_im_disc() == NULL) ? 1000
-           : im_disc_wait_ms(ngx_im_disc(), "logic", ctx->method->class);
+           : im_disc_wait_ms(ngx_im_disc(), "logic", ctx->method->call.class);
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "im_api: %s: no instance of logic can take it, again in "
-                  "%M ms", ctx->method->rpc.path, wait);
+                  "%M ms", ctx->method->call.rpc.path, wait);
 
     return ngx_im_problem_send_error(r, im_error_find("unavailable", 11),
                                      &detail, wait);
@@ -409,7 +411,7 @@ ngx_im_api_reply(ngx_http_request_t *r, ngx_im_api_method_t *method,
 
     static const ngx_str_t  type = ngx_string("application/json");
 
-    if (method->rpc.output->n_fields == 0) {
+    if (method->call.rpc.output->n_fields == 0) {
         ngx_str_null(&body);
         return ngx_im_reply_send(r, NGX_HTTP_NO_CONTENT, &type, &body);
     }
@@ -426,7 +428,7 @@ ngx_im_api_reply(ngx_http_request_t *r, ngx_im_api_method_t *method,
     if (body.len > cap) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "im_api: %s: reply of %uz bytes > %uz",
-                      method->rpc.path, body.len, cap);
+                      method->call.rpc.path, body.len, cap);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -438,7 +440,6 @@ static ngx_int_t
 ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
     const im_rpc_status_t *status)
 {
-    int                code;
     im_str_t           text;
     ngx_str_t          detail;
     ngx_uint_t         level;
@@ -447,30 +448,17 @@ ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
 
     ctx = ngx_http_get_module_ctx(r, ngx_im_api_module);
 
-    /* the rpc runtime is stopping: as good as a Logic that went away */
-    code = (status->code == IM_RPC_CANCELLED
-            || status->code == IM_RPC_FAILED_PRECONDITION)
-           ? IM_RPC_UNAVAILABLE : status->code;
-
-    error = im_error_from_status(code, status->message, &text);
+    error = ngx_im_method_error(status, &text);
 
     level = (error->http >= NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_LOG_ERR
                                                             : NGX_LOG_INFO;
 
     ngx_log_error(level, r->connection->log, 0,
-                  "im_api: %s: %ui, %s, trace %s", method->rpc.path,
+                  "im_api: %s: %ui, %s, trace %s", method->call.rpc.path,
                   (ngx_uint_t) error->http, status->message, ctx->trace);
 
-    ngx_str_null(&detail);
-
-    /* what the transport says is for the log, not for clients */
-
-    if (status->sent == IM_RPC_ANSWERED
-        && error->http != NGX_HTTP_INTERNAL_SERVER_ERROR)
-    {
-        detail.data = text.data;
-        detail.len = text.len;
-    }
+    detail.data = text.data;
+    detail.len = text.len;
 
     return ngx_im_problem_send_error(r, error, &detail, 0);
 }

@@ -51,11 +51,11 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     ProtobufCMessage                  *m;
     const ProtobufCMessageDescriptor  *input;
 
-    input = ctx->method->rpc.input;
+    input = ctx->method->call.rpc.input;
     size = ngx_im_api_mem_size(r, ctx);
 
     m = ngx_pcalloc(r->pool, input->sizeof_message);
-    mem.pos = ngx_pnalloc(r->pool, size);
+    mem.pos = ngx_palloc(r->pool, size);
 
     if (m == NULL || mem.pos == NULL) {
         return NGX_ERROR;
@@ -67,7 +67,7 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     seen = 0;
     claims = NULL;
 
-    if (ctx->method->caller != NULL) {
+    if (ctx->method->call.caller != NULL) {
         rc = ngx_im_api_fill_caller(r, ctx, m, &claims);
         if (rc != NGX_OK) {
             return rc;
@@ -136,7 +136,8 @@ ngx_im_api_fill_caller(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx,
     caller->sid = (*claims)->sid;
     caller->device = (*claims)->device;
 
-    field = (Im__Caller **) ((u_char *) message + ctx->method->caller->offset);
+    field = (Im__Caller **) ((u_char *) message
+                             + ctx->method->call.caller->offset);
     *field = caller;
 
     return NGX_OK;
@@ -277,13 +278,13 @@ ngx_im_api_set(ngx_im_api_ctx_t *ctx, ProtobufCMessage *message,
 }
 
 
-/* A decoded string is never longer than it was written, plus its NUL. */
+/* A decoded string is never longer than it was written; lists take more. */
 
 static size_t
 ngx_im_api_mem_size(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {
     return ctx->body.len + r->args.len + r->uri.len
-           + 2 * (ctx->method->rpc.input->n_fields + 1) + 64;
+           + im_json_mem_extra(ctx->method->call.rpc.input, ctx->body.len);
 }
 
 
@@ -299,8 +300,8 @@ ngx_im_api_slot(ngx_im_api_ctx_t *ctx, const ProtobufCMessage *message,
         return ngx_im_api_turn++ % IM_SLOTS;
     }
 
-    if (ctx->method->peer != NULL) {
-        field = (const u_char *) message + ctx->method->peer->offset;
+    if (ctx->method->call.peer != NULL) {
+        field = (const u_char *) message + ctx->method->call.peer->offset;
         ngx_memcpy(&peer, field, sizeof(uint64_t));
 
         conv = im_conv_direct(claims->uid, peer);

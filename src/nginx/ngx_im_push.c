@@ -5,13 +5,19 @@
  * that a recipient speaks, and shared by reference count between all of them.
  * The body passes as bytes.  Task is told how many items were taken, so that it
  * may store its Kafka offsets.
+ *
+ * After a failure Task hands its last records over again.  A connection that
+ * has had one does not get it again (core/im_seen.h); one that was opened
+ * since then does.
  */
 
 #include "ngx_im_ws.h"
+#include "im_seen.h"
 #include "im_timeouts.h"
 
 
 #define NGX_IM_ENCODINGS  2
+#define NGX_IM_PUSH_SEEN  (1024 * 1024)    /* bytes: 65,536 deliveries */
 
 
 typedef struct {
@@ -45,6 +51,10 @@ static const im_rpc_handler_t  ngx_im_push_handlers[] = {
 };
 
 
+static im_seen_t   *ngx_im_push_seen;      /* for as long as the worker */
+static ngx_uint_t   ngx_im_push_repeats;   /* that were dropped */
+
+
 ngx_int_t
 ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
@@ -54,6 +64,11 @@ ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     im_rpc_server_t  *server;
 
     if (mcf->rpc_listen.len > 200 || mcf->rpc_advertise.len > 200) {
+        return NGX_ERROR;
+    }
+
+    ngx_im_push_seen = im_seen_create(NGX_IM_PUSH_SEEN);
+    if (ngx_im_push_seen == NULL) {
         return NGX_ERROR;
     }
 
@@ -169,10 +184,29 @@ static void
 ngx_im_push_user(uint64_t uid, const Im__Record *record,
     ngx_im_ws_buf_t **shared)
 {
+    int           rc;
+    uint32_t      upto;
     ngx_im_ws_t  *ws, *next;
 
-    for (ws = ngx_im_users_find(uid); ws != NULL; ws = next) {
+    ws = ngx_im_users_find(uid);
+
+    if (ws == NULL) {
+        return;                        /* gone; it will sync */
+    }
+
+    rc = im_seen_note(ngx_im_push_seen, record->msg_id, uid,
+                      ngx_im_users_opened, &upto);
+
+    for ( /* void */ ; ws != NULL; ws = next) {
         next = ws->user_next;
+
+        if (rc == IM_DONE && !im_seen_is_later(ws->opened, upto)) {
+            ngx_im_push_repeats++;
+            ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
+                           "ws %uL: message %uL again, dropped, %ui so far",
+                           ws->id, record->msg_id, ngx_im_push_repeats);
+            continue;
+        }
 
         if (ws->state != NGX_IM_WS_OPEN || ws->id == record->from_conn) {
             continue;                  /* the sender has its ack */
@@ -189,7 +223,7 @@ ngx_im_push_user(uint64_t uid, const Im__Record *record,
             continue;
         }
 
-        ngx_im_ws_send_buf(ws, shared[ws->encoding]);
+        ngx_im_ws_send_push(ws, shared[ws->encoding]);
     }
 }
 

@@ -26,6 +26,8 @@ static size_t                 ngx_im_users_mask;
 static size_t                 ngx_im_users_count;
 static ngx_uint_t             ngx_im_users_wraps;   /* entries moved round */
 
+uint32_t                      ngx_im_users_opened;
+
 
 static ngx_inline size_t
 ngx_im_users_hash(uint64_t uid)
@@ -66,6 +68,7 @@ ngx_im_users_add(ngx_im_ws_t *ws)
         ngx_im_users_count++;
     }
 
+    ws->opened = ++ngx_im_users_opened;
     ws->user_next = e->first;
     e->first = ws;
 

@@ -83,6 +83,7 @@ struct ngx_im_ws_s {
     uint16_t               out_cap;
     uint32_t               out_sent;     /* of out[0] */
     uint32_t               heard_s;      /* ngx_time() of the last byte */
+    uint32_t               opened;       /* running number, of its opening */
     uint16_t               close_code;
     unsigned               state:3;
     unsigned               encoding:1;
@@ -91,6 +92,8 @@ struct ngx_im_ws_s {
     unsigned               dead:1;       /* on the dead list */
     unsigned               draining:1;
     unsigned               fin_sent:1;
+    unsigned               behind:1;     /* pushes are being left out */
+    unsigned               questions:3;  /* under way */
     char                   sid[IM_SID_LEN + 1];
     char                   device[IM_DEVICE_MAX + 1];
 };
@@ -132,17 +135,38 @@ void ngx_im_ws_buf_free_kept(void);
 
 /* ngx_im_ws_write.c */
 void ngx_im_ws_write_handler(ngx_event_t *wev);
-/* Queues a shared buffer; takes a reference of its own. */
-void ngx_im_ws_send_buf(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+/* Queues a shared buffer, taking a reference of its own, or leaves it out: the
+ * client is then told to sync once it reads again. */
+void ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 void ngx_im_ws_send_frame(ngx_im_ws_t *ws, const Im__Frame *frame);
+/* Closes nothing: IM_BUSY if it does not fit now, IM_DECLINED if it never
+ * will. */
+int ngx_im_ws_send_answer(ngx_im_ws_t *ws, const Im__Frame *frame);
 void ngx_im_ws_send_control(ngx_im_ws_t *ws, unsigned opcode,
     const u_char *data, size_t len);
 void ngx_im_ws_send_error(ngx_im_ws_t *ws, const char *code,
     const char *message, const char *cmid);
+/* The same with all that an error can have: code and message are given, and
+ * cmid, id, retry_after_ms where known; the rest follows from the code. */
+void ngx_im_ws_send_refusal(ngx_im_ws_t *ws, Im__Error *error);
+/* Appends without a look at the limit: a Close. */
+void ngx_im_ws_append(ngx_im_ws_t *ws, const u_char *data, size_t len);
+void ngx_im_ws_flush_all(void);
+/* Forget what waits; cut: but for what is half on its way. */
+void ngx_im_ws_drop_out(ngx_im_ws_t *ws);
+void ngx_im_ws_cut_out(ngx_im_ws_t *ws);
+
+/* ngx_im_ws_end.c */
 /* Sends Close and lingers for the peer's answer. */
 void ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason);
+/* The Close has left. */
+void ngx_im_ws_finish(ngx_im_ws_t *ws);
 /* Ends without a word; frees at the end of the loop turn. */
 void ngx_im_ws_destroy(ngx_im_ws_t *ws);
+
+/* ngx_im_ws_query.c: questions to Logic. */
+ngx_int_t ngx_im_ws_query_init(void);
+void ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f);
 
 /* ngx_im_ws_session.c */
 /* Begins: with a verified token, or waiting for the auth frame. */
@@ -164,6 +188,7 @@ int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
 
 /* ngx_im_users.c: uid -> connections of this worker. */
+extern uint32_t  ngx_im_users_opened;  /* number of the last one */
 int ngx_im_users_add(ngx_im_ws_t *ws);
 void ngx_im_users_remove(ngx_im_ws_t *ws);
 ngx_im_ws_t *ngx_im_users_find(uint64_t uid);

@@ -38,7 +38,11 @@ ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
     ngx_im_ws_read_buf = ngx_palloc(cycle->pool, NGX_IM_WS_READ_SIZE);
 
-    return (ngx_im_ws_read_buf == NULL) ? NGX_ERROR : NGX_OK;
+    if (ngx_im_ws_read_buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_im_ws_query_init();
 }
 
 

@@ -19,7 +19,7 @@
 #define NGX_IM_WS_AGAIN_MAX       500   /* opened again in one portion */
 #define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
 #define NGX_IM_WS_AGAIN_LATER     1000  /* Logic could not do it */
-#define NGX_IM_WS_MEM_SLACK       256
+#define NGX_IM_WS_MEM_STEP        4096
 
 
 static void ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
@@ -28,6 +28,7 @@ static int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
 static void ngx_im_ws_again_in(ngx_msec_t ms);
 static void ngx_im_ws_on_again(ngx_event_t *ev);
 static int ngx_im_ws_open_again(ngx_im_ws_t *ws);
+static void ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f);
 static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
 static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
 static void ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send);
@@ -259,12 +260,7 @@ ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
     }
 
     if (im_client_decode(&f, ws->encoding, message, mem) != IM_OK) {
-        ngx_im_ws_send_error(ws, f.code, f.err.text, f.cmid);
-
-        if (ws->state == NGX_IM_WS_AUTH) {
-            ngx_im_ws_close(ws, IM_CLOSE_AUTH, "the first frame must be auth");
-        }
-
+        ngx_im_ws_not_decoded(ws, &f);
         return;
     }
 
@@ -292,10 +288,32 @@ ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
         ngx_im_ws_on_send(ws, f.frame.send);
         break;
 
-    default:
+    case IM__FRAME__FRAME_AUTH:
         ngx_im_ws_send_error(ws, "bad_request",
                              "the connection is authenticated already", NULL);
         break;
+
+    default:
+        ngx_im_ws_query(ws, &f);
+        break;
+    }
+}
+
+
+static void
+ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f)
+{
+    Im__Error  error = IM__ERROR__INIT;
+
+    error.code = (char *) f->code;
+    error.message = f->err.text;
+    error.cmid = f->cmid;
+    error.id = f->id;
+
+    ngx_im_ws_send_refusal(ws, &error);
+
+    if (ws->state == NGX_IM_WS_AUTH) {
+        ngx_im_ws_close(ws, IM_CLOSE_AUTH, "the first frame must be auth");
     }
 }
 
@@ -467,20 +485,26 @@ ngx_im_ws_mem(size_t len)
 {
     u_char                *p;
     static u_char         *data;
-    static size_t          cap;
+    static size_t          cap, extra;
     static im_json_mem_t   mem;
 
-    len += NGX_IM_WS_MEM_SLACK;
+    if (extra == 0) {
+        extra = im_client_mem_extra();
+    }
+
+    len += extra;
 
     if (len > cap) {
-        p = ngx_alloc(ngx_max(len, 4096), ngx_cycle->log);
+        len = ngx_align(len, NGX_IM_WS_MEM_STEP);
+
+        p = ngx_alloc(len, ngx_cycle->log);
         if (p == NULL) {
             return NULL;
         }
 
         ngx_free(data);
         data = p;
-        cap = ngx_max(len, 4096);
+        cap = len;
     }
 
     mem.pos = data;

@@ -11,8 +11,12 @@
  * buffer, so a burst of acks costs one buffer; a push is shared between its
  * recipients and never copied.
  *
- * A queue over im_ws_send_queue closes with 4002: the client reads too slowly,
- * comes back and fetches what it missed.
+ * Who reads too slowly loses no push unknowingly.  A push that does not fit
+ * into im_ws_send_queue is left out, and so are all after it, until the queue
+ * has drained below half; then one sync_needed tells the client to ask for what
+ * it has missed.  What answers the client itself (acks, errors, answers, pongs)
+ * cannot be asked for again: it may use twice that much, and then the
+ * connection closes with 4002.
  */
 
 #include "ngx_im_ws.h"
@@ -20,49 +24,59 @@
 
 
 #define NGX_IM_WS_OUT_MAX     4096     /* buffers waiting on a connection */
+#define NGX_IM_WS_RETRY_MS    1000     /* a refused client is to wait */
 #define NGX_IM_WS_CHAIN       64       /* buffers handed to one writev */
-#define NGX_IM_WS_LINGER_MS   2000
+#define NGX_IM_WS_OVER        65536    /* the last one may go over by this */
+#define NGX_IM_WS_PUSHES      1        /* shares of im_ws_send_queue */
+#define NGX_IM_WS_ANSWERS     2
 
 
-static void ngx_im_ws_append(ngx_im_ws_t *ws, const u_char *data, size_t len);
 static u_char *ngx_im_ws_reserve(ngx_im_ws_t *ws, size_t len);
-static int ngx_im_ws_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+static int ngx_im_ws_queue(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+static int ngx_im_ws_fits(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
+static int ngx_im_ws_fits_now(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
 static int ngx_im_ws_room(ngx_im_ws_t *ws, size_t len);
+static void ngx_im_ws_put(ngx_im_ws_t *ws, const Im__Frame *frame,
+    size_t len);
 static void ngx_im_ws_mark_dirty(ngx_im_ws_t *ws);
 static void ngx_im_ws_flush_handler(ngx_event_t *ev);
 static ngx_int_t ngx_im_ws_flush(ngx_im_ws_t *ws);
+static void ngx_im_ws_catch_up(ngx_im_ws_t *ws);
 static size_t ngx_im_ws_chain(ngx_im_ws_t *ws, ngx_chain_t *chain,
     ngx_buf_t *bufs);
 static void ngx_im_ws_consume(ngx_im_ws_t *ws, size_t sent);
-static void ngx_im_ws_drop_out(ngx_im_ws_t *ws);
-static void ngx_im_ws_cut_out(ngx_im_ws_t *ws);
-static void ngx_im_ws_finish(ngx_im_ws_t *ws);
-static void ngx_im_ws_reap_handler(ngx_event_t *ev);
-static void ngx_im_ws_free(ngx_im_ws_t *ws);
 
 
 static ngx_im_ws_t  *ngx_im_ws_dirty;
-static ngx_im_ws_t  *ngx_im_ws_dead;
 
 static ngx_event_t  ngx_im_ws_flush_event = {
     .handler = ngx_im_ws_flush_handler
 };
 
-static ngx_event_t  ngx_im_ws_reap_event = {
-    .handler = ngx_im_ws_reap_handler
-};
-
 
 void
-ngx_im_ws_send_buf(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
+ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
 {
-    if (!ngx_im_ws_room(ws, b->len)) {
+    if (ws->dead || ws->behind || ws->state == NGX_IM_WS_CLOSING) {
+        return;
+    }
+
+    if (!ngx_im_ws_fits_now(ws, b->len, NGX_IM_WS_PUSHES)) {
+
+        if (ws->dead) {
+            return;
+        }
+
+        ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
+                      "ws %uL: %uD bytes wait, pushes are left out",
+                      ws->id, ws->out_size);
+        ws->behind = 1;
         return;
     }
 
     b->refs++;
 
-    if (ngx_im_ws_push(ws, b) != IM_OK) {
+    if (ngx_im_ws_queue(ws, b) != IM_OK) {
         ngx_im_ws_buf_release(b);
         ngx_im_ws_destroy(ws);
         return;
@@ -75,14 +89,43 @@ ngx_im_ws_send_buf(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
 void
 ngx_im_ws_send_frame(ngx_im_ws_t *ws, const Im__Frame *frame)
 {
-    u_char  *p;
-    size_t   len;
+    size_t  len;
 
     len = im_client_encode(frame, ws->encoding, NULL, 0);
 
-    if (!ngx_im_ws_room(ws, len)) {
-        return;
+    if (ngx_im_ws_room(ws, len)) {
+        ngx_im_ws_put(ws, frame, len);
     }
+}
+
+
+int
+ngx_im_ws_send_answer(ngx_im_ws_t *ws, const Im__Frame *frame)
+{
+    size_t  len, limit;
+
+    if (ws->dead || ws->state == NGX_IM_WS_CLOSING) {
+        return IM_OK;                  /* nobody waits for it */
+    }
+
+    len = im_client_encode(frame, ws->encoding, NULL, 0);
+
+    if (!ngx_im_ws_fits_now(ws, len, NGX_IM_WS_ANSWERS)) {
+        limit = NGX_IM_WS_ANSWERS * ws->conf->send_queue + NGX_IM_WS_OVER;
+
+        return (len > limit) ? IM_DECLINED : IM_BUSY;
+    }
+
+    ngx_im_ws_put(ws, frame, len);
+
+    return IM_OK;
+}
+
+
+static void
+ngx_im_ws_put(ngx_im_ws_t *ws, const Im__Frame *frame, size_t len)
+{
+    u_char  *p;
 
     p = ngx_im_ws_reserve(ws, len);
     if (p == NULL) {
@@ -100,23 +143,36 @@ void
 ngx_im_ws_send_error(ngx_im_ws_t *ws, const char *code, const char *message,
     const char *cmid)
 {
-    Im__Error          error = IM__ERROR__INIT;
-    Im__Frame          frame = IM__FRAME__INIT;
-    const im_error_t  *e;
+    Im__Error  error = IM__ERROR__INIT;
 
-    e = im_error_find(code, ngx_strlen(code));
-
-    error.code = (char *) e->code;
+    error.code = (char *) code;
     error.message = (char *) message;
-    error.retryable = e->retryable;
-    error.retry_after_ms = e->retryable ? 1000 : 0;
 
     if (cmid != NULL) {
         error.cmid = (char *) cmid;
     }
 
+    ngx_im_ws_send_refusal(ws, &error);
+}
+
+
+void
+ngx_im_ws_send_refusal(ngx_im_ws_t *ws, Im__Error *error)
+{
+    Im__Frame          frame = IM__FRAME__INIT;
+    const im_error_t  *e;
+
+    e = im_error_find(error->code, ngx_strlen(error->code));
+
+    error->code = (char *) e->code;
+    error->retryable = e->retryable;
+
+    if (e->retryable && error->retry_after_ms == 0) {
+        error->retry_after_ms = NGX_IM_WS_RETRY_MS;
+    }
+
     frame.frame_case = IM__FRAME__FRAME_ERROR;
-    frame.error = &error;
+    frame.error = error;
 
     ngx_im_ws_send_frame(ws, &frame);
 }
@@ -143,7 +199,7 @@ ngx_im_ws_send_control(ngx_im_ws_t *ws, unsigned opcode, const u_char *data,
 }
 
 
-static void
+void
 ngx_im_ws_append(ngx_im_ws_t *ws, const u_char *data, size_t len)
 {
     u_char  *p;
@@ -181,7 +237,7 @@ ngx_im_ws_reserve(ngx_im_ws_t *ws, size_t len)
 
     b->own = 1;
 
-    if (ngx_im_ws_push(ws, b) != IM_OK) {
+    if (ngx_im_ws_queue(ws, b) != IM_OK) {
         ngx_im_ws_buf_release(b);
         return NULL;
     }
@@ -198,7 +254,7 @@ found:
 
 /* Appends a buffer whose reference is given away. */
 static int
-ngx_im_ws_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
+ngx_im_ws_queue(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
 {
     uint16_t           cap;
     ngx_im_ws_buf_t  **out;
@@ -227,7 +283,38 @@ ngx_im_ws_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
 }
 
 
-/* Whether len more bytes may wait; a queue over its limit closes. */
+/* Whether len more bytes may wait, of so many times im_ws_send_queue. */
+static int
+ngx_im_ws_fits(ngx_im_ws_t *ws, size_t len, ngx_uint_t share)
+{
+    size_t  limit;
+
+    limit = share * ws->conf->send_queue;
+
+    return ws->out_size <= limit
+           && ws->out_size + len <= limit + NGX_IM_WS_OVER
+           && ws->out_n < share * NGX_IM_WS_OUT_MAX;
+}
+
+
+/*
+ * The same when the socket has taken what it takes: a burst of one loop turn
+ * does not make a slow reader.  May end the connection.
+ */
+static int
+ngx_im_ws_fits_now(ngx_im_ws_t *ws, size_t len, ngx_uint_t share)
+{
+    if (ngx_im_ws_fits(ws, len, share)) {
+        return 1;
+    }
+
+    return ws->connection->write->ready
+           && ngx_im_ws_flush(ws) == NGX_OK
+           && ngx_im_ws_fits(ws, len, share);
+}
+
+
+/* The same for what cannot be left out: if there is none, it closes. */
 static int
 ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
 {
@@ -235,11 +322,12 @@ ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
         return 0;
     }
 
-    if (ws->out_size + len <= ws->conf->send_queue + 65536
-        && (ws->out_size <= ws->conf->send_queue)
-        && ws->out_n < NGX_IM_WS_OUT_MAX)
-    {
+    if (ngx_im_ws_fits_now(ws, len, NGX_IM_WS_ANSWERS)) {
         return 1;
+    }
+
+    if (ws->dead) {
+        return 0;
     }
 
     ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
@@ -268,6 +356,13 @@ ngx_im_ws_mark_dirty(ngx_im_ws_t *ws)
         ngx_im_ws_flush_event.log = ngx_cycle->log;
         ngx_post_event(&ngx_im_ws_flush_event, &ngx_posted_events);
     }
+}
+
+
+void
+ngx_im_ws_flush_all(void)
+{
+    ngx_im_ws_flush_handler(NULL);
 }
 
 
@@ -340,11 +435,40 @@ ngx_im_ws_flush(ngx_im_ws_t *ws)
         return NGX_ERROR;
     }
 
+    if (ws->behind) {
+        ngx_im_ws_catch_up(ws);
+    }
+
     if (ws->out_n == 0 && ws->state == NGX_IM_WS_CLOSING && !c->buffered) {
         ngx_im_ws_finish(ws);
     }
 
     return NGX_OK;
+}
+
+
+/* The client reads again: it is told to ask, once, and gets pushes again. */
+static void
+ngx_im_ws_catch_up(ngx_im_ws_t *ws)
+{
+    Im__Frame       frame = IM__FRAME__INIT;
+    Im__SyncNeeded  needed = IM__SYNC_NEEDED__INIT;
+
+    if (ws->out_size >= ws->conf->send_queue / 2
+        || ws->out_n >= NGX_IM_WS_OUT_MAX / 2)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
+                  "ws %uL: reads again, is told to sync", ws->id);
+
+    ws->behind = 0;
+
+    frame.frame_case = IM__FRAME__FRAME_SYNC_NEEDED;
+    frame.sync_needed = &needed;
+
+    ngx_im_ws_send_frame(ws, &frame);
 }
 
 
@@ -417,7 +541,7 @@ ngx_im_ws_consume(ngx_im_ws_t *ws, size_t sent)
 }
 
 
-static void
+void
 ngx_im_ws_drop_out(ngx_im_ws_t *ws)
 {
     ngx_uint_t  i;
@@ -435,8 +559,8 @@ ngx_im_ws_drop_out(ngx_im_ws_t *ws)
 }
 
 
-/* Forgets what waits, but for the buffer that is half on its way. */
-static void
+/* All but the buffer that is half on its way. */
+void
 ngx_im_ws_cut_out(ngx_im_ws_t *ws)
 {
     while (ws->out_n > 1) {
@@ -444,177 +568,4 @@ ngx_im_ws_cut_out(ngx_im_ws_t *ws)
     }
 
     ws->out_size = ws->out_n ? ws->out[0]->len - ws->out_sent : 0;
-}
-
-
-void
-ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason)
-{
-    u_char  payload[125], frame[2 + 125];
-    size_t  len, n;
-
-    if (ws->dead || ws->state == NGX_IM_WS_CLOSING) {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
-                  "ws %uL: closing %ui %s", ws->id, (ngx_uint_t) code, reason);
-
-    ngx_im_ws_session_end(ws);
-
-    if (code == IM_CLOSE_SLOW) {
-        ngx_im_ws_cut_out(ws);
-    }
-
-    ws->close_code = code;
-
-    len = (code == 1005) ? 0 : im_frame_close_payload(payload, code, reason);
-
-    n = im_frame_header(frame, IM_FRAME_CLOSE, len);
-    ngx_memcpy(frame + n, payload, len);
-    ngx_im_ws_append(ws, frame, n + len);
-
-    if (ws->dead) {
-        return;
-    }
-
-    ngx_im_ws_set_state(ws, NGX_IM_WS_CLOSING);
-
-    /* the peer has this long to take the Close and answer */
-    ngx_add_timer(ws->connection->read, NGX_IM_WS_LINGER_MS);
-}
-
-
-/* The Close has left: half-close, and read on until the peer's FIN, so that
- * no reset takes the Close away from it. */
-static void
-ngx_im_ws_finish(ngx_im_ws_t *ws)
-{
-    ngx_connection_t  *c;
-
-    c = ws->connection;
-
-    if (ws->fin_sent) {
-        return;
-    }
-
-    ws->fin_sent = 1;
-
-    if (c->read->eof || c->read->error) {
-        ngx_im_ws_destroy(ws);
-        return;
-    }
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        ngx_im_ws_destroy(ws);         /* its shutdown says good-bye */
-        return;
-    }
-#endif
-
-    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
-        ngx_im_ws_destroy(ws);
-        return;
-    }
-}
-
-
-void
-ngx_im_ws_destroy(ngx_im_ws_t *ws)
-{
-    if (ws->dead) {
-        return;
-    }
-
-    ngx_im_ws_session_end(ws);
-
-    ws->dead = 1;
-    ws->dead_next = ngx_im_ws_dead;
-    ngx_im_ws_dead = ws;
-
-    if (!ngx_im_ws_reap_event.posted) {
-        ngx_im_ws_reap_event.log = ngx_cycle->log;
-        ngx_post_event(&ngx_im_ws_reap_event, &ngx_posted_events);
-    }
-}
-
-
-static void
-ngx_im_ws_reap_handler(ngx_event_t *ev)
-{
-    ngx_im_ws_t  *ws, *next, *again;
-
-    again = NULL;
-
-    for (ws = ngx_im_ws_dead; ws != NULL; ws = next) {
-        next = ws->dead_next;
-
-        if (ws->dirty) {
-            /* still on the flush list: freed in the next round */
-            ws->dead_next = again;
-            again = ws;
-            continue;
-        }
-
-        ngx_im_ws_free(ws);
-    }
-
-    ngx_im_ws_dead = again;
-
-    if (again != NULL) {
-        ngx_post_event(&ngx_im_ws_reap_event, &ngx_posted_next_events);
-    }
-}
-
-
-static void
-ngx_im_ws_free(ngx_im_ws_t *ws)
-{
-    ngx_connection_t  *c;
-
-    c = ws->connection;
-
-    ngx_im_ws_drop_out(ws);
-    ngx_im_ws_part_free(&ws->frame);
-    ngx_im_ws_part_free(&ws->message);
-    ngx_free(ws->login);
-
-    c->data = NULL;
-    c->idle = 0;
-    c->log->action = "closing websocket";
-    ngx_free(ws);
-
-    ngx_http_close_connection(c);
-}
-
-
-void
-ngx_im_ws_exit_worker(ngx_cycle_t *cycle)
-{
-    ngx_im_ws_t       *ws;
-    ngx_uint_t         i;
-    ngx_connection_t  *c;
-
-    /* a fast exit finds connections: their memory is ours, sockets nginx's */
-
-    c = cycle->connections;
-
-    for (i = 0; i < cycle->connection_n; i++) {
-        if (c[i].fd != (ngx_socket_t) -1 && c[i].read != NULL
-            && c[i].read->handler == ngx_im_ws_read_handler)
-        {
-            ngx_im_ws_destroy(c[i].data);
-        }
-    }
-
-    ngx_im_ws_flush_handler(NULL);
-
-    while (ngx_im_ws_dead != NULL) {
-        ws = ngx_im_ws_dead;
-        ngx_im_ws_dead = ws->dead_next;
-        ngx_im_ws_free(ws);
-    }
-
-    ngx_im_users_free();
-    ngx_im_ws_buf_free_kept();
 }

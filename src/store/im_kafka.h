@@ -9,6 +9,7 @@
 
 typedef struct im_kafka_producer_s  im_kafka_producer_t;
 typedef struct im_kafka_consumer_s  im_kafka_consumer_t;
+typedef struct im_kafka_offsets_s   im_kafka_offsets_t;
 
 /* Delivery reports of one poll; on the thread that polls. */
 typedef void (*im_kafka_report_pt)(void *ctx, void *opaque, int ok,
@@ -42,6 +43,15 @@ unsigned im_kafka_partitions(im_kafka_producer_t *p, const char *topic,
 /* Hands over n messages for one partition; any thread. */
 void im_kafka_produce(im_kafka_producer_t *p, const char *topic, int partition,
     im_kafka_message_t *messages, size_t n);
+typedef struct {
+    const char    *name;
+    const char    *value;
+} im_kafka_header_t;
+
+/* One message with headers, which are copied. */
+void im_kafka_produce_with(im_kafka_producer_t *p, const char *topic,
+    int partition, im_kafka_message_t *message,
+    const im_kafka_header_t *headers, size_t n);
 /* Serves delivery reports: waits up to timeout_ms for the first.  Returns the
  * number served.  batch_end (may be NULL) is called after each served event
  * with report_ctx.  One thread. */
@@ -60,6 +70,7 @@ typedef struct {
     const char    *topic;
     const char    *client_id;
     unsigned       session_ms;
+    unsigned       poll_max_ms;    /* who does not poll for so long is out */
     im_log_pt      log;
     void          *log_ctx;
     /* The partitions of this member are about to change: finish and store
@@ -86,11 +97,50 @@ im_kafka_consumer_t *im_kafka_consumer_create(
 size_t im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     size_t max, unsigned wait_ms, unsigned fill_ms);
 void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
+/*
+ * For a consumer whose database is away: between pause and resume no record
+ * comes; im_kafka_idle takes ms and serves the group meanwhile.  IM_OK;
+ * IM_DECLINED: partitions were revoked since im_kafka_consume returned, and
+ * its batch is read again by their new owner: to be given up.
+ */
+void im_kafka_pause(im_kafka_consumer_t *c);
+void im_kafka_resume(im_kafka_consumer_t *c);
+int im_kafka_idle(im_kafka_consumer_t *c, unsigned ms);
 /* All records of a partition up to and including offset are done. */
 int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
+/* Records of the own partitions that are not done.  Mostly without asking; if
+ * the broker must be asked, timeout_ms for each question.  IM_AGAIN: it does
+ * not answer. */
+int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
 /* Commits what was stored, now and synchronously. */
 int im_kafka_commit(im_kafka_consumer_t *c);
 void im_kafka_consumer_destroy(im_kafka_consumer_t *c);
+
+
+typedef struct {
+    const char    *brokers;
+    const char    *group;          /* watched, never joined */
+    const char    *topic;
+    const char    *client_id;
+    im_log_pt      log;
+    void          *log_ctx;
+} im_kafka_offsets_conf_t;
+
+/* Connects in the background. */
+im_kafka_offsets_t *im_kafka_offsets_create(
+    const im_kafka_offsets_conf_t *conf);
+/*
+ * *end: the offset that the next record of the partition will get, asked of
+ * its leader.  *committed: the group has done all below it; -1: nothing yet.
+ * Any thread; each waits up to timeout_ms.  IM_OK; IM_AGAIN: no answer in
+ * time; IM_ERROR: there is no such topic or partition.
+ */
+int im_kafka_offsets_end(im_kafka_offsets_t *o, int partition,
+    unsigned timeout_ms, int64_t *end);
+int im_kafka_offsets_committed(im_kafka_offsets_t *o, int partition,
+    unsigned timeout_ms, int64_t *committed);
+/* No call may be under way. */
+void im_kafka_offsets_destroy(im_kafka_offsets_t *o);
 
 /* Admin, for tools: creates a topic; IM_OK also if it exists already. */
 int im_kafka_topic_create(const char *brokers, const char *topic,

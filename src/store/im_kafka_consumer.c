@@ -1,5 +1,5 @@
 /*
- * im_kafka_consumer.c -- a member of a consumer group, and topic creation.
+ * im_kafka_consumer.c -- a member of a consumer group.
  *
  * Offsets are stored by the caller when the work is done; the library commits
  * what was stored, a few times a second and at the end.
@@ -7,6 +7,13 @@
  * Batches: librdkafka's batch call would wait for its full time-out to fill
  * the batch, which is the latency that a lone message must not see.  So the
  * first record is waited for, and the rest is taken only if it is there.
+ *
+ * A member that does not poll for max.poll.interval.ms is put out of its
+ * group, and each rebalance waits for it.  So who waits for a database pauses
+ * the partitions and goes on polling (im_kafka_idle): records stay where they
+ * are, the group is served.  Partitions that are revoked meanwhile take the
+ * batch in hand with them: its new owner reads it again from the committed
+ * offset, so it is neither stored here nor lost.
  *
  * Room: store.  One thread for each consumer.
  */
@@ -23,27 +30,39 @@ struct im_kafka_consumer_s {
     rd_kafka_t        *rk;
     rd_kafka_queue_t  *queue;
     char              *topic;
-    im_kafka_log_t     log;            /* first: it is the opaque */
+    im_kafka_log_t     log;            /* its address is the opaque */
     void             (*revoke)(void *ctx);
     void              *ctx;
+    int64_t           *done;           /* next offset by partition, -1: ? */
+    int                n_done;
+    unsigned           paused:1;
+    unsigned           revoked:1;      /* since im_kafka_consume returned */
 };
 
 
 static void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
+static void consumer_assign(im_kafka_consumer_t *c,
+    const rd_kafka_topic_partition_list_t *parts);
 static int consumer_take(im_kafka_record_t *record, rd_kafka_message_t *m);
+static void consumer_put_back(im_kafka_consumer_t *c);
+static void consumer_set_done(im_kafka_consumer_t *c, int partition,
+    int64_t next);
+static int consumer_lag(im_kafka_consumer_t *c,
+    const rd_kafka_topic_partition_t *p, unsigned timeout_ms, uint64_t *lag);
 static uint64_t consumer_now_ms(void);
 
 
 im_kafka_consumer_t *
 im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
 {
-    char                              error[256], session[16];
+    char                              error[256], session[16], poll[16];
     rd_kafka_conf_t                  *rc;
     im_kafka_consumer_t              *c;
     rd_kafka_topic_partition_list_t  *topics;
 
     snprintf(session, sizeof(session), "%u", conf->session_ms);
+    snprintf(poll, sizeof(poll), "%u", conf->poll_max_ms);
 
     const im_kafka_setting_t  settings[] = {
         { "bootstrap.servers", conf->brokers },
@@ -52,7 +71,7 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
         { "session.timeout.ms", session },
         { "heartbeat.interval.ms",
           IM_TIMEOUT_STR(IM_KAFKA_HEARTBEAT_MS) },
-        { "max.poll.interval.ms", IM_TIMEOUT_STR(IM_KAFKA_POLL_MAX_MS) },
+        { "max.poll.interval.ms", poll },
         { "enable.auto.offset.store", "false" },
         { "enable.auto.commit", "true" },
         { "auto.commit.interval.ms", IM_TIMEOUT_STR(IM_KAFKA_COMMIT_MS) },
@@ -132,9 +151,11 @@ consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                                  - offsetof(im_kafka_consumer_t, log));
 
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        rd_kafka_assign(rk, parts);
+        consumer_assign(c, parts);
 
     } else {
+        c->revoked = 1;
+
         if (c->revoke != NULL) {
             c->revoke(c->ctx);
         }
@@ -149,6 +170,27 @@ consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                                                                : "revoked",
                  parts->cnt, c->topic);
         c->log.log(c->log.ctx, IM_LOG_NOTICE, text);
+    }
+}
+
+
+static void
+consumer_assign(im_kafka_consumer_t *c,
+    const rd_kafka_topic_partition_list_t *parts)
+{
+    int                               i;
+    rd_kafka_topic_partition_list_t  *list;
+
+    for (i = 0; i < c->n_done; i++) {
+        c->done[i] = -1;
+    }
+
+    rd_kafka_assign(c->rk, parts);
+
+    if (c->paused) {
+        list = rd_kafka_topic_partition_list_copy(parts);
+        rd_kafka_pause_partitions(c->rk, list);
+        rd_kafka_topic_partition_list_destroy(list);
     }
 }
 
@@ -197,6 +239,10 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
         }
     }
 
+    /* after a revocation in here the batch may hold records of the new
+     * assignment, which nobody else reads: it is not to be given up for it */
+    c->revoked = 0;
+
     return n;
 }
 
@@ -231,6 +277,93 @@ im_kafka_batch_free(im_kafka_record_t *records, size_t n)
 }
 
 
+void
+im_kafka_pause(im_kafka_consumer_t *c)
+{
+    rd_kafka_topic_partition_list_t  *list;
+
+    if (c->paused) {
+        return;
+    }
+
+    c->paused = 1;
+
+    if (rd_kafka_assignment(c->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_pause_partitions(c->rk, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+}
+
+
+void
+im_kafka_resume(im_kafka_consumer_t *c)
+{
+    rd_kafka_topic_partition_list_t  *list;
+
+    if (!c->paused) {
+        return;
+    }
+
+    c->paused = 0;
+
+    if (rd_kafka_assignment(c->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_resume_partitions(c->rk, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+}
+
+
+int
+im_kafka_idle(im_kafka_consumer_t *c, unsigned ms)
+{
+    uint64_t             now, until;
+    rd_kafka_message_t  *m;
+
+    now = consumer_now_ms();
+    until = now + ms;
+
+    while (now < until) {
+        m = rd_kafka_consumer_poll(c->rk, (int) (until - now));
+
+        if (m != NULL) {
+            if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                consumer_put_back(c);
+            }
+
+            rd_kafka_message_destroy(m);
+        }
+
+        now = consumer_now_ms();
+    }
+
+    return c->revoked ? IM_DECLINED : IM_OK;
+}
+
+
+/* A record that nobody has asked for, which pausing should prevent: reading
+ * begins again at the committed offsets, as after a rebalance. */
+static void
+consumer_put_back(im_kafka_consumer_t *c)
+{
+    int                               i;
+    rd_kafka_topic_partition_list_t  *list;
+
+    if (rd_kafka_assignment(c->rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+
+    for (i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = RD_KAFKA_OFFSET_INVALID;
+    }
+
+    c->revoked = 1;
+    rd_kafka_commit(c->rk, NULL, 0);
+    rd_kafka_assign(c->rk, NULL);
+    consumer_assign(c, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+
 int
 im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
 {
@@ -248,7 +381,105 @@ im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
 
     rd_kafka_topic_partition_list_destroy(list);
 
+    if (rc == IM_OK) {
+        consumer_set_done(c, partition, offset + 1);
+    }
+
     return rc;
+}
+
+
+/* Out of memory: the group's coordinator is asked instead. */
+static void
+consumer_set_done(im_kafka_consumer_t *c, int partition, int64_t next)
+{
+    int64_t  *done;
+
+    if (partition >= c->n_done) {
+        done = realloc(c->done, (size_t) (partition + 1) * sizeof(int64_t));
+        if (done == NULL) {
+            return;
+        }
+
+        c->done = done;
+
+        while (c->n_done <= partition) {
+            c->done[c->n_done++] = -1;
+        }
+    }
+
+    c->done[partition] = next;
+}
+
+
+int
+im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag)
+{
+    int                               i, rc;
+    rd_kafka_topic_partition_list_t  *list;
+
+    *lag = 0;
+
+    if (rd_kafka_assignment(c->rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return IM_AGAIN;
+    }
+
+    /* the first one without an answer ends it: one time-out, not one each */
+
+    for (rc = IM_OK, i = 0; rc == IM_OK && i < list->cnt; i++) {
+        rc = consumer_lag(c, &list->elems[i], timeout_ms, lag);
+    }
+
+    rd_kafka_topic_partition_list_destroy(list);
+
+    return rc;
+}
+
+
+static int
+consumer_lag(im_kafka_consumer_t *c, const rd_kafka_topic_partition_t *p,
+    unsigned timeout_ms, uint64_t *lag)
+{
+    int64_t                           low, high, next;
+    rd_kafka_resp_err_t               err;
+    rd_kafka_topic_partition_list_t  *one;
+
+    low = high = -1;
+
+    /* known from the last fetch; a paused partition is not fetched */
+
+    if (c->paused
+        || rd_kafka_get_watermark_offsets(c->rk, p->topic, p->partition, &low,
+                                          &high) != RD_KAFKA_RESP_ERR_NO_ERROR
+        || high < 0)
+    {
+        err = rd_kafka_query_watermark_offsets(c->rk, p->topic, p->partition,
+                                               &low, &high, (int) timeout_ms);
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return IM_AGAIN;
+        }
+    }
+
+    next = (p->partition < c->n_done) ? c->done[p->partition] : -1;
+
+    if (next < 0) {
+        one = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(one, p->topic, p->partition);
+        err = rd_kafka_committed(c->rk, one, (int) timeout_ms);
+        next = one->elems[0].offset;
+        rd_kafka_topic_partition_list_destroy(one);
+
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return IM_AGAIN;
+        }
+
+        next = (next < 0) ? low : next;
+        consumer_set_done(c, p->partition, next);
+    }
+
+    *lag += (high > next) ? (uint64_t) (high - next) : 0;
+
+    return IM_OK;
 }
 
 
@@ -275,6 +506,7 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
     rd_kafka_queue_destroy(c->queue);
     rd_kafka_destroy(c->rk);
     free(c->topic);
+    free(c->done);
     free(c);
 }
 

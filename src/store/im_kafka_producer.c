@@ -35,6 +35,7 @@ static rd_kafka_topic_t *producer_topic(im_kafka_producer_t *p,
     const char *name);
 static void producer_burst(rd_kafka_topic_t *topic, int partition,
     im_kafka_message_t *messages, size_t n);
+static int producer_result(rd_kafka_resp_err_t err);
 static void producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev);
 
 
@@ -248,21 +249,59 @@ producer_burst(rd_kafka_topic_t *topic, int partition,
                            (int) n);
 
     for (i = 0; i < n; i++) {
-        switch (burst[i].err) {
-
-        case RD_KAFKA_RESP_ERR_NO_ERROR:
-            messages[i].result = IM_OK;
-            break;
-
-        case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-            messages[i].result = IM_BUSY;
-            break;
-
-        default:
-            messages[i].result = IM_ERROR;
-            break;
-        }
+        messages[i].result = producer_result(burst[i].err);
     }
+}
+
+
+static int
+producer_result(rd_kafka_resp_err_t err)
+{
+    switch (err) {
+
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return IM_OK;
+
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+        return IM_BUSY;
+
+    default:
+        return IM_ERROR;
+    }
+}
+
+
+void
+im_kafka_produce_with(im_kafka_producer_t *p, const char *topic,
+    int partition, im_kafka_message_t *message,
+    const im_kafka_header_t *headers, size_t n)
+{
+    size_t                i;
+    rd_kafka_headers_t   *list;
+    rd_kafka_resp_err_t   err;
+
+    list = rd_kafka_headers_new(n);
+
+    for (i = 0; i < n; i++) {
+        (void) rd_kafka_header_add(list, headers[i].name, -1,
+                                   headers[i].value, -1);
+    }
+
+    im_tsan_give(message->opaque);
+
+    err = rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(topic),
+              RD_KAFKA_V_PARTITION(partition),
+              RD_KAFKA_V_KEY(message->key.data, message->key.len),
+              RD_KAFKA_V_VALUE(message->value.data, message->value.len),
+              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_FREE),
+              RD_KAFKA_V_HEADERS(list),
+              RD_KAFKA_V_OPAQUE(message->opaque), RD_KAFKA_V_END);
+
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_headers_destroy(list);
+    }
+
+    message->result = producer_result(err);
 }
 
 

@@ -16,6 +16,7 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
 
@@ -119,6 +120,14 @@ class Stack:
                 return rows
             await asyncio.sleep(0.1)
 
+    def rows(self, a, b):
+        """The conversation's rows, as the checker wants them."""
+        conv = (min(a.uid, b.uid), max(a.uid, b.uid))
+        return [(conv, int(seq), int(msg_id), int(sender), cmid)
+                for seq, msg_id, sender, cmid in self.mysql(
+                    'SELECT seq, msg_id, sender, cmid FROM messages WHERE %s'
+                    % self.conversation(a, b))]
+
 
 @pytest.fixture(scope='session')
 def stack():
@@ -163,8 +172,9 @@ def proto(tmp_path_factory):
     """The module that protoc makes of proto/client.proto."""
     out = str(tmp_path_factory.mktemp('proto'))
     subprocess.run(['protoc', '--python_out=' + out, '-I',
-                    os.path.join(TOP, 'proto'), 'client.proto', 'query.proto'], check=True,
-                   timeout=30)
+                    os.path.join(TOP, 'proto'),
+                    'client.proto', 'query.proto', 'room.proto'],
+                   check=True, timeout=30)
     sys.path.insert(0, out)
     import client_pb2
     return client_pb2

@@ -443,3 +443,111 @@ def test_etcd_may_be_behind_tls(world, tmp_path):
     plain = world.process(etcd, 'watch')
     plain.expect('log 4 etcd .* cannot be listed', SOON)
     assert not plain.find('up')
+
+
+# The floors of node numbers: what makes ids unique whatever the clock does.
+
+
+def floors(etcd):
+    out = etcd.ctl('get', '--prefix', '/im/floor/').split()
+    return {int(k.rsplit('/', 1)[1]): v for k, v in zip(out[::2], out[1::2])}
+
+
+def holders(etcd):
+    return [int(k.rsplit('/', 1)[1]) for k in etcd.ctl(
+        'get', '--prefix', '--keys-only', '/im/node/').split()]
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def number(process, within=3, after=0):
+    """(node, floor, limit) as a holder is told, and when."""
+    t, m = process.expect(r'node (\d+) floor (\d+) limit (\d+)', within, after)
+    return int(m[1]), int(m[2]), int(m[3]), t
+
+
+def until(true, what, seconds=5):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def test_a_number_whose_holder_died_rests_until_the_clock_passes_its_floor(
+        world):
+    etcd = world.etcd()
+    taken = []
+    for name in ('a', 'b'):
+        p = world.register(etcd, name, '--node', '--nodes', '2')
+        n, floor, limit, _ = number(p)
+        assert floor == 0 and floors(etcd)[n] == str(limit)
+        assert 0 < limit - now_ms() - 890000 < 11000       # 15 minutes ahead
+        p.p.kill()
+        p.p.wait()
+        taken.append(n)
+    assert sorted(taken) == [0, 1]
+    etcd.ctl('del', '--prefix', '/im/node/')     # as when their leases end
+    c = world.register(etcd, 'c', '--node', '--nodes', '2')
+    c.expect('log 3 etcd: no node number is free', 3)
+    passed = str(now_ms() - 1)
+    etcd.ctl('put', '/im/floor/1', passed)
+    n, floor, _, _ = number(c)
+    assert (n, floor) == (1, int(passed))
+    assert len(c.find('log 3 etcd: no node number')) == 1  # said once
+
+
+def test_who_leaves_lowers_the_floor_to_its_last_id(world):
+    etcd = world.etcd()
+    minted = now_ms()
+    a = world.register(etcd, 'a', '--node', '--nodes', '1', '--minted',
+                       str(minted))
+    number(a)
+    assert int(floors(etcd)[0]) > minted
+    a.signal(signal.SIGINT)
+    a.p.wait(10)
+    assert floors(etcd) == {0: str(minted)} and holders(etcd) == []
+    b = world.register(etcd, 'b', '--node', '--nodes', '1')
+    n, floor, _, _ = number(b)           # at once
+    assert (n, floor) == (0, minted)
+
+
+def test_a_floor_that_is_garbage_is_logged_and_its_number_passed_over(world):
+    etcd = world.etcd()
+    etcd.ctl('put', '/im/floor/0', 'soon')
+    a = world.register(etcd, 'a', '--node', '--nodes', '2')
+    assert number(a)[0] == 1
+    a.expect('log 4 etcd key /im/floor/0 is not used: it is no time', 1)
+    etcd.ctl('put', '/im/floor/0', '')
+    b = world.register(etcd, 'b', '--node', '--nodes', '2')
+    b.expect('log 3 etcd: no node number is free', 3)
+    etcd.ctl('del', '/im/floor/0')       # what its log told people to do
+    assert number(b)[0] == 0
+
+
+def test_who_is_ahead_of_the_clock_takes_another_number(world):
+    etcd = world.etcd()
+    ahead = now_ms() + 3600000
+    a = world.register(etcd, 'a', '--node', '--nodes', '3', '--minted',
+                       str(ahead))
+    first, _, _, t = number(a)
+    lost, _ = a.expect('node lost', 3)
+    a.expect(r'log 4 the clock is \d+ ms behind the last id', 1)
+    second, _, _, _ = number(a, after=lost)
+    assert second != first
+    assert floors(etcd)[first] == str(ahead)
+
+
+def test_a_floor_is_not_written_by_who_has_lost_the_number(world):
+    etcd = world.etcd()
+    a = world.register(etcd, 'a', '--node', '--nodes', '1')
+    number(a)
+    a.signal(signal.SIGSTOP)             # it does not see what happens
+    etcd.ctl('del', '/im/node/0')
+    etcd.ctl('put', '/im/node/0', 'somebody')
+    etcd.ctl('put', '/im/floor/0', '9' * 15)
+    a.signal(signal.SIGINT)
+    a.signal(signal.SIGCONT)
+    a.p.wait(15)
+    assert floors(etcd) == {0: '9' * 15} and holders(etcd) == [0]

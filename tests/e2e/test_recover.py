@@ -1,9 +1,8 @@
 """Things die while people talk: nothing that was acked is lost, doubled or out
 of order, and it goes on by itself.
 
-A well-behaved client: it sends again, with the same cmid, what was refused as
-retryable or not answered; it connects again when its connection ends; it drops
-pushes that it has seen, and reads what it missed from the history.
+The clients are tests/lib/im_app.py, which keeps the rules for clients; what
+they saw and the rows in MySQL go to the checker.
 """
 
 import asyncio
@@ -13,89 +12,17 @@ import time
 
 import pytest
 
-from im_client import Api, Problem, new_cmid
+from im_app import App
+from im_checker import check
+from im_client import Api, Problem
 
 AGAIN = ('unavailable', 'busy', 'timeout')
 
 
-class Client:
-    """One user's app."""
-
-    def __init__(self, user):
-        self.user = user
-        self.socket = None
-        self.acks = {}                 # cmid -> ack
-        self.got = {}                  # seq -> push
-        self.waiting = {}              # cmid -> event
-        self.closed = []               # codes of connections that ended
-        self.task = asyncio.create_task(self.run())
-        self.there = asyncio.Event()
-
-    async def run(self):
-        # Not "while True" and a cancel: wait_for() of Python 3.11 loses a
-        # cancel that comes together with the result.
-        while not self.user.api.ended:
-            try:
-                self.socket = await self.user.connect()
-                self.there.set()
-                while True:
-                    self.take(await self.socket.receive(wait=3600))
-            except Problem:
-                self.there.clear()
-                if self.socket is not None:
-                    self.closed.append(self.socket.ws.close_code)
-                for e in self.waiting.values():
-                    e.set()
-                await asyncio.sleep(0.1)
-
-    def take(self, f):
-        if f['type'] == 'ack':
-            assert self.acks.get(f['cmid'], f)['msg_id'] == f['msg_id']
-            self.acks[f['cmid']] = f
-        elif f['type'] == 'push':
-            known = self.got.setdefault(int(f['seq']), f)
-            assert known['msg_id'] == f['msg_id']
-            return
-        elif f['type'] == 'error':
-            assert f['code'] in AGAIN, f
-        else:
-            return
-        if f.get('cmid') in self.waiting:
-            self.waiting[f['cmid']].set()
-
-    async def send(self, to, body):
-        cmid = new_cmid()
-        while cmid not in self.acks:
-            self.waiting[cmid] = asyncio.Event()
-            await asyncio.wait_for(self.there.wait(), 30)
-            try:
-                await self.socket.write(type='send', to=str(to), cmid=cmid,
-                                        body=body)
-                await asyncio.wait_for(self.waiting[cmid].wait(), 10)
-            except (Problem, asyncio.TimeoutError):
-                pass
-            if cmid not in self.acks:
-                await asyncio.sleep(0.1)
-        del self.waiting[cmid]
-        return self.acks[cmid]
-
-    async def send_all(self, to, count, pause=0.0):
-        for n in range(count):
-            await self.send(to, {'n': n})
-            await asyncio.sleep(pause)
-
-    async def catch_up(self, other, last):
-        """All of the conversation up to last, by push or from the history."""
-        after = 0
-        while after < last:
-            page = await self.user.history(other.uid, after_seq=after,
-                                           limit=200)
-            for m in page['messages']:
-                known = self.got.setdefault(int(m['seq']), m)
-                assert known['msg_id'] == m['msg_id']
-                after = int(m['seq'])
-            if not page['messages']:
-                await asyncio.sleep(0.2)
+async def send_all(app, to, count, pause=0.0):
+    for n in range(count):
+        await app.send(to, {'n': n})
+        await asyncio.sleep(pause)
 
 
 async def two(api, people):
@@ -108,37 +35,40 @@ async def two(api, people):
             if e.code not in AGAIN or n == 99:
                 raise
             await asyncio.sleep(0.1)
-    a, b = Client(alice), Client(bob)
+    events = []
+    a, b = [App(u, events=events).start() for u in (alice, bob)]
     await asyncio.wait_for(asyncio.gather(a.there.wait(), b.there.wait()), 20)
     await a.send(bob.uid, 'first')
     return a, b
 
 
 async def prove(stack, a, b, pushes=False):
-    """Everything acked is stored once, under the numbers of its ack; seq has
-    the order in which each side sent.  pushes: b has been told of all of a's
-    by push, without asking."""
-    acks = list(a.acks.values()) + list(b.acks.values())
-    rows = await stack.stored(a.user, b.user, len(acks), 30)
-    assert sorted(tuple(r) for r in rows) == sorted(
-        (k['seq'], k['msg_id']) for k in acks)
-    for c in (a, b):
-        seqs = [int(k['seq']) for k in c.acks.values()]
-        assert seqs == sorted(seqs)
+    """Every promise was kept.  pushes: b has been told of all of a's by push,
+    without asking."""
+    await stack.stored(a.user, b.user, len(a.acks) + len(b.acks), 30)
+    for app in (a, b):
+        await app.settle(30)
+    report = check(a.events, stack.rows(a.user, b.user), {a.name, b.name})
+    assert report.good(), report.text()
+    assert report.counts['rows'] == len(a.acks) + len(b.acks)
     if pushes:
-        want = {int(k['seq']) for k in a.acks.values()}
-        for _ in range(200):
-            if want <= set(b.got):
-                break
+        want = {int(k['msg_id']) for k in a.acks.values()}
+        until = time.monotonic() + 20
+        while not want <= pushed(b) and time.monotonic() < until:
             await asyncio.sleep(0.1)
-        assert want <= set(b.got), 'not pushed: %s' % sorted(
-            want - set(b.got))[:20]
+        assert want <= pushed(b), 'not pushed: %s' % sorted(
+            want - pushed(b))[:20]
+
+
+def pushed(app):
+    return {e.msg_id for e in app.events
+            if e.kind == 'push' and e.device == app.name}
 
 
 async def while_talking(a, b, damage, count=150):
     """Both send at a steady pace; damage happens in the middle."""
-    talk = asyncio.gather(a.send_all(b.user.uid, count, 0.01),
-                          b.send_all(a.user.uid, count, 0.01))
+    talk = asyncio.gather(send_all(a, b.user.uid, count, 0.01),
+                          send_all(b, a.user.uid, count, 0.01))
     await asyncio.sleep(0.7)
     await damage()
     await asyncio.wait_for(talk, 50)
@@ -177,8 +107,9 @@ async def test_task_restarts(api, people, stack, how):
 async def test_a_worker_is_killed(api, people, stack):
     a, b = await two(api, people)
     while a.socket.instance == b.socket.instance:
-        await b.socket.close()
-        b.there.clear()
+        b.cut()
+        while b.there.is_set():
+            await asyncio.sleep(0.01)
         await asyncio.wait_for(b.there.wait(), 10)
     # The pid is in the name: <host>-<pid>-<random>.
     victim = int(b.socket.instance.split('-')[-2])
@@ -191,8 +122,6 @@ async def test_a_worker_is_killed(api, people, stack):
     await while_talking(a, b, damage)
     await prove(stack, a, b)
     assert a.closed == [] and len(b.closed) == before + 1
-    await b.catch_up(a.user, max(int(k['seq']) for k in a.acks.values()))
-    assert {int(k['seq']) for k in a.acks.values()} <= set(b.got)
     assert len(stack.workers()) == int(stack.env['IM_NGINX_WORKERS'])
 
 

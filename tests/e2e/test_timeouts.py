@@ -64,6 +64,11 @@ def test_every_limit_of_a_library_is_set():
                  'socket.timeout.ms', 'socket.connection.setup.timeout.ms',
                  'reconnect.backoff.ms', 'reconnect.backoff.max.ms'):
         assert '"%s"' % name in kafka, name
+    kafka = read('src', 'store', 'im_kafka_offsets.c')
+    for name in ('socket.timeout.ms', 'socket.connection.setup.timeout.ms',
+                 'reconnect.backoff.ms', 'reconnect.backoff.max.ms',
+                 'topic.metadata.refresh.interval.ms'):
+        assert '"%s"' % name in kafka, name
     grpc = read('src', 'rpc', 'im_rpc_channel.c')
     for name in ('keepalive_time_ms', 'keepalive_timeout_ms',
                  'initial_reconnect_backoff_ms', 'min_reconnect_backoff_ms',

@@ -82,6 +82,9 @@ a_status_of_logic_becomes_the_client_s_refusal(void **state)
         { 14, NULL, "unavailable", "" },
         { 13, "weird: thing", "internal", "weird: thing" },
         { 2, "", "internal", "" },
+        { 12, "not_found: no such method", "unsupported",
+          "not_found: no such method" },
+        { 12, "", "unsupported", "" },
         { 0, "", "internal", "" },
         { 99, "", "internal", "" },
     };

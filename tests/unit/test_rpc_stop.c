@@ -117,7 +117,7 @@ one_life(void)
 
     assert_int_equal(im_rpc_method_find(&m, &im__logic__descriptor,
                                         "Exchange"), IM_OK);
-    assert_non_null(im_rpc_stream_open(ch, &m, 1000, &handler, ch));
+    assert_non_null(im_rpc_stream_open(ch, &m, 5000, &handler, ch));
 
     for (ms = 0; ms < 5000 && !atomic_load(&accepted); ms++) {
         usleep(1000);

@@ -1,0 +1,263 @@
+/*
+ * logic_page.c -- what history, sync and the list of conversations share.
+ *
+ * A page asks for one row more than its limit: if it comes, there is more.  It
+ * is limited by bytes, too, because a reply must fit into the send queue of a
+ * connection (im_ws_send_queue, 256 KiB): 128 KiB of bodies, client ids and
+ * 128 bytes for the rest of each message.  A body is at most 64 KiB, so an
+ * empty page always takes the first row.
+ *
+ * Functions of a pool's thread.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "logic_page.h"
+#include "logic_sessions.h"
+
+
+static int page_on_row(void *ctx, const im_mysql_value_t *v);
+static int page_on_number(void *ctx, const im_mysql_value_t *v);
+
+
+static const im_mysql_type_t  page_columns[] = {
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_STR,
+    IM_MYSQL_STR
+};
+
+
+int
+logic_page_create(logic_page_t *page, size_t limit, size_t bytes_max)
+{
+    memset(page, 0, sizeof(logic_page_t));
+    page->limit = limit;
+    page->bytes_max = bytes_max;
+    page->messages = calloc(limit, sizeof(Im__Message *));
+
+    return (page->messages != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_page_free(logic_page_t *page)
+{
+    logic_page_cut(page, 0);
+    free(page->messages);
+    page->messages = NULL;
+}
+
+
+int
+logic_page_read(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
+    size_t n, logic_page_t *page)
+{
+    if (logic_page_run(db, sql, v, n, page_columns, LOGIC_PAGE_N_COLUMNS,
+                       page_on_row, page)
+        != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    return page->failed ? IM_ERROR : IM_OK;
+}
+
+
+static int
+page_on_row(void *ctx, const im_mysql_value_t *v)
+{
+    Im__Message   *m;
+    logic_page_t  *page = ctx;
+
+    if (page->n == page->limit) {
+        page->more = 1;
+        return IM_DONE;
+    }
+
+    m = logic_page_message(v);
+
+    if (m == NULL) {
+        page->failed = 1;
+        return IM_DONE;
+    }
+
+    if (page->bytes + logic_page_cost(m) > page->bytes_max) {
+        page->more = 1;
+        page->full = 1;
+        free(m);
+        return IM_DONE;
+    }
+
+    page->messages[page->n++] = m;
+    page->bytes += logic_page_cost(m);
+
+    return IM_OK;
+}
+
+
+void
+logic_page_cut(logic_page_t *page, size_t n)
+{
+    while (page->n > n) {
+        page->n--;
+        page->bytes -= logic_page_cost(page->messages[page->n]);
+        free(page->messages[page->n]);
+    }
+}
+
+
+Im__Message *
+logic_page_message(const im_mysql_value_t *v)
+{
+    Im__Message     *m;
+    unsigned char   *p;
+    const im_str_t  *cmid, *body;
+
+    cmid = &v[4].str;
+    body = &v[5].str;
+
+    m = malloc(sizeof(Im__Message) + body->len + cmid->len + 1);
+    if (m == NULL) {
+        return NULL;
+    }
+
+    im__message__init(m);
+    m->seq = v[0].u64;
+    m->msg_id = v[1].u64;
+    m->from = v[2].u64;
+    m->time_ms = v[3].u64;
+
+    p = (unsigned char *) (m + 1);
+    m->body.data = p;
+    m->body.len = body->len;
+    memcpy(p, body->data, body->len);
+
+    if (cmid->len > 0) {
+        m->cmid = (char *) p + body->len;
+        memcpy(m->cmid, cmid->data, cmid->len);
+        m->cmid[cmid->len] = '\0';
+    }
+
+    return m;
+}
+
+
+size_t
+logic_page_cost(const Im__Message *m)
+{
+    return LOGIC_PAGE_MESSAGE + m->body.len
+           + (m->cmid != NULL ? strlen(m->cmid) : 0);
+}
+
+
+/* A connection that was idle too long is noticed by its first use. */
+int
+logic_page_run(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
+    size_t n, const im_mysql_type_t *columns, size_t n_columns,
+    int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx)
+{
+    int  rc, tries;
+
+    rc = IM_AGAIN;
+
+    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
+        rc = im_mysql_run(db->mysql, sql, v, n, columns, n_columns, row, ctx,
+                          NULL, NULL);
+    }
+
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+}
+
+
+int
+logic_page_number(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
+    size_t n, uint64_t *value)
+{
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
+
+    *value = 0;
+
+    return logic_page_run(db, sql, v, n, columns, 1, page_on_number, value);
+}
+
+
+static int
+page_on_number(void *ctx, const im_mysql_value_t *v)
+{
+    uint64_t  *value = ctx;
+
+    *value = v[0].null ? 0 : v[0].u64;
+
+    return IM_OK;
+}
+
+
+int
+logic_page_head(logic_db_t *db, uint64_t conv_a, uint64_t conv_b,
+    uint64_t *head)
+{
+    im_mysql_value_t  v[2];
+
+    static const char  sql[] =
+        "SELECT MAX(seq) FROM messages WHERE conv_a = ? AND conv_b = ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = conv_a;
+    v[1].u64 = conv_b;
+
+    return logic_page_number(db, sql, v, 2, head);
+}
+
+
+int
+logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known)
+{
+    im_mysql_value_t  v[1];
+
+    static const char  sql[] = "SELECT uid FROM users WHERE uid = ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = uid;
+
+    return logic_page_number(db, sql, v, 1, known);
+}
+
+
+const char *
+logic_page_named(int has_with, uint64_t with, int has_room,
+    const char **text)
+{
+    if (!has_with && !has_room) {
+        *text = "field 'with' is required";
+        return "missing_field";
+    }
+
+    if (has_with && has_room) {
+        *text = "fields 'with' and 'room' exclude one another";
+        return "bad_field";
+    }
+
+    if (has_room) {
+        *text = "there are no rooms yet";
+        return "unsupported";
+    }
+
+    if (with > INT64_MAX) {
+        *text = "field 'with' is no user id";
+        return "bad_field";
+    }
+
+    return NULL;
+}
+
+
+void
+logic_page_failed(logic_db_t *db, im_rpc_req_t *req, int memory)
+{
+    if (memory) {
+        logic_fail(req, "internal", "out of memory");
+
+    } else {
+        logic_mysql_failed(db, req);
+    }
+}

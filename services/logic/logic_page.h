@@ -1,0 +1,65 @@
+/*
+ * logic_page.h -- stored messages on their way from MySQL into a reply.
+ */
+
+#ifndef LOGIC_PAGE_H
+#define LOGIC_PAGE_H
+
+#include "logic_pool.h"
+
+#define LOGIC_PAGE_LIMIT      50           /* messages, if nobody says */
+#define LOGIC_PAGE_LIMIT_MAX  200
+#define LOGIC_PAGE_BYTES_MAX  (128 * 1024) /* of a reply; see logic_page.c */
+#define LOGIC_PAGE_MESSAGE    128          /* a message without its body */
+
+/* What a statement of a page selects, in this order. */
+#define LOGIC_PAGE_COLUMNS    "seq, msg_id, sender, time_ms, cmid, body"
+#define LOGIC_PAGE_N_COLUMNS  6
+
+typedef struct {
+    Im__Message    **messages;
+    size_t           n;
+    size_t           limit;
+    size_t           bytes;
+    size_t           bytes_max;
+    unsigned         more:1;       /* a row did not fit */
+    unsigned         full:1;       /* by its bytes */
+    unsigned         failed:1;     /* out of memory */
+} logic_page_t;
+
+int logic_page_create(logic_page_t *page, size_t limit, size_t bytes_max);
+void logic_page_free(logic_page_t *page);
+/* Runs a statement whose LIMIT is limit + 1.  IM_ERROR: MySQL has failed, or
+ * the memory is out (page->failed). */
+int logic_page_read(logic_db_t *db, const char *sql,
+    const im_mysql_value_t *v, size_t n, logic_page_t *page);
+/* Forgets the messages from the n-th on. */
+void logic_page_cut(logic_page_t *page, size_t n);
+
+/* A row of LOGIC_PAGE_COLUMNS; one allocation, free() ends it. */
+Im__Message *logic_page_message(const im_mysql_value_t *v);
+size_t logic_page_cost(const Im__Message *m);
+
+/* im_mysql_run without answers of IM_AGAIN: once more, then IM_ERROR. */
+int logic_page_run(logic_db_t *db, const char *sql,
+    const im_mysql_value_t *v, size_t n, const im_mysql_type_t *columns,
+    size_t n_columns, int (*row)(void *ctx, const im_mysql_value_t *v),
+    void *ctx);
+
+/* A statement with one number in one row; *value is 0 without it. */
+int logic_page_number(logic_db_t *db, const char *sql,
+    const im_mysql_value_t *v, size_t n, uint64_t *value);
+/* Highest seq of a conversation that is stored, 0: none. */
+int logic_page_head(logic_db_t *db, uint64_t conv_a, uint64_t conv_b,
+    uint64_t *head);
+/* *known: there is such a user. */
+int logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known);
+
+/* Whether a request names a conversation: NULL, or the code of a refusal. */
+const char *logic_page_named(int has_with, uint64_t with, int has_room,
+    const char **text);
+
+/* Fails with what logic_page_read has not got. */
+void logic_page_failed(logic_db_t *db, im_rpc_req_t *req, int memory);
+
+#endif

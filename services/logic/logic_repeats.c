@@ -1,0 +1,223 @@
+/*
+ * logic_repeats.c -- see logic_repeats.h.
+ *
+ * The question takes until the store has caught up with Kafka, up to a second,
+ * so it must not be asked on a shard's thread.  After an outage many come at
+ * once: a batch asks once for each partition.
+ *
+ * What is decided goes back through its shard: there the number is given and
+ * the message is produced in the order of the conversation.
+ *
+ * A thread of its own, with its own connection to MySQL.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "logic_intake.h"
+#include "logic_lookup.h"
+#include "logic_outcome.h"
+#include "logic_produce.h"
+#include "logic_repeats.h"
+#include "logic_settle.h"
+
+
+#define REPEATS_BATCH       512
+#define REPEATS_SETTLE_MS   1000
+#define REPEATS_PARTITIONS  64
+
+
+/* What is known of the partitions in one batch. */
+typedef struct {
+    char               asked[REPEATS_PARTITIONS];
+    int                rc[REPEATS_PARTITIONS];
+} repeats_settled_t;
+
+
+static void *repeats_thread(void *arg);
+static logic_message_t *repeats_take(void);
+static void repeats_decide(logic_message_t *m, repeats_settled_t *settled);
+static int repeats_settle(const logic_message_t *m,
+    repeats_settled_t *settled);
+
+
+static pthread_t          repeats_id;
+static pthread_mutex_t    repeats_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t     repeats_wake = PTHREAD_COND_INITIALIZER;
+static logic_message_t   *repeats_first;
+static logic_message_t  **repeats_last = &repeats_first;
+static unsigned           repeats_n;
+static unsigned           repeats_max;
+static int                repeats_stopping;
+static logic_lookup_t    *repeats_lookup;     /* the rest: our thread */
+static logic_touched_t    repeats_answers;
+static atomic_ulong       repeats_voids;
+
+
+int
+logic_repeats_start(unsigned queue_max)
+{
+    repeats_max = queue_max;
+    repeats_lookup = logic_lookup_create();
+
+    return (repeats_lookup != NULL
+            && pthread_create(&repeats_id, NULL, repeats_thread, NULL) == 0)
+           ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_repeats_add(logic_message_t *m, logic_touched_t *answers)
+{
+    int  full;
+
+    m->next = NULL;
+
+    pthread_mutex_lock(&repeats_lock);
+
+    full = repeats_n >= repeats_max || repeats_stopping;
+
+    if (!full) {
+        *repeats_last = m;
+        repeats_last = &m->next;
+        repeats_n++;
+        pthread_cond_signal(&repeats_wake);
+    }
+
+    pthread_mutex_unlock(&repeats_lock);
+
+    if (full) {
+        logic_outcome_refuse(m, answers, "busy", "too many repeats wait");
+    }
+}
+
+
+static void *
+repeats_thread(void *arg)
+{
+    logic_message_t    *m, *next;
+    repeats_settled_t   settled;
+
+    (void) arg;
+
+    for ( ;; ) {
+        m = repeats_take();
+
+        if (m == NULL) {
+            break;
+        }
+
+        memset(&settled, 0, sizeof(settled));
+
+        for (; m != NULL; m = next) {
+            next = m->next;
+            repeats_decide(m, &settled);
+        }
+
+        logic_reply_flush(&repeats_answers);
+    }
+
+    logic_lookup_destroy(repeats_lookup);
+
+    return NULL;
+}
+
+
+/* Up to a batch of them; NULL when stopping and nothing is left. */
+static logic_message_t *
+repeats_take(void)
+{
+    unsigned           n;
+    logic_message_t   *m, **last;
+
+    pthread_mutex_lock(&repeats_lock);
+
+    while (repeats_first == NULL && !repeats_stopping) {
+        pthread_cond_wait(&repeats_wake, &repeats_lock);
+    }
+
+    m = repeats_first;
+    last = &m;
+
+    for (n = 0; n < REPEATS_BATCH && *last != NULL; n++) {
+        last = &(*last)->next;
+    }
+
+    repeats_first = *last;
+    *last = NULL;
+    repeats_n -= n;
+
+    if (repeats_first == NULL) {
+        repeats_last = &repeats_first;
+    }
+
+    pthread_mutex_unlock(&repeats_lock);
+
+    return m;
+}
+
+
+static void
+repeats_decide(logic_message_t *m, repeats_settled_t *settled)
+{
+    int       rc;
+    uint64_t  msg_id;
+
+    msg_id = 0;
+    rc = repeats_settle(m, settled);
+
+    if (rc == IM_OK) {
+        rc = logic_lookup_stored(repeats_lookup, &m->seq.conv, m->seq.seq,
+                                 &msg_id);
+    }
+
+    if (rc != IM_OK) {
+        logic_outcome_refuse(m, &repeats_answers, "unavailable",
+                             "whether the first try was stored is not known");
+
+    } else if (msg_id == m->seq.msg_id) {
+        logic_outcome_accept(m, &repeats_answers, 1);
+
+    } else {
+        atomic_fetch_add(&repeats_voids, 1);
+        m->seq.void_id = m->seq.msg_id;
+        logic_intake_again(m);
+    }
+}
+
+
+static int
+repeats_settle(const logic_message_t *m, repeats_settled_t *settled)
+{
+    unsigned  p;
+
+    p = m->seq.slot % logic_produce_partitions();
+
+    if (!settled->asked[p]) {
+        settled->asked[p] = 1;
+        settled->rc[p] = logic_settle(&m->seq.conv, REPEATS_SETTLE_MS);
+    }
+
+    return settled->rc[p];
+}
+
+
+uint64_t
+logic_repeats_voids(void)
+{
+    return atomic_load(&repeats_voids);
+}
+
+
+void
+logic_repeats_stop(void)
+{
+    pthread_mutex_lock(&repeats_lock);
+    repeats_stopping = 1;
+    pthread_cond_signal(&repeats_wake);
+    pthread_mutex_unlock(&repeats_lock);
+
+    pthread_join(repeats_id, NULL);
+}

@@ -1,0 +1,145 @@
+/*
+ * task_rows.c -- records to rows: parsed, in the order of the primary key, one
+ * for each place.
+ *
+ * The order keeps two members from waiting for each other's locks in a circle,
+ * and touches each page once.  A batch may hold a place twice: a record that
+ * was produced again, or, which must not be, a number given twice.  The first
+ * in the order of the log has it, as it would had the two come in two batches.
+ */
+
+#include <stdlib.h>
+
+#include "task_dead.h"
+#include "task_rows.h"
+
+
+static Im__Record *rows_parse(const im_kafka_record_t *kafka);
+static int rows_compare(const void *a, const void *b);
+static void rows_fold(task_rows_t *r, task_row_t *rows);
+static int rows_same_place(const Im__Record *a, const Im__Record *b);
+
+
+void
+task_rows_init(task_rows_t *r, task_row_t *rows,
+    const im_kafka_record_t *kafka, size_t n)
+{
+    size_t  i;
+
+    r->all = 0;
+
+    for (i = 0; i < n; i++) {
+        rows[r->all].kafka = &kafka[i];
+        rows[r->all].message = rows_parse(&kafka[i]);
+
+        if (rows[r->all].message != NULL) {
+            r->all++;
+        }
+    }
+
+    qsort(rows, r->all, sizeof(task_row_t), rows_compare);
+    rows_fold(r, rows);
+}
+
+
+static Im__Record *
+rows_parse(const im_kafka_record_t *kafka)
+{
+    Im__Record  *m;
+
+    m = im__record__unpack(NULL, kafka->value.len, kafka->value.data);
+
+    if (m == NULL) {
+        task_dead_add(kafka, "not a message");
+        return NULL;
+    }
+
+    if (m->conv_b == 0 || m->conv_a > m->conv_b || m->seq == 0
+        || m->msg_id == 0)
+    {
+        task_dead_add(kafka, "a message without a place");
+        im__record__free_unpacked(m, NULL);
+        return NULL;
+    }
+
+    return m;
+}
+
+
+/* By primary key; one place's records in the order of the log. */
+static int
+rows_compare(const void *a, const void *b)
+{
+    const task_row_t  *x = a, *y = b;
+
+    if (x->message->conv_a != y->message->conv_a) {
+        return (x->message->conv_a < y->message->conv_a) ? -1 : 1;
+    }
+
+    if (x->message->conv_b != y->message->conv_b) {
+        return (x->message->conv_b < y->message->conv_b) ? -1 : 1;
+    }
+
+    if (x->message->seq != y->message->seq) {
+        return (x->message->seq < y->message->seq) ? -1 : 1;
+    }
+
+    /* the same key means the same partition */
+
+    return (x->kafka->offset < y->kafka->offset) ? -1
+           : (x->kafka->offset > y->kafka->offset);
+}
+
+
+/* The first of each place stays in front, repeats go behind; the order of
+ * the first is kept. */
+static void
+rows_fold(task_rows_t *r, task_row_t *rows)
+{
+    size_t      i;
+    task_row_t  row, *last;
+
+    r->n = 0;
+    r->known = 0;
+
+    for (i = 0; i < r->all; i++) {
+        last = (r->n > 0) ? &rows[r->n - 1] : NULL;
+
+        if (last != NULL && rows_same_place(last->message, rows[i].message)) {
+
+            if (last->message->msg_id != rows[i].message->msg_id) {
+                task_dead_reused(rows[i].kafka, rows[i].message,
+                                 last->message->msg_id);
+            } else {
+                r->known++;
+            }
+
+            continue;
+        }
+
+        row = rows[r->n];
+        rows[r->n++] = rows[i];
+        rows[i] = row;
+    }
+}
+
+
+static int
+rows_same_place(const Im__Record *a, const Im__Record *b)
+{
+    return a->conv_a == b->conv_a && a->conv_b == b->conv_b
+           && a->seq == b->seq;
+}
+
+
+void
+task_rows_free(task_rows_t *r, task_row_t *rows)
+{
+    size_t  i;
+
+    for (i = 0; i < r->all; i++) {
+        im__record__free_unpacked(rows[i].message, NULL);
+    }
+
+    r->n = r->all = 0;
+}

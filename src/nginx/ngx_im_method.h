@@ -1,0 +1,38 @@
+/*
+ * ngx_im_method.h -- what the edge knows of a method of Logic.
+ */
+
+#ifndef NGX_IM_METHOD_H
+#define NGX_IM_METHOD_H
+
+#include "ngx_im.h"
+#include "im_error.h"
+
+
+/* Method classes: what fails together, each with its own breakers. */
+#define NGX_IM_METHOD_STORED    0                /* MySQL */
+#define NGX_IM_METHOD_PASSWORD  1                /* slow, and MySQL */
+#define NGX_IM_METHOD_LIVE      2                /* Redis and Kafka */
+
+typedef struct {
+    im_rpc_method_t                  rpc;
+    const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
+    const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
+    const ProtobufCFieldDescriptor  *cmid;      /* makes it idempotent */
+    im_disc_policy_t                 policy;
+    unsigned                         class;     /* NGX_IM_METHOD_... */
+    unsigned                         idempotent:1;
+} ngx_im_method_t;
+
+
+/* NGX_DECLINED: Logic's service has none of this name. */
+ngx_int_t ngx_im_method_find(ngx_im_method_t *method, const char *name);
+
+/*
+ * Why a call was refused.  text: for people; empty if it is of the transport
+ * or of our own mistakes, which is for the log and not for clients.
+ */
+const im_error_t *ngx_im_method_error(const im_rpc_status_t *status,
+    im_str_t *text);
+
+#endif

@@ -1,0 +1,32 @@
+"""Every promise is kept while people talk and programs die.
+
+The short form of `make checker`: the same people, fewer messages.
+"""
+
+import os
+
+from im_hunt import Plan, hunt
+
+SLOW = 3 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1
+
+
+def prove(stack, faults, **plan):
+    seed = int(os.environ.get('IM_CHECKER_SEED', '0')) or int.from_bytes(
+        os.urandom(3), 'big')
+    report = hunt(stack.env, Plan(users=20, talks=80, seed=seed,
+                                  faults=faults, limit_s=100 * SLOW, **plan))
+    print(report.text())
+    assert report.good(), report.text()
+    return report
+
+
+def test_every_promise_is_kept(stack):
+    report = prove(stack, (), messages=2000 // SLOW, rate=1000, processes=1)
+    assert report.counts['dup'] > 0 and report.counts['connect'] > 20
+
+
+def test_every_promise_is_kept_while_programs_die(stack):
+    report = prove(stack, ('kill', 'reload'), messages=3000 // SLOW,
+                   rate=300 / SLOW, processes=1, pause=(0.3, 1))
+    # Also the killing has happened: a worker's connections have ended.
+    assert report.counts['connect'] > 40

@@ -1,0 +1,517 @@
+"""Catching up: POST /v1/sync, GET /v1/conversations, POST /v1/read."""
+
+import asyncio
+import os
+import subprocess
+import time
+
+import pytest
+
+from conftest import refused
+from im_client import new_cmid
+
+VOID_S = 2 * 5 + 5              # [kafka] delivery_ms twice, and 5 s
+BYTES_MAX = 128 * 1024
+
+
+async def sync(user, *cursors, **args):
+    """The answers to cursors of (uid, seq)."""
+    r = await user.api.call('POST', '/v1/sync', user.token, json=dict(
+        {'cursors': [{'with': str(w), 'seq': str(s)} for w, s in cursors]},
+        **args))
+    assert len(r['conversations']) == len(cursors)
+    for (w, s), c in zip(cursors, r['conversations']):
+        assert c['with'] == str(w)
+        check(int(s), c)
+    return r['conversations']
+
+
+async def sync_one(user, other, seq=0, **args):
+    return (await sync(user, (other.uid, seq), **args))[0]
+
+
+def check(seq, c):
+    """Messages and voids of an answer fill cursor..next without a hole."""
+    if 'error' in c:
+        assert c['next'] == '0' and c['messages'] == c['voids'] == []
+        return
+    got = [int(m['seq']) for m in c['messages']]
+    assert got == sorted(set(got))
+    for v in c['voids']:
+        assert int(v['from']) <= int(v['to'])
+        got += range(int(v['from']), int(v['to']) + 1)
+    assert sorted(got) == list(range(seq + 1, int(c['next']) + 1))
+
+
+async def conversations(user, **args):
+    return await user.api.call('GET', '/v1/conversations', user.token,
+                               params={k: str(v) for k, v in args.items()})
+
+
+async def read(user, other, seq, **args):
+    r = await user.api.call('POST', '/v1/read', user.token, json=dict(
+        {'with': str(other.uid), 'seq': str(seq)}, **args))
+    return r['read_seq']
+
+
+async def burst(socket, to, count):
+    """Sends 0..count-1 without a pause and waits for the acks."""
+    for n in range(count):
+        await socket.write(type='send', to=str(to.uid), body=n,
+                           cmid=new_cmid())
+    for _ in range(count):
+        await socket.expect('ack')
+
+
+def redis(stack, *command):
+    r = subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *command],
+                       stdout=subprocess.PIPE, text=True, timeout=20)
+    assert r.returncode == 0
+    return r.stdout.strip()
+
+
+def counter(a, b):
+    return 'im:s:{0}:%d:%d' % (min(a.uid, b.uid), max(a.uid, b.uid))
+
+
+def bodies(c):
+    return [m['body'] for m in c['messages']]
+
+
+async def listed(stack, *users):
+    """Each of users has a row with the first of them."""
+    for u in users[1:]:
+        a, b = sorted((users[0].uid, u.uid))
+        for uid in {a, b}:
+            stack.mysql('INSERT IGNORE INTO conversations (uid, conv_a, '
+                        'conv_b) VALUES (%d, %d, %d)' % (uid, a, b))
+
+
+# Sync.
+
+async def test_a_message_that_was_missed_is_there(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    sent = await alice.send(bob.uid, {'text': 'hello'}, cmid='a1')
+    c = await sync_one(bob, alice)
+    m = c['messages'][0]
+    assert m == {'seq': '1', 'msg_id': sent['msg_id'], 'cmid': 'a1',
+                 'from': str(alice.uid), 'time_ms': sent['time_ms'],
+                 'body': {'text': 'hello'}}
+    assert (c['head'], c['next'], c['more'], c['pending'], c['voids']) == \
+        ('1', '1', False, False, [])
+
+
+async def test_500_missed_messages_come_page_by_page(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await alice.connect()
+    await burst(s, bob, 500)
+    got, at, pages = [], 0, 0
+    while True:
+        c = await sync_one(bob, alice, at, limit=70)
+        assert len(c['messages']) <= 70
+        got += c['messages']
+        at = int(c['next'])
+        pages += 1
+        if not c['more']:
+            break
+    assert [int(m['seq']) for m in got] == list(range(1, 501))
+    assert c['head'] == '500'
+    assert [m['body'] for m in got] == list(range(500)) and pages == 8
+
+
+async def test_who_has_all_gets_nothing(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    for n in range(3):
+        await alice.send(bob.uid, n)
+    c = await sync_one(bob, alice, 3)
+    assert (c['head'], c['next'], c['messages']) == ('3', '3', [])
+    assert c['more'] is c['pending'] is False
+
+
+async def test_what_was_acked_before_the_question_is_in_the_answer(
+        api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await alice.connect()
+    at = 0
+    for n in range(150):
+        ack = await s.send(bob.uid, n)
+        c = await sync_one(bob, alice, at)
+        assert [m['seq'] for m in c['messages']] == [ack['seq']]
+        assert c['pending'] is False
+        at = int(c['next'])
+
+
+async def test_acked_messages_of_many_conversations_are_in_one_answer(
+        api, people):
+    alice = await people(api, 'alice')
+    friends = await people(api, *('f%d' % n for n in range(8)))
+    sockets = [await f.connect() for f in friends]
+    for turn in range(1, 11):
+        await asyncio.gather(*(s.send(alice.uid, turn) for s in sockets))
+        got = await sync(alice, *((f.uid, turn - 1) for f in friends))
+        assert [bodies(c) for c in got] == [[turn]] * 8
+
+
+async def test_a_reply_has_a_limit_in_bytes_and_loses_nothing(api, people):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    want = {bob.uid: [], carol.uid: []}
+    for u in (bob, carol):
+        for n in range(6):
+            want[u.uid].append('%d' % n + 'x' * 40000)
+            await u.send(alice.uid, want[u.uid][-1])
+    at, got, rounds = {u: 0 for u in want}, {u: [] for u in want}, 0
+    while True:
+        answer = await sync(alice, *at.items(), limit=200)
+        size = 0
+        for c in answer:
+            uid = int(c['with'])
+            got[uid] += bodies(c)
+            size += sum(len(b) for b in bodies(c))
+            at[uid] = int(c['next'])
+        assert 0 < size <= BYTES_MAX
+        rounds += 1
+        if not any(c['more'] for c in answer):
+            break
+    assert got == want and rounds == 4
+
+
+async def test_many_small_messages_fit_a_connection_s_queue(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await alice.connect()
+    await burst(s, bob, 200)
+    await sync_one(bob, alice)                     # all of it is stored
+    answer = await sync(bob, *[(alice.uid, 0)] * 100, limit=200)
+    assert len(str(answer)) < 200 * 1024
+    assert all(c['more'] or len(c['messages']) == 200 for c in answer)
+
+
+async def test_young_gap_is_pending_and_an_old_one_is_void(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    carol, dave = await people(api, 'carol', 'dave')
+
+    # 2 to 4 and 6 are given to nobody; with dave, already 1 is
+    await alice.send(bob.uid, 1)
+    redis(stack, 'INCRBY', counter(alice, bob), '3')
+    await alice.send(bob.uid, 5)
+    redis(stack, 'INCR', counter(alice, bob))
+    await alice.send(bob.uid, 7)
+    redis(stack, 'INCR', counter(carol, dave))
+    await carol.send(dave.uid, 2)
+    began = time.monotonic()
+
+    c = await sync_one(bob, alice)
+    assert bodies(c) == [1] and c['next'] == '1' and c['voids'] == []
+    assert c['pending'] is True and c['more'] is False
+    c = await sync_one(dave, carol)
+    assert (bodies(c), c['next'], c['pending']) == ([], '0', True)
+
+    await asyncio.sleep(VOID_S - 4 - (time.monotonic() - began))
+    assert (await sync_one(bob, alice))['pending'] is True
+
+    await asyncio.sleep(VOID_S + 1 - (time.monotonic() - began))
+    c = await sync_one(bob, alice)
+    assert bodies(c) == [1, 5, 7] and c['next'] == c['head'] == '7'
+    assert c['voids'] == [{'from': '2', 'to': '4'}, {'from': '6', 'to': '6'}]
+    assert c['pending'] is c['more'] is False
+    c = await sync_one(bob, alice, 2, limit=1)
+    assert bodies(c) == [5] and c['more'] is True
+    assert c['voids'] == [{'from': '3', 'to': '4'}]
+    c = await sync_one(dave, carol)
+    assert c['voids'] == [{'from': '1', 'to': '1'}] and bodies(c) == [2]
+
+
+async def test_number_that_nobody_got_is_not_announced(api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1)
+    redis(stack, 'INCR', counter(alice, bob))
+    c = await sync_one(bob, alice)
+    assert (bodies(c), c['head'], c['next']) == ([1], '1', '1')
+    assert c['voids'] == [] and c['pending'] is c['more'] is False
+
+
+async def test_what_the_store_has_not_taken_yet_is_pending(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1)
+    await stack.stored(alice, bob, 1)
+    task = stack.pids()['task-1']
+    os.kill(task, 19)
+    try:
+        await alice.send(bob.uid, 2)
+        c = await sync_one(bob, alice)
+        assert bodies(c) == [1] and c['pending'] is True
+    finally:
+        os.kill(task, 18)
+    until = time.monotonic() + 30
+    while c['pending'] or c['head'] != '2':
+        assert time.monotonic() < until
+        await asyncio.sleep(0.2)
+        c = await sync_one(bob, alice, 1)
+    assert bodies(c) == [2]
+
+
+async def test_conversation_whose_counter_is_lost_is_complete(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1)
+    await alice.send(bob.uid, 2)
+    redis(stack, 'DEL', counter(alice, bob))
+    c = await sync_one(bob, alice, 1)
+    assert (bodies(c), c['head'], c['pending']) == ([2], '2', False)
+    c = await sync_one(bob, alice, 2)
+    assert (bodies(c), c['head'], c['pending']) == ([], '2', False)
+
+
+async def test_cursor_ahead_of_the_server_is_told_the_head(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1)
+    await stack.stored(alice, bob, 1)
+    c = await sync_one(bob, alice, 7)
+    assert (c['error'], c['head'], c['next']) == ('cursor_ahead', '1', '0')
+    redis(stack, 'DEL', counter(alice, bob))
+    c = await sync_one(bob, alice, 7)
+    assert (c['error'], c['head']) == ('cursor_ahead', '1')
+    carol = await people(api, 'carol')
+    c = await sync_one(bob, carol, 1)
+    assert (c['error'], c['head']) == ('cursor_ahead', '0')
+    assert 'error' not in await sync_one(bob, carol, 0)
+
+
+async def test_messages_to_oneself_are_synced(api, people):
+    alice = await people(api, 'alice')
+    c = await sync_one(alice, alice)
+    assert 'error' not in c and c['head'] == '0'
+    await alice.send(alice.uid, 'note')
+    assert bodies(await sync_one(alice, alice)) == ['note']
+
+
+async def test_nobody_syncs_another_conversation(api, people):
+    alice, bob, eve = await people(api, 'alice', 'bob', 'eve')
+    await alice.send(bob.uid, 'secret')
+    for c in await sync(eve, (alice.uid, 0), (bob.uid, 0)):
+        assert c['messages'] == [] and c['head'] == '0'
+
+
+async def test_bad_cursor_does_not_spoil_the_others(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 'hello')
+    r = await api.call('POST', '/v1/sync', bob.token, json={
+        'id': '12', 'cursors': [
+            {'seq': '0'},
+            {'with': str(alice.uid), 'room': '1', 'seq': '0'},
+            {'with': str(2 ** 63), 'seq': '0'},
+            {'with': '0', 'seq': '0'},
+            {'with': str(2 ** 62), 'seq': '0'},
+            {'room': '1', 'seq': '0'},
+            {'with': str(alice.uid), 'seq': str(2 ** 63)},
+            {'with': str(alice.uid), 'seq': '0'}]})
+    assert r['id'] == '12'
+    assert [c.get('error') for c in r['conversations']] == [
+        'missing_field', 'bad_field', 'bad_field', 'no_such_user',
+        'no_such_user', 'unsupported', 'bad_field', None]
+    for c in r['conversations'][:-1]:
+        assert (c['head'], c['next'], c['more'], c['pending']) == \
+            ('0', '0', False, False)
+    assert bodies(r['conversations'][-1]) == ['hello']
+
+
+@pytest.mark.parametrize('body, field', [
+    ({'cursors': []}, 'cursors'), ({}, 'cursors'),
+    ({'cursors': [{'with': '1', 'seq': '0'}] * 101}, 'cursors'),
+    ({'cursors': [{'with': '1', 'seq': '0'}], 'limit': 0}, 'limit'),
+    ({'cursors': [{'with': '1', 'seq': '0'}], 'limit': 201}, 'limit'),
+    ({'cursors': [{'with': '1', 'seq': '0'}], 'limit': 10 ** 9}, 'limit')])
+async def test_bad_sync_is_refused_as_a_whole(api, people, body, field):
+    alice = await people(api, 'alice')
+    p = await refused(api.call('POST', '/v1/sync', alice.token, json=body),
+                      400, 'bad_field')
+    assert field in p.body['detail']
+
+
+async def test_ended_session_asks_nothing(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    await api.call('POST', '/v1/logout', alice.token)
+    await refused(sync_one(alice, bob), 401, 'session_revoked')
+    await refused(conversations(alice), 401, 'session_revoked')
+    await refused(read(alice, bob, 0), 401, 'session_revoked')
+
+
+# History.
+
+async def test_history_has_the_sender_s_cmid_and_echoes_the_id(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1, cmid='mine')
+    await stack.stored(alice, bob, 1)
+    page = await bob.history(alice.uid, id=7)
+    assert page['messages'][0]['cmid'] == 'mine' and page['id'] == '7'
+
+
+async def test_history_page_has_a_limit_in_bytes(api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    for n in range(5):
+        await alice.send(bob.uid, '%d' % n + 'x' * 50000)
+    await stack.stored(alice, bob, 5)
+    got, after = [], 0
+    while True:
+        page = await bob.history(alice.uid, limit=200, after_seq=after)
+        assert 1 <= len(page['messages']) <= 2
+        got += [int(m['seq']) for m in page['messages']]
+        after = got[-1]
+        if not page['more']:
+            break
+    assert got == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize('args, status, code', [
+    ({'room': '1'}, 415, 'unsupported'),
+    ({'with': '1', 'room': '1'}, 400, 'bad_field'),
+    ({'with': str(2 ** 63)}, 400, 'bad_field'),
+    ({'with': '1', 'before_seq': str(2 ** 63)}, 400, 'bad_field'),
+    ({'with': '1', 'after_seq': str(2 ** 64 - 1)}, 400, 'bad_field'),
+    ({'with': '1', 'limit': '1000000000'}, 400, 'bad_field')])
+async def test_history_refuses_what_makes_no_sense(api, people, args, status,
+                                                   code):
+    alice = await people(api, 'alice')
+    await refused(api.call('GET', '/v1/messages', alice.token, params=args),
+                  status, code)
+
+
+# Conversations and read cursors.
+
+async def test_latest_conversation_is_first_with_its_last_message(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    await bob.send(alice.uid, 'one', cmid='b1')
+    await carol.send(alice.uid, 'two')
+    last = await bob.send(alice.uid, 'three', cmid='b2')
+    await stack.stored(alice, bob, 2)
+    await stack.stored(alice, carol, 1)
+    await listed(stack, alice, bob, carol)
+    r = await conversations(alice, id=5)
+    assert r['id'] == '5' and r['more'] is False
+    assert [c['with'] for c in r['conversations']] == \
+        [str(bob.uid), str(carol.uid)]
+    c = r['conversations'][0]
+    assert (c['head'], c['read_seq'], c['unread']) == ('2', '0', 2)
+    assert c['last'] == {'seq': '2', 'msg_id': last['msg_id'], 'cmid': 'b2',
+                         'from': str(bob.uid), 'time_ms': last['time_ms'],
+                         'body': 'three'}
+    r = await conversations(bob)
+    assert [c['with'] for c in r['conversations']] == [str(alice.uid)]
+    assert r['conversations'][0]['unread'] == 0         # all of it is bob's
+
+
+async def test_unread_counts_others_above_the_read_cursor(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    for sender, to in ((bob, alice), (alice, bob), (bob, alice), (bob, alice)):
+        await sender.send(to.uid, 'x')
+    await stack.stored(alice, bob, 4)
+    await listed(stack, alice, bob)
+
+    async def unread():
+        return (await conversations(alice))['conversations'][0]['unread']
+
+    assert await unread() == 3
+    assert await read(alice, bob, 1) == '1' and await unread() == 2
+    assert await read(alice, bob, 3) == '3' and await unread() == 1
+    assert await read(alice, bob, 2) == '3' and await unread() == 1
+    assert await read(alice, bob, 4) == '4' and await unread() == 0
+    c = (await conversations(bob))['conversations'][0]
+    assert (c['read_seq'], c['unread']) == ('0', 1)     # bob's own cursor
+
+
+async def test_unread_stops_at_a_thousand(api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await bob.connect()
+    await burst(s, alice, 1005)
+    await stack.stored(alice, bob, 1005)
+    await listed(stack, alice, bob)
+    assert (await conversations(alice))['conversations'][0]['unread'] == 1000
+    await read(alice, bob, 10)
+    assert (await conversations(alice))['conversations'][0]['unread'] == 995
+
+
+async def test_conversations_are_paged_by_the_last_message(
+        api, people, stack):
+    alice = await people(api, 'alice')
+    friends = await people(api, *('f%d' % n for n in range(7)))
+    for f in friends:
+        await f.send(alice.uid, 'x' * 30000)
+    for f in friends:
+        await stack.stored(alice, f, 1)
+    await listed(stack, alice, *friends)
+    got, args = [], {}
+    while True:
+        r = await conversations(alice, limit=3, **args)
+        assert len(r['conversations']) <= 3
+        got += [int(c['with']) for c in r['conversations']]
+        if not r['more']:
+            break
+        args = {'before': r['conversations'][-1]['last']['msg_id']}
+    assert got == [f.uid for f in reversed(friends)]
+    # more than the bytes of a reply: cut, and there is more
+    r = await conversations(alice, limit=100)
+    assert len(r['conversations']) == 4 and r['more'] is True
+
+
+async def test_who_has_no_conversations_gets_an_empty_list(api, people):
+    alice = await people(api, 'alice')
+    r = await conversations(alice)
+    assert r['conversations'] == [] and r['more'] is False
+
+
+@pytest.mark.parametrize('args', [
+    {'limit': 0}, {'limit': 101}, {'limit': 10 ** 9}, {'before': 2 ** 63},
+    {'before': 'x'}])
+async def test_bad_list_is_refused(api, people, args):
+    alice = await people(api, 'alice')
+    await refused(conversations(alice, **args), 400, 'bad_field')
+
+
+async def test_who_was_pushed_a_message_may_read_it_at_once(api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await alice.connect()
+    for n in range(1, 21):
+        ack = await s.send(bob.uid, n)
+        assert await read(bob, alice, ack['seq']) == ack['seq'] == str(n)
+
+
+async def test_two_devices_read_and_the_higher_cursor_stays(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    s = await bob.connect()
+    await burst(s, alice, 40)
+    got = await asyncio.gather(*(read(alice, bob, n)
+                                 for n in range(40, 0, -1)))
+    assert all(int(g) >= n for g, n in zip(got, range(40, 0, -1)))
+    assert await read(alice, bob, 0) == '40'
+
+
+async def test_read_cursor_never_passes_the_head(api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    assert await read(alice, bob, 0) == '0'            # and makes no row
+    await refused(read(alice, bob, 1), 409, 'cursor_ahead')
+    assert stack.mysql('SELECT * FROM conversations WHERE uid = %d'
+                       % alice.uid) == []
+    await bob.send(alice.uid, 'x')
+    await refused(read(alice, bob, 2), 409, 'cursor_ahead')
+    await refused(read(alice, bob, 2 ** 64 - 1), 409, 'cursor_ahead')
+    assert await read(alice, bob, 1, id='3') == '1'
+
+
+@pytest.mark.parametrize('body, status, code', [
+    ({'seq': '1'}, 400, 'missing_field'),
+    ({'with': '1'}, 400, 'missing_field'),
+    ({'with': '1', 'room': '1', 'seq': '1'}, 400, 'bad_field'),
+    ({'with': str(2 ** 63), 'seq': '1'}, 400, 'bad_field'),
+    ({'with': '1', 'seq': '-1'}, 400, 'bad_field'),
+    ({'with': str(2 ** 62), 'seq': '0'}, 404, 'no_such_user'),
+    ({'room': '1', 'seq': '1'}, 415, 'unsupported')])
+async def test_bad_read_is_refused(api, people, body, status, code):
+    alice = await people(api, 'alice')
+    await refused(api.call('POST', '/v1/read', alice.token, json=body),
+                  status, code)

@@ -1,0 +1,529 @@
+"""im_app -- one device of one user, which keeps the rules for clients.
+
+(docs/protocol.md, Rules for clients.)  App stays connected, sends until there
+is an ack, and shows each message once and in order (im_inbox.py).  What it
+sees goes to a list of events (im_events.py) for the checker.
+
+    app = App(user, 'laptop').start()     # user: im_client.User, logged in
+    ack = await app.send(to, body)        # returns only with an ack
+    app.inbox[other]                      # what was shown, in order
+
+Frames to be written wait in a queue of the connection, so that nothing that
+answers a frame has to wait for the network; it is bounded by the number of
+messages without ack and of questions.
+"""
+
+import asyncio
+import collections
+import itertools
+import json
+import random
+
+import websockets
+
+from im_client import Problem, User, new_cmid
+from im_events import Recorder, body_id, conversation
+from im_inbox import Conversation, Message, message
+
+ANSWER_S = 10          # then a frame is sent, or a question asked, again
+HOLD_S = 0.2           # above a gap, before we ask what is missing
+PENDING_S = 1.0        # until we ask again for what is undecided
+PAUSE_MAX_S = 30
+QUIET_S = 20           # then we ask whether the server is still there
+UNACKED_MAX = 200
+CURSORS_MAX = 50       # of one question
+
+
+class Gone(Exception):
+    """The connection ended before there was an answer."""
+
+
+class Out:
+    """A message on its way."""
+
+    def __init__(self, to, body, cmid):
+        self.to = to
+        self.body = body
+        self.body_id = body_id(body)
+        self.cmid = cmid
+        self.tries = self.refusals = 0
+        self.written = 0           # when, by the loop's clock
+        self.timer = None          # set while it waits to be tried again
+        self.done = asyncio.get_running_loop().create_future()
+
+
+def verdict(code):
+    """What a close code asks of a client: 'soon' or 'later' come back,
+    'refresh' the token first, or 'stop'."""
+    if code == 4004:
+        return 'later'
+    if code is not None and 4000 <= code < 4100:
+        return 'soon'
+    if code == 4100:
+        return 'refresh'
+    if code in (1002, 1003, 1007, 1009) or code and 4100 < code < 4200:
+        return 'stop'
+    return 'later'
+
+
+class App:
+
+    def __init__(self, user, device='default', events=None, rng=None,
+                 on_message=None, address=None):
+        self.user = user
+        self.name = '%d/%s' % (user.uid, device)
+        self.events = [] if events is None else events
+        self.record = Recorder(self.name, self.events)
+        self.random = rng or random.Random()
+        self.on_message = on_message or self.keep
+        self.address = address
+        self.inbox = {}            # other -> Messages, in the order shown
+        self.conversations = {}    # other -> Conversation
+        self.unacked = {}          # cmid -> Out, in the order of sending
+        self.sent = {}             # cmid -> recipient, of all
+        self.acks = {}             # cmid -> ack
+        self.closed = []           # codes of the connections that ended
+        self.room = asyncio.Semaphore(UNACKED_MAX)
+        self.there = asyncio.Event()
+        self.wanted = asyncio.Event()
+        self.wanted.set()
+        self.socket = self.task = None
+        self.connection = 0
+        self.ids = itertools.count(1)
+        self.tasks = set()         # the loop itself holds tasks weakly only
+        self.stopped = None        # why it does not come back
+        self.ending = False
+        self.forget()
+
+    def forget(self):
+        """What belongs to one connection."""
+        self.queue = collections.deque()
+        self.queued = asyncio.Event()
+        self.questions = {}        # id -> future
+        self.timers = {}           # other -> handle, of a gap that is held
+        self.asking = set()        # others that a question is under way for
+        self.syncing = self.sync_again = False
+        self.heard = 0
+
+    # Life.
+
+    @classmethod
+    async def log_in(cls, user, device, **args):
+        """An App with a session of its own."""
+        own = User(user.api, user.uid, user.name, user.password)
+        await own.log_in(device)
+        return cls(own, device, **args).start()
+
+    def start(self):
+        self.task = asyncio.create_task(self.run())
+        return self
+
+    def online(self):
+        self.wanted.set()
+
+    def offline(self):
+        """Cut off, until online() is called."""
+        self.wanted.clear()
+        self.cut()
+
+    def cut(self):
+        """The network fails."""
+        if self.socket is not None:
+            self.socket.ws.transport.abort()
+
+    async def close(self):
+        self.ending = True
+        self.wanted.set()
+        self.cut()
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        self.give_up('closed')
+
+    def give_up(self, why):
+        self.stopped = self.stopped or why
+        for o in self.unacked.values():
+            if not o.done.done():
+                o.done.set_exception(Problem('%s stopped: %s'
+                                             % (self.name, why)))
+                o.done.exception()     # nobody may be waiting
+        self.unacked.clear()
+
+    # Connection.
+
+    async def run(self):
+        pause, code = 0, None
+        # Not "while True" and a cancel: see Socket.receive()'s wait_for().
+        while not (self.ending or self.stopped or self.user.api.ended):
+            await self.wanted.wait()
+            try:
+                self.socket = await self.user.connect(address=self.address)
+            except Problem as e:
+                what, code = ('refresh' if e.status == 401 else 'later'), None
+            else:
+                pause = 0
+                if self.ending or not self.wanted.is_set():
+                    self.cut()
+                    continue
+                code = await self.live()
+                what = verdict(code)
+                self.closed.append(code)
+                if not self.wanted.is_set():
+                    continue       # our own doing
+            if what == 'refresh':
+                what = await self.fresh_token()
+            if what == 'stop':
+                self.give_up('close code %s' % code)
+                return
+            if what == 'soon':
+                await asyncio.sleep(self.random.uniform(0, 1))
+                continue
+            pause = min(max(2 * pause, 0.1), PAUSE_MAX_S)
+            await asyncio.sleep(pause * self.random.uniform(0.5, 1))
+
+    async def fresh_token(self):
+        try:
+            r = await self.user.api.call(
+                'POST', '/v1/refresh',
+                json={'refresh_token': self.user.refresh_token})
+        except Problem as e:
+            return 'stop' if e.status == 401 else 'later'
+        self.user.token = r['access_token']
+        self.user.refresh_token = r['refresh_token']
+        return 'later'
+
+    async def live(self):
+        """One connection from its start to its end; the close code."""
+        self.forget()
+        self.connection += 1
+        connection, s = self.connection, self.socket
+        loop = asyncio.get_running_loop()
+        self.heard = loop.time()
+        self.record('connect', extra=(connection, s.instance))
+        helpers = [asyncio.create_task(self.write()),
+                   asyncio.create_task(self.watch())]
+        for o in self.unacked.values():
+            self.try_again(o)
+        self.there.set()
+        self.catch_up()
+        try:
+            for f in s.frames:
+                self.take(f)
+            s.frames = []
+            while True:
+                # watch() is the deadline of this.
+                f = json.loads(await s.ws.recv())
+                self.heard = loop.time()
+                self.take(f)
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.there.clear()
+            self.after_end()
+            for h in helpers:
+                h.cancel()
+            self.record('disconnect', extra=(connection, s.ws.close_code))
+            s.ws.transport.abort()
+            if s in self.user.api.sockets:
+                self.user.api.sockets.remove(s)
+        return s.ws.close_code
+
+    def after_end(self):
+        for t in self.timers.values():
+            t.cancel()
+        for q in self.questions.values():
+            if not q.done():
+                q.set_exception(Gone())
+                q.exception()
+        for c in self.conversations.values():
+            c.live = False
+        for o in self.unacked.values():
+            if o.timer is not None:
+                o.timer.cancel()
+                o.timer = None
+        self.forget()
+
+    def put(self, **frame):
+        self.queue.append((frame, None))
+        self.queued.set()
+
+    async def write(self):
+        s, queue, queued = self.socket, self.queue, self.queued
+        try:
+            while True:
+                await queued.wait()
+                while queue:
+                    frame, out = queue.popleft()
+                    if out is not None:
+                        self.record('send', self.conv(out.to), self.user.uid,
+                                    out.cmid, body=out.body_id,
+                                    extra=(self.connection, out.tries))
+                    async with asyncio.timeout(ANSWER_S):
+                        await s.ws.send(json.dumps(frame))
+                queued.clear()
+        except (websockets.ConnectionClosed, TimeoutError):
+            s.ws.transport.abort()
+
+    async def watch(self):
+        """Everything that has waited too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            now = loop.time()
+            for o in list(self.unacked.values()):
+                if o.timer is None and now - o.written > ANSWER_S:
+                    self.try_again(o)
+            if now - self.heard > QUIET_S + ANSWER_S:
+                self.cut()
+            elif now - self.heard > QUIET_S:
+                self.put(type='ping', id='1')
+
+    # Sending.
+
+    def conv(self, other):
+        return conversation(self.user.uid, other)
+
+    async def send(self, to, body, cmid=None):
+        """The ack; a Problem only if the message is refused for good."""
+        async with self.room:
+            return await self.post(to, body, cmid).done
+
+    def post(self, to, body, cmid=None):
+        """An Out whose `done` will be the ack."""
+        o = Out(to, body, cmid or new_cmid())
+        if o.cmid in self.unacked:
+            raise Problem('%s is on its way already' % o.cmid)
+        if self.stopped:
+            raise Problem('%s stopped: %s' % (self.name, self.stopped))
+        self.unacked[o.cmid] = o
+        self.sent[o.cmid] = to
+        if self.there.is_set():
+            self.try_again(o)
+        return o
+
+    def try_again(self, o):
+        """Written (again), under its cmid."""
+        o.timer = None
+        if o.cmid not in self.unacked:
+            return
+        o.tries += 1
+        o.written = asyncio.get_running_loop().time()
+        self.queue.append(({'type': 'send', 'to': str(o.to), 'cmid': o.cmid,
+                            'body': o.body}, o))
+        self.queued.set()
+
+    def on_ack(self, f):
+        cmid = f['cmid']
+        to = self.sent.get(cmid)
+        self.acks.setdefault(cmid, f)
+        seq, msg_id = int(f['seq']), int(f['msg_id'])
+        self.record('ack', None if to is None else self.conv(to),
+                    self.user.uid, cmid, seq, msg_id,
+                    extra=(self.connection, bool(f.get('dup'))))
+        o = self.unacked.pop(cmid, None)
+        if o is None:
+            return
+        if o.timer is not None:
+            o.timer.cancel()
+        self.arrived(o.to, Message(seq, msg_id, self.user.uid, cmid,
+                                   int(f.get('time_ms', 0)), o.body,
+                                   o.body_id), 'ack')
+        if not o.done.done():
+            o.done.set_result(f)
+
+    def on_error(self, f):
+        code, again = f['code'], bool(f.get('retryable'))
+        cmid = f.get('cmid')
+        to = self.sent.get(cmid)
+        self.record('error', None if to is None else self.conv(to),
+                    self.user.uid, cmid, extra=(code, again))
+        question = self.questions.get(int(f.get('id', 0)))
+        if question is not None and not question.done():
+            question.set_result(f)
+        o = self.unacked.get(cmid)
+        if o is None:
+            return
+        if not again:
+            del self.unacked[cmid]
+            if not o.done.done():
+                o.done.set_exception(Problem('send', 0, f))
+        elif o.timer is None:
+            o.timer = asyncio.get_running_loop().call_later(
+                self.pause(f, o.refusals), self.try_again, o)
+            o.refusals += 1
+
+    def pause(self, f, times):
+        """As long as we were told, then twice as long each time."""
+        least = int(f.get('retry_after_ms', 0)) / 1000 or 0.1
+        return min(least * 2 ** min(times, 20), max(PAUSE_MAX_S, least)) \
+            * self.random.uniform(1, 1.25)
+
+    # Receiving.
+
+    def keep(self, other, m):
+        self.inbox.setdefault(other, []).append(m)
+
+    def take(self, f):
+        kind = f['type']
+        if kind == 'push':
+            m = message(f)
+            to = int(f['to'])
+            other = to if m.sender == self.user.uid else m.sender
+            self.record('push', self.conv(other), m.sender, m.cmid, m.seq,
+                        m.msg_id, m.body_id)
+            self.arrived(other, m, 'push')
+        elif kind == 'ack':
+            self.on_ack(f)
+        elif kind == 'error':
+            self.on_error(f)
+        elif kind in ('sync_res', 'conversations_res'):
+            question = self.questions.get(int(f.get('id', 0)))
+            if question is not None and not question.done():
+                question.set_result(f)
+        elif kind == 'sync_needed':
+            for c in self.conversations.values():
+                c.live = False
+            self.catch_up()
+
+    def know(self, other):
+        c = self.conversations.get(other)
+        if c is None:
+            c = Conversation(self.user.uid, other, self.record,
+                             self.on_message)
+            # Its start is seen, unless the list is still to come.
+            c.live = self.there.is_set() and not self.syncing
+            self.conversations[other] = c
+        return c
+
+    def arrived(self, other, m, how):
+        c = self.know(other)
+        c.take(m, how)
+        if c.gap():
+            self.look_later(c, HOLD_S)
+
+    # Asking.
+
+    async def ask(self, kind, **args):
+        """The answer to a question; Gone when the connection ends."""
+        connection, times = self.connection, 0
+        while True:
+            if connection != self.connection or not self.there.is_set():
+                raise Gone()
+            n = next(self.ids)
+            q = self.questions[n] = \
+                asyncio.get_running_loop().create_future()
+            self.put(type=kind, id=str(n), **args)
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    f = await q
+            except TimeoutError:
+                continue
+            finally:
+                self.questions.pop(n, None)
+            if f['type'] != 'error':
+                return f
+            if not f.get('retryable'):
+                raise Problem(kind, 0, f)
+            await asyncio.sleep(self.pause(f, times))
+            times += 1
+
+    def catch_up(self):
+        """Sync of all conversations: after connecting and sync_needed."""
+        if self.syncing:
+            self.sync_again = True
+            return
+        self.syncing = True
+        self.spawn(self.sync_all())
+
+    def spawn(self, coroutine):
+        async def guarded():
+            try:
+                await coroutine
+            except Gone:
+                pass               # the next connection begins anew
+            except Problem as e:
+                self.give_up('a question was refused: %s %s' % (e, e.code))
+                self.cut()
+        task = asyncio.create_task(guarded())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def sync_all(self):
+        while True:
+            if self.sync_again:
+                for c in self.conversations.values():
+                    c.live = False
+            self.sync_again = False
+            # Now: the answer to an older question may come meanwhile.
+            behind = {c for c in self.conversations.values() if not c.live}
+            page = {}
+            while True:
+                r = await self.ask('conversations', limit=100, **page)
+                found = r.get('conversations', [])
+                for c in found:
+                    c = self.know(int(c['with']))
+                    if not c.live:
+                        behind.add(c)
+                if not r.get('more') or not found:
+                    break
+                page = {'before': found[-1]['last']['msg_id']}
+            behind = list(behind)
+            for n in range(0, len(behind), CURSORS_MAX):
+                await self.sync(behind[n:n + CURSORS_MAX])
+            if not self.sync_again and all(
+                    c.live for c in self.conversations.values()):
+                break
+        self.syncing = False
+
+    async def sync(self, conversations):
+        """Asks until there is no more of these."""
+        self.asking.update(c.other for c in conversations)
+        todo = conversations
+        while todo:
+            r = await self.ask('sync', limit=50, cursors=[
+                {'with': str(c.other), 'seq': str(c.have)} for c in todo])
+            again = []
+            for c, reply in zip(todo, r['conversations']):
+                if reply.get('error'):
+                    self.record('error', c.name,
+                                extra=(reply['error'], False))
+                    raise Problem('sync of %s' % (c.name,), 0,
+                                  {'code': reply['error']})
+                if c.answer(reply):
+                    again.append(c)
+            todo = again
+        self.asking.difference_update(c.other for c in conversations)
+        for c in conversations:
+            if c.pending or c.gap():
+                self.look_later(c, PENDING_S)
+
+    def look_later(self, c, seconds):
+        if c.other in self.timers or c.other in self.asking:
+            return
+        self.timers[c.other] = asyncio.get_running_loop().call_later(
+            seconds, self.look, c)
+
+    def look(self, c):
+        del self.timers[c.other]
+        if c.pending or c.gap():
+            self.spawn(self.sync([c]))
+
+    # For tests.
+
+    def settled(self):
+        """Connected, nothing unsent, nothing known to be missing."""
+        return (self.there.is_set() and not self.unacked
+                and not self.syncing and not self.asking
+                and not any(c.pending or c.head > c.have
+                            for c in self.conversations.values()))
+
+    async def settle(self, seconds=30):
+        async with asyncio.timeout(seconds):
+            while not self.settled():
+                if self.stopped:
+                    raise Problem('%s stopped: %s' % (self.name,
+                                                      self.stopped))
+                await asyncio.sleep(0.02)
+
+    def shown(self, other):
+        return self.inbox.get(other, [])
