@@ -44,9 +44,42 @@ CREATE TABLE IF NOT EXISTS messages (
 -- Nothing here changes when a message is sent: head, last message and unread
 -- are looked up in `messages`.
 CREATE TABLE IF NOT EXISTS conversations (
-    uid       BIGINT UNSIGNED NOT NULL,
-    conv_a    BIGINT UNSIGNED NOT NULL,
-    conv_b    BIGINT UNSIGNED NOT NULL,
-    read_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    uid         BIGINT UNSIGNED NOT NULL,
+    conv_a      BIGINT UNSIGNED NOT NULL,
+    conv_b      BIGINT UNSIGNED NOT NULL,
+    read_seq    BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    pinned      TINYINT UNSIGNED NOT NULL DEFAULT 0,
+    muted       TINYINT UNSIGNED NOT NULL DEFAULT 0,
+    hidden_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,   -- hidden up to this one
     PRIMARY KEY (uid, conv_a, conv_b)
+) ENGINE = InnoDB;
+
+-- kind 1: group, members are remembered; 2: live, joined by a connection.
+CREATE TABLE IF NOT EXISTS rooms (
+    room          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    kind          TINYINT UNSIGNED NOT NULL,
+    name          VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+                      NOT NULL,
+    open          TINYINT UNSIGNED NOT NULL,
+    history       TINYINT UNSIGNED NOT NULL,
+    created_ms    BIGINT UNSIGNED NOT NULL,
+    dismissed_ms  BIGINT UNSIGNED NOT NULL DEFAULT 0,   -- 0: it lives
+    PRIMARY KEY (room)
+) ENGINE = InnoDB;
+
+-- role 0: none (of a live room: only muted), 1: member, 2: admin, 3: owner.
+CREATE TABLE IF NOT EXISTS members (
+    room            BIGINT UNSIGNED NOT NULL,
+    uid             BIGINT UNSIGNED NOT NULL,
+    role            TINYINT UNSIGNED NOT NULL,
+    muted_until_ms  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    joined_ms       BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (room, uid)
+) ENGINE = InnoDB;
+
+-- uid takes no messages from other.
+CREATE TABLE IF NOT EXISTS blocks (
+    uid    BIGINT UNSIGNED NOT NULL,
+    other  BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (uid, other)
 ) ENGINE = InnoDB;

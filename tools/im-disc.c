@@ -8,6 +8,8 @@
  *   --prefix /P     first part of all keys (/im)
  *   --lease S       seconds (3)
  *   --node          register: lease a node number, too
+ *   --nodes N       how many of them there are (1024)
+ *   --minted MS     the time of the last id, as it says; since 1970 (0)
  *   --tls-ca FILE   of etcd
  *   --for S         ends by itself after so many seconds
  *
@@ -31,6 +33,7 @@
 #include <time.h>
 
 #include "im_disc.h"
+#include "im_snowflake.h"
 #include "im_timeouts.h"
 
 
@@ -44,6 +47,8 @@ typedef struct {
     unsigned         lease_s;
     unsigned         seconds;
     unsigned         node;
+    unsigned         nodes;
+    uint64_t         minted_ms;
     im_disc_self_t   self;         /* service NULL: watch */
 } options_t;
 
@@ -54,8 +59,11 @@ static void on_start(void *ctx);
 static void on_up(void *ctx, im_disc_instance_t *inst);
 static void on_changed(void *ctx, im_disc_instance_t *inst);
 static void on_down(void *ctx, im_disc_instance_t *inst);
-static void on_node(void *ctx, unsigned node);
+static void on_node(void *ctx, unsigned node, uint64_t floor_ms,
+    uint64_t limit_ms);
+static void on_node_limit(void *ctx, uint64_t limit_ms);
 static void on_node_lost(void *ctx);
+static uint64_t minted_ms(void *ctx);
 static void on_drain(void *ctx);
 static void on_stop(void *ctx);
 static void on_log(void *ctx, int level, const char *msg);
@@ -68,10 +76,18 @@ static const im_disc_handler_t  handler = {
     .down = on_down
 };
 
+static const im_disc_node_handler_t  node_handler = {
+    .got = on_node,
+    .limit = on_node_limit,
+    .lost = on_node_lost,
+    .minted_ms = minted_ms
+};
+
 static const char *const  services[] = { "connect", "logic", "task" };
 
 static options_t        options = { .etcd = "127.0.0.1:2379",
                                     .prefix = "/im",
+                                    .nodes = IM_SNOWFLAKE_NODES,
                                     .lease_s = IM_ETCD_LEASE_S };
 static im_disc_t       *disc;
 static atomic_int       stopped;
@@ -186,6 +202,12 @@ parse(int argc, char **argv)
         } else if (strcmp(argv[i], "--lease") == 0) {
             options.lease_s = (unsigned) atoi(argv[++i]);
 
+        } else if (strcmp(argv[i], "--nodes") == 0) {
+            options.nodes = (unsigned) atoi(argv[++i]);
+
+        } else if (strcmp(argv[i], "--minted") == 0) {
+            options.minted_ms = strtoull(argv[++i], NULL, 10);
+
         } else if (strcmp(argv[i], "--for") == 0) {
             options.seconds = (unsigned) atoi(argv[++i]);
 
@@ -194,7 +216,9 @@ parse(int argc, char **argv)
         }
     }
 
-    if (options.lease_s < 2 || options.lease_s > 60) {
+    if (options.lease_s < 2 || options.lease_s > 60 || options.nodes < 1
+        || options.nodes > IM_SNOWFLAKE_NODES)
+    {
         return IM_ERROR;
     }
 
@@ -246,7 +270,7 @@ on_start(void *ctx)
     }
 
     if (options.node) {
-        (void) im_disc_lease_node(disc, 1024, on_node, on_node_lost, NULL);
+        (void) im_disc_lease_node(disc, options.nodes, &node_handler, NULL);
     }
 }
 
@@ -284,11 +308,21 @@ on_down(void *ctx, im_disc_instance_t *inst)
 
 
 static void
-on_node(void *ctx, unsigned node)
+on_node(void *ctx, unsigned node, uint64_t floor_ms, uint64_t limit_ms)
 {
     (void) ctx;
 
-    say("node %u", node);
+    say("node %u floor %llu limit %llu", node, (unsigned long long) floor_ms,
+        (unsigned long long) limit_ms);
+}
+
+
+static void
+on_node_limit(void *ctx, uint64_t limit_ms)
+{
+    (void) ctx;
+
+    say("limit %llu", (unsigned long long) limit_ms);
 }
 
 
@@ -298,6 +332,15 @@ on_node_lost(void *ctx)
     (void) ctx;
 
     say("node lost");
+}
+
+
+static uint64_t
+minted_ms(void *ctx)
+{
+    (void) ctx;
+
+    return options.minted_ms;
 }
 
 

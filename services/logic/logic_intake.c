@@ -71,6 +71,7 @@ static size_t intake_recipients(intake_shard_t *s, size_t n);
 static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
 static int intake_seed(intake_shard_t *s, size_t n);
+static void intake_memory(void);
 static int intake_fresh(void);
 static size_t intake_repeats(intake_shard_t *s, size_t n);
 static int intake_repeat(intake_shard_t *s, logic_message_t *m);
@@ -99,6 +100,8 @@ logic_intake_start(void)
         return rc;
     }
 
+    intake_memory();
+
     intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
     if (intake_shards == NULL) {
         return IM_ERROR;
@@ -125,19 +128,40 @@ logic_intake_start(void)
 
 
 void
-logic_intake_set_node(int node)
+logic_intake_set_node(int node, uint64_t floor_ms, uint64_t limit_ms)
 {
     pthread_mutex_lock(&intake_id_lock);
 
-    /* another number may have minted ids in this very millisecond, but not
-     * with this node; within one process the clock part only moves on */
     if (node >= 0) {
-        intake_ids_state.node = (unsigned) node;
+        im_snowflake_start(&intake_ids_state, (unsigned) node, floor_ms,
+                           limit_ms);
     }
 
     intake_node = node;
 
     pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+void
+logic_intake_set_limit(uint64_t limit_ms)
+{
+    pthread_mutex_lock(&intake_id_lock);
+    im_snowflake_extend(&intake_ids_state, limit_ms);
+    pthread_mutex_unlock(&intake_id_lock);
+}
+
+
+uint64_t
+logic_intake_minted_ms(void)
+{
+    uint64_t  ms;
+
+    pthread_mutex_lock(&intake_id_lock);
+    ms = im_snowflake_minted_ms(&intake_ids_state);
+    pthread_mutex_unlock(&intake_id_lock);
+
+    return ms;
 }
 
 
@@ -487,7 +511,7 @@ intake_numbers(intake_shard_t *s, size_t n)
         s->batch[i]->numbered_us = im_mono_us();
     }
 
-    rc = logic_sequence(s->redis, seqs, n, im_now_ms());
+    rc = logic_sequence(s->redis, seqs, n);
 
     if (rc == IM_OK) {
         im_dependency_up(&intake_redis);
@@ -519,7 +543,7 @@ intake_numbers(intake_shard_t *s, size_t n)
 static int
 intake_seed(intake_shard_t *s, size_t n)
 {
-    int           young;
+    int           rc, young;
     size_t        i, k;
     uint64_t      last;
     logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
@@ -536,13 +560,19 @@ intake_seed(intake_shard_t *s, size_t n)
             return IM_ERROR;
         }
 
-        if (logic_sequence_memory(s->redis, q, intake_fresh, &young) != IM_OK
-            || ((last > 0 || young)
-                && logic_sequence_seed(s->redis, q,
-                                       young ? last + LOGIC_SEQUENCE_SKIP
-                                             : last)
-                   != IM_OK))
-        {
+        rc = logic_sequence_memory(s->redis, q->slot, intake_fresh, &young);
+
+        if (rc == IM_AGAIN) {
+            return IM_ERROR;
+        }
+
+        last += young ? LOGIC_SEQUENCE_SKIP : 0;
+
+        if (rc == IM_OK && last > 0) {
+            rc = logic_sequence_seed(s->redis, q, last);
+        }
+
+        if (rc != IM_OK) {
             im_dependency_down(&intake_redis, im_redis_error(s->redis));
             return IM_ERROR;
         }
@@ -551,7 +581,25 @@ intake_seed(intake_shard_t *s, size_t n)
         again[k++] = q;
     }
 
-    return (k == 0) ? IM_OK : logic_sequence(s->redis, again, k, im_now_ms());
+    return (k == 0) ? IM_OK : logic_sequence(s->redis, again, k);
+}
+
+
+/* At the start, while Kafka is there to be asked. */
+static void
+intake_memory(void)
+{
+    int          young;
+    unsigned     tag;
+    im_redis_t  *redis;
+
+    redis = logic_redis_create();
+
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        (void) logic_sequence_memory(redis, tag, intake_fresh, &young);
+    }
+
+    im_redis_destroy(redis);
 }
 
 

@@ -41,8 +41,11 @@ static int main_start(void);
 static int main_serve(void);
 static void main_stop(void);
 static void main_on_register(void *ctx);
-static void main_on_node(void *ctx, unsigned node);
+static void main_on_node(void *ctx, unsigned node, uint64_t floor_ms,
+    uint64_t limit_ms);
+static void main_on_node_limit(void *ctx, uint64_t limit_ms);
 static void main_on_node_lost(void *ctx);
+static uint64_t main_minted_ms(void *ctx);
 static void main_on_leave(void *ctx);
 static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
@@ -143,6 +146,14 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "Read", .unary = main_rpc_read },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
+};
+
+
+static const im_disc_node_handler_t  main_node_handler = {
+    .got = main_on_node,
+    .limit = main_on_node_limit,
+    .lost = main_on_node_lost,
+    .minted_ms = main_minted_ms
 };
 
 
@@ -380,19 +391,28 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
-    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES, main_on_node,
-                              main_on_node_lost, NULL);
+    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
+                              &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
 }
 
 
 static void
-main_on_node(void *ctx, unsigned node)
+main_on_node(void *ctx, unsigned node, uint64_t floor_ms, uint64_t limit_ms)
 {
     (void) ctx;
 
     atomic_store(&main_node, (int) node);
-    logic_intake_set_node((int) node);
+    logic_intake_set_node((int) node, floor_ms, limit_ms);
+}
+
+
+static void
+main_on_node_limit(void *ctx, uint64_t limit_ms)
+{
+    (void) ctx;
+
+    logic_intake_set_limit(limit_ms);
 }
 
 
@@ -403,7 +423,16 @@ main_on_node_lost(void *ctx)
 
     im_log(IM_LOG_WARN, "the node number was lost: no ids until there is one");
     atomic_store(&main_node, -1);
-    logic_intake_set_node(-1);
+    logic_intake_set_node(-1, 0, 0);
+}
+
+
+static uint64_t
+main_minted_ms(void *ctx)
+{
+    (void) ctx;
+
+    return logic_intake_minted_ms();
 }
 
 
@@ -615,6 +644,11 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     if (r->body.len == 0 || r->body.len > IM_BODY_MAX) {
         logic_fail(req, "too_large", "field 'body' is 1 to %d bytes",
                    IM_BODY_MAX);
+        return;
+    }
+
+    if (!r->has_to) {
+        logic_fail(req, "missing_field", "field 'to' is required");
         return;
     }
 

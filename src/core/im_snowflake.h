@@ -4,6 +4,10 @@
  *
  * The clock is an argument.  A clock that steps back by up to 5 s is bridged
  * (ids run on at the last ms); by more, minting is refused.
+ *
+ * Two bounds come from whoever leases the node number (src/rpc/im_disc_node.c)
+ * and outlive this process: nothing is minted up to the floor, which may have
+ * been used before, nor above the limit, which is the next one's floor.
  */
 
 #ifndef IM_SNOWFLAKE_H
@@ -16,16 +20,25 @@
 #define IM_SNOWFLAKE_BACK_MS    5000
 
 typedef struct {
-    uint64_t       last_ms;
+    uint64_t       last_ms;     /* of the last id */
+    uint64_t       seen_ms;     /* the latest that the clock has shown */
+    uint64_t       limit_ms;
     unsigned       node;
     unsigned       counter;
 } im_snowflake_t;
 
-void im_snowflake_init(im_snowflake_t *s, unsigned node);
+/* A node number was taken: ids in (floor_ms, limit_ms]. */
+void im_snowflake_start(im_snowflake_t *s, unsigned node, uint64_t floor_ms,
+    uint64_t limit_ms);
+void im_snowflake_extend(im_snowflake_t *s, uint64_t limit_ms);
 
 /* IM_OK and *id; IM_AGAIN: the counter ran more than 50 ms ahead, try in a
- * ms; IM_ERROR: the clock stepped back too far. */
+ * ms; IM_DECLINED: above the limit, until it is extended; IM_ERROR: the clock
+ * stepped back too far, or is out of all bounds. */
 int im_snowflake_next(im_snowflake_t *s, uint64_t now_ms, uint64_t *id);
+
+/* No id of this node number was given after this ms. */
+uint64_t im_snowflake_minted_ms(const im_snowflake_t *s);
 
 /* Milliseconds since 1970 of an id. */
 uint64_t im_snowflake_time_ms(uint64_t id);

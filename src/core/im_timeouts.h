@@ -52,6 +52,9 @@
 #define IM_ETCD_LEASE_S              3      /* of an instance */
 #define IM_ETCD_NODE_LEASE_S         600    /* of a node number */
 #define IM_ETCD_NODE_BEAT_MS         10000  /* its lease is renewed */
+#define IM_ETCD_NODE_CHECK_MS        1000   /* its floor and our clock */
+#define IM_ETCD_FLOOR_AHEAD_MS       900000 /* the floor runs ahead of ids */
+#define IM_ETCD_FLOOR_RENEW_MS       240000 /* it is written this often */
 
 /* Stopping. */
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */

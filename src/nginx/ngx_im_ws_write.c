@@ -34,6 +34,7 @@
 static u_char *ngx_im_ws_reserve(ngx_im_ws_t *ws, size_t len);
 static int ngx_im_ws_queue(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 static int ngx_im_ws_fits(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
+static int ngx_im_ws_fits_now(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
 static int ngx_im_ws_room(ngx_im_ws_t *ws, size_t len);
 static void ngx_im_ws_put(ngx_im_ws_t *ws, const Im__Frame *frame,
     size_t len);
@@ -60,7 +61,12 @@ ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
         return;
     }
 
-    if (!ngx_im_ws_fits(ws, b->len, NGX_IM_WS_PUSHES)) {
+    if (!ngx_im_ws_fits_now(ws, b->len, NGX_IM_WS_PUSHES)) {
+
+        if (ws->dead) {
+            return;
+        }
+
         ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
                       "ws %uL: %uD bytes wait, pushes are left out",
                       ws->id, ws->out_size);
@@ -104,7 +110,7 @@ ngx_im_ws_send_answer(ngx_im_ws_t *ws, const Im__Frame *frame)
 
     len = im_client_encode(frame, ws->encoding, NULL, 0);
 
-    if (!ngx_im_ws_fits(ws, len, NGX_IM_WS_ANSWERS)) {
+    if (!ngx_im_ws_fits_now(ws, len, NGX_IM_WS_ANSWERS)) {
         limit = NGX_IM_WS_ANSWERS * ws->conf->send_queue + NGX_IM_WS_OVER;
 
         return (len > limit) ? IM_DECLINED : IM_BUSY;
@@ -291,6 +297,23 @@ ngx_im_ws_fits(ngx_im_ws_t *ws, size_t len, ngx_uint_t share)
 }
 
 
+/*
+ * The same when the socket has taken what it takes: a burst of one loop turn
+ * does not make a slow reader.  May end the connection.
+ */
+static int
+ngx_im_ws_fits_now(ngx_im_ws_t *ws, size_t len, ngx_uint_t share)
+{
+    if (ngx_im_ws_fits(ws, len, share)) {
+        return 1;
+    }
+
+    return ws->connection->write->ready
+           && ngx_im_ws_flush(ws) == NGX_OK
+           && ngx_im_ws_fits(ws, len, share);
+}
+
+
 /* The same for what cannot be left out: if there is none, it closes. */
 static int
 ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
@@ -299,8 +322,12 @@ ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
         return 0;
     }
 
-    if (ngx_im_ws_fits(ws, len, NGX_IM_WS_ANSWERS)) {
+    if (ngx_im_ws_fits_now(ws, len, NGX_IM_WS_ANSWERS)) {
         return 1;
+    }
+
+    if (ws->dead) {
+        return 0;
     }
 
     ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,

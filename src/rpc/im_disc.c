@@ -331,7 +331,7 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
         return;
     }
 
-    if (strcmp(service, "node") == 0) {
+    if (strcmp(service, "node") == 0 || strcmp(service, "floor") == 0) {
         return;                        /* node numbers are not instances */
     }
 
@@ -574,6 +574,7 @@ im_disc_release(im_disc_t *d)
         free(svc);
     }
 
+    free(d->node.floors);
     free(d);
 }
 
@@ -599,6 +600,17 @@ im_disc_now_ms(void)
     struct timespec  ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+
+uint64_t
+im_disc_wall_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
 
     return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }

@@ -80,15 +80,23 @@ void im_disc_unregister(im_disc_t *disc, const char *service,
     void (*done)(void *ctx), void *ctx);
 
 /*
- * Leases a node number: creates <prefix>/node/<n> for the first free n.
- * got(ctx, n) when it is held; lost(ctx) when it may be another's: mint no
- * ids until got comes again, maybe with another number.  Its lease is longer
- * than that of the instance (IM_ETCD_NODE_LEASE_S): ids are minted on while
- * etcd is away for minutes.
+ * A node number of our own (im_disc_node.c).  got: ids may be minted under it
+ * for times in (floor_ms, limit_ms]; limit: that far from now on; lost: it may
+ * be another's, mint no ids until got comes again, with another number.
+ * minted_ms tells the time of the last id under it; no ids are minted any more
+ * when lost has returned or im_disc_destroy is called.
  */
+typedef struct {
+    void      (*got)(void *ctx, unsigned node, uint64_t floor_ms,
+                     uint64_t limit_ms);
+    void      (*limit)(void *ctx, uint64_t limit_ms);
+    void      (*lost)(void *ctx);
+    uint64_t  (*minted_ms)(void *ctx);
+} im_disc_node_handler_t;
+
+/* nodes: how many numbers there are. */
 int im_disc_lease_node(im_disc_t *disc, unsigned nodes,
-    void (*got)(void *ctx, unsigned node), void (*lost)(void *ctx),
-    void *ctx);
+    const im_disc_node_handler_t *handler, void *ctx);
 
 
 /* Instance view: this very one, or NULL. */

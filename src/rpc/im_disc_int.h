@@ -6,6 +6,7 @@
  *   im_disc_call.c   a call by the service view, and its fail-over
  *
  *   im_disc_lease.c  the leases that our own keys live by
+ *   im_disc_node.c   the number that makes our ids unique
  *   im_disc_self.c   our own keys
  *   im_disc_value.c  keys and values, read and written
  */
@@ -114,6 +115,27 @@ typedef struct {
     unsigned             granting:1;
 } disc_lease_t;
 
+/* im_disc_node.c */
+typedef struct {
+    const im_disc_node_handler_t  *handler;
+    void                *ctx;
+    uint64_t           (*clock_ms)(void);           /* since 1970 */
+    uint64_t            *floors;                    /* as listed */
+    unsigned             nodes;                     /* 0: none is wanted */
+    unsigned             n;                         /* held, or tried */
+    unsigned             tries;
+    unsigned             held:1;
+    unsigned             asking:1;
+    unsigned             none:1;                    /* none is free: logged */
+    int64_t              lease;                     /* that we asked with */
+    int64_t              revision;                  /* of the list, our key */
+    uint64_t             floor_ms;
+    uint64_t             limit_ms;
+    uint64_t             want_ms;                   /* limit, being written */
+    char                 key[DISC_KEY_MAX];
+    char                 floor_key[DISC_KEY_MAX];
+} disc_node_t;
+
 struct im_disc_s {
     im_rpc_t            *rpc;
     im_etcd_t           *etcd;
@@ -149,15 +171,8 @@ struct im_disc_s {
     uint64_t             load_cpu_us;
     disc_reg_t           regs[DISC_REGS_MAX];
 
-    unsigned             nodes;                     /* 0: none is wanted */
-    unsigned             node_try;
-    unsigned             node_held:1;
-    unsigned             node_asking:1;
-    int64_t              node_asked_lease;
-    char                 node_key[DISC_KEY_MAX];
-    void               (*node_got)(void *ctx, unsigned node);
-    void               (*node_lost)(void *ctx);
-    void                *node_ctx;
+    im_rpc_timer_t      *check;
+    disc_node_t          node;
 
     struct {
         atomic_ullong    instances, changes, listings, breaks, garbage,
@@ -203,6 +218,18 @@ void im_disc_lease_want(im_disc_t *d);
 void im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key);
 void im_disc_lease_stop(im_disc_t *d);
 
+/* im_disc_node.c */
+int im_disc_node_init(im_disc_t *d, unsigned nodes,
+    const im_disc_node_handler_t *handler, void *ctx,
+    uint64_t (*clock_ms)(void));
+/* Does what is due; nothing without a lease. */
+void im_disc_node_check(im_disc_t *d);
+/* Its lease or its key has gone. */
+void im_disc_node_lost(im_disc_t *d);
+int im_disc_node_gone(im_disc_t *d, const ProtobufCBinaryData *key);
+/* IM_OK: the number is given back, floor and all; else there was none. */
+int im_disc_node_release(im_disc_t *d);
+
 /* im_disc_self.c */
 /* Puts what etcd does not hold; nothing without a lease. */
 void im_disc_self_put(im_disc_t *d);
@@ -218,6 +245,7 @@ int im_disc_is_key(const ProtobufCBinaryData *key, const char *ours);
 disc_service_t *im_disc_service_get(im_disc_t *d, const char *name);
 void im_disc_release(im_disc_t *d);
 uint64_t im_disc_now_ms(void);
+uint64_t im_disc_wall_ms(void);                /* since 1970 */
 void im_disc_log(im_disc_t *d, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,5 +1,5 @@
 /*
- * im_disc_lease.c -- the leases that our keys live by, and the node number.
+ * im_disc_lease.c -- the leases that our keys live by.
  *
  *   grant --> keep-alive stream, a beat each third of the lease
  *     ^            |
@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "im_disc_int.h"
 
@@ -49,10 +48,7 @@ static void lease_on_close(void *ctx, im_rpc_stream_t *s,
 static void lease_fence(im_disc_t *d);
 static void lease_on_fence(void *ctx);
 static void lease_lost(im_disc_t *d, disc_lease_t *l);
-static void lease_node_lost(im_disc_t *d);
-static void lease_put_all(im_disc_t *d);
-static void lease_try_node(im_disc_t *d);
-static void lease_on_node(void *ctx, const ProtobufCMessage *reply);
+static void lease_on_check(void *ctx);
 
 
 static const im_rpc_stream_handler_t  lease_handler = {
@@ -120,7 +116,13 @@ lease_granted(im_disc_t *d, disc_lease_t *l, const ProtobufCMessage *reply)
     l->asked_ms = 0;
 
     lease_fence(d);
-    lease_put_all(d);
+
+    if (l == &d->lease) {
+        im_disc_self_put(d);
+
+    } else {
+        im_disc_node_check(d);
+    }
 }
 
 
@@ -140,7 +142,7 @@ lease_on_beat(void *ctx)
         lease_ask(d, &d->lease, now);
     }
 
-    if (d->nodes != 0) {
+    if (d->node.nodes != 0) {
         lease_grant(d, &d->node_lease);
 
         if (now - d->node_lease.heard_ms >= IM_ETCD_NODE_BEAT_MS) {
@@ -148,7 +150,7 @@ lease_on_beat(void *ctx)
         }
     }
 
-    lease_put_all(d);                  /* what an earlier try did not reach */
+    im_disc_self_put(d);               /* what an earlier try did not reach */
 }
 
 
@@ -302,32 +304,11 @@ lease_lost(im_disc_t *d, disc_lease_t *l)
     l->asked_ms = 0;
 
     if (l == &d->node_lease) {
-        lease_node_lost(d);
+        im_disc_node_lost(d);
         return;
     }
 
     im_disc_self_lost(d);
-}
-
-
-static void
-lease_node_lost(im_disc_t *d)
-{
-    if (d->node_held) {
-        d->node_held = 0;
-        d->node_lost(d->node_ctx);
-    }
-}
-
-
-static void
-lease_put_all(im_disc_t *d)
-{
-    im_disc_self_put(d);
-
-    if (d->nodes != 0 && !d->node_held) {
-        lease_try_node(d);
-    }
 }
 
 
@@ -343,15 +324,13 @@ im_disc_lease_gone(im_disc_t *d, const ProtobufCBinaryData *key)
         lease_ask(d, &d->lease, now);
     }
 
-    if (d->node_held && im_disc_is_key(key, d->node_key)) {
-        im_disc_log(d, IM_LOG_WARN, "etcd key %s was deleted", d->node_key);
-        lease_node_lost(d);
+    if (im_disc_node_gone(d, key)) {
 
         if (d->node_lease.asked_ms == 0) {
             lease_ask(d, &d->node_lease, now);
         }
 
-        lease_try_node(d);
+        im_disc_node_check(d);
     }
 }
 
@@ -365,64 +344,28 @@ im_disc_lease_want(im_disc_t *d)
 
 int
 im_disc_lease_node(im_disc_t *d, unsigned nodes,
-    void (*got)(void *ctx, unsigned node), void (*lost)(void *ctx), void *ctx)
+    const im_disc_node_handler_t *handler, void *ctx)
 {
-    d->nodes = nodes;
-    d->node_got = got;
-    d->node_lost = lost;
-    d->node_ctx = ctx;
-    d->node_try = (unsigned) ((uint64_t) getpid() * 7919 + im_disc_now_ms())
-                  % nodes;
+    if (im_disc_node_init(d, nodes, handler, ctx, im_disc_wall_ms) != IM_OK) {
+        return IM_ERROR;
+    }
 
     lease_grant(d, &d->node_lease);
+    lease_on_check(d);
 
     return IM_OK;
 }
 
 
+/* More often than a beat may be: a clock that steps is seen by nothing else. */
 static void
-lease_try_node(im_disc_t *d)
+lease_on_check(void *ctx)
 {
-    if (d->node_asking || d->node_lease.id == 0) {
-        return;
-    }
+    im_disc_t  *d = ctx;
 
-    snprintf(d->node_key, sizeof(d->node_key), "%snode/%u", d->root,
-             d->node_try);
+    d->check = im_rpc_timer(d->rpc, IM_ETCD_NODE_CHECK_MS, lease_on_check, d);
 
-    if (im_etcd_put_new(d->etcd, d->node_key, "held", d->node_lease.id,
-                        lease_on_node, d)
-        == IM_OK)
-    {
-        d->node_asking = 1;
-        d->node_asked_lease = d->node_lease.id;
-    }
-}
-
-
-static void
-lease_on_node(void *ctx, const ProtobufCMessage *reply)
-{
-    im_disc_t                        *d = ctx;
-    const Etcdserverpb__TxnResponse  *txn;
-
-    d->node_asking = 0;
-    txn = (const Etcdserverpb__TxnResponse *) reply;
-
-    if (txn == NULL || d->node_lease.id != d->node_asked_lease) {
-        return;                        /* the next beat tries again */
-    }
-
-    if (!txn->succeeded) {
-        d->node_try = (d->node_try + 1) % d->nodes;
-        lease_try_node(d);
-        return;
-    }
-
-    d->node_held = 1;
-    im_disc_log(d, IM_LOG_NOTICE, "etcd: node number %u is ours",
-                d->node_try);
-    d->node_got(d->node_ctx, d->node_try);
+    im_disc_node_check(d);
 }
 
 
@@ -433,19 +376,25 @@ im_disc_lease_stop(im_disc_t *d)
     im_rpc_timer_cancel(d->beat);
     im_rpc_timer_cancel(d->fence);
     im_rpc_timer_cancel(d->load);
+    im_rpc_timer_cancel(d->check);
     d->beat = NULL;
     d->fence = NULL;
     d->load = NULL;
+    d->check = NULL;
 
     if (d->lease.id != 0) {
         (void) im_etcd_revoke(d->etcd, d->lease.id, NULL, NULL);
         d->lease.id = 0;
     }
 
-    if (d->node_lease.id != 0) {
+    /* not both: the lease might end first, and then the floor that was to
+     * go with the number would stay where it is */
+
+    if (im_disc_node_release(d) != IM_OK && d->node_lease.id != 0) {
         (void) im_etcd_revoke(d->etcd, d->node_lease.id, NULL, NULL);
-        d->node_lease.id = 0;
     }
+
+    d->node_lease.id = 0;
 
     if (d->keep_alive != NULL) {
         im_rpc_stream_cancel(d->keep_alive);

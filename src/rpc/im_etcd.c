@@ -41,12 +41,20 @@ typedef struct {
     void              *ctx;
 } etcd_call_t;
 
+/* Of a transaction: the request that a RequestOp points to. */
+typedef union {
+    Etcdserverpb__PutRequest          put;
+    Etcdserverpb__DeleteRangeRequest  del;
+} etcd_op_t;
+
 
 static int etcd_methods(im_etcd_t *e);
 static int etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
     const ProtobufCMessage *request, im_etcd_reply_pt cb, void *ctx);
 static void etcd_on_reply(void *ctx, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
+static void etcd_op(Etcdserverpb__RequestOp *o, etcd_op_t *op,
+    const char *key, const char *value, int64_t lease);
 static void etcd_unref(im_etcd_t *e);
 static void etcd_bytes(ProtobufCBinaryData *b, const char *s);
 static void etcd_prefix_end(const char *prefix, char *end,
@@ -186,36 +194,73 @@ im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb, void *ctx)
 
 
 int
-im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
-    int64_t lease, im_etcd_reply_pt cb, void *ctx)
+im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *txn, im_etcd_reply_pt cb,
+    void *ctx)
 {
-    Etcdserverpb__Compare      c = ETCDSERVERPB__COMPARE__INIT, *cs = &c;
-    Etcdserverpb__PutRequest   p = ETCDSERVERPB__PUT_REQUEST__INIT;
-    Etcdserverpb__RequestOp    o = ETCDSERVERPB__REQUEST_OP__INIT, *os = &o;
+    unsigned                   i;
+    Etcdserverpb__Compare      c[2], *cs[2];
+    Etcdserverpb__RequestOp    o[2], *os[2];
     Etcdserverpb__TxnRequest   r = ETCDSERVERPB__TXN_REQUEST__INIT;
+    etcd_op_t                  ops[2];
 
     /* a key that does not exist was created in revision 0 */
 
-    c.result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
-    c.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
-    etcd_bytes(&c.key, key);
-    c.target_union_case =
+    etcdserverpb__compare__init(&c[0]);
+    c[0].result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
+    c[0].target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    etcd_bytes(&c[0].key, txn->created_key);
+    c[0].target_union_case =
         ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
-    c.create_revision = 0;
+    c[0].create_revision = txn->created;
+    cs[0] = &c[0];
 
-    etcd_bytes(&p.key, key);
-    etcd_bytes(&p.value, value);
-    p.lease = lease;
+    if (txn->same_key != NULL) {
+        etcdserverpb__compare__init(&c[1]);
+        c[1].result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS;
+        c[1].target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+        etcd_bytes(&c[1].key, txn->same_key);
+        c[1].target_union_case =
+            ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+        c[1].mod_revision = txn->same + 1;
+        cs[1] = &c[1];
+    }
 
-    o.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    o.request_put = &p;
+    for (i = 0; i < txn->n; i++) {
+        etcd_op(&o[i], &ops[i], txn->ops[i].key, txn->ops[i].value,
+                txn->ops[i].lease);
+        os[i] = &o[i];
+    }
 
-    r.n_compare = 1;
-    r.compare = &cs;
-    r.n_success = 1;
-    r.success = &os;
+    r.n_compare = (txn->same_key != NULL) ? 2 : 1;
+    r.compare = cs;
+    r.n_success = txn->n;
+    r.success = os;
 
     return etcd_call(e, &e->txn, &r.base, cb, ctx);
+}
+
+
+static void
+etcd_op(Etcdserverpb__RequestOp *o, etcd_op_t *op, const char *key,
+    const char *value, int64_t lease)
+{
+    etcdserverpb__request_op__init(o);
+
+    if (value == NULL) {
+        etcdserverpb__delete_range_request__init(&op->del);
+        etcd_bytes(&op->del.key, key);
+        o->request_case =
+            ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+        o->request_delete_range = &op->del;
+        return;
+    }
+
+    etcdserverpb__put_request__init(&op->put);
+    etcd_bytes(&op->put.key, key);
+    etcd_bytes(&op->put.value, value);
+    op->put.lease = lease;
+    o->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    o->request_put = &op->put;
 }
 
 

@@ -36,9 +36,24 @@ int im_etcd_put(im_etcd_t *e, const char *key, const char *value,
     int64_t lease, im_etcd_reply_pt cb, void *ctx);
 int im_etcd_delete(im_etcd_t *e, const char *key, im_etcd_reply_pt cb,
     void *ctx);
-/* Puts only where there is no such key; TxnResponse.succeeded tells. */
-int im_etcd_put_new(im_etcd_t *e, const char *key, const char *value,
-    int64_t lease, im_etcd_reply_pt cb, void *ctx);
+
+/* All of it or nothing: changes keys if others are as they are expected. */
+typedef struct {
+    const char    *created_key;
+    int64_t        created;      /* its create revision; 0: no such key */
+    const char    *same_key;     /* NULL: not asked */
+    int64_t        same;         /* it did not change after this revision */
+    struct {
+        const char    *key;
+        const char    *value;    /* NULL: the key is deleted */
+        int64_t        lease;
+    }              ops[2];
+    unsigned       n;
+} im_etcd_txn_t;
+
+/* TxnResponse.succeeded tells. */
+int im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *txn, im_etcd_reply_pt cb,
+    void *ctx);
 int im_etcd_grant(im_etcd_t *e, unsigned ttl_s, im_etcd_reply_pt cb,
     void *ctx);
 int im_etcd_revoke(im_etcd_t *e, int64_t lease, im_etcd_reply_pt cb,

@@ -168,12 +168,26 @@ async def refused(awaitable, status, code=None):
 
 
 @pytest.fixture(scope='session')
+def crashing():
+    """Folder of the daemons that have crash points (im_crash.h)."""
+    clean = {k: v for k, v in os.environ.items()
+             if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'SAN', 'BUILD')}
+    r = subprocess.run(['make', '-j2', 'CRASH=1', 'BUILD=build/crash',
+                        'daemons'], cwd=TOP, env=clean, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=300)
+    assert r.returncode == 0, r.stdout
+    return os.path.join(TOP, 'build', 'crash')
+
+
+@pytest.fixture(scope='session')
 def proto(tmp_path_factory):
     """The module that protoc makes of proto/client.proto."""
     out = str(tmp_path_factory.mktemp('proto'))
     subprocess.run(['protoc', '--python_out=' + out, '-I',
-                    os.path.join(TOP, 'proto'), 'client.proto', 'query.proto'], check=True,
-                   timeout=30)
+                    os.path.join(TOP, 'proto'),
+                    'client.proto', 'query.proto', 'room.proto'],
+                   check=True, timeout=30)
     sys.path.insert(0, out)
     import client_pb2
     return client_pb2

@@ -46,17 +46,21 @@ class SlowReader:
         out, self.data = self.data[:n], self.data[n:]
         return out
 
+    async def next(self):
+        """Opcode and payload."""
+        a, b = await self.take(2)
+        n = b & 127
+        if n == 126:
+            n, = struct.unpack('>H', await self.take(2))
+        elif n == 127:
+            n, = struct.unpack('>Q', await self.take(8))
+        return a & 15, await self.take(n)
+
     async def receive(self):
         while True:
-            a, b = await self.take(2)
-            n = b & 127
-            if n == 126:
-                n, = struct.unpack('>H', await self.take(2))
-            elif n == 127:
-                n, = struct.unpack('>Q', await self.take(8))
-            payload = await self.take(n)
-            assert a & 15 != 8, 'closed: %r' % payload
-            if a & 15 == 1:
+            opcode, payload = await self.next()
+            assert opcode != 8, 'closed: %r' % payload
+            if opcode == 1:
                 return json.loads(payload)
 
     async def write(self, **fields):
@@ -64,11 +68,14 @@ class SlowReader:
             self.socket, frame(1, json.dumps(fields).encode()))
 
 
-async def say(sender, to, count, window=100):
-    """Sends count messages; all are acknowledged when it returns."""
+async def say(sender, to, count, window=50, reader=None):
+    """Sends count messages; all are acknowledged when it returns, and the
+    reader, a task of ours on a busy machine, is never far behind."""
     acks = waiting = sent = 0
     while acks < count:
         while waiting < window and sent < count:
+            while reader and sent - len(reader) >= window:
+                await asyncio.sleep(0.001)
             await sender.write(type='send', to=str(to), cmid=new_cmid(),
                                body=BODY)
             sent += 1
@@ -84,13 +91,16 @@ async def test_who_does_not_read_is_told_to_sync_and_stays(api, people):
     fast = await bob.connect()
     sender = await alice.connect()
 
-    async def read_fast():
-        return [int((await fast.expect('push'))['seq'])
-                for _ in range(COUNT)]
+    seqs = [0]
 
-    seqs, _ = await asyncio.gather(read_fast(),
-                                   say(sender, bob.uid, COUNT))
-    assert seqs == list(range(1, COUNT + 1))
+    async def read_fast():
+        while seqs[-1] < COUNT:
+            seqs.append(int((await fast.expect('push'))['seq']))
+
+    await asyncio.gather(read_fast(),
+                         say(sender, bob.uid, COUNT, reader=seqs))
+    assert seqs == list(range(COUNT + 1))
+    assert fast.frames == []
     await asyncio.sleep(0.5)   # the slow one may be on another worker
 
     got = []
@@ -116,6 +126,27 @@ async def test_who_does_not_read_is_told_to_sync_and_stays(api, people):
         range(got[-1] + 1, got[-1] + 11))
     await slow.write(type='ping', id='1')
     assert await slow.receive() == {'type': 'pong', 'id': '1'}
+
+
+async def test_who_asks_without_reading_is_closed_with_4002(api, people):
+    bob = await people(api, 'bob')
+    ping = frame(9, b'x' * 125)
+    for count in (500, 10000, 20000, 40000, 80000):
+        # more and more, until it is more than the kernel's buffers hold
+        slow = await SlowReader.open(api, bob.token)
+        await asyncio.wait_for(
+            slow.loop.sock_sendall(slow.socket, ping * count), WAIT)
+        for n in range(count):
+            opcode, payload = await slow.next()
+            if opcode != 10:
+                break
+        else:
+            assert count < 80000
+            slow.socket.close()
+            continue
+        assert (opcode, payload[:2]) == (8, struct.pack('>H', 4002))
+        assert count > 500
+        break
 
 
 async def test_who_is_slow_but_not_too_slow_gets_everything(api, people):

@@ -491,11 +491,11 @@ a_peer_that_goes_silent_ends_the_stream(void **state)
     serve(rpc, address, NULL);
     ch = im_rpc_channel_peer(rpc, address, NULL);
 
-    stream(ch, 1000, 300);
+    stream(ch, 2000, 600);
     assert_int_equal(atomic_load(&opened), 1);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
-    assert_string_equal(outcome.message, "nothing heard for 300 ms");
-    assert_in_range(outcome.took_us, 300000, 1000000);
+    assert_string_equal(outcome.message, "nothing heard for 600 ms");
+    assert_in_range(outcome.took_us, 600000, 2000000);
 
     im_rpc_channel_unref(ch);
     im_rpc_destroy(rpc);
@@ -552,6 +552,7 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
     /* stopped: the call arrives but is not read */
 
     kill(pid, SIGSTOP);
+    assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);    /* it has */
     call(ch, NULL, 300);
     assert_int_equal(outcome.code, IM_RPC_DEADLINE_EXCEEDED);
     assert_int_equal(outcome.sent, IM_RPC_MAYBE_SENT);
@@ -599,6 +600,7 @@ certificates(const char *dir)
 static void
 only_who_has_our_certificates_gets_in(void **state)
 {
+    unsigned           tries;
     char               dir[] = "/tmp/im-tls-XXXXXX";
     char               address[32], ca[64], cert[64], key[64], command[64];
     im_rpc_t          *server, *good, *plain, *named;
@@ -621,9 +623,16 @@ only_who_has_our_certificates_gets_in(void **state)
     server = runtime(&tls);
     serve(server, address, NULL);
 
+    /* a busy machine may need several tries for TLS within the limit */
+
     good = runtime(&tls);
     ch = im_rpc_channel_peer(good, address, im_rpc_boot(server));
-    call(ch, NULL, 3000);
+    tries = 0;
+
+    do {
+        call(ch, NULL, 3000);
+    } while (outcome.sent == IM_RPC_NOT_SENT && ++tries < 20);
+
     assert_int_equal(outcome.code, IM_RPC_OK);
     im_rpc_channel_unref(ch);
     im_rpc_destroy(good);

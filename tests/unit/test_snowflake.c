@@ -19,7 +19,7 @@ ids_rise_and_tell_their_time(void **state)
 
     (void) state;
 
-    im_snowflake_init(&s, 7);
+    im_snowflake_start(&s, 7, 0, UINT64_MAX);
     last = 0;
 
     for (ms = T0; ms < T0 + 100; ms++) {
@@ -40,8 +40,8 @@ two_nodes_never_give_the_same(void **state)
 
     (void) state;
 
-    im_snowflake_init(&a, 0);
-    im_snowflake_init(&b, IM_SNOWFLAKE_NODES - 1);
+    im_snowflake_start(&a, 0, 0, UINT64_MAX);
+    im_snowflake_start(&b, IM_SNOWFLAKE_NODES - 1, 0, UINT64_MAX);
 
     assert_int_equal(im_snowflake_next(&a, T0, &x), IM_OK);
     assert_int_equal(im_snowflake_next(&b, T0, &y), IM_OK);
@@ -60,7 +60,7 @@ a_burst_borrows_a_little_then_asks_to_wait(void **state)
 
     (void) state;
 
-    im_snowflake_init(&s, 1);
+    im_snowflake_start(&s, 1, 0, UINT64_MAX);
     last = 0;
 
     for (n = 0; n < 1000000; n++) {
@@ -98,7 +98,7 @@ a_clock_that_stands_still_or_steps_back_gives_no_id_twice(void **state)
 
     (void) state;
 
-    im_snowflake_init(&s, 1);
+    im_snowflake_start(&s, 1, 0, UINT64_MAX);
     last = 0;
 
     for (i = 0; i < UNIT_N(steps); i++) {
@@ -118,7 +118,7 @@ a_clock_far_behind_is_refused_until_it_is_right_again(void **state)
 
     (void) state;
 
-    im_snowflake_init(&s, 1);
+    im_snowflake_start(&s, 1, 0, UINT64_MAX);
     assert_int_equal(im_snowflake_next(&s, T0 + 3600000, &last), IM_OK);
 
     assert_int_equal(im_snowflake_next(&s, T0 + 3600000 - 5001, &id),
@@ -133,6 +133,109 @@ a_clock_far_behind_is_refused_until_it_is_right_again(void **state)
 }
 
 
+static void
+after_a_step_back_of_seconds_there_is_room_for_a_burst(void **state)
+{
+    unsigned        n;
+    uint64_t        id, last;
+    im_snowflake_t  s;
+
+    (void) state;
+
+    im_snowflake_start(&s, 1, 0, UINT64_MAX);
+    assert_int_equal(im_snowflake_next(&s, T0, &last), IM_OK);
+
+    for (n = 1; n < 4096 * 51; n++) {
+        assert_int_equal(im_snowflake_next(&s, T0 - 3000, &id), IM_OK);
+        assert_true(id > last);
+        last = id;
+    }
+
+    assert_int_equal(im_snowflake_next(&s, T0 - 3000, &id), IM_AGAIN);
+    assert_int_equal(im_snowflake_next(&s, T0 + 51, &id), IM_OK);
+    assert_true(id > last);
+}
+
+
+static void
+no_id_is_minted_up_to_the_floor(void **state)
+{
+    uint64_t        id;
+    im_snowflake_t  s;
+
+    (void) state;
+
+    im_snowflake_start(&s, 1, T0, UINT64_MAX);
+    assert_true(im_snowflake_minted_ms(&s) == T0);
+
+    /* far below, a little below, at, above */
+
+    assert_int_equal(im_snowflake_next(&s, T0 - 3600000, &id), IM_ERROR);
+    assert_int_equal(im_snowflake_next(&s, T0 - 100, &id), IM_AGAIN);
+    assert_int_equal(im_snowflake_next(&s, T0, &id), IM_OK);
+    assert_true(im_snowflake_time_ms(id) == T0 + 1);
+
+    im_snowflake_start(&s, 1, T0, UINT64_MAX);
+    assert_int_equal(im_snowflake_next(&s, T0 + 7, &id), IM_OK);
+    assert_true(im_snowflake_time_ms(id) == T0 + 7);
+    assert_true(im_snowflake_minted_ms(&s) == T0 + 7);
+}
+
+
+static void
+no_id_is_minted_above_the_limit_until_it_is_extended(void **state)
+{
+    int             rc;
+    unsigned        n;
+    uint64_t        id, last;
+    im_snowflake_t  s;
+
+    (void) state;
+
+    im_snowflake_start(&s, 1, 0, T0);
+    assert_int_equal(im_snowflake_next(&s, T0 + 1, &id), IM_DECLINED);
+    assert_int_equal(im_snowflake_next(&s, T0 + 3600000, &id), IM_DECLINED);
+
+    /* what was declined has not moved the clock part on; borrowing ends at
+     * the limit, too */
+
+    last = 0;
+    n = 0;
+
+    do {
+        rc = im_snowflake_next(&s, T0, &id);
+        assert_true(rc != IM_OK || id > last);
+        last = (rc == IM_OK) ? id : last;
+        n += (rc == IM_OK);
+    } while (rc == IM_OK);
+
+    assert_int_equal(rc, IM_DECLINED);
+    assert_int_equal(n, 4096);
+    assert_true(im_snowflake_time_ms(last) == T0);
+
+    im_snowflake_extend(&s, T0 + 1000);
+    assert_int_equal(im_snowflake_next(&s, T0 + 1000, &id), IM_OK);
+    assert_true(id > last);
+}
+
+
+static void
+a_clock_beyond_41_bits_is_refused(void **state)
+{
+    uint64_t        id;
+    im_snowflake_t  s;
+
+    (void) state;
+
+    im_snowflake_start(&s, 1023, 0, UINT64_MAX);
+    assert_int_equal(im_snowflake_next(&s, IM_SNOWFLAKE_EPOCH_MS
+                                           + (1ULL << 41), &id), IM_ERROR);
+    assert_int_equal(im_snowflake_next(&s, IM_SNOWFLAKE_EPOCH_MS
+                                           + (1ULL << 41) - 1, &id), IM_OK);
+    assert_true(id >> 63 == 0);
+}
+
+
 int
 main(void)
 {
@@ -143,6 +246,11 @@ main(void)
         cmocka_unit_test(
             a_clock_that_stands_still_or_steps_back_gives_no_id_twice),
         cmocka_unit_test(a_clock_far_behind_is_refused_until_it_is_right_again),
+        cmocka_unit_test(
+            after_a_step_back_of_seconds_there_is_room_for_a_burst),
+        cmocka_unit_test(no_id_is_minted_up_to_the_floor),
+        cmocka_unit_test(no_id_is_minted_above_the_limit_until_it_is_extended),
+        cmocka_unit_test(a_clock_beyond_41_bits_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
