@@ -14,7 +14,8 @@
  * A client that sends again gets the same numbers, as long as these may be
  * used.  With D = [kafka] delivery_ms: under a number that is younger than
  * 0.8 D the message is produced again, at most 0.2 D later, and Kafka has
- * taken it D later or never.  So a number older than 2 D that is not stored,
+ * taken it D later or never.  So a number older than 2 D (and two seconds, see
+ * logic_settle.c) that is not stored,
  * once all that Kafka has is stored, never will be: it is void, and the message
  * gets a new one (logic_repeats.c).  In between nobody knows, and the client is
  * told to come again.

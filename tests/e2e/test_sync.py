@@ -10,7 +10,7 @@ import pytest
 from conftest import refused
 from im_client import new_cmid
 
-VOID_S = 2 * 5 + 5              # [kafka] delivery_ms twice, and 5 s
+VOID_S = 2 * 5 + 2 + 5          # [kafka] delivery_ms twice, and 7 s
 BYTES_MAX = 128 * 1024
 
 
