@@ -27,6 +27,6 @@ def test_every_promise_is_kept(stack):
 
 def test_every_promise_is_kept_while_programs_die(stack):
     report = prove(stack, ('kill', 'reload'), messages=3000 // SLOW,
-                   rate=300 / SLOW, processes=1, pause=(0.3, 1))
+                   rate=300 / SLOW, processes=1, pause=(0.8, 2))
     # Also the killing has happened: a worker's connections have ended.
     assert report.counts['connect'] > 40
