@@ -308,7 +308,8 @@ class Checker:
         r = self.report
         r.counts.update(sent=len(self.sends), acked=len(self.acks),
                         rows=len(self.rows),
-                        devices=len({e.device for e in self.events}))
+                        devices=len({e.device for e in self.events
+                                    if e.kind == 'connect'}))
         first = {k: s[0].time for k, s in self.sends.items()}
         once = {k for k, s in self.sends.items() if len(s) == 1}
         for k, acks in self.acks.items():

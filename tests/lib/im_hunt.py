@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PASSWORD = 'correct horse battery'
 REGISTER_AT_ONCE = 8
 STORE_WAIT_S = 60
+PUSH_WAIT_S = 8        # of Kafka's session time-out, when a Task has died
 
 
 class Plan:
@@ -232,6 +233,8 @@ class Hunt:
                 break
             time.sleep(0.2)
         self.say('%d rows are stored' % count)
+        if self.faults is not None:
+            time.sleep(PUSH_WAIT_S)
 
     def judge(self):
         rows = [((int(a), int(b)), int(seq), int(msg_id), int(sender), cmid)
