@@ -306,8 +306,10 @@ bench-rpc: deps
 
 bench-store: deps
 	@$(MAKE) all
-	@exec $(PYTHON) tools/stack exec bench-store --restart --fresh \
+	@$(PYTHON) tools/stack exec bench-store --restart --fresh \
 	    --only redis,mysql -- bench/store/run
+	@exec $(PYTHON) tools/stack exec bench-sync --restart --fresh -- \
+	    bench/store/catch-up
 
 stop:
 	@$(PYTHON) tools/stack stop --all
