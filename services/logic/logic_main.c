@@ -21,12 +21,15 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_alive.h"
 #include "logic_conversations.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_repeats.h"
+#include "logic_rooms.h"
+#include "logic_rooms_online.h"
 #include "logic_sessions.h"
 #include "logic_settle.h"
 #include "logic_sync.h"
@@ -74,6 +77,24 @@ static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
 static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_read(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_create(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_get(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_join(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_leave(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_members(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_add(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_remove(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_dismiss(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -128,6 +149,12 @@ static const im_conf_key_t  main_keys[] = {
         "threads for sync, which may wait a second for the store"),
     KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("rooms", "group_max", IM_CONF_UINT, rooms_group_max, "5000", 1,
+        100000, "members of a group"),
+    KEY("rooms", "live_max", IM_CONF_UINT, rooms_live_max, "100000", 1,
+        1000000, "users at a time in a live room"),
+    KEY("rooms", "user_groups_max", IM_CONF_UINT, rooms_user_groups_max,
+        "1000", 1, 5000, "groups that one user may be in"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -144,6 +171,15 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "Sync", .unary = main_rpc_sync },
     { .name = "Conversations", .unary = main_rpc_conversations },
     { .name = "Read", .unary = main_rpc_read },
+    { .name = "RoomCreate", .unary = main_rpc_room_create },
+    { .name = "RoomGet", .unary = main_rpc_room_get },
+    { .name = "RoomJoin", .unary = main_rpc_room_join },
+    { .name = "RoomLeave", .unary = main_rpc_room_leave },
+    { .name = "RoomMembers", .unary = main_rpc_room_members },
+    { .name = "RoomAdd", .unary = main_rpc_room_add },
+    { .name = "RoomRemove", .unary = main_rpc_room_remove },
+    { .name = "RoomSet", .unary = main_rpc_room_set },
+    { .name = "RoomDismiss", .unary = main_rpc_room_dismiss },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
 };
@@ -276,7 +312,8 @@ main_start(void)
                                   logic_conf.sync_queue);
 
     if (main_auth == NULL || main_query == NULL || main_sync == NULL
-        || logic_presence_start(logic_conf.queue) != IM_OK)
+        || logic_presence_start(logic_conf.queue) != IM_OK
+        || logic_rooms_online_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -391,6 +428,7 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
+    (void) logic_alive_start(main_disc);
     (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
@@ -466,6 +504,7 @@ main_stop(void)
     logic_intake_stop();
     logic_settle_stop();
     logic_presence_stop();
+    logic_rooms_online_stop();
     im_health_stop();
 
     if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
@@ -473,6 +512,7 @@ main_stop(void)
     }
 
     im_rpc_destroy(main_rpc);
+    logic_alive_stop();
 }
 
 
@@ -608,6 +648,78 @@ main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
     (void) ctx;
     logic_pool_run(main_query, logic_conversations_read, req, in);
+}
+
+
+static void
+main_rpc_room_create(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_create, req, in);
+}
+
+
+static void
+main_rpc_room_get(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_get, req, in);
+}
+
+
+static void
+main_rpc_room_join(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_join, req, in);
+}
+
+
+static void
+main_rpc_room_leave(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_leave, req, in);
+}
+
+
+static void
+main_rpc_room_members(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_members, req, in);
+}
+
+
+static void
+main_rpc_room_add(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_add, req, in);
+}
+
+
+static void
+main_rpc_room_remove(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_remove, req, in);
+}
+
+
+static void
+main_rpc_room_set(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_set, req, in);
+}
+
+
+static void
+main_rpc_room_dismiss(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_dismiss, req, in);
 }
 
 
