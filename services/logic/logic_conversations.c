@@ -31,7 +31,7 @@
 #define CONVERSATIONS_LIMIT_MAX   100
 #define CONVERSATIONS_UNREAD_MAX  1000
 #define CONVERSATIONS_SCAN_MAX    10000
-#define CONVERSATIONS_COLUMNS     9
+#define CONVERSATIONS_COLUMNS     12
 
 
 typedef struct {
@@ -39,6 +39,7 @@ typedef struct {
     size_t              limit;
     size_t              n;
     size_t              bytes;
+    unsigned            hidden:1;  /* those, too */
     unsigned            more:1;
     unsigned            memory:1;  /* is out */
     Im__Conversation    rows[CONVERSATIONS_LIMIT_MAX];
@@ -87,6 +88,7 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
 
     c->uid = r->caller->uid;
     c->limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
+    c->hidden = r->has_hidden && r->hidden;
 
     rc = conversations_list(db, c, r->has_before ? r->before : INT64_MAX);
 
@@ -136,7 +138,7 @@ conversations_check(im_rpc_req_t *req, const Im__ConversationsRequest *r)
 static int
 conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
 {
-    im_mysql_value_t  v[3];
+    im_mysql_value_t  v[4];
 
     /*
      * The page is chosen first, so that no body is sorted.  Not MAX(x.seq): a
@@ -146,26 +148,30 @@ conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
 
     static const char             sql[] =
         "SELECT m.seq, m.msg_id, m.sender, m.time_ms, m.cmid, m.body, "
-        "p.conv_a, p.conv_b, p.read_seq FROM "
-        "(SELECT c.conv_a, c.conv_b, c.read_seq, l.seq AS head, l.msg_id "
+        "p.conv_a, p.conv_b, p.read_seq, p.pinned, p.muted, p.hidden_seq FROM "
+        "(SELECT c.conv_a, c.conv_b, c.read_seq, c.pinned, c.muted, "
+        "c.hidden_seq, l.seq AS head, l.msg_id "
         "FROM conversations c "
         "JOIN messages l ON l.conv_a = c.conv_a AND l.conv_b = c.conv_b "
         "AND l.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "
         "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
-        "WHERE c.uid = ? AND l.msg_id < ? ORDER BY l.msg_id DESC LIMIT ?) AS p "
+        "WHERE c.uid = ? AND l.msg_id < ? AND (c.hidden_seq < l.seq OR ?) "
+        "ORDER BY l.msg_id DESC LIMIT ?) AS p "
         "JOIN messages m ON m.conv_a = p.conv_a AND m.conv_b = p.conv_b "
         "AND m.seq = p.head ORDER BY p.msg_id DESC";
     static const im_mysql_type_t  columns[CONVERSATIONS_COLUMNS] = {
         IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_STR,
-        IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+        IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+        IM_MYSQL_U64, IM_MYSQL_U64
     };
 
     memset(v, 0, sizeof(v));
     v[0].u64 = c->uid;
     v[1].u64 = before;
-    v[2].u64 = c->limit + 1;
+    v[2].u64 = c->hidden;
+    v[3].u64 = c->limit + 1;
 
-    if (logic_page_run(db, sql, v, 3, columns, CONVERSATIONS_COLUMNS,
+    if (logic_page_run(db, sql, v, 4, columns, CONVERSATIONS_COLUMNS,
                        conversations_on_row, c)
         != IM_OK)
     {
@@ -208,6 +214,12 @@ conversations_on_row(void *ctx, const im_mysql_value_t *v)
     im__conversation__init(row);
     row->head = m->seq;
     row->read_seq = v[8].u64;
+    row->has_pinned = 1;
+    row->pinned = (v[9].u64 != 0);
+    row->has_muted = 1;
+    row->muted = (v[10].u64 != 0);
+    row->has_hidden = 1;
+    row->hidden = (v[11].u64 >= m->seq);
     row->last = m;
 
     if (v[6].u64 == 0) {
