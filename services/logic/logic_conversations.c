@@ -283,7 +283,6 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
 {
     uint64_t                 stored, last;
     im_conv_t                conv;
-    const char              *code, *text;
     Im__ReadReply            reply = IM__READ_REPLY__INIT;
     im_mysql_value_t         v[3];
     const Im__ReadRequest   *r;
@@ -298,13 +297,12 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    code = logic_page_named(r->has_with, r->with, r->has_room, &text);
-    if (code != NULL) {
-        logic_fail(req, code, "%s", text);
+    if (logic_page_conversation(db, req, r->caller->uid, r->has_with, r->with,
+                                r->has_room, r->room, &conv)
+        != IM_OK)
+    {
         return;
     }
-
-    conv = im_conv_direct(r->caller->uid, r->with);
 
     if (conversations_heads(db, req, &conv, &stored, &last) != IM_OK) {
         return;
@@ -371,7 +369,9 @@ conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
     uint64_t       known;
     Im__ReadReply  reply = IM__READ_REPLY__INIT;
 
-    if (logic_page_user(db, r->with, &known) != IM_OK) {
+    known = r->room;
+
+    if (!r->has_room && logic_page_user(db, r->with, &known) != IM_OK) {
         logic_mysql_failed(db, req);
 
     } else if (known == 0) {
@@ -388,7 +388,11 @@ conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-/* Two devices may say different things at a time: the higher one stays. */
+/*
+ * Two devices may say different things at a time: the higher one stays.  The
+ * row of a room is made by joining only: it would make a member of somebody who
+ * was removed meanwhile, or is in a live room.
+ */
 static int
 conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
     uint64_t seq)
@@ -399,8 +403,20 @@ conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
         "INSERT INTO conversations (uid, conv_a, conv_b, read_seq) "
         "VALUES (?, ?, ?, ?) "
         "ON DUPLICATE KEY UPDATE read_seq = GREATEST(read_seq, ?)";
+    static const char  room[] =
+        "UPDATE conversations SET read_seq = GREATEST(read_seq, ?) "
+        "WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
 
     memset(v, 0, sizeof(v));
+
+    if (conv->a == 0) {
+        v[0].u64 = seq;
+        v[1].u64 = uid;
+        v[2].u64 = conv->b;
+
+        return logic_page_run(db, room, v, 3, NULL, 0, NULL, NULL);
+    }
+
     v[0].u64 = uid;
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;

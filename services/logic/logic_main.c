@@ -33,6 +33,7 @@
 #include "logic_presence.h"
 #include "logic_repeats.h"
 #include "logic_rooms.h"
+#include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
 #include "logic_sessions.h"
 #include "logic_settle.h"
@@ -545,6 +546,7 @@ main_stop(void)
 
     im_rpc_destroy(main_rpc);
     logic_alive_stop();
+    logic_rooms_access_clear();
 }
 
 
@@ -841,18 +843,26 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (!r->has_to) {
-        logic_fail(req, "missing_field", "field 'to' is required");
+    if (r->has_to == r->has_room) {
+        logic_fail(req, r->has_to ? "bad_field" : "missing_field",
+                   r->has_to ? "fields 'to' and 'room' exclude one another"
+                             : "field 'to' or 'room' is required");
         return;
     }
 
-    if (r->to == 0) {
+    if (r->has_to && r->to == 0) {
         logic_fail(req, "no_such_user", "the recipient does not exist");
+        return;
+    }
+
+    if (r->has_room && r->room == 0) {
+        logic_fail(req, "no_such_room", "there is no such room");
         return;
     }
 
     d.from = r->caller->uid;
     d.to = r->to;
+    d.room = r->room;
     d.cmid = (r->cmid != NULL) ? r->cmid : "";
     d.body = r->body;
 
@@ -873,7 +883,8 @@ main_health(char *json, size_t size)
     im_peers_health(main_disc, peers, sizeof(peers));
     etcd = im_disc_ready(main_disc);
     node = atomic_load(&main_node);
-    stores = logic_intake_healthy() && logic_presence_healthy();
+    stores = logic_intake_healthy() && logic_presence_healthy()
+             && logic_rooms_online_healthy();
 
     snprintf(json, size,
              "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"

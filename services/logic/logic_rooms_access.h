@@ -13,7 +13,6 @@ typedef struct {
     uint64_t       uid;
     unsigned       joined:1;   /* the worker says: this connection is in it */
     const char    *code;       /* NULL: may send; else why not */
-    const char    *text;
 } logic_rooms_access_t;
 
 /*
@@ -24,7 +23,8 @@ typedef struct {
 int logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items,
     size_t n);
 
-/* Forgets what was known of a user in a room; uid 0: and of the room. */
+/* Forgets what was known of a user in a room; uid 0: of the room itself.  After
+ * the change is in MySQL. */
 void logic_rooms_access_drop(uint64_t room, uint64_t uid);
 
 /*

@@ -41,6 +41,7 @@
 #define ONLINE_TICK_MS     20
 #define ONLINE_SECOND_US   1000000
 #define ONLINE_LARGE       10000   /* users; from here on slower */
+#define ONLINE_EXACT_MAX   20000   /* of a room; above, see docs */
 #define ONLINE_ROOMS_MAX   262144  /* remembered; no other is told */
 #define ONLINE_RETRIES     5       /* of an event for which a link is missing */
 #define ONLINE_UNTOLD      UINT64_MAX
@@ -491,7 +492,8 @@ online_tell(void)
 
         for (i = 0; i < n; i++) {
             if (logic_rooms_count(online_redis, due[i]->room,
-                                  &online_where[i], &online)
+                                  &online_where[i], ONLINE_EXACT_MAX,
+                                  &online)
                 != IM_OK)
             {
                 break;

@@ -19,9 +19,6 @@
 #include "logic_words.h"
 
 
-#define WHERE_EXACT_MAX  20000
-
-
 static void where_instance(im_redis_t *redis, uint64_t room,
     logic_rooms_where_t *where, const redisReply *name, const char *users);
 static int where_union(im_redis_t *redis, uint64_t room,
@@ -145,7 +142,7 @@ where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
 
 int
 logic_rooms_count(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t *online)
+    const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online)
 {
     size_t  i, there;
 
@@ -156,7 +153,7 @@ logic_rooms_count(im_redis_t *redis, uint64_t room,
         there += (where->list[i].users > 0);
     }
 
-    if (there < 2 || where->sum > WHERE_EXACT_MAX) {
+    if (there < 2 || where->sum > exact_max) {
         return IM_OK;
     }
 

@@ -45,10 +45,10 @@ int logic_rooms_where_ask(im_redis_t *redis, uint64_t room);
 int logic_rooms_where_read(im_redis_t *redis, uint64_t room,
     logic_rooms_where_t *where);
 
-/* Users: exact up to 20,000, else the sum, where one who is on two instances
+/* Users: exact up to exact_max, else the sum, where one who is on two instances
  * counts twice. */
 int logic_rooms_count(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t *online);
+    const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online);
 
 /*
  * This instance gets the messages of the room from now on.  Queues
