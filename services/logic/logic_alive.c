@@ -80,15 +80,28 @@ alive_on_up(void *ctx, im_disc_instance_t *inst)
 }
 
 
+/* Known to be gone: dead at once, not only after ALIVE_YOUNG_MS. */
 static void
 alive_on_down(void *ctx, im_disc_instance_t *inst)
 {
-    unsigned  i;
+    size_t         len;
+    unsigned       i;
+    alive_name_t  *name;
 
     (void) ctx;
 
+    len = strlen(inst->id);
+
     pthread_mutex_lock(&alive_lock);
-    alive_remove(&alive_names, inst->id, strlen(inst->id));
+
+    alive_remove(&alive_names, inst->id, len);
+    alive_remove(&alive_missing, inst->id, len);
+
+    name = alive_add(&alive_missing, inst->id, len);
+    if (name != NULL) {
+        name->since_us = 0;
+    }
+
     pthread_mutex_unlock(&alive_lock);
 
     for (i = 0; i < alive_n; i++) {

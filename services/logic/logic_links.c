@@ -118,6 +118,8 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
                  item->hello->instance);
         pthread_mutex_unlock(&links_lock);
         im_log(IM_LOG_NOTICE, "connect %s: linked", link->instance);
+        im_rpc_stream_ref(s);
+        logic_presence_hello(&reply);
         break;
 
     case IM__UP_ITEM__ITEM_OPEN:

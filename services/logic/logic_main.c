@@ -22,9 +22,13 @@
 #include "im_timeouts.h"
 #include "logic.h"
 #include "logic_alive.h"
+#include "logic_blocks.h"
 #include "logic_conversations.h"
+#include "logic_devices.h"
 #include "logic_history.h"
+#include "logic_home.h"
 #include "logic_intake.h"
+#include "logic_janitor.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_repeats.h"
@@ -64,6 +68,18 @@ static void main_rpc_login(void *ctx, im_rpc_req_t *req,
 static void main_rpc_refresh(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_logout(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_password(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_presence(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversation_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_block(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_unblock(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_blocks(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_auth(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -156,6 +172,8 @@ static const im_conf_key_t  main_keys[] = {
         1000000, "users at a time in a live room"),
     KEY("rooms", "user_groups_max", IM_CONF_UINT, rooms_user_groups_max,
         "1000", 1, 5000, "groups that one user may be in"),
+    KEY("devices", "policy", IM_CONF_STR, devices_policy, "all", 0, 0,
+        "of one user at a time: all, one_per_class or one"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -165,6 +183,12 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "Login", .unary = main_rpc_login },
     { .name = "Refresh", .unary = main_rpc_refresh },
     { .name = "Logout", .unary = main_rpc_logout },
+    { .name = "Password", .unary = main_rpc_password },
+    { .name = "Presence", .unary = main_rpc_presence },
+    { .name = "ConversationSet", .unary = main_rpc_conversation_set },
+    { .name = "Block", .unary = main_rpc_block },
+    { .name = "Unblock", .unary = main_rpc_unblock },
+    { .name = "Blocks", .unary = main_rpc_blocks },
     { .name = "Auth", .unary = main_rpc_auth },
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
@@ -250,9 +274,10 @@ main(int argc, char **argv)
 static const char *
 main_check(void *conf)
 {
-    const char         *reason;
-    static char         text[400];
-    const logic_conf_t *c = conf;
+    const char              *reason;
+    static char              text[400];
+    const logic_conf_t      *c = conf;
+    logic_devices_policy_t   policy;
 
     if (strrchr(c->rpc_listen, ':') == NULL) {
         return "[rpc] listen: it is host:port";
@@ -262,6 +287,10 @@ main_check(void *conf)
         && c->rpc_advertise[0] == '\0')
     {
         return "[rpc] listen on 0.0.0.0 needs [rpc] advertise";
+    }
+
+    if (logic_devices_policy(c->devices_policy, &policy) != IM_OK) {
+        return "[devices] policy: it is all, one_per_class or one";
     }
 
     if (im_jwt_key_load(&logic_jwt_key, c->jwt_key_file, &reason) != IM_OK) {
@@ -314,6 +343,7 @@ main_start(void)
 
     if (main_auth == NULL || main_query == NULL || main_sync == NULL
         || logic_presence_start(logic_conf.queue) != IM_OK
+        || logic_janitor_start() != IM_OK
         || logic_rooms_online_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
@@ -430,6 +460,7 @@ main_on_register(void *ctx)
     self.queue = main_queue_pct;
 
     (void) logic_alive_start(main_disc);
+    (void) logic_home_start(main_rpc, main_disc, main_instance);
     (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
@@ -505,6 +536,7 @@ main_stop(void)
     logic_intake_stop();
     logic_settle_stop();
     logic_presence_stop();
+    logic_janitor_stop();
     logic_rooms_online_stop();
     im_health_stop();
 
@@ -543,6 +575,7 @@ static void
 main_on_forget(void *ctx)
 {
     (void) ctx;
+    logic_home_stop();
     im_disc_destroy(main_disc);
     atomic_store(&main_forgotten, 1);
 }
@@ -601,6 +634,55 @@ main_rpc_logout(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
     (void) ctx;
     logic_pool_run(main_query, logic_sessions_logout, req, in);
+}
+
+
+static void
+main_rpc_password(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_auth, logic_users_password, req, in);
+}
+
+
+static void
+main_rpc_presence(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_presence_query, req, in);
+}
+
+
+static void
+main_rpc_conversation_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_set, req, in);
+}
+
+
+static void
+main_rpc_block(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_block, req, in);
+}
+
+
+static void
+main_rpc_unblock(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_unblock, req, in);
+}
+
+
+static void
+main_rpc_blocks(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_list, req, in);
 }
 
 
