@@ -225,7 +225,7 @@ logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known)
 
 
 const char *
-logic_page_named(int has_with, uint64_t with, int has_room, uint64_t room,
+logic_page_named(int has_with, uint64_t with, int has_room,
     const char **text)
 {
     if (!has_with && !has_room) {
@@ -236,11 +236,6 @@ logic_page_named(int has_with, uint64_t with, int has_room, uint64_t room,
     if (has_with && has_room) {
         *text = "fields 'with' and 'room' exclude one another";
         return "bad_field";
-    }
-
-    if (has_room && (room == 0 || room > INT64_MAX)) {
-        *text = "there is no such room";
-        return "no_such_room";
     }
 
     if (with > INT64_MAX) {
@@ -271,7 +266,7 @@ logic_page_conversation(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
 {
     const char  *code, *text;
 
-    code = logic_page_named(has_with, with, has_room, room, &text);
+    code = logic_page_named(has_with, with, has_room, &text);
 
     if (code == NULL && !has_room) {
         *conv = im_conv_direct(uid, with);     /* only one's own have a name */

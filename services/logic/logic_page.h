@@ -58,7 +58,7 @@ int logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known);
 
 /* Whether a request names a conversation: NULL, or the code of a refusal. */
 const char *logic_page_named(int has_with, uint64_t with, int has_room,
-    uint64_t room, const char **text);
+    const char **text);
 /*
  * The conversation that is named, if uid may read it: IM_OK, or the request has
  * been answered.

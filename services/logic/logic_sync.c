@@ -150,7 +150,7 @@ sync_open(logic_sync_t *sync, const Im__SyncRequest *r)
 
         item->cursor = c;
         item->error = logic_page_named(c->has_with, c->with, c->has_room,
-                                       c->room, &text);
+                                       &text);
 
         if (item->error == NULL && c->seq > INT64_MAX) {
             item->error = "bad_field";
