@@ -54,6 +54,8 @@ typedef struct {
 } blocks_list_t;
 
 
+static size_t blocks_known(logic_blocks_item_t *items, size_t n,
+    logic_blocks_item_t **ask);
 static int blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items,
     size_t n);
 static int blocks_on_pair(void *ctx, const im_mysql_value_t *v);
@@ -80,45 +82,21 @@ int
 logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
 {
     int                   rc;
-    size_t                i, missing;
+    size_t                i, part, missing;
     uint64_t              turn;
-    blocks_pair_t         pair;
-    blocks_kept_t        *kept;
     logic_blocks_item_t  *ask[BLOCKS_QUERY];
 
-    rc = IM_OK;
-    i = 0;
+    rc = IM_DONE;
 
-    while (i < n && rc == IM_OK) {
-        missing = 0;
+    for (i = 0; i < n; i += part) {
+        part = (n - i < BLOCKS_QUERY) ? n - i : BLOCKS_QUERY;
 
         pthread_mutex_lock(&blocks_lock);
-
-        for (; i < n && missing < BLOCKS_QUERY; i++) {
-            pair.to = items[i].to;
-            pair.from = items[i].from;
-            items[i].answer = LOGIC_BLOCKS_FREE;
-
-            if (pair.to == pair.from) {
-                continue;
-            }
-
-            HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
-
-            if (kept == NULL) {
-                items[i].answer = LOGIC_BLOCKS_UNKNOWN;
-                ask[missing++] = &items[i];
-
-            } else if (kept->blocked) {
-                items[i].answer = LOGIC_BLOCKS_BLOCKED;
-            }
-        }
-
+        missing = blocks_known(items + i, part, ask);
         turn = blocks_turn;
-
         pthread_mutex_unlock(&blocks_lock);
 
-        if (missing == 0) {
+        if (missing == 0 || rc == IM_ERROR) {
             continue;
         }
 
@@ -135,11 +113,41 @@ logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
         }
     }
 
-    for (; i < n; i++) {
-        items[i].answer = LOGIC_BLOCKS_UNKNOWN;
+    return rc;
+}
+
+
+/* Under the lock: how many are not known, and which. */
+static size_t
+blocks_known(logic_blocks_item_t *items, size_t n, logic_blocks_item_t **ask)
+{
+    size_t          i, missing;
+    blocks_pair_t   pair;
+    blocks_kept_t  *kept;
+
+    missing = 0;
+
+    for (i = 0; i < n; i++) {
+        pair.to = items[i].to;
+        pair.from = items[i].from;
+        items[i].answer = LOGIC_BLOCKS_FREE;
+
+        if (pair.to == pair.from) {
+            continue;
+        }
+
+        HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
+
+        if (kept == NULL) {
+            items[i].answer = LOGIC_BLOCKS_UNKNOWN;
+            ask[missing++] = &items[i];
+
+        } else if (kept->blocked) {
+            items[i].answer = LOGIC_BLOCKS_BLOCKED;
+        }
     }
 
-    return rc;
+    return missing;
 }
 
 

@@ -29,7 +29,6 @@ logic_conversations_set(logic_db_t *db, im_rpc_req_t *req,
 {
     uint64_t                            head;
     im_conv_t                           conv;
-    const char                         *code, *text;
     Im__ConversationSetReply            reply =
         IM__CONVERSATION_SET_REPLY__INIT;
     const Im__ConversationSetRequest   *r;
@@ -40,21 +39,12 @@ logic_conversations_set(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    code = logic_page_named(r->has_with, r->with, r->has_room, &text);
-    if (code != NULL) {
-        logic_fail(req, code, "%s", text);
-        return;
-    }
-
-    if (r->has_room) {
-        conv.a = 0;
-        conv.b = r->room;
-
-    } else {
-        conv = im_conv_direct(r->caller->uid, r->with);
-    }
-
-    if (conversations_there(db, req, &conv, r->caller->uid, &head) != IM_OK) {
+    if (logic_page_conversation(db, req, r->caller->uid, r->has_with, r->with,
+                                r->has_room, r->room, &conv)
+        != IM_OK
+        || conversations_there(db, req, &conv, r->caller->uid, &head)
+           != IM_OK)
+    {
         return;
     }
 
@@ -85,18 +75,14 @@ conversations_there(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;
 
-    if (conv->b > INT64_MAX) {
-        row = 0;
-        stored = 0;
-        *head = 0;
-
-    } else if (logic_page_number(db, sql, v, 3, &row) != IM_OK
-               || logic_page_head(db, conv->a, conv->b, &stored) != IM_OK)
+    if (logic_page_number(db, sql, v, 3, &row) != IM_OK
+        || logic_page_head(db, conv->a, conv->b, &stored) != IM_OK)
     {
         logic_mysql_failed(db, req);
         return IM_ERROR;
+    }
 
-    } else if (logic_sequence_heads(db->redis, conv, 1, head) != IM_OK) {
+    if (logic_sequence_heads(db->redis, conv, 1, head) != IM_OK) {
         im_log(IM_LOG_WARN, "redis: %s", im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the counters do not answer");
         return IM_ERROR;

@@ -70,6 +70,7 @@ static void intake_hold(intake_shard_t *s);
 static void intake_batch(intake_shard_t *s, size_t n);
 static size_t intake_fold(intake_shard_t *s, size_t n);
 static size_t intake_recipients(intake_shard_t *s, size_t n);
+static size_t intake_blocks(intake_shard_t *s, size_t n);
 static size_t intake_rooms(intake_shard_t *s, size_t n);
 static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
@@ -356,6 +357,7 @@ intake_batch(intake_shard_t *s, size_t n)
 {
     n = intake_fold(s, n);
     n = intake_recipients(s, n);
+    n = intake_blocks(s, n);
     n = intake_rooms(s, n);
     n = intake_ids(s, n);
     n = intake_numbers(s, n);
@@ -455,6 +457,61 @@ intake_recipients(intake_shard_t *s, size_t n)
         } else if (rc == IM_OK) {
             logic_outcome_refuse(m, &s->answers, "no_such_user",
                                  "the recipient does not exist");
+
+        } else {
+            logic_outcome_refuse(m, &s->answers, "unavailable",
+                                 "the recipient cannot be looked up");
+        }
+    }
+
+    return k;
+}
+
+
+/* Do the recipients take messages of the senders? */
+static size_t
+intake_blocks(intake_shard_t *s, size_t n)
+{
+    int                   rc;
+    size_t                i, k, direct;
+    logic_message_t      *m;
+    logic_blocks_item_t   items[LOGIC_SEQUENCE_MAX];
+
+    direct = 0;
+
+    for (i = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (!logic_message_room(m)) {
+            items[direct].to = m->to;
+            items[direct++].from = m->from;
+        }
+    }
+
+    if (direct == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_blocks(s->lookup, items, direct);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&intake_mysql);
+
+    } else if (rc == IM_ERROR) {
+        im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+    }
+
+    for (i = 0, k = 0, direct = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (logic_message_room(m)
+            || items[direct++].answer == LOGIC_BLOCKS_FREE)
+        {
+            s->batch[k++] = m;
+
+        } else if (items[direct - 1].answer == LOGIC_BLOCKS_BLOCKED) {
+            logic_outcome_refuse(m, &s->answers, "blocked",
+                                 "the recipient takes no messages of yours");
 
         } else {
             logic_outcome_refuse(m, &s->answers, "unavailable",

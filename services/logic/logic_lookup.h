@@ -8,6 +8,7 @@
 
 #include "im_slot.h"
 #include "logic.h"
+#include "logic_blocks.h"
 #include "logic_rooms_access.h"
 
 typedef struct logic_lookup_s  logic_lookup_t;
@@ -21,6 +22,9 @@ int logic_lookup_known(logic_lookup_t *l, uint64_t uid);
  * does not answer. */
 int logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n);
 
+/* logic_blocks_may_send() with this connection. */
+int logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items,
+    size_t n);
 /* logic_rooms_may_send() with this connection. */
 int logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items,
     size_t n);

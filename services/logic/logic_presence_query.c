@@ -37,7 +37,8 @@ typedef struct {
 } query_user_t;
 
 
-static int query_check(im_rpc_req_t *req, const Im__PresenceRequest *r);
+static int query_check(logic_db_t *db, im_rpc_req_t *req,
+    const Im__PresenceRequest *r);
 static int query_ask(im_redis_t *redis, const Im__PresenceRequest *r);
 static int query_read(im_redis_t *redis, const Im__PresenceRequest *r,
     query_user_t *users);
@@ -57,9 +58,7 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
 
     r = (const Im__PresenceRequest *) in;
 
-    if (logic_sessions_check(db, req, r->caller) != IM_OK
-        || query_check(req, r) != IM_OK)
-    {
+    if (query_check(db, req, r) != IM_OK) {
         return;
     }
 
@@ -92,9 +91,17 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
+/* A worker that renews what its connections subscribed to asks for nobody: the
+ * field with its name is never a client's. */
 static int
-query_check(im_rpc_req_t *req, const Im__PresenceRequest *r)
+query_check(logic_db_t *db, im_rpc_req_t *req, const Im__PresenceRequest *r)
 {
+    if ((r->caller != NULL || r->instance == NULL || r->instance[0] == '\0')
+        && logic_sessions_check(db, req, r->caller) != IM_OK)
+    {
+        return IM_DECLINED;
+    }
+
     if (r->n_uids < 1 || r->n_uids > QUERY_UIDS_MAX) {
         logic_fail(req, "bad_field", "field 'uids' has not 1-%d entries",
                    QUERY_UIDS_MAX);

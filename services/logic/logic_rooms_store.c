@@ -16,6 +16,7 @@
 #include "logic_page.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
+#include "logic_sequence.h"
 
 
 #define STORE_TRIES  3
@@ -47,6 +48,7 @@ static int store_users(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *first, size_t n_first, store_found_t *found);
 static int store_on_user(void *ctx, const im_mysql_value_t *v);
 static int store_on_groups(void *ctx, const im_mysql_value_t *v);
+static int store_head(logic_rooms_t *r, uint64_t *head);
 static size_t store_list(im_mysql_value_t *v, const logic_rooms_t *r,
     size_t from);
 
@@ -433,7 +435,7 @@ logic_rooms_put_members(logic_rooms_t *r)
         "SELECT uid, 0, ?, ? FROM users WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE conv_a = 0";
 
-    if (logic_page_head(r->db, 0, r->room, &head) != IM_OK) {
+    if (store_head(r, &head) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -497,6 +499,27 @@ logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms)
     v[4].u64 = until_ms;
 
     return logic_rooms_write(r, sql, v, 5, NULL);
+}
+
+
+/* With those that are not stored yet; without Redis, what is stored. */
+static int
+store_head(logic_rooms_t *r, uint64_t *head)
+{
+    uint64_t   last;
+    im_conv_t  conv = { .a = 0, .b = r->room };
+
+    if (logic_page_head(r->db, 0, r->room, head) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    if (logic_sequence_heads(r->db->redis, &conv, 1, &last) == IM_OK
+        && last > *head)
+    {
+        *head = last;
+    }
+
+    return IM_OK;
 }
 
 
