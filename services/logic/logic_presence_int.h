@@ -67,6 +67,7 @@ typedef struct {
     struct {
         uint64_t            uid;
         unsigned            online;
+        unsigned            tries;
     } changes[PRESENCE_CHANGES];
 } presence_t;
 
