@@ -191,6 +191,32 @@ async def test_all_may_stay_and_a_late_close_is_harmless(world):
         assert await some[5].nothing('kick', 0.3)
 
 
+@pytest.fixture
+def small(stack, tmp_path):
+    w = World(stack, tmp_path, IM_DEVICES_MAX='3')
+    try:
+        yield w
+    finally:
+        w.end()
+
+
+async def test_connections_of_one_user_are_limited(small):
+    async with Api(small.nginx.address) as api:
+        u = await user(small, api)
+        some = [await u.connect() for _ in range(3)]
+        with pytest.raises(Problem, match='4100|limit_reached'):
+            await u.connect()
+        await some[0].close()
+        for n in range(20):
+            try:
+                await u.connect()
+                break
+            except Problem:
+                assert n < 19
+                await asyncio.sleep(0.1)
+        assert await some[1].nothing('kick', 0.2)
+
+
 @policy('one')
 async def test_two_logics_agree(world):
     world.logic(IM_DEVICES_POLICY='one')
