@@ -19,8 +19,8 @@ typedef enum {
 
 /*
  * A question: a frame whose message Logic takes as that of a call, and whose
- * reply goes back as a frame.  Of presence_sub the edge makes the call's message
- * itself.
+ * reply goes back as a frame.  Of presence_sub the edge makes the call's
+ * message itself.
  */
 typedef struct {
     const char                        *type;
@@ -55,8 +55,8 @@ typedef struct {
 /*
  * Decodes one message of a client.  mem must hold msg->len plus
  * im_client_mem_extra() bytes.  Accepts auth, ping, pong, send and the
- * questions; checks the fields of send (one recipient, cmid length, body present
- * and one JSON value) and the required ones of a question.  IM_ERROR:
+ * questions; checks the fields of send (one recipient, cmid length, body
+ * present and one JSON value) and the required ones of a question.  IM_ERROR:
  * f->code and f->err say why; the connection may stay open.
  */
 int im_client_decode(im_client_frame_t *f, im_encoding_t encoding,

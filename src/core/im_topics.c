@@ -7,68 +7,24 @@
  * A worker may hold a million memberships, so one costs 24 bytes, 4 to 8 in the
  * dense list of its topic (what a fan-out walks) and 4 to 8 in a hash table by
  * (topic, user), which tells in one look whether a connection is in a room and
- * whether it is the first or last of its user there.  Small numbers stand for
- * pointers; memberships lie in chunks that never move.
+ * whether it is the first or last of its user there (im_topics_tables.c).
  *
- * Both hash tables grow by linear hashing (Litwin 1980): each insertion splits
- * one bucket at most, so that no single join pays for all the others.
+ * A membership that ends in a walk leaves a hole in the list, so that nobody
+ * moves under the walker's feet; the end of the walk closes the holes.
  *
  * Room: core.
  */
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "im_topics.h"
-
-
-#define TOPICS_CHUNK    1024           /* memberships allocated at a time */
-#define TOPICS_BUCKETS  64             /* of a new hash table */
-#define TOPICS_LIST     4              /* of a new topic */
+#include "im_topics_int.h"
 
 
-typedef struct {
-    im_subscriber_t   *sub;
-    uint32_t           topic;
-    uint32_t           next;           /* of the subscriber; or free */
-    uint32_t           chain;          /* next in its bucket */
-    uint32_t           index;          /* in the topic's list */
-} topics_member_t;
-
-_Static_assert(sizeof(topics_member_t) == 24, "a membership is 24 bytes");
-
-typedef struct {
-    im_topic_t        *topic;          /* NULL: free */
-    uint32_t           next_free;
-} topics_place_t;
-
-typedef struct {
-    uint32_t          *heads;
-    uint32_t           cap;            /* a power of two, as buckets begin */
-    uint32_t           buckets;
-    uint32_t           count;
-} topics_hash_t;
-
-struct im_topics_s {
-    im_topics_changed_pt   changed;
-    void                  *ctx;
-
-    topics_member_t      **chunks;
-    uint32_t               chunks_n;
-    uint32_t               free_member;    /* 0: none */
-    topics_hash_t          by_user;        /* of memberships */
-
-    topics_place_t        *places;         /* topics by number, from 1 */
-    uint32_t               places_n;
-    uint32_t               places_cap;
-    uint32_t               free_place;     /* 0: none */
-    topics_hash_t          by_id;          /* of topics */
-};
+#define TOPICS_LIST  4                 /* of a new topic */
 
 
 static im_topic_t *topics_make(im_topics_t *t, unsigned kind, uint64_t id);
-static int topics_number(im_topics_t *t, uint32_t *no);
 static void topics_drop_if_unused(im_topics_t *t, im_topic_t *topic);
 static int topics_reserve(im_topic_t *topic);
 static void topics_remove(im_topics_t *t, im_topic_t *topic, uint32_t no);
@@ -77,34 +33,6 @@ static void topics_list_remove(im_topics_t *t, im_topic_t *topic,
 static void topics_compact(im_topics_t *t, im_topic_t *topic);
 static uint32_t topics_find_member(im_topics_t *t, const im_topic_t *topic,
     const im_subscriber_t *sub);
-static uint32_t topics_take_member(im_topics_t *t);
-static int topics_hash_init(topics_hash_t *h);
-static uint32_t topics_bucket(const topics_hash_t *h, uint64_t hash);
-static int topics_may_split(topics_hash_t *h);
-static void topics_put_member(im_topics_t *t, uint32_t no);
-static void topics_put_topic(im_topics_t *t, im_topic_t *topic);
-static uint64_t topics_mix(uint64_t x);
-
-
-static inline topics_member_t *
-topics_member(im_topics_t *t, uint32_t no)
-{
-    return &t->chunks[no / TOPICS_CHUNK][no % TOPICS_CHUNK];
-}
-
-
-static inline uint64_t
-topics_hash_user(uint32_t topic, uint64_t uid)
-{
-    return topics_mix(topics_mix(topic) + uid);
-}
-
-
-static inline uint64_t
-topics_hash_id(unsigned kind, uint64_t id)
-{
-    return topics_mix(topics_mix(kind) + id);
-}
 
 
 im_topics_t *
@@ -119,11 +47,7 @@ im_topics_create(im_topics_changed_pt changed, void *ctx)
 
     t->changed = changed;
     t->ctx = ctx;
-    t->places_n = 1;                   /* 0 is nobody's */
-
-    if (topics_hash_init(&t->by_user) != IM_OK
-        || topics_hash_init(&t->by_id) != IM_OK)
-    {
+    if (im_topics_tables_init(t) != IM_OK) {
         im_topics_destroy(t);
         return NULL;
     }
@@ -148,37 +72,8 @@ im_topics_destroy(im_topics_t *t)
         }
     }
 
-    for (i = 0; i < t->chunks_n; i++) {
-        free(t->chunks[i]);
-    }
-
-    free(t->chunks);
-    free(t->places);
-    free(t->by_user.heads);
-    free(t->by_id.heads);
+    im_topics_tables_free(t);
     free(t);
-}
-
-
-im_topic_t *
-im_topics_find(im_topics_t *t, unsigned kind, uint64_t id)
-{
-    uint32_t     no;
-    im_topic_t  *topic;
-
-    no = t->by_id.heads[topics_bucket(&t->by_id, topics_hash_id(kind, id))];
-
-    while (no != 0) {
-        topic = t->places[no].topic;
-
-        if (topic->id == id && topic->kind == kind) {
-            return topic;
-        }
-
-        no = topic->chain;
-    }
-
-    return NULL;
 }
 
 
@@ -207,7 +102,7 @@ im_topics_join(im_topics_t *t, unsigned kind, uint64_t id,
     }
 
     no = (sub->n[kind] < IM_SUBSCRIBER_MAX && topics_reserve(tp) == IM_OK)
-         ? topics_take_member(t) : 0;
+         ? im_topics_take_member(t) : 0;
 
     if (no == 0) {
         topics_drop_if_unused(t, tp);
@@ -216,7 +111,7 @@ im_topics_join(im_topics_t *t, unsigned kind, uint64_t id,
 
     came = !im_topics_has_user(t, tp, sub->uid);
 
-    m = topics_member(t, no);
+    m = im_topics_member(t, no);
     m->sub = sub;
     m->topic = tp->no;
     m->next = sub->first;
@@ -227,7 +122,7 @@ im_topics_join(im_topics_t *t, unsigned kind, uint64_t id,
     tp->list[tp->len++] = no;
     tp->members++;
     tp->users += came;
-    topics_put_member(t, no);
+    im_topics_put_member(t, no);
 
     *topic = tp;
 
@@ -249,7 +144,7 @@ topics_make(im_topics_t *t, unsigned kind, uint64_t id)
         return NULL;
     }
 
-    if (topics_number(t, &topic->no) != IM_OK) {
+    if (im_topics_number(t, &topic->no) != IM_OK) {
         free(topic);
         return NULL;
     }
@@ -258,68 +153,20 @@ topics_make(im_topics_t *t, unsigned kind, uint64_t id)
     topic->id = id;
     t->places[topic->no].topic = topic;
 
-    topics_put_topic(t, topic);
+    im_topics_put_topic(t, topic);
 
     return topic;
-}
-
-
-static int
-topics_number(im_topics_t *t, uint32_t *no)
-{
-    uint32_t         cap;
-    topics_place_t  *places;
-
-    if (t->free_place != 0) {
-        *no = t->free_place;
-        t->free_place = t->places[*no].next_free;
-        return IM_OK;
-    }
-
-    if (t->places_n >= t->places_cap) {
-        cap = t->places_cap ? t->places_cap * 2 : TOPICS_BUCKETS;
-        places = realloc(t->places, cap * sizeof(topics_place_t));
-
-        if (places == NULL) {
-            return IM_ERROR;
-        }
-
-        t->places = places;
-        t->places_cap = cap;
-    }
-
-    *no = t->places_n++;
-
-    return IM_OK;
 }
 
 
 static void
 topics_drop_if_unused(im_topics_t *t, im_topic_t *topic)
 {
-    uint32_t  *p;
-
-    if (topic->members != 0 || topic->pins != 0) {
-        return;
+    if (topic->members == 0 && topic->pins == 0) {
+        im_topics_drop_topic(t, topic);
+        free(topic->list);
+        free(topic);
     }
-
-    p = &t->by_id.heads[topics_bucket(&t->by_id,
-                                      topics_hash_id(topic->kind,
-                                                     topic->id))];
-
-    while (*p != topic->no) {
-        p = &t->places[*p].topic->chain;
-    }
-
-    *p = topic->chain;
-    t->by_id.count--;
-
-    t->places[topic->no].topic = NULL;
-    t->places[topic->no].next_free = t->free_place;
-    t->free_place = topic->no;
-
-    free(topic->list);
-    free(topic);
 }
 
 
@@ -359,11 +206,11 @@ im_topics_leave(im_topics_t *t, im_topic_t *topic, im_subscriber_t *sub)
         return IM_DECLINED;
     }
 
-    for (p = &sub->first; *p != no; p = &topics_member(t, *p)->next) {
+    for (p = &sub->first; *p != no; p = &im_topics_member(t, *p)->next) {
         /* find who points at it */
     }
 
-    *p = topics_member(t, no)->next;
+    *p = im_topics_member(t, no)->next;
     topics_remove(t, topic, no);
 
     return IM_OK;
@@ -378,7 +225,7 @@ im_topics_leave_all(im_topics_t *t, im_subscriber_t *sub)
 
     while (sub->first != 0) {
         no = sub->first;
-        m = topics_member(t, no);
+        m = im_topics_member(t, no);
         sub->first = m->next;
         topics_remove(t, t->places[m->topic].topic, no);
     }
@@ -390,30 +237,17 @@ static void
 topics_remove(im_topics_t *t, im_topic_t *topic, uint32_t no)
 {
     int               went;
-    uint32_t         *p;
     uint64_t          uid;
     topics_member_t  *m;
 
-    m = topics_member(t, no);
+    m = im_topics_member(t, no);
     uid = m->sub->uid;
-
-    p = &t->by_user.heads[topics_bucket(&t->by_user,
-                                        topics_hash_user(topic->no, uid))];
-
-    while (*p != no) {
-        p = &topics_member(t, *p)->chain;
-    }
-
-    *p = m->chain;
-    t->by_user.count--;
 
     topics_list_remove(t, topic, m->index);
     topic->members--;
     m->sub->n[topic->kind]--;
 
-    m->sub = NULL;
-    m->next = t->free_member;
-    t->free_member = no;
+    im_topics_drop_member(t, no);
 
     went = !im_topics_has_user(t, topic, uid);
     topic->users -= went;
@@ -442,7 +276,7 @@ topics_list_remove(im_topics_t *t, im_topic_t *topic, uint32_t index)
 
     if (index != topic->len) {
         topic->list[index] = last;
-        topics_member(t, last)->index = index;
+        im_topics_member(t, last)->index = index;
     }
 }
 
@@ -459,7 +293,7 @@ topics_compact(im_topics_t *t, im_topic_t *topic)
     for (i = 0; i < topic->len && n < topic->members; i++) {
         if (topic->list[i] != 0) {
             topic->list[n] = topic->list[i];
-            topics_member(t, topic->list[n])->index = n;
+            im_topics_member(t, topic->list[n])->index = n;
             n++;
         }
     }
@@ -497,12 +331,10 @@ topics_find_member(im_topics_t *t, const im_topic_t *topic,
     uint32_t          no;
     topics_member_t  *m;
 
-    no = t->by_user.heads[topics_bucket(&t->by_user,
-                                        topics_hash_user(topic->no,
-                                                         sub->uid))];
+    no = im_topics_user_head(t, topic->no, sub->uid);
 
     for ( /* void */ ; no != 0; no = m->chain) {
-        m = topics_member(t, no);
+        m = im_topics_member(t, no);
 
         if (m->sub == sub && m->topic == topic->no) {
             return no;
@@ -519,11 +351,10 @@ im_topics_has_user(im_topics_t *t, const im_topic_t *topic, uint64_t uid)
     uint32_t          no;
     topics_member_t  *m;
 
-    no = t->by_user.heads[topics_bucket(&t->by_user,
-                                        topics_hash_user(topic->no, uid))];
+    no = im_topics_user_head(t, topic->no, uid);
 
     for ( /* void */ ; no != 0; no = m->chain) {
-        m = topics_member(t, no);
+        m = im_topics_member(t, no);
 
         if (m->topic == topic->no && m->sub->uid == uid) {
             return 1;
@@ -543,7 +374,7 @@ im_topics_next(im_topics_t *t, uint32_t *at)
         return NULL;
     }
 
-    m = topics_member(t, *at);
+    m = im_topics_member(t, *at);
     *at = m->next;
 
     return t->places[m->topic].topic;
@@ -593,7 +424,7 @@ im_topics_walk_begin(im_topic_t *topic)
 im_subscriber_t *
 im_topics_at(im_topics_t *t, const im_topic_t *topic, uint32_t i)
 {
-    return (topic->list[i] != 0) ? topics_member(t, topic->list[i])->sub
+    return (topic->list[i] != 0) ? im_topics_member(t, topic->list[i])->sub
                                  : NULL;
 }
 
@@ -608,169 +439,4 @@ im_topics_walk_end(im_topics_t *t, im_topic_t *topic)
     }
 
     im_topics_unpin(t, topic);
-}
-
-
-/* 0: out of memory.  Chunks stay: what was needed once is needed again. */
-static uint32_t
-topics_take_member(im_topics_t *t)
-{
-    uint32_t           i, no;
-    topics_member_t   *m, **chunks;
-
-    if (t->free_member == 0) {
-        chunks = realloc(t->chunks, (t->chunks_n + 1) * sizeof(*chunks));
-        if (chunks == NULL) {
-            return 0;
-        }
-
-        t->chunks = chunks;
-
-        m = malloc(TOPICS_CHUNK * sizeof(topics_member_t));
-        if (m == NULL) {
-            return 0;
-        }
-
-        chunks[t->chunks_n] = m;
-
-        for (i = TOPICS_CHUNK; i-- > 0; /* void */ ) {
-            no = t->chunks_n * TOPICS_CHUNK + i;
-
-            if (no != 0) {             /* which is nobody's */
-                m[i].sub = NULL;
-                m[i].next = t->free_member;
-                t->free_member = no;
-            }
-        }
-
-        t->chunks_n++;
-    }
-
-    no = t->free_member;
-    t->free_member = topics_member(t, no)->next;
-
-    return no;
-}
-
-
-static int
-topics_hash_init(topics_hash_t *h)
-{
-    h->heads = calloc(TOPICS_BUCKETS, sizeof(uint32_t));
-    h->cap = TOPICS_BUCKETS;
-    h->buckets = TOPICS_BUCKETS;
-
-    return (h->heads != NULL) ? IM_OK : IM_ERROR;
-}
-
-
-/*
- * Of cap / 2 < buckets <= cap: those from cap / 2 on were split off the ones
- * cap / 2 below them; what belongs to one that is not there yet is there still.
- */
-static uint32_t
-topics_bucket(const topics_hash_t *h, uint64_t hash)
-{
-    uint32_t  b;
-
-    b = (uint32_t) (hash >> 32) & (h->cap - 1);
-
-    return (b < h->buckets) ? b : b - h->cap / 2;
-}
-
-
-/* One more bucket, empty, if it is time for it and there is memory. */
-static int
-topics_may_split(topics_hash_t *h)
-{
-    uint32_t  *heads;
-
-    if (++h->count <= h->buckets) {
-        return 0;
-    }
-
-    if (h->buckets == h->cap) {
-        heads = realloc(h->heads, 2 * (size_t) h->cap * sizeof(uint32_t));
-        if (heads == NULL) {
-            return 0;
-        }
-
-        h->heads = heads;
-        h->cap *= 2;
-    }
-
-    h->heads[h->buckets++] = 0;
-
-    return 1;
-}
-
-
-static void
-topics_put_member(im_topics_t *t, uint32_t no)
-{
-    uint32_t          old, i, next, b;
-    topics_hash_t    *h;
-    topics_member_t  *m;
-
-    h = &t->by_user;
-
-    if (topics_may_split(h)) {
-        old = h->buckets - 1 - h->cap / 2;
-        i = h->heads[old];
-        h->heads[old] = 0;
-
-        for ( /* void */ ; i != 0; i = next) {
-            m = topics_member(t, i);
-            next = m->chain;
-            b = topics_bucket(h, topics_hash_user(m->topic, m->sub->uid));
-            m->chain = h->heads[b];
-            h->heads[b] = i;
-        }
-    }
-
-    m = topics_member(t, no);
-    b = topics_bucket(h, topics_hash_user(m->topic, m->sub->uid));
-    m->chain = h->heads[b];
-    h->heads[b] = no;
-}
-
-
-static void
-topics_put_topic(im_topics_t *t, im_topic_t *topic)
-{
-    uint32_t        old, i, next, b;
-    im_topic_t     *tp;
-    topics_hash_t  *h;
-
-    h = &t->by_id;
-
-    if (topics_may_split(h)) {
-        old = h->buckets - 1 - h->cap / 2;
-        i = h->heads[old];
-        h->heads[old] = 0;
-
-        for ( /* void */ ; i != 0; i = next) {
-            tp = t->places[i].topic;
-            next = tp->chain;
-            b = topics_bucket(h, topics_hash_id(tp->kind, tp->id));
-            tp->chain = h->heads[b];
-            h->heads[b] = i;
-        }
-    }
-
-    b = topics_bucket(h, topics_hash_id(topic->kind, topic->id));
-    topic->chain = h->heads[b];
-    h->heads[b] = topic->no;
-}
-
-
-/* The finalizer of splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
-static uint64_t
-topics_mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-
-    return x ^ (x >> 31);
 }

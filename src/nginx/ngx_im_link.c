@@ -68,9 +68,6 @@ static void ngx_im_link_on_writable(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void ngx_im_link_on_item(const Im__DownItem *item);
-static void ngx_im_link_on_unasked(const Im__DownItem *item);
-static void ngx_im_link_on_announce(const Im__Announce *announce);
-static void ngx_im_link_on_end(const Im__End *end);
 static void ngx_im_link_leave(ngx_im_link_t *link);
 static void ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
@@ -237,6 +234,7 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     if (link->missed) {
         link->missed = 0;
         ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
+        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
     }
 }
 
@@ -412,7 +410,7 @@ ngx_im_link_on_item(const Im__DownItem *item)
     Im__UpItem__ItemCase   kind;
 
     if (item->ref == 0) {
-        ngx_im_link_on_unasked(item);
+        ngx_im_told(item);
         return;
     }
 
@@ -424,8 +422,9 @@ ngx_im_link_on_item(const Im__DownItem *item)
     }
 
     if (kind == IM__UP_ITEM__ITEM_REPORT) {
-        ngx_im_reports_on_answer(conn, item->ref, item->item_case
-                                                  == IM__DOWN_ITEM__ITEM_CLOSED);
+        ngx_im_reports_on_answer(conn, item->ref,
+                                 item->item_case
+                                 == IM__DOWN_ITEM__ITEM_CLOSED);
         return;
     }
 
@@ -459,95 +458,6 @@ ngx_im_link_on_item(const Im__DownItem *item)
 
     default:
         break;                         /* closed; a newer Logic says more */
-    }
-}
-
-
-static void
-ngx_im_link_on_unasked(const Im__DownItem *item)
-{
-    switch (item->item_case) {
-
-    case IM__DOWN_ITEM__ITEM_END:
-        ngx_im_link_on_end(item->end);
-        break;
-
-    case IM__DOWN_ITEM__ITEM_MEMBERSHIP:
-        ngx_im_rooms_on_membership(item->membership);
-        break;
-
-    case IM__DOWN_ITEM__ITEM_ROOM_EVENT:
-        ngx_im_rooms_on_event(item->room_event);
-        break;
-
-    case IM__DOWN_ITEM__ITEM_ANNOUNCE:
-        ngx_im_link_on_announce(item->announce);
-        break;
-
-    case IM__DOWN_ITEM__ITEM_PRESENCE:
-        ngx_im_presence_on_event(item->presence);
-        break;
-
-    case IM__DOWN_ITEM__ITEM_REVOKED:
-        ngx_im_revoked_add(item->revoked);
-        break;
-
-    default:
-        break;                         /* a newer Logic says more */
-    }
-}
-
-
-/* Each Logic says so; once is enough. */
-static void
-ngx_im_link_on_announce(const Im__Announce *announce)
-{
-    static uint64_t  epoch;
-
-    if (announce->epoch == epoch) {
-        return;
-    }
-
-    epoch = announce->epoch;
-
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "im: presence was lost (epoch %uL): all who are here are "
-                  "announced again", epoch);
-
-    ngx_im_ws_announce_all(1);
-    ngx_im_reports_all();
-    ngx_im_presence_refresh();
-}
-
-
-/* A session was ended, or one connection was replaced by another device: they
- * hear why, and close. */
-static void
-ngx_im_link_on_end(const Im__End *end)
-{
-    unsigned      code;
-    Im__Kick      kick = IM__KICK__INIT;
-    Im__Frame     frame = IM__FRAME__INIT;
-    ngx_im_ws_t  *ws, *next;
-
-    kick.code = end->code;
-    kick.message = end->message;
-    frame.frame_case = IM__FRAME__FRAME_KICK;
-    frame.kick = &kick;
-
-    code = (end->conn != 0) ? IM_CLOSE_REPLACED : IM_CLOSE_KICKED;
-
-    for (ws = ngx_im_users_find(end->uid); ws != NULL; ws = next) {
-        next = ws->user_next;
-
-        if ((end->sid[0] != '\0' && ngx_strcmp(end->sid, ws->sid) != 0)
-            || (end->conn != 0 && end->conn != ws->id))
-        {
-            continue;
-        }
-
-        ngx_im_ws_send_frame(ws, &frame);
-        ngx_im_ws_close(ws, code, end->code);
     }
 }
 
@@ -611,6 +521,7 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
 
     if (!link->told && ngx_im_link_outbox != NULL) {
         ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
+        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
     }
 
     level = link->told ? NGX_LOG_INFO : NGX_LOG_WARN;

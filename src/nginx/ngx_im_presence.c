@@ -7,8 +7,9 @@
  * A connection subscribes here before Logic is asked, so that no change falls
  * between the answer and the first event.  Logic tells this worker of a user
  * for an hour after it was last asked; so all subscriptions are said again
- * every 15 minutes, and when Redis has lost them.  What is not wanted any more
- * is not taken back: events for nobody are dropped here until the hour is over.
+ * every 15 minutes.  When Redis has lost them, or a link broke, events may have
+ * been lost, too: then subscribers are told what the answer says.  What is not
+ * wanted any more is not taken back: events for nobody are dropped here until the hour is over.
  */
 
 #include "ngx_im_rooms.h"
@@ -32,6 +33,7 @@ static void ngx_im_presence_on_reply(void *data,
 
 static ngx_im_method_t   ngx_im_presence_method;
 static uint32_t          ngx_im_presence_at;       /* number of a topic */
+static ngx_uint_t        ngx_im_presence_missed;   /* events, maybe */
 static ngx_event_t       ngx_im_presence_event;
 static ngx_connection_t  ngx_im_presence_nobody;   /* for debug lines */
 
@@ -117,13 +119,16 @@ ngx_im_presence_on_event(const Im__PresenceEvent *event)
     size_t              i;
     Im__Frame           frame = IM__FRAME__INIT;
     im_topic_t         *topic;
+    Im__Presence        user, *users;
     Im__PresenceEvent   one = IM__PRESENCE_EVENT__INIT;
 
     if (ngx_im_topics == NULL) {
         return;                        /* a worker without im_ws */
     }
 
+    users = &user;
     one.n_users = 1;
+    one.users = &users;
     frame.frame_case = IM__FRAME__FRAME_PRESENCE;
     frame.presence = &one;
 
@@ -131,7 +136,8 @@ ngx_im_presence_on_event(const Im__PresenceEvent *event)
         topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE,
                                event->users[i]->uid);
         if (topic != NULL) {
-            one.users = &event->users[i];
+            user = *event->users[i];
+            user.n_devices = 0;        /* for who asks only */
             ngx_im_fanout_event(topic, &frame);
         }
     }
@@ -139,10 +145,11 @@ ngx_im_presence_on_event(const Im__PresenceEvent *event)
 
 
 void
-ngx_im_presence_refresh(void)
+ngx_im_presence_refresh(ngx_msec_t in_ms)
 {
     if (ngx_im_topics != NULL) {
-        ngx_im_presence_in(1);
+        ngx_im_presence_missed = 1;
+        ngx_im_presence_in(in_ms);
     }
 }
 
@@ -199,6 +206,7 @@ ngx_im_presence_on_refresh(ngx_event_t *ev)
         return;
     }
 
+    ngx_im_presence_missed = 0;
     ngx_im_presence_in(NGX_IM_PRESENCE_REFRESH);
 }
 
@@ -228,17 +236,33 @@ ngx_im_presence_ask(uint64_t *uids, size_t n)
     conf.trace = "presence";
 
     return im_disc_call(ngx_im_disc(), "logic", &ngx_im_presence_method.rpc,
-                        &request.base, &conf, ngx_im_presence_on_reply, NULL,
+                        &request.base, &conf, ngx_im_presence_on_reply,
+                        ngx_im_presence_missed ? &ngx_im_presence_missed : NULL,
                         &call);
 }
 
 
-/* The answer is for nobody; one that failed is asked once more soon. */
+/* One that failed is asked once more soon.  data: the answer is news. */
 static void
 ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply)
 {
-    if (reply != NULL || ngx_im_topics == NULL || ngx_exiting) {
+    Im__PresenceEvent         event = IM__PRESENCE_EVENT__INIT;
+    const Im__PresenceReply  *answer;
+
+    if (ngx_im_topics == NULL || ngx_exiting) {
+        return;
+    }
+
+    if (reply != NULL) {
+        answer = (const Im__PresenceReply *) reply;
+
+        if (data != NULL) {
+            event.n_users = answer->n_users;
+            event.users = answer->users;
+            ngx_im_presence_on_event(&event);
+        }
+
         return;
     }
 
@@ -246,5 +270,6 @@ ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
                   "im: subscriptions to presence could not be renewed: %s",
                   status->message);
 
+    ngx_im_presence_missed |= (data != NULL);
     ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
 }

@@ -112,7 +112,7 @@ ngx_im_push_on_back(void *ctx)
 
     ngx_im_ws_announce_all(1);
     ngx_im_reports_all();
-    ngx_im_presence_refresh();
+    ngx_im_presence_refresh(1);
 }
 
 

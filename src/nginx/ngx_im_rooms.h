@@ -95,7 +95,8 @@ int ngx_im_presence_subscribe(ngx_im_ws_t *ws,
     const Im__PresenceSubscribe *sub, Im__PresenceRequest *request,
     const char **code, const char **text);
 void ngx_im_presence_on_event(const Im__PresenceEvent *event);
-/* Says to Redis again what this worker wants to hear of. */
-void ngx_im_presence_refresh(void);
+/* Says to Redis again what this worker wants to hear of, and tells subscribers
+ * how things are. */
+void ngx_im_presence_refresh(ngx_msec_t in_ms);
 
 #endif

@@ -194,6 +194,9 @@ void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
 
+/* ngx_im_told.c: what Logic says unasked. */
+void ngx_im_told(const Im__DownItem *item);
+
 /* ngx_im_push.c.  NULL: out of memory. */
 ngx_im_ws_buf_t *ngx_im_push_encode(const Im__Record *record,
     im_encoding_t encoding);
