@@ -143,7 +143,7 @@ conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
     /*
      * The page is chosen first, so that no body is sorted.  Not MAX(x.seq): a
      * subquery that depends on its outer row would read the whole conversation
-     * for it.
+     * for it.  A room is shown to its members, whatever row there may be.
      */
 
     static const char             sql[] =
@@ -156,6 +156,8 @@ conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
         "AND l.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "
         "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
         "WHERE c.uid = ? AND l.msg_id < ? AND (c.hidden_seq < l.seq OR ?) "
+        "AND (c.conv_a > 0 OR EXISTS (SELECT 1 FROM members g "
+        "WHERE g.room = c.conv_b AND g.uid = c.uid AND g.role > 0)) "
         "ORDER BY l.msg_id DESC LIMIT ?) AS p "
         "JOIN messages m ON m.conv_a = p.conv_a AND m.conv_b = p.conv_b "
         "AND m.seq = p.head ORDER BY p.msg_id DESC";
