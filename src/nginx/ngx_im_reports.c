@@ -31,6 +31,7 @@
 #define NGX_IM_REPORT_UIDS     4096    /* in one report */
 #define NGX_IM_REPORT_TOUCHED  1024    /* more than users: all is said anew */
 #define NGX_IM_REPORT_TURN     500     /* reports in one turn of the loop */
+#define NGX_IM_REPORT_WORK     64      /* users count as one more */
 #define NGX_IM_REPORT_PAUSE    5       /* ms, then more */
 
 
@@ -42,7 +43,7 @@ static void ngx_im_reports_timer(void);
 static void ngx_im_reports_handler(ngx_event_t *ev);
 static void ngx_im_reports_due(ngx_im_room_t *room, ngx_uint_t queue);
 static void ngx_im_reports_send(ngx_im_room_t *room);
-static void ngx_im_reports_touch_all(ngx_im_room_t *room);
+static int ngx_im_reports_touch_all(ngx_im_room_t *room);
 static uint32_t ngx_im_reports_unique(uint64_t *uids, uint32_t n);
 static int ngx_im_reports_compare(const void *one, const void *two);
 
@@ -207,6 +208,9 @@ ngx_im_reports_handler(ngx_event_t *ev)
                 break;
             }
 
+            /* one that names all of a large room is as much work as many */
+            n += room->topic->members / NGX_IM_REPORT_WORK;
+
             ngx_im_reports_unwait(room);
             ngx_im_reports_due(room, i);
         }
@@ -251,8 +255,9 @@ ngx_im_reports_send(ngx_im_room_t *room)
     Im__RoomReport   report = IM__ROOM_REPORT__INIT;
     static uint64_t  sorted[NGX_IM_REPORT_UIDS];
 
-    if (room->whole) {
-        ngx_im_reports_touch_all(room);
+    if (room->whole && ngx_im_reports_touch_all(room) != IM_OK) {
+        ngx_im_reports_wait(room, NGX_IM_REPORT_REST);   /* no memory now */
+        return;
     }
 
     room->touched_n = ngx_im_reports_unique(room->touched, room->touched_n);
@@ -306,8 +311,8 @@ ngx_im_reports_send(ngx_im_room_t *room)
 }
 
 
-/* All who are here are touched.  Out of memory: again at the next time. */
-static void
+/* All who are here are touched. */
+static int
 ngx_im_reports_touch_all(ngx_im_room_t *room)
 {
     uint32_t          i;
@@ -323,12 +328,12 @@ ngx_im_reports_touch_all(ngx_im_room_t *room)
     room->touched_cap = 0;
 
     if (topic->members == 0) {
-        return;
+        return IM_OK;
     }
 
     touched = ngx_alloc(topic->members * sizeof(uint64_t), ngx_cycle->log);
     if (touched == NULL) {
-        return;
+        return IM_ERROR;
     }
 
     for (i = 0; i < topic->len; i++) {
@@ -341,6 +346,8 @@ ngx_im_reports_touch_all(ngx_im_room_t *room)
 
     room->touched = touched;
     room->touched_cap = topic->members;
+
+    return IM_OK;
 }
 
 
