@@ -46,6 +46,7 @@ typedef struct {
     unsigned           sync_threads;
     unsigned           sync_queue;
     char              *devices_policy;
+    unsigned           devices_max;
     unsigned           rooms_group_max;
     unsigned           rooms_live_max;
     unsigned           rooms_user_groups_max;

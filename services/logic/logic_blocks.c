@@ -27,7 +27,7 @@
 
 #define BLOCKS_MAX        1000         /* of one user */
 #define BLOCKS_KEPT_MAX   500000       /* pairs, 80 bytes each; then none */
-#define BLOCKS_QUERY      16
+#define BLOCKS_QUERY      8          /* 16 parameters of a statement */
 #define BLOCKS_POLL       1000         /* entries of the stream at a time */
 #define BLOCKS_ID_MAX     48
 
@@ -163,10 +163,6 @@ blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items, size_t n)
 
     static const char             sql[] =
         "SELECT uid, other FROM blocks WHERE "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
         "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
         "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
         "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "

@@ -174,6 +174,8 @@ static const im_conf_key_t  main_keys[] = {
         "1000", 1, 5000, "groups that one user may be in"),
     KEY("devices", "policy", IM_CONF_STR, devices_policy, "all", 0, 0,
         "of one user at a time: all, one_per_class or one"),
+    KEY("devices", "max", IM_CONF_UINT, devices_max, "1000", 1, 10000,
+        "connections of one user at a time"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 

@@ -41,6 +41,7 @@
 
 static int batch_ask(presence_t *p, const presence_job_t *job);
 static int batch_read(presence_t *p, presence_job_t *job);
+static int batch_refused(const presence_job_t *job);
 static int batch_read_others(presence_t *p, presence_job_t *job,
     size_t *others, int *own);
 static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
@@ -207,12 +208,22 @@ batch_read(presence_t *p, presence_job_t *job)
     job->came = (job->written && others == 0 && n == 0
                  && (!own || im_mono_us() < p->doubt_us));
 
-    if (job->revoked || job->replaced) {
+    job->crowded = (!own && job->n_losers == 0
+                    && others >= logic_conf.devices_max);
+
+    if (batch_refused(job)) {
         job->came = 0;
         job->n_losers = 0;
     }
 
     return IM_OK;
+}
+
+
+static int
+batch_refused(const presence_job_t *job)
+{
+    return job->revoked || job->replaced || job->crowded;
 }
 
 
@@ -349,8 +360,7 @@ batch_groups(presence_t *p, presence_job_t *jobs)
 
     for (job = jobs; job != NULL; job = job->next) {
 
-        if (job->kind != PRESENCE_OPEN || !job->missing || job->revoked
-            || job->replaced)
+        if (job->kind != PRESENCE_OPEN || !job->missing || batch_refused(job))
         {
             continue;
         }
@@ -432,7 +442,7 @@ batch_rooms(presence_t *p, presence_job_t *jobs)
 
     for (job = jobs; job != NULL; job = job->next) {
 
-        for (i = 0; i < job->n_rooms && !job->revoked && !job->replaced; i++) {
+        for (i = 0; i < job->n_rooms && !batch_refused(job); i++) {
 
             if (logic_rooms_watch(p->db.redis, job->rooms[i], job->instance)
                 != IM_OK)
@@ -515,6 +525,11 @@ batch_answer(presence_t *p, presence_job_t *job)
 
     } else if (job->replaced) {
         logic_reply_replaced(&job->reply, &p->touched, job->uid);
+        logic_presence_undo(job);
+
+    } else if (job->crowded) {
+        logic_reply_error(&job->reply, &p->touched, "", "limit_reached",
+                          "too many connections of this user");
         logic_presence_undo(job);
 
     } else if (!job->written || !job->groups) {

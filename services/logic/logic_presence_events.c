@@ -10,7 +10,8 @@
  * later.
  *
  * A user who comes back between the last look and the telling would be told as
- * gone: who was told is looked at once more, a second later.
+ * gone: who was told is looked at once more, a second later.  So is who could
+ * not be told, because an instance has no link to us.
  *
  * Presence thread.
  */
@@ -36,11 +37,13 @@
 #define EVENTS_AGAIN_MS    1000
 #define EVENTS_CLAIM       200         /* leaves in one round */
 #define EVENTS_AGAIN_MAX   4096        /* more are not looked at again */
+#define EVENTS_TRIES_MAX   10
 
 
 typedef struct {
     UT_hash_handle   hh;
     size_t           n;
+    unsigned         tries[PRESENCE_CHANGES];
     Im__Presence     users[PRESENCE_CHANGES];
     Im__Presence    *list[PRESENCE_CHANGES];
     char             id[];
@@ -49,19 +52,21 @@ typedef struct {
 typedef struct {
     uint64_t         uid;
     uint64_t         at_us;
-    int              doubt;            /* whether anything was told */
+    unsigned         tries;            /* 0: it was told */
 } events_again_t;
 
 
 static int events_claim(presence_t *p, uint64_t now_ms, size_t skip,
     size_t *seen, size_t *left);
 static int events_gone(presence_t *p, const uint64_t *uids, size_t n);
-static void events_later(uint64_t uid, int doubt);
+static void events_later(uint64_t uid, unsigned tries);
+static void events_change(presence_t *p, uint64_t uid, unsigned online,
+    unsigned tries);
 static int events_look_again(presence_t *p);
 static int events_read(presence_t *p, events_target_t **targets,
     unsigned *stale);
-static void events_add(events_target_t **targets, const char *id, size_t len,
-    uint64_t uid, unsigned online);
+static void events_add(presence_t *p, unsigned change,
+    events_target_t **targets, const char *id, size_t len);
 static void events_send(events_target_t **targets);
 
 
@@ -253,28 +258,29 @@ events_gone(presence_t *p, const uint64_t *uids, size_t n)
 }
 
 
+/* The truth is told then, whatever it is. */
 static void
-events_later(uint64_t uid, int doubt)
+events_later(uint64_t uid, unsigned tries)
 {
     events_again_t  *again;
 
-    if (events_again_n == EVENTS_AGAIN_MAX) {
+    if (events_again_n == EVENTS_AGAIN_MAX || tries > EVENTS_TRIES_MAX) {
         return;
     }
 
     again = &events_again[events_again_n++];
     again->uid = uid;
     again->at_us = im_mono_us() + EVENTS_AGAIN_MS * 1000;
-    again->doubt = doubt;
+    again->tries = tries;
 }
 
 
-/* Of those told as gone: who is there after all? */
+/* Of those told as gone: who is there after all?  And who could not be told. */
 static int
 events_look_again(presence_t *p)
 {
     char         key[32];
-    size_t       i, n;
+    size_t       i, n, alive;
     redisReply  *reply;
 
     for (n = 0; n < events_again_n && n < EVENTS_CLAIM; n++) {
@@ -296,11 +302,11 @@ events_look_again(presence_t *p)
             return IM_ERROR;
         }
 
-        if (logic_presence_alive(reply) > 0) {
-            logic_presence_changed(p, events_again[i].uid, 1);
+        alive = logic_presence_alive(reply);
 
-        } else if (events_again[i].doubt) {
-            logic_presence_changed(p, events_again[i].uid, 0);
+        if (alive > 0 || events_again[i].tries > 0) {
+            events_change(p, events_again[i].uid, alive > 0,
+                          events_again[i].tries);
         }
 
         im_redis_free(reply);
@@ -317,11 +323,19 @@ events_look_again(presence_t *p)
 void
 logic_presence_changed(presence_t *p, uint64_t uid, unsigned online)
 {
+    events_change(p, uid, online, 0);
+}
+
+
+static void
+events_change(presence_t *p, uint64_t uid, unsigned online, unsigned tries)
+{
     if (p->n_changes == PRESENCE_CHANGES) {
         (void) logic_presence_tell(p);
     }
 
     p->changes[p->n_changes].uid = uid;
+    p->changes[p->n_changes].tries = tries;
     p->changes[p->n_changes++].online = online;
 }
 
@@ -385,8 +399,7 @@ events_read(presence_t *p, events_target_t **targets, unsigned *stale)
             id = reply->element[k];
 
             if (logic_alive(id->str, id->len) != IM_DECLINED) {
-                events_add(targets, id->str, id->len, p->changes[i].uid,
-                           p->changes[i].online);
+                events_add(p, i, targets, id->str, id->len);
                 continue;
             }
 
@@ -408,8 +421,8 @@ events_read(presence_t *p, events_target_t **targets, unsigned *stale)
 
 
 static void
-events_add(events_target_t **targets, const char *id, size_t len, uint64_t uid,
-    unsigned online)
+events_add(presence_t *p, unsigned change, events_target_t **targets,
+    const char *id, size_t len)
 {
     Im__Presence     *user;
     events_target_t  *t;
@@ -432,15 +445,19 @@ events_add(events_target_t **targets, const char *id, size_t len, uint64_t uid,
 
     user = &t->users[t->n];
     im__presence__init(user);
-    user->uid = uid;
-    user->online = (online != 0);
+    user->uid = p->changes[change].uid;
+    user->online = (p->changes[change].online != 0);
+    t->tries[t->n] = p->changes[change].tries;
     t->list[t->n++] = user;
 }
 
 
+/* An instance that is alive and has no link to us will have one soon: we have
+ * just started, or it broke. */
 static void
 events_send(events_target_t **targets)
 {
+    size_t              i;
     Im__DownItem        item = IM__DOWN_ITEM__INIT;
     events_target_t    *t, *next;
     Im__PresenceEvent   event = IM__PRESENCE_EVENT__INIT;
@@ -452,8 +469,12 @@ events_send(events_target_t **targets)
         event.users = t->list;
         event.n_users = t->n;
 
-        /* without a link: it asks for all when it has one again */
-        (void) logic_links_send(t->id, &item);
+        if (logic_links_send(t->id, &item) != IM_OK) {
+
+            for (i = 0; i < t->n; i++) {
+                events_later(t->users[i].uid, t->tries[i] + 1);
+            }
+        }
 
         HASH_DEL(*targets, t);
         free(t);

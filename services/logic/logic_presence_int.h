@@ -42,6 +42,7 @@ struct presence_job_s {
     /* What Redis has said. */
     unsigned          revoked:1;   /* the session was ended */
     unsigned          replaced:1;  /* by a later connection */
+    unsigned          crowded:1;   /* too many connections of the user */
     unsigned          written:1;
     unsigned          missing:1;   /* groups: MySQL knows */
     unsigned          groups:1;    /* are known */
@@ -67,6 +68,7 @@ typedef struct {
     struct {
         uint64_t            uid;
         unsigned            online;
+        unsigned            tries;
     } changes[PRESENCE_CHANGES];
 } presence_t;
 
