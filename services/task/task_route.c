@@ -32,6 +32,7 @@ static int route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
     const im_str_t *field);
 static void route_answer(task_routes_t *r, task_user_t *user,
     const redisReply *reply, unsigned *stale);
+static unsigned route_left(im_redis_t *redis, uint64_t uid);
 static void route_reset(task_user_t *user);
 static task_peer_t *route_peer(const char *id, size_t len);
 static uint64_t route_missing_since(const char *id, size_t len);
@@ -158,6 +159,7 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
 
             if (route_ask(r->redis, "HDEL", user->uid, &field) == IM_OK) {
                 (*stale)++;
+                *stale += route_left(r->redis, user->uid);
             }
 
             continue;
@@ -170,6 +172,24 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
         user->routes[user->n].conn = strtoull(conn, NULL, 16);
         user->n++;
     }
+}
+
+
+/* Logic looks whether the user is still there, and tells if not; the commands
+ * that were queued. */
+static unsigned
+route_left(im_redis_t *redis, uint64_t uid)
+{
+    char      text[24];
+    im_str_t  argv[5] = {
+        im_str("ZADD"), im_str("im:off"), im_str("NX"), im_str("0"),
+        { 0, NULL }
+    };
+
+    argv[4].data = (unsigned char *) text;
+    argv[4].len = (size_t) snprintf(text, sizeof(text), "%" PRIu64, uid);
+
+    return im_redis_append(redis, 5, argv) == IM_OK ? 1 : 0;
 }
 
 
