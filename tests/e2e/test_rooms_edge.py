@@ -8,6 +8,7 @@ import pytest
 import test_existing_nginx
 import test_slow
 from im_client import Problem, new_cmid
+from test_dedupe import redis
 
 
 async def live(user, **more):
@@ -161,7 +162,7 @@ async def test_a_room_hears_how_many_are_there(api, people):
     await online(a, room, 1)
 
 
-async def test_nobody_speaks_for_the_edge(api, people):
+async def test_nobody_speaks_for_the_edge(api, people, stack):
     """instance, conn and joined are not a client's to say."""
     alice, eve = await people(api, 'alice', 'eve')
     room = await live(alice)
@@ -176,6 +177,10 @@ async def test_nobody_speaks_for_the_edge(api, people):
     await e.write(type='send', room=room, cmid='f1', body=1, joined=True)
     f = await e.expect('error')
     assert (f['code'], f['cmid']) == ('not_member', 'f1')
+    await api.call('POST', '/v1/presence', eve.token, json={
+        'uids': [str(alice.uid)], 'instance': 'forged-1-2'})
+    assert redis(stack, 'SISMEMBER', 'im:ps:{%d}' % alice.uid,
+                 'forged-1-2') == ['0']
     # a frame may say so, but then this connection is in, not the named one
     await ask(e, 'join', 'join_res', room=room, **forged)
     await say(a, room, 'hello')
