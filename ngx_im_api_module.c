@@ -271,7 +271,8 @@ ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method, ngx_str_t *name)
     method->status = NGX_HTTP_OK;
 
     if (ngx_strncmp(name->data, "Register", 8) == 0
-        || ngx_strncmp(name->data, "Create", 6) == 0)
+        || ngx_strncmp(name->data, "Create", 6) == 0
+        || ngx_strcmp(name->data, "RoomCreate") == 0)
     {
         method->status = NGX_HTTP_CREATED;
     }

@@ -6,7 +6,8 @@
  * Reading order: ngx_im_ws_handshake.c (to the 101), ngx_im_ws_takeover.c
  * (away from HTTP), ngx_im_ws_session.c (what is said), ngx_im_ws_read.c and
  * ngx_im_ws_write.c (bytes), ngx_im_ws_end.c (to the end), ngx_im_link.c and
- * ngx_im_ws_query.c (to Logic), ngx_im_push.c (from Task).
+ * ngx_im_ws_query.c (to Logic), ngx_im_push.c (from Task), ngx_im_rooms.h
+ * (rooms and presence).
  */
 
 #include "ngx_im_ws.h"
@@ -17,6 +18,11 @@ static char *ngx_im_ws_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static void *ngx_im_ws_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+
+
+static ngx_conf_num_bounds_t  ngx_im_ws_count_bounds = {
+    ngx_conf_check_num_bounds, 1, 60000
+};
 
 
 static ngx_command_t  ngx_im_ws_commands[] = {
@@ -62,6 +68,20 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_im_ws_loc_conf_t, send_queue),
       NULL },
+
+    { ngx_string("im_ws_rooms"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_im_ws_loc_conf_t, rooms),
+      &ngx_im_ws_count_bounds },
+
+    { ngx_string("im_ws_presence_subs"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_im_ws_loc_conf_t, presence_subs),
+      &ngx_im_ws_count_bounds },
 
     { ngx_string("im_ws_origin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -173,6 +193,8 @@ ngx_im_ws_create_loc_conf(ngx_conf_t *cf)
     conf->idle = NGX_CONF_UNSET_MSEC;
     conf->auth_timeout = NGX_CONF_UNSET_MSEC;
     conf->send_queue = NGX_CONF_UNSET_SIZE;
+    conf->rooms = NGX_CONF_UNSET;
+    conf->presence_subs = NGX_CONF_UNSET;
     conf->origins = NGX_CONF_UNSET_PTR;
 
     return conf;
@@ -191,6 +213,8 @@ ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->idle, prev->idle, 75000);
     ngx_conf_merge_msec_value(conf->auth_timeout, prev->auth_timeout, 5000);
     ngx_conf_merge_size_value(conf->send_queue, prev->send_queue, 262144);
+    ngx_conf_merge_value(conf->rooms, prev->rooms, 1000);
+    ngx_conf_merge_value(conf->presence_subs, prev->presence_subs, 1000);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
 
     if (!conf->enable) {

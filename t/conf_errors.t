@@ -286,3 +286,33 @@ invalid number of arguments in "im_rpc_tls" directive
 --- must_die
 --- error_log
 "im_etcd_tls" directive is duplicate
+
+
+
+=== TEST 29: im_ws_rooms out of bounds
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_rooms 0; }
+--- must_die
+--- error_log
+value must be between 1 and 60000
+
+
+
+=== TEST 30: im_ws_presence_subs out of bounds
+--- http_config eval: ::http_config()
+--- config
+    location = /ws { im_ws; im_ws_presence_subs 60001; }
+--- must_die
+--- error_log
+value must be between 1 and 60000
+
+
+
+=== TEST 31: im_ws_fanout_queue out of bounds
+--- http_config eval: ::http_config() . "im_ws_fanout_queue 1k;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_ws_fanout_queue: 1024 is not in 256k-1g

@@ -19,4 +19,9 @@ int bench_stream(unsigned batch, unsigned seconds);
 int bench_watch(const char *etcd, unsigned instances, unsigned rate,
     unsigned seconds);
 
+/* bench_opens.c: log-ins, at a Logic of a whole stack; pids: of im-logic and of
+ * Redis. */
+int bench_opens(const char *etcd, unsigned rate, unsigned seconds,
+    const int *pids);
+
 #endif

@@ -4,6 +4,7 @@
  *   im-bench-rpc unary DEPTH [SECONDS]
  *   im-bench-rpc stream BATCH [SECONDS]
  *   im-bench-rpc watch ETCD INSTANCES RATE [SECONDS]
+ *   im-bench-rpc opens ETCD RATE SECONDS LOGIC-PID REDIS-PID
  *
  * bench/rpc/run runs the figures of docs/performance.md.
  */
@@ -63,6 +64,7 @@ number(const char *text, unsigned max)
 int
 main(int argc, char **argv)
 {
+    int       pids[2];
     unsigned  n, seconds;
 
     if (argc == 3 || argc == 4) {
@@ -87,10 +89,23 @@ main(int argc, char **argv)
         }
     }
 
+    if (argc == 7 && strcmp(argv[1], "opens") == 0) {
+        pids[0] = atoi(argv[5]);
+        pids[1] = atoi(argv[6]);
+        n = number(argv[3], 50000);
+        seconds = number(argv[4], SECONDS_MAX);
+
+        if (n != 0 && seconds != 0) {
+            return bench_opens(argv[2], n, seconds, pids);
+        }
+    }
+
     fprintf(stderr, "usage: im-bench-rpc unary DEPTH [SECONDS]\n"
                     "       im-bench-rpc stream BATCH [SECONDS]\n"
                     "       im-bench-rpc watch ETCD INSTANCES RATE "
-                    "[SECONDS]\n");
+                    "[SECONDS]\n"
+                    "       im-bench-rpc opens ETCD RATE SECONDS LOGIC-PID "
+                    "REDIS-PID\n");
 
     return 2;
 }

@@ -4,7 +4,9 @@
  *   rpc thread     takes calls and stream batches, hands them to queues
  *   shard threads  order, dedupe and produce messages        logic_intake.c
  *   report thread  acks what Kafka has confirmed             logic_intake.c
- *   presence       opens and closes, pipelined to Redis      logic_presence.c
+ *   presence       opens and closes, who is told of them     logic_presence.c
+ *   janitor        Redis's memory, what dead workers left    logic_janitor.c
+ *   rooms          who is online in rooms, and telling    logic_rooms_online.c
  *   pools          "auth" (password hashing), "query",
  *                  "sync" (waits for the store)            logic_pool.c
  */
@@ -43,6 +45,11 @@ typedef struct {
     unsigned           query_queue;
     unsigned           sync_threads;
     unsigned           sync_queue;
+    char              *devices_policy;
+    unsigned           devices_max;
+    unsigned           rooms_group_max;
+    unsigned           rooms_live_max;
+    unsigned           rooms_user_groups_max;
 } logic_conf_t;
 
 extern logic_conf_t  logic_conf;

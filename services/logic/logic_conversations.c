@@ -31,7 +31,7 @@
 #define CONVERSATIONS_LIMIT_MAX   100
 #define CONVERSATIONS_UNREAD_MAX  1000
 #define CONVERSATIONS_SCAN_MAX    10000
-#define CONVERSATIONS_COLUMNS     9
+#define CONVERSATIONS_COLUMNS     12
 
 
 typedef struct {
@@ -39,6 +39,7 @@ typedef struct {
     size_t              limit;
     size_t              n;
     size_t              bytes;
+    unsigned            hidden:1;  /* those, too */
     unsigned            more:1;
     unsigned            memory:1;  /* is out */
     Im__Conversation    rows[CONVERSATIONS_LIMIT_MAX];
@@ -87,6 +88,7 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
 
     c->uid = r->caller->uid;
     c->limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
+    c->hidden = r->has_hidden && r->hidden;
 
     rc = conversations_list(db, c, r->has_before ? r->before : INT64_MAX);
 
@@ -136,36 +138,42 @@ conversations_check(im_rpc_req_t *req, const Im__ConversationsRequest *r)
 static int
 conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
 {
-    im_mysql_value_t  v[3];
+    im_mysql_value_t  v[4];
 
     /*
      * The page is chosen first, so that no body is sorted.  Not MAX(x.seq): a
      * subquery that depends on its outer row would read the whole conversation
-     * for it.
+     * for it.  A room is shown to its members, whatever row there may be.
      */
 
     static const char             sql[] =
         "SELECT m.seq, m.msg_id, m.sender, m.time_ms, m.cmid, m.body, "
-        "p.conv_a, p.conv_b, p.read_seq FROM "
-        "(SELECT c.conv_a, c.conv_b, c.read_seq, l.seq AS head, l.msg_id "
+        "p.conv_a, p.conv_b, p.read_seq, p.pinned, p.muted, p.hidden_seq FROM "
+        "(SELECT c.conv_a, c.conv_b, c.read_seq, c.pinned, c.muted, "
+        "c.hidden_seq, l.seq AS head, l.msg_id "
         "FROM conversations c "
         "JOIN messages l ON l.conv_a = c.conv_a AND l.conv_b = c.conv_b "
         "AND l.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "
         "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
-        "WHERE c.uid = ? AND l.msg_id < ? ORDER BY l.msg_id DESC LIMIT ?) AS p "
+        "WHERE c.uid = ? AND l.msg_id < ? AND (c.hidden_seq < l.seq OR ?) "
+        "AND (c.conv_a > 0 OR EXISTS (SELECT 1 FROM members g "
+        "WHERE g.room = c.conv_b AND g.uid = c.uid AND g.role > 0)) "
+        "ORDER BY l.msg_id DESC LIMIT ?) AS p "
         "JOIN messages m ON m.conv_a = p.conv_a AND m.conv_b = p.conv_b "
         "AND m.seq = p.head ORDER BY p.msg_id DESC";
     static const im_mysql_type_t  columns[CONVERSATIONS_COLUMNS] = {
         IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_STR,
-        IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+        IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+        IM_MYSQL_U64, IM_MYSQL_U64
     };
 
     memset(v, 0, sizeof(v));
     v[0].u64 = c->uid;
     v[1].u64 = before;
-    v[2].u64 = c->limit + 1;
+    v[2].u64 = c->hidden;
+    v[3].u64 = c->limit + 1;
 
-    if (logic_page_run(db, sql, v, 3, columns, CONVERSATIONS_COLUMNS,
+    if (logic_page_run(db, sql, v, 4, columns, CONVERSATIONS_COLUMNS,
                        conversations_on_row, c)
         != IM_OK)
     {
@@ -208,6 +216,12 @@ conversations_on_row(void *ctx, const im_mysql_value_t *v)
     im__conversation__init(row);
     row->head = m->seq;
     row->read_seq = v[8].u64;
+    row->has_pinned = 1;
+    row->pinned = (v[9].u64 != 0);
+    row->has_muted = 1;
+    row->muted = (v[10].u64 != 0);
+    row->has_hidden = 1;
+    row->hidden = (v[11].u64 >= m->seq);
     row->last = m;
 
     if (v[6].u64 == 0) {
@@ -271,7 +285,6 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
 {
     uint64_t                 stored, last;
     im_conv_t                conv;
-    const char              *code, *text;
     Im__ReadReply            reply = IM__READ_REPLY__INIT;
     im_mysql_value_t         v[3];
     const Im__ReadRequest   *r;
@@ -286,13 +299,12 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    code = logic_page_named(r->has_with, r->with, r->has_room, &text);
-    if (code != NULL) {
-        logic_fail(req, code, "%s", text);
+    if (logic_page_conversation(db, req, r->caller->uid, r->has_with, r->with,
+                                r->has_room, r->room, &conv)
+        != IM_OK)
+    {
         return;
     }
-
-    conv = im_conv_direct(r->caller->uid, r->with);
 
     if (conversations_heads(db, req, &conv, &stored, &last) != IM_OK) {
         return;
@@ -359,7 +371,9 @@ conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
     uint64_t       known;
     Im__ReadReply  reply = IM__READ_REPLY__INIT;
 
-    if (logic_page_user(db, r->with, &known) != IM_OK) {
+    known = r->room;
+
+    if (!r->has_room && logic_page_user(db, r->with, &known) != IM_OK) {
         logic_mysql_failed(db, req);
 
     } else if (known == 0) {
@@ -376,7 +390,11 @@ conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-/* Two devices may say different things at a time: the higher one stays. */
+/*
+ * Two devices may say different things at a time: the higher one stays.  The
+ * row of a room is made by joining only: it would make a member of somebody who
+ * was removed meanwhile, or is in a live room.
+ */
 static int
 conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
     uint64_t seq)
@@ -387,8 +405,20 @@ conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
         "INSERT INTO conversations (uid, conv_a, conv_b, read_seq) "
         "VALUES (?, ?, ?, ?) "
         "ON DUPLICATE KEY UPDATE read_seq = GREATEST(read_seq, ?)";
+    static const char  room[] =
+        "UPDATE conversations SET read_seq = GREATEST(read_seq, ?) "
+        "WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
 
     memset(v, 0, sizeof(v));
+
+    if (conv->a == 0) {
+        v[0].u64 = seq;
+        v[1].u64 = uid;
+        v[2].u64 = conv->b;
+
+        return logic_page_run(db, room, v, 3, NULL, 0, NULL, NULL);
+    }
+
     v[0].u64 = uid;
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;

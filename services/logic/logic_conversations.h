@@ -10,6 +10,8 @@
 
 void logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+void logic_conversations_set(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 void logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 

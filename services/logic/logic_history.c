@@ -38,7 +38,10 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
     r = (const Im__HistoryRequest *) in;
 
     if (logic_sessions_check(db, req, r->caller) != IM_OK
-        || history_check(req, r) != IM_OK)
+        || history_check(req, r) != IM_OK
+        || logic_page_conversation(db, req, r->caller->uid, r->has_with,
+                                   r->with, r->has_room, r->room, &conv)
+           != IM_OK)
     {
         return;
     }
@@ -50,10 +53,6 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
         logic_page_failed(db, req, 1);
         return;
     }
-
-    /* only one's own conversations can be named */
-
-    conv = im_conv_direct(r->caller->uid, r->with);
 
     memset(v, 0, sizeof(v));
     v[0].u64 = conv.a;
@@ -84,15 +83,6 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
 static int
 history_check(im_rpc_req_t *req, const Im__HistoryRequest *r)
 {
-    const char  *code, *text;
-
-    code = logic_page_named(r->has_with, r->with, r->has_room, &text);
-
-    if (code != NULL) {
-        logic_fail(req, code, "%s", text);
-        return IM_DECLINED;
-    }
-
     if (r->has_before_seq && r->has_after_seq) {
         logic_fail(req, "bad_request", "before_seq and after_seq exclude one "
                    "another");

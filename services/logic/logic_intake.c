@@ -4,6 +4,7 @@
  *   rpc thread --> queue of the shard --> batch of up to 512
  *                                           |  held up to 5 ms under load
  *                     recipients known? ----+   (logic_lookup.c)
+ *                     in the room? ---------+   (logic_rooms_access.c)
  *                     one Redis script -----+   (logic_sequence.c)
  *                     Kafka, by partition --+   (logic_produce.c)
  *   report thread <-- delivery report, then ack to the sender
@@ -35,6 +36,7 @@
 #include "logic_outcome.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
+#include "logic_rooms_access.h"
 #include "logic_settle.h"
 
 
@@ -69,6 +71,8 @@ static void intake_hold(intake_shard_t *s);
 static void intake_batch(intake_shard_t *s, size_t n);
 static size_t intake_fold(intake_shard_t *s, size_t n);
 static size_t intake_recipients(intake_shard_t *s, size_t n);
+static size_t intake_blocks(intake_shard_t *s, size_t n);
+static size_t intake_rooms(intake_shard_t *s, size_t n);
 static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
 static int intake_seed(intake_shard_t *s, size_t n);
@@ -175,8 +179,9 @@ logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
 
     m = NULL;
 
-    if (d->body.len != 0 && d->body.len <= IM_BODY_MAX && d->to != 0
-        && d->from != 0 && strlen(d->cmid) <= IM_CMID_MAX)
+    if (d->body.len != 0 && d->body.len <= IM_BODY_MAX
+        && (d->to != 0) != (d->room != 0) && d->from != 0
+        && strlen(d->cmid) <= IM_CMID_MAX)
     {
         m = logic_message_create(d);
     }
@@ -356,6 +361,8 @@ intake_batch(intake_shard_t *s, size_t n)
 {
     n = intake_fold(s, n);
     n = intake_recipients(s, n);
+    n = intake_blocks(s, n);
+    n = intake_rooms(s, n);
     n = intake_ids(s, n);
     n = intake_numbers(s, n);
     IM_CRASH_POINT("logic.numbered");
@@ -423,7 +430,9 @@ intake_recipients(intake_shard_t *s, size_t n)
     missing = 0;
 
     for (i = 0; i < n; i++) {
-        if (!logic_lookup_known(s->lookup, s->batch[i]->to)) {
+        if (!logic_message_room(s->batch[i])
+            && !logic_lookup_known(s->lookup, s->batch[i]->to))
+        {
             uids[missing++] = s->batch[i]->to;
         }
     }
@@ -444,7 +453,9 @@ intake_recipients(intake_shard_t *s, size_t n)
     for (i = 0, k = 0; i < n; i++) {
         m = s->batch[i];
 
-        if (logic_lookup_known(s->lookup, m->to)) {
+        if (logic_message_room(m)
+            || logic_lookup_known(s->lookup, m->to))
+        {
             s->batch[k++] = m;
 
         } else if (rc == IM_OK) {
@@ -455,6 +466,111 @@ intake_recipients(intake_shard_t *s, size_t n)
             logic_outcome_refuse(m, &s->answers, "unavailable",
                                  "the recipient cannot be looked up");
         }
+    }
+
+    return k;
+}
+
+
+/* Do the recipients take messages of the senders? */
+static size_t
+intake_blocks(intake_shard_t *s, size_t n)
+{
+    int                   rc;
+    size_t                i, k, direct;
+    logic_message_t      *m;
+    logic_blocks_item_t   items[LOGIC_SEQUENCE_MAX];
+
+    direct = 0;
+
+    for (i = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (!logic_message_room(m)) {
+            items[direct].to = m->to;
+            items[direct++].from = m->from;
+        }
+    }
+
+    if (direct == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_blocks(s->lookup, items, direct);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&intake_mysql);
+
+    } else if (rc == IM_ERROR) {
+        im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+    }
+
+    for (i = 0, k = 0, direct = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (logic_message_room(m)
+            || items[direct++].answer == LOGIC_BLOCKS_FREE)
+        {
+            s->batch[k++] = m;
+
+        } else if (items[direct - 1].answer == LOGIC_BLOCKS_BLOCKED) {
+            logic_outcome_refuse(m, &s->answers, "blocked",
+                                 "the recipient takes no messages of yours");
+
+        } else {
+            logic_outcome_refuse(m, &s->answers, "unavailable",
+                                 "the recipient cannot be looked up");
+        }
+    }
+
+    return k;
+}
+
+
+/* May the senders speak where they want to? */
+static size_t
+intake_rooms(intake_shard_t *s, size_t n)
+{
+    int                    rc;
+    size_t                 i, k, rooms;
+    logic_message_t       *m;
+    logic_rooms_access_t   items[LOGIC_SEQUENCE_MAX];
+
+    rooms = 0;
+
+    for (i = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (logic_message_room(m)) {
+            items[rooms].room = m->seq.conv.b;
+            items[rooms].uid = m->from;
+            items[rooms++].joined = m->joined;
+        }
+    }
+
+    if (rooms == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_rooms(s->lookup, items, rooms);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&intake_mysql);
+
+    } else {
+        im_dependency_down(&intake_mysql, logic_lookup_error(s->lookup));
+    }
+
+    for (i = 0, k = 0, rooms = 0; i < n; i++) {
+        m = s->batch[i];
+
+        if (!logic_message_room(m) || items[rooms++].code == NULL) {
+            s->batch[k++] = m;
+            continue;
+        }
+
+        logic_outcome_refuse(m, &s->answers, items[rooms - 1].code,
+                             logic_rooms_access_text(items[rooms - 1].code));
     }
 
     return k;

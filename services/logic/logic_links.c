@@ -5,7 +5,7 @@
  * conversation, opens and closes to presence.  What cannot be queued is refused
  * at once.
  *
- * Runs on: rpc thread; logic_links_end on any.
+ * Runs on: rpc thread; what sends on any.
  */
 
 #include <pthread.h>
@@ -17,6 +17,7 @@
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_rooms_online.h"
 
 
 typedef struct links_link_s  links_link_t;
@@ -112,9 +113,13 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
     switch (item->item_case) {
 
     case IM__UP_ITEM__ITEM_HELLO:
+        pthread_mutex_lock(&links_lock);
         snprintf(link->instance, sizeof(link->instance), "%s",
                  item->hello->instance);
+        pthread_mutex_unlock(&links_lock);
         im_log(IM_LOG_NOTICE, "connect %s: linked", link->instance);
+        im_rpc_stream_ref(s);
+        logic_presence_hello(&reply);
         break;
 
     case IM__UP_ITEM__ITEM_OPEN:
@@ -130,6 +135,11 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
     case IM__UP_ITEM__ITEM_SEND:
         im_rpc_stream_ref(s);
         logic_intake_add(&reply, item->send);
+        break;
+
+    case IM__UP_ITEM__ITEM_REPORT:
+        im_rpc_stream_ref(s);
+        logic_rooms_online_report(&reply, link->instance, item->report);
         break;
 
     default:
@@ -173,7 +183,6 @@ logic_links_end(uint64_t uid, const char *sid, const char *code,
     const char *message)
 {
     Im__End        end = IM__END__INIT;
-    links_link_t  *link;
     Im__DownItem   item = IM__DOWN_ITEM__INIT;
 
     end.uid = uid;
@@ -184,14 +193,49 @@ logic_links_end(uint64_t uid, const char *sid, const char *code,
     item.item_case = IM__DOWN_ITEM__ITEM_END;
     item.end = &end;
 
+    logic_links_send_all(&item);
+}
+
+
+/* What a full queue does not take is lost: such a worker reads nothing, and its
+ * link ends by the heartbeat; then it says again who is there. */
+void
+logic_links_send_all(const Im__DownItem *item)
+{
+    links_link_t  *link;
+
     pthread_mutex_lock(&links_lock);
 
     for (link = links; link != NULL; link = link->next) {
-        (void) im_rpc_stream_add(link->stream, &item.base);
+        (void) im_rpc_stream_add(link->stream, &item->base);
         im_rpc_stream_flush(link->stream);
     }
 
     pthread_mutex_unlock(&links_lock);
+}
+
+
+int
+logic_links_send(const char *instance, const Im__DownItem *item)
+{
+    int            rc;
+    links_link_t  *link;
+
+    rc = IM_DECLINED;
+
+    pthread_mutex_lock(&links_lock);
+
+    for (link = links; link != NULL; link = link->next) {
+        if (strcmp(link->instance, instance) == 0) {
+            (void) im_rpc_stream_add(link->stream, &item->base);
+            im_rpc_stream_flush(link->stream);
+            rc = IM_OK;
+        }
+    }
+
+    pthread_mutex_unlock(&links_lock);
+
+    return rc;
 }
 
 

@@ -134,6 +134,20 @@ lookup_on_user(void *ctx, const im_mysql_value_t *v)
 
 
 int
+logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items, size_t n)
+{
+    return logic_blocks_may_send(l->mysql, items, n);
+}
+
+
+int
+logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items, size_t n)
+{
+    return logic_rooms_may_send(l->mysql, items, n);
+}
+
+
+int
 logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
     uint64_t *last)
 {

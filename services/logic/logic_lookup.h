@@ -1,6 +1,6 @@
 /*
- * logic_lookup.h -- what a shard asks MySQL: does this user exist, where did a
- * conversation end, was this message stored.  One shard thread each.
+ * logic_lookup.h -- what a shard asks MySQL: does this user exist, may he speak
+ * in this room, where did a conversation end, was this message stored.  One shard thread each.
  */
 
 #ifndef LOGIC_LOOKUP_H
@@ -8,6 +8,8 @@
 
 #include "im_slot.h"
 #include "logic.h"
+#include "logic_blocks.h"
+#include "logic_rooms_access.h"
 
 typedef struct logic_lookup_s  logic_lookup_t;
 
@@ -19,6 +21,13 @@ int logic_lookup_known(logic_lookup_t *l, uint64_t uid);
 /* Asks for n uids; those that exist are known afterwards.  IM_ERROR: MySQL
  * does not answer. */
 int logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n);
+
+/* logic_blocks_may_send() with this connection. */
+int logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items,
+    size_t n);
+/* logic_rooms_may_send() with this connection. */
+int logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items,
+    size_t n);
 
 int logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
     uint64_t *last);

@@ -21,12 +21,20 @@
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic.h"
+#include "logic_alive.h"
+#include "logic_blocks.h"
 #include "logic_conversations.h"
+#include "logic_devices.h"
 #include "logic_history.h"
+#include "logic_home.h"
 #include "logic_intake.h"
+#include "logic_janitor.h"
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_repeats.h"
+#include "logic_rooms.h"
+#include "logic_rooms_access.h"
+#include "logic_rooms_online.h"
 #include "logic_sessions.h"
 #include "logic_settle.h"
 #include "logic_sync.h"
@@ -61,6 +69,18 @@ static void main_rpc_refresh(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_logout(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+static void main_rpc_password(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_presence(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_conversation_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_block(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_unblock(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_blocks(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 static void main_rpc_auth(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_find(void *ctx, im_rpc_req_t *req,
@@ -74,6 +94,24 @@ static void main_rpc_sync(void *ctx, im_rpc_req_t *req,
 static void main_rpc_conversations(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_rpc_read(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_create(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_get(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_join(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_leave(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_members(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_add(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_remove(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+static void main_rpc_room_dismiss(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static void main_send_checked(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
@@ -128,6 +166,16 @@ static const im_conf_key_t  main_keys[] = {
         "threads for sync, which may wait a second for the store"),
     KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
         "of these calls that may wait, then busy"),
+    KEY("rooms", "group_max", IM_CONF_UINT, rooms_group_max, "5000", 1,
+        100000, "members of a group"),
+    KEY("rooms", "live_max", IM_CONF_UINT, rooms_live_max, "100000", 1,
+        1000000, "users at a time in a live room"),
+    KEY("rooms", "user_groups_max", IM_CONF_UINT, rooms_user_groups_max,
+        "1000", 1, 5000, "groups that one user may be in"),
+    KEY("devices", "policy", IM_CONF_STR, devices_policy, "all", 0, 0,
+        "of one user at a time: all, one_per_class or one"),
+    KEY("devices", "max", IM_CONF_UINT, devices_max, "1000", 1, 10000,
+        "connections of one user at a time"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -137,6 +185,12 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "Login", .unary = main_rpc_login },
     { .name = "Refresh", .unary = main_rpc_refresh },
     { .name = "Logout", .unary = main_rpc_logout },
+    { .name = "Password", .unary = main_rpc_password },
+    { .name = "Presence", .unary = main_rpc_presence },
+    { .name = "ConversationSet", .unary = main_rpc_conversation_set },
+    { .name = "Block", .unary = main_rpc_block },
+    { .name = "Unblock", .unary = main_rpc_unblock },
+    { .name = "Blocks", .unary = main_rpc_blocks },
     { .name = "Auth", .unary = main_rpc_auth },
     { .name = "FindUser", .unary = main_rpc_find },
     { .name = "Send", .unary = main_rpc_send },
@@ -144,6 +198,15 @@ static const im_rpc_handler_t  main_handlers[] = {
     { .name = "Sync", .unary = main_rpc_sync },
     { .name = "Conversations", .unary = main_rpc_conversations },
     { .name = "Read", .unary = main_rpc_read },
+    { .name = "RoomCreate", .unary = main_rpc_room_create },
+    { .name = "RoomGet", .unary = main_rpc_room_get },
+    { .name = "RoomJoin", .unary = main_rpc_room_join },
+    { .name = "RoomLeave", .unary = main_rpc_room_leave },
+    { .name = "RoomMembers", .unary = main_rpc_room_members },
+    { .name = "RoomAdd", .unary = main_rpc_room_add },
+    { .name = "RoomRemove", .unary = main_rpc_room_remove },
+    { .name = "RoomSet", .unary = main_rpc_room_set },
+    { .name = "RoomDismiss", .unary = main_rpc_room_dismiss },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
 };
@@ -213,9 +276,10 @@ main(int argc, char **argv)
 static const char *
 main_check(void *conf)
 {
-    const char         *reason;
-    static char         text[400];
-    const logic_conf_t *c = conf;
+    const char              *reason;
+    static char              text[400];
+    const logic_conf_t      *c = conf;
+    logic_devices_policy_t   policy;
 
     if (strrchr(c->rpc_listen, ':') == NULL) {
         return "[rpc] listen: it is host:port";
@@ -225,6 +289,10 @@ main_check(void *conf)
         && c->rpc_advertise[0] == '\0')
     {
         return "[rpc] listen on 0.0.0.0 needs [rpc] advertise";
+    }
+
+    if (logic_devices_policy(c->devices_policy, &policy) != IM_OK) {
+        return "[devices] policy: it is all, one_per_class or one";
     }
 
     if (im_jwt_key_load(&logic_jwt_key, c->jwt_key_file, &reason) != IM_OK) {
@@ -276,7 +344,9 @@ main_start(void)
                                   logic_conf.sync_queue);
 
     if (main_auth == NULL || main_query == NULL || main_sync == NULL
-        || logic_presence_start(logic_conf.queue) != IM_OK)
+        || logic_presence_start(logic_conf.queue) != IM_OK
+        || logic_janitor_start() != IM_OK
+        || logic_rooms_online_start(logic_conf.queue) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -391,6 +461,8 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
+    (void) logic_alive_start(main_disc);
+    (void) logic_home_start(main_rpc, main_disc, main_instance);
     (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL);
     (void) im_disc_register(main_disc, &self);
@@ -466,6 +538,8 @@ main_stop(void)
     logic_intake_stop();
     logic_settle_stop();
     logic_presence_stop();
+    logic_janitor_stop();
+    logic_rooms_online_stop();
     im_health_stop();
 
     if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
@@ -473,6 +547,8 @@ main_stop(void)
     }
 
     im_rpc_destroy(main_rpc);
+    logic_alive_stop();
+    logic_rooms_access_clear();
 }
 
 
@@ -501,6 +577,7 @@ static void
 main_on_forget(void *ctx)
 {
     (void) ctx;
+    logic_home_stop();
     im_disc_destroy(main_disc);
     atomic_store(&main_forgotten, 1);
 }
@@ -563,6 +640,55 @@ main_rpc_logout(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 
 
 static void
+main_rpc_password(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_auth, logic_users_password, req, in);
+}
+
+
+static void
+main_rpc_presence(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_presence_query, req, in);
+}
+
+
+static void
+main_rpc_conversation_set(void *ctx, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_conversations_set, req, in);
+}
+
+
+static void
+main_rpc_block(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_block, req, in);
+}
+
+
+static void
+main_rpc_unblock(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_unblock, req, in);
+}
+
+
+static void
+main_rpc_blocks(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_blocks_list, req, in);
+}
+
+
+static void
 main_rpc_auth(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
     (void) ctx;
@@ -611,6 +737,78 @@ main_rpc_read(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 }
 
 
+static void
+main_rpc_room_create(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_create, req, in);
+}
+
+
+static void
+main_rpc_room_get(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_get, req, in);
+}
+
+
+static void
+main_rpc_room_join(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_join, req, in);
+}
+
+
+static void
+main_rpc_room_leave(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_leave, req, in);
+}
+
+
+static void
+main_rpc_room_members(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_members, req, in);
+}
+
+
+static void
+main_rpc_room_add(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_add, req, in);
+}
+
+
+static void
+main_rpc_room_remove(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_remove, req, in);
+}
+
+
+static void
+main_rpc_room_set(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_set, req, in);
+}
+
+
+static void
+main_rpc_room_dismiss(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
+{
+    (void) ctx;
+    logic_pool_run(main_query, logic_rooms_dismiss, req, in);
+}
+
+
 /* The session is checked first, in the pool; then it goes the way of all
  * messages, and the delivery report answers. */
 static void
@@ -647,18 +845,26 @@ main_send_checked(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (!r->has_to) {
-        logic_fail(req, "missing_field", "field 'to' is required");
+    if (r->has_to == r->has_room) {
+        logic_fail(req, r->has_to ? "bad_field" : "missing_field",
+                   r->has_to ? "fields 'to' and 'room' exclude one another"
+                             : "field 'to' or 'room' is required");
         return;
     }
 
-    if (r->to == 0) {
+    if (r->has_to && r->to == 0) {
         logic_fail(req, "no_such_user", "the recipient does not exist");
+        return;
+    }
+
+    if (r->has_room && r->room == 0) {
+        logic_fail(req, "no_such_room", "there is no such room");
         return;
     }
 
     d.from = r->caller->uid;
     d.to = r->to;
+    d.room = r->room;
     d.cmid = (r->cmid != NULL) ? r->cmid : "";
     d.body = r->body;
 
@@ -679,7 +885,8 @@ main_health(char *json, size_t size)
     im_peers_health(main_disc, peers, sizeof(peers));
     etcd = im_disc_ready(main_disc);
     node = atomic_load(&main_node);
-    stores = logic_intake_healthy() && logic_presence_healthy();
+    stores = logic_intake_healthy() && logic_presence_healthy()
+             && logic_rooms_online_healthy();
 
     snprintf(json, size,
              "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"

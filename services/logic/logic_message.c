@@ -48,7 +48,14 @@ logic_message_create(const Im__Deliver *d)
     memcpy(m->cmid, d->cmid, cmid_len + 1);
     memcpy(m->body, d->body.data, d->body.len);
 
-    m->seq.conv = im_conv_direct(d->from, d->to);
+    if (d->room != 0) {
+        m->seq.conv.b = d->room;
+        m->joined = d->joined;
+
+    } else {
+        m->seq.conv = im_conv_direct(d->from, d->to);
+    }
+
     m->seq.slot = im_slot_of_conv(&m->seq.conv);
 
     message_put64(m->key, m->seq.conv.a);

@@ -18,11 +18,12 @@ struct logic_message_s {
     logic_reply_t     reply;
     logic_seq_t       seq;
     uint64_t          from;
-    uint64_t          to;
+    uint64_t          to;          /* 0: to the room seq.conv.b */
     uint64_t          time_ms;
     uint64_t          queued_us;
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
+    unsigned          joined:1;    /* the connection is in the (live) room */
     uint64_t          numbered_us; /* when its number was asked for */
     unsigned char     key[16];     /* of the Kafka record */
     UT_hash_handle    hh;          /* by seq.field */
@@ -34,6 +35,9 @@ struct logic_message_s {
 /* A copy of all that is needed of a request; NULL if out of memory. */
 logic_message_t *logic_message_create(const Im__Deliver *m);
 void logic_message_free(logic_message_t *m);
+
+/* 1: to a room. */
+#define logic_message_room(m)  ((m)->seq.conv.a == 0)
 
 /* The Kafka record, malloc'ed. */
 int logic_message_pack(const logic_message_t *m, im_str_t *out);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "logic_page.h"
+#include "logic_rooms_access.h"
 #include "logic_sessions.h"
 
 
@@ -228,18 +229,13 @@ logic_page_named(int has_with, uint64_t with, int has_room,
     const char **text)
 {
     if (!has_with && !has_room) {
-        *text = "field 'with' is required";
+        *text = "field 'with' or 'room' is required";
         return "missing_field";
     }
 
     if (has_with && has_room) {
         *text = "fields 'with' and 'room' exclude one another";
         return "bad_field";
-    }
-
-    if (has_room) {
-        *text = "there are no rooms yet";
-        return "unsupported";
     }
 
     if (with > INT64_MAX) {
@@ -260,4 +256,39 @@ logic_page_failed(logic_db_t *db, im_rpc_req_t *req, int memory)
     } else {
         logic_mysql_failed(db, req);
     }
+}
+
+
+int
+logic_page_conversation(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    int has_with, uint64_t with, int has_room, uint64_t room,
+    im_conv_t *conv)
+{
+    const char  *code, *text;
+
+    code = logic_page_named(has_with, with, has_room, &text);
+
+    if (code == NULL && !has_room) {
+        *conv = im_conv_direct(uid, with);     /* only one's own have a name */
+        return IM_OK;
+    }
+
+    if (code == NULL) {
+        conv->a = 0;
+        conv->b = room;
+
+        if (logic_rooms_may_read(db, uid, &room, 1, &code) != IM_OK) {
+            logic_mysql_failed(db, req);
+            return IM_ERROR;
+        }
+
+        text = (code != NULL) ? logic_rooms_access_text(code) : NULL;
+    }
+
+    if (code != NULL) {
+        logic_fail(req, code, "%s", text);
+        return IM_DECLINED;
+    }
+
+    return IM_OK;
 }

@@ -5,6 +5,7 @@
 #ifndef LOGIC_PAGE_H
 #define LOGIC_PAGE_H
 
+#include "im_slot.h"
 #include "logic_pool.h"
 
 #define LOGIC_PAGE_LIMIT      50           /* messages, if nobody says */
@@ -58,6 +59,13 @@ int logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known);
 /* Whether a request names a conversation: NULL, or the code of a refusal. */
 const char *logic_page_named(int has_with, uint64_t with, int has_room,
     const char **text);
+/*
+ * The conversation that is named, if uid may read it: IM_OK, or the request has
+ * been answered.
+ */
+int logic_page_conversation(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    int has_with, uint64_t with, int has_room, uint64_t room,
+    im_conv_t *conv);
 
 /* Fails with what logic_page_read has not got. */
 void logic_page_failed(logic_db_t *db, im_rpc_req_t *req, int memory);

@@ -1,14 +1,21 @@
 /*
  * logic_presence.c -- opens and closes, many in one pipeline.
  *
- *   open    EXISTS im:rev:<sid>
- *           HSET im:u:{uid} <conn> "<instance> <sid> <device>"
- *   close   HDEL im:u:{uid} <conn>
+ *   im:u:{uid}       hash: conn -> "<instance> <sid> <device> <since_ms>"
+ *   im:off           users whose last connection has ended -> when to tell
+ *   im:ps:{uid}      instances that want to be told of the user
+ *   im:re:<conn>     this connection was replaced by another device
  *
- * The check and the write go out together; a revoked session that was written
- * is taken out again before anybody is told that it is open.
+ * A connection's entry is written once (HSETNX): when it is announced again it
+ * keeps the time since when it is there.  It is removed by its own id, so a
+ * late close never takes a newer connection away.
  *
- * A thread of its own, with its own connection.
+ *   rpc thread --> queue --> batch of up to 256   logic_presence_batch.c
+ *                              |
+ *                            who came, who left   logic_presence_events.c
+ *
+ * One thread, so that for each user what came first is done first; two
+ * connections: Redis, and MySQL for groups that Redis does not know.
  */
 
 #include <pthread.h>
@@ -17,53 +24,50 @@
 #include <string.h>
 #include <time.h>
 
-#include <hiredis.h>
-
-#include "logic_presence.h"
-
-
-#define PRESENCE_BATCH  256
+#include "logic_janitor.h"
+#include "logic_presence_int.h"
+#include "logic_revoked.h"
 
 
-typedef struct presence_job_s  presence_job_t;
-
-struct presence_job_s {
-    presence_job_t  *next;
-    logic_reply_t    reply;
-    uint64_t         uid;
-    uint64_t         conn;
-    int              open;
-    char             sid[IM_SID_LEN + 1];
-    char             value[256];
-};
+#define PRESENCE_TICK_MS    100
+#define PRESENCE_HELLO_US   500000     /* tried again */
 
 
 static void *presence_thread(void *arg);
+static presence_job_t *presence_job(const logic_reply_t *reply,
+    presence_kind_t kind, uint64_t uid);
 static void presence_queue(presence_job_t *job);
-static void presence_batch(im_redis_t *redis, presence_job_t *jobs);
-static int presence_ask(im_redis_t *redis, presence_job_t *job);
-static int presence_answer(im_redis_t *redis, presence_job_t *job,
-    logic_touched_t *touched);
-static void presence_hash(im_redis_t *redis, const char *verb,
-    presence_job_t *job);
-static void presence_free(presence_job_t *job);
+static presence_job_t *presence_take(int *stop);
+static void presence_hellos(presence_t *p);
+static int presence_hello(presence_t *p, presence_job_t *job);
+static int presence_tick(presence_t *p);
 
 
-static pthread_t          presence_id;
-static pthread_mutex_t    presence_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t     presence_wake = PTHREAD_COND_INITIALIZER;
-static presence_job_t    *presence_first;
-static presence_job_t   **presence_last = &presence_first;
-static unsigned           presence_n;
-static unsigned           presence_max;
-static int                presence_stopping;
-static im_dependency_t    presence_redis = { "redis", 0 };
+static pthread_t                presence_id;
+static pthread_mutex_t          presence_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t           presence_wake = PTHREAD_COND_INITIALIZER;
+static presence_job_t          *presence_first;
+static presence_job_t         **presence_last = &presence_first;
+static unsigned                 presence_n;
+static unsigned                 presence_max;
+static int                      presence_stopping;
+static logic_devices_policy_t   presence_policy;
+static im_dependency_t          presence_redis = { "redis", 0 };
+
+static presence_job_t          *presence_hello_list;   /* presence thread */
+static uint64_t                 presence_hello_us;
 
 
 int
 logic_presence_start(unsigned queue_max)
 {
     presence_max = queue_max;
+
+    if (logic_devices_policy(logic_conf.devices_policy, &presence_policy)
+        != IM_OK)
+    {
+        return IM_ERROR;
+    }
 
     return pthread_create(&presence_id, NULL, presence_thread, NULL) == 0
            ? IM_OK : IM_ERROR;
@@ -79,10 +83,10 @@ logic_presence_open(logic_reply_t *reply, const char *instance,
 
     job = NULL;
 
-    if (strlen(open->sid) == IM_SID_LEN
+    if (strlen(open->sid) == IM_SID_LEN && open->device[0] != '\0'
         && strlen(open->device) <= IM_DEVICE_MAX && instance[0] != '\0')
     {
-        job = calloc(1, sizeof(presence_job_t));
+        job = presence_job(reply, PRESENCE_OPEN, open->uid);
     }
 
     if (job == NULL) {
@@ -92,13 +96,9 @@ logic_presence_open(logic_reply_t *reply, const char *instance,
         return;
     }
 
-    job->reply = *reply;
-    job->open = 1;
-    job->uid = open->uid;
-    job->conn = reply->conn;
+    snprintf(job->instance, sizeof(job->instance), "%s", instance);
     memcpy(job->sid, open->sid, sizeof(job->sid));
-    snprintf(job->value, sizeof(job->value), "%s %s %s", instance, open->sid,
-             open->device);
+    snprintf(job->device, sizeof(job->device), "%s", open->device);
 
     presence_queue(job);
 }
@@ -109,17 +109,65 @@ logic_presence_close(logic_reply_t *reply, uint64_t uid)
 {
     presence_job_t  *job;
 
-    job = calloc(1, sizeof(presence_job_t));
+    job = presence_job(reply, PRESENCE_CLOSE, uid);
 
     if (job == NULL) {
         im_rpc_stream_unref(reply->stream);
         return;                        /* not answered: it is sent again */
     }
 
-    job->reply = *reply;
-    job->uid = uid;
-    job->conn = reply->conn;
     presence_queue(job);
+}
+
+
+void
+logic_presence_hello(logic_reply_t *reply)
+{
+    presence_job_t  *job;
+
+    job = presence_job(reply, PRESENCE_HELLO, 0);
+
+    if (job == NULL) {
+        im_rpc_stream_cancel(reply->stream);   /* it links again */
+        im_rpc_stream_unref(reply->stream);
+        return;
+    }
+
+    presence_queue(job);
+}
+
+
+/* What was written for a connection that may not be open. */
+void
+logic_presence_undo(const presence_job_t *job)
+{
+    presence_job_t  *undo;
+    logic_reply_t    nobody = { .stream = NULL };
+
+    nobody.conn = job->conn;
+    undo = presence_job(&nobody, PRESENCE_CLOSE, job->uid);
+
+    if (undo != NULL) {
+        presence_queue(undo);
+    }
+}
+
+
+static presence_job_t *
+presence_job(const logic_reply_t *reply, presence_kind_t kind, uint64_t uid)
+{
+    presence_job_t  *job;
+
+    job = calloc(1, sizeof(presence_job_t));
+
+    if (job != NULL) {
+        job->reply = *reply;
+        job->kind = kind;
+        job->uid = uid;
+        job->conn = reply->conn;
+    }
+
+    return job;
 }
 
 
@@ -142,219 +190,191 @@ presence_queue(presence_job_t *job)
 
     pthread_mutex_unlock(&presence_lock);
 
-    if (full) {
-        /* a close that is lost leaves a route that leads nowhere */
-        if (job->open) {
-            logic_reply_error(&job->reply, &touched, "", "busy",
-                              "too many log-ins at once");
-            logic_reply_flush(&touched);
-        }
-
-        presence_free(job);
+    if (!full) {
+        return;
     }
+
+    /* a close is not answered, so the worker says it again */
+
+    if (job->kind == PRESENCE_OPEN) {
+        logic_reply_error(&job->reply, &touched, "", "busy",
+                          "too many log-ins at once");
+        logic_reply_flush(&touched);
+
+    } else if (job->kind == PRESENCE_HELLO) {
+        im_rpc_stream_cancel(job->reply.stream);
+    }
+
+    logic_presence_free(job);
 }
 
 
 static void *
 presence_thread(void *arg)
 {
-    unsigned         n;
-    im_redis_t      *redis;
-    presence_job_t  *jobs, **last;
+    int              rc, stop;
+    uint64_t         now, tick;
+    presence_t      *p;
+    presence_job_t  *jobs;
 
     (void) arg;
 
-    redis = logic_redis_create();
+    p = calloc(1, sizeof(presence_t));
+    if (p == NULL) {
+        abort();                       /* at start: nothing works without */
+    }
+
+    p->db.redis = logic_redis_create();
+    p->db.mysql = logic_mysql_create();
+    p->policy = presence_policy;
+    tick = 0;
 
     for ( ;; ) {
-        pthread_mutex_lock(&presence_lock);
+        jobs = presence_take(&stop);
 
-        while (presence_first == NULL && !presence_stopping) {
-            pthread_cond_wait(&presence_wake, &presence_lock);
-        }
-
-        jobs = presence_first;
-        last = &jobs;
-
-        for (n = 0; n < PRESENCE_BATCH && *last != NULL; n++) {
-            last = &(*last)->next;
-        }
-
-        presence_first = *last;
-        *last = NULL;
-        presence_n -= n;
-
-        if (presence_first == NULL) {
-            presence_last = &presence_first;
-        }
-
-        pthread_mutex_unlock(&presence_lock);
-
-        if (n == 0) {
+        if (jobs == NULL && stop) {
             break;
         }
 
-        presence_batch(redis, jobs);
+        rc = (jobs != NULL) ? logic_presence_batch(p, jobs) : IM_OK;
+        now = im_mono_us();
+
+        if (rc == IM_OK && now >= tick) {
+            tick = now + PRESENCE_TICK_MS * 1000;
+            rc = presence_tick(p);
+        }
+
+        if (rc == IM_OK) {
+            im_dependency_up(&presence_redis);
+
+        } else {
+            im_dependency_down(&presence_redis, im_redis_error(p->db.redis));
+        }
     }
 
-    im_redis_destroy(redis);
+    while (presence_hello_list != NULL) {
+        jobs = presence_hello_list;
+        presence_hello_list = jobs->next;
+        logic_presence_free(jobs);
+    }
+
+    im_redis_destroy(p->db.redis);
+    im_mysql_destroy(p->db.mysql);
+    free(p);
 
     return NULL;
 }
 
 
-static void
-presence_batch(im_redis_t *redis, presence_job_t *jobs)
+/* Up to a batch; hellos are put aside.  NULL: the tick is due, or the end. */
+static presence_job_t *
+presence_take(int *stop)
 {
-    int               alive;
-    presence_job_t   *job, *next;
-    logic_touched_t   touched = { .n = 0 };
+    unsigned          n;
+    struct timespec   ts;
+    presence_job_t   *jobs, *job, **last;
 
-    alive = 1;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    ts.tv_nsec += PRESENCE_TICK_MS * 1000000;
+    ts.tv_sec += ts.tv_nsec / 1000000000;
+    ts.tv_nsec %= 1000000000;
 
-    for (job = jobs; job != NULL && alive; job = job->next) {
-        alive = presence_ask(redis, job) == IM_OK;
+    pthread_mutex_lock(&presence_lock);
+
+    if (presence_first == NULL && !presence_stopping) {
+        (void) pthread_cond_timedwait(&presence_wake, &presence_lock, &ts);
     }
 
-    for (job = jobs; job != NULL; job = next) {
-        next = job->next;
+    jobs = NULL;
+    last = &jobs;
 
-        if (alive) {
-            alive = presence_answer(redis, job, &touched) == IM_OK;
+    for (n = 0; n < PRESENCE_BATCH && presence_first != NULL; n++) {
+        job = presence_first;
+        presence_first = job->next;
+
+        if (job->kind == PRESENCE_HELLO) {
+            job->next = presence_hello_list;
+            presence_hello_list = job;
+            presence_hello_us = 0;
+            continue;
         }
 
-        if (!alive && job->open && job->reply.stream != NULL) {
-            logic_reply_error(&job->reply, &touched, "", "unavailable",
-                              "presence cannot be written");
-        }
-
-        presence_free(job);
+        *last = job;
+        last = &job->next;
     }
 
-    if (alive) {
-        im_dependency_up(&presence_redis);
+    *last = NULL;
+    presence_n -= n;
 
-    } else {
-        im_dependency_down(&presence_redis, im_redis_error(redis));
+    if (presence_first == NULL) {
+        presence_last = &presence_first;
     }
 
-    logic_reply_flush(&touched);
+    *stop = presence_stopping && presence_first == NULL;
+
+    pthread_mutex_unlock(&presence_lock);
+
+    return jobs;
 }
 
 
 static int
-presence_ask(im_redis_t *redis, presence_job_t *job)
+presence_tick(presence_t *p)
 {
-    int       n;
-    char      key[64];
-    im_str_t  argv[2] = { im_str("EXISTS"), { 0, NULL } };
-
-    if (job->open) {
-        n = snprintf(key, sizeof(key), "im:rev:%s", job->sid);
-        argv[1].data = (unsigned char *) key;
-        argv[1].len = (size_t) n;
-
-        if (im_redis_append(redis, 2, argv) != IM_OK) {
-            return IM_ERROR;
-        }
-
-        presence_hash(redis, "HSET", job);
-
-    } else {
-        presence_hash(redis, "HDEL", job);
+    if (presence_hello_list != NULL && im_mono_us() >= presence_hello_us) {
+        presence_hello_us = im_mono_us() + PRESENCE_HELLO_US;
+        presence_hellos(p);
     }
 
-    return IM_OK;
+    return logic_presence_expire(p);
 }
 
 
-/* An error shows when the reply is read. */
+/* What cannot be told now stays in the list. */
 static void
-presence_hash(im_redis_t *redis, const char *verb, presence_job_t *job)
+presence_hellos(presence_t *p)
 {
-    int       n;
-    char      key[64], field[24];
-    im_str_t  argv[4];
+    presence_job_t  *job, **last;
 
-    argv[0].data = (unsigned char *) verb;
-    argv[0].len = strlen(verb);
+    last = &presence_hello_list;
 
-    n = snprintf(key, sizeof(key), "im:u:{%llu}",
-                 (unsigned long long) job->uid);
-    argv[1].data = (unsigned char *) key;
-    argv[1].len = (size_t) n;
+    while (*last != NULL) {
+        job = *last;
 
-    n = snprintf(field, sizeof(field), "%016llx",
-                 (unsigned long long) job->conn);
-    argv[2].data = (unsigned char *) field;
-    argv[2].len = (size_t) n;
+        if (presence_hello(p, job) != IM_OK) {
+            last = &job->next;
+            continue;
+        }
 
-    argv[3].data = (unsigned char *) job->value;
-    argv[3].len = strlen(job->value);
-
-    (void) im_redis_append(redis, (verb[1] == 'S') ? 4 : 3, argv);
+        *last = job->next;
+        logic_presence_free(job);
+    }
 }
 
 
 static int
-presence_answer(im_redis_t *redis, presence_job_t *job,
-    logic_touched_t *touched)
+presence_hello(presence_t *p, presence_job_t *job)
 {
-    int            revoked, written;
-    redisReply    *reply;
-    logic_reply_t  undo = { .stream = NULL };
+    Im__Announce  announce = IM__ANNOUNCE__INIT;
+    Im__DownItem  item = IM__DOWN_ITEM__INIT;
 
-    revoked = 0;
+    announce.epoch = logic_janitor_epoch();
 
-    if (job->open) {
-        reply = im_redis_reply(redis);
-        if (reply == NULL) {
-            return IM_ERROR;
-        }
-
-        revoked = (reply->type == REDIS_REPLY_INTEGER && reply->integer != 0);
-        im_redis_free(reply);
+    if (announce.epoch == 0) {
+        return IM_AGAIN;               /* Redis has not been asked yet */
     }
 
-    reply = im_redis_reply(redis);
-    if (reply == NULL) {
-        return IM_ERROR;
+    if (logic_revoked_hello(p->db.redis, job->reply.stream) == IM_ERROR) {
+        return IM_AGAIN;
     }
 
-    written = (reply->type == REDIS_REPLY_INTEGER);
-    im_redis_free(reply);
+    item.item_case = IM__DOWN_ITEM__ITEM_ANNOUNCE;
+    item.announce = &announce;
 
-    if (!job->open) {
-        logic_reply_closed(&job->reply, touched);
-        return IM_OK;
-    }
-
-    if (revoked) {
-        logic_reply_error(&job->reply, touched, "", "session_revoked",
-                          "this session was ended");
-        undo.conn = job->conn;
-        logic_presence_close(&undo, job->uid);
-
-    } else if (!written) {
-        logic_reply_error(&job->reply, touched, "", "unavailable",
-                          "presence cannot be written");
-
-    } else {
-        logic_reply_opened(&job->reply, touched);
-    }
+    (void) im_rpc_stream_add(job->reply.stream, &item.base);
+    im_rpc_stream_flush(job->reply.stream);
 
     return IM_OK;
-}
-
-
-static void
-presence_free(presence_job_t *job)
-{
-    if (job->reply.stream != NULL) {
-        im_rpc_stream_unref(job->reply.stream);
-    }
-
-    free(job);
 }
 
 

@@ -1,12 +1,15 @@
 /*
- * logic_presence.h -- which connection of a user is where, in Redis.
+ * logic_presence.h -- which connection of a user is where, in Redis, and who is
+ * told when users come and go.
  */
 
 #ifndef LOGIC_PRESENCE_H
 #define LOGIC_PRESENCE_H
 
+#include "logic_pool.h"
 #include "logic_reply.h"
 
+/* IM_ERROR also when the policy of devices is unknown. */
 int logic_presence_start(unsigned queue_max);
 void logic_presence_stop(void);
 
@@ -14,6 +17,12 @@ void logic_presence_stop(void);
 void logic_presence_open(logic_reply_t *reply, const char *instance,
     const Im__Open *open);
 void logic_presence_close(logic_reply_t *reply, uint64_t uid);
+/* A worker has linked: it is told what it must know.  Takes the reply. */
+void logic_presence_hello(logic_reply_t *reply);
+
+/* Job of a pool: who is online, and subscribing (logic_presence_query.c). */
+void logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 
 /* 1 if Redis answered the last time. */
 int logic_presence_healthy(void);

@@ -75,10 +75,14 @@ logic_reply_error(logic_reply_t *r, logic_touched_t *t, const char *cmid,
 
 
 void
-logic_reply_opened(logic_reply_t *r, logic_touched_t *t)
+logic_reply_opened(logic_reply_t *r, logic_touched_t *t,
+    const uint64_t *rooms, size_t n)
 {
     Im__Opened    opened = IM__OPENED__INIT;
     Im__DownItem  item = IM__DOWN_ITEM__INIT;
+
+    opened.rooms = (uint64_t *) rooms;
+    opened.n_rooms = n;
 
     item.item_case = IM__DOWN_ITEM__ITEM_OPENED;
     item.opened = &opened;
@@ -97,6 +101,37 @@ logic_reply_closed(logic_reply_t *r, logic_touched_t *t)
     item.closed = &closed;
 
     reply_send(r, t, &item);
+}
+
+
+/* The item that ends it goes first; then the question is answered. */
+void
+logic_reply_replaced(logic_reply_t *r, logic_touched_t *t, uint64_t uid)
+{
+    Im__End       end = IM__END__INIT;
+    Im__DownItem  item = IM__DOWN_ITEM__INIT;
+
+    if (r->stream != NULL) {
+        logic_reply_end_replaced(&item, &end, uid, r->conn);
+        (void) im_rpc_stream_add(r->stream, &item.base);
+    }
+
+    logic_reply_closed(r, t);
+}
+
+
+void
+logic_reply_end_replaced(Im__DownItem *item, Im__End *end, uint64_t uid,
+    uint64_t conn)
+{
+    end->uid = uid;
+    end->sid = "";
+    end->code = "replaced";
+    end->message = "another device has taken over";
+    end->conn = conn;
+
+    item->item_case = IM__DOWN_ITEM__ITEM_END;
+    item->end = end;
 }
 
 

@@ -31,7 +31,13 @@ void logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
     uint64_t msg_id, uint64_t seq, uint64_t time_ms, int dup);
 void logic_reply_error(logic_reply_t *r, logic_touched_t *t,
     const char *cmid, const char *code, const char *text);
-void logic_reply_opened(logic_reply_t *r, logic_touched_t *t);
+void logic_reply_opened(logic_reply_t *r, logic_touched_t *t,
+    const uint64_t *rooms, size_t n);
+/* The connection that wants to be open was replaced by another device. */
+void logic_reply_replaced(logic_reply_t *r, logic_touched_t *t, uint64_t uid);
+/* item: that connection has to end for this reason. */
+void logic_reply_end_replaced(Im__DownItem *item, Im__End *end, uint64_t uid,
+    uint64_t conn);
 void logic_reply_closed(logic_reply_t *r, logic_touched_t *t);
 
 void logic_reply_flush(logic_touched_t *t);

@@ -4,8 +4,8 @@
  * An access token (JWT) is checked at the edge without asking anybody, so it
  * lives 15 minutes.  A refresh token is 32 random bytes, stored as SHA-256 and
  * changed at each use: an old one is worth nothing.  Log-out deletes the row,
- * marks the session in Redis for as long as a token of it may live, and tells
- * every Connect instance to end its live connections.
+ * marks the session for as long as a token of it may live (logic_revoked.c), and
+ * tells every Connect instance to end its live connections.
  */
 
 #include <stdio.h>
@@ -15,6 +15,8 @@
 #include <sodium.h>
 
 #include "logic_links.h"
+#include "logic_page.h"
+#include "logic_revoked.h"
 #include "logic_sessions.h"
 
 
@@ -29,29 +31,39 @@ typedef struct {
     char      device[IM_DEVICE_MAX + 1];
 } sessions_row_t;
 
+typedef struct {
+    size_t    n;
+    char      texts[LOGIC_REVOKED_SIDS][IM_SID_LEN + 1];
+    char     *sids[LOGIC_REVOKED_SIDS];
+} sessions_list_t;
+
 
 static void sessions_answer(im_rpc_req_t *req, const sessions_row_t *row,
     char *refresh);
 static void sessions_new_refresh(char *text, unsigned char *hash);
 static int sessions_on_row(void *ctx, const im_mysql_value_t *v);
-static int sessions_revoke(logic_db_t *db, const char *sid);
+static int sessions_on_sid(void *ctx, const im_mysql_value_t *v);
 static void sessions_text(im_mysql_value_t *v, const void *p, size_t len);
 static void sessions_number(im_mysql_value_t *v, uint64_t n);
 
 
 void
 logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
-    const char *device)
+    const char *device, const char *password)
 {
     char              refresh[SESSIONS_REFRESH_LEN + 1];
-    uint64_t          now;
+    uint64_t          now, made;
     unsigned char     hash[32], raw[16];
     sessions_row_t    row;
-    im_mysql_value_t  v[6];
+    im_mysql_value_t  v[7];
+
+    /* a password that was changed since it was looked up makes no session: who
+     * changes it ends all that are there, and none comes after that */
 
     static const char  sql[] =
         "INSERT INTO sessions (sid, uid, device, refresh_hash, created_ms, "
-        "expires_ms) VALUES (?, ?, ?, ?, ?, ?)";
+        "expires_ms) SELECT ?, uid, ?, ?, ?, ? FROM users "
+        "WHERE uid = ? AND password = ?";
 
     row.uid = uid;
     snprintf(row.device, sizeof(row.device), "%s", device);
@@ -64,16 +76,22 @@ logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     now = im_now_ms();
 
     sessions_text(&v[0], row.sid, IM_SID_LEN);
-    sessions_number(&v[1], uid);
-    sessions_text(&v[2], row.device, strlen(row.device));
-    sessions_text(&v[3], hash, sizeof(hash));
-    sessions_number(&v[4], now);
-    sessions_number(&v[5], now + (uint64_t) logic_conf.refresh_ttl_s * 1000);
+    sessions_text(&v[1], row.device, strlen(row.device));
+    sessions_text(&v[2], hash, sizeof(hash));
+    sessions_number(&v[3], now);
+    sessions_number(&v[4], now + (uint64_t) logic_conf.refresh_ttl_s * 1000);
+    sessions_number(&v[5], uid);
+    sessions_text(&v[6], password, strlen(password));
 
-    if (im_mysql_run(db->mysql, sql, v, 6, NULL, 0, NULL, NULL, NULL, NULL)
+    if (im_mysql_run(db->mysql, sql, v, 7, NULL, 0, NULL, NULL, &made, NULL)
         != IM_OK)
     {
         logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (made != 1) {
+        logic_fail(req, "bad_credentials", "wrong name or password");
         return;
     }
 
@@ -237,7 +255,7 @@ logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
 
     /* first the mark: from here on the access token is worth nothing */
 
-    if (sessions_revoke(db, r->caller->sid) != IM_OK) {
+    if (logic_revoked_add(db->redis, &r->caller->sid, 1) != IM_OK) {
         logic_fail(req, "unavailable", "the session store does not answer");
         return;
     }
@@ -258,37 +276,70 @@ logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-static int
-sessions_revoke(logic_db_t *db, const char *sid)
+/* In portions: whoever logged in a thousand times has as many rows. */
+int
+logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid)
 {
-    int           n;
-    char          key[64], ttl[16];
-    im_str_t      argv[5] = {
-        im_str("SET"), { 0, NULL }, im_str("1"), im_str("EX"), { 0, NULL }
-    };
-    redisReply   *reply;
+    size_t             i;
+    sessions_list_t    list;
+    im_mysql_value_t   v[2];
 
-    n = snprintf(key, sizeof(key), "im:rev:%s", sid);
-    argv[1].data = (unsigned char *) key;
-    argv[1].len = (size_t) n;
+    static const char             find[] =
+        "SELECT sid FROM sessions WHERE uid = ? AND sid <> ? LIMIT 100";
+    static const char             drop[] = "DELETE FROM sessions WHERE sid = ?";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_STR };
 
-    n = snprintf(ttl, sizeof(ttl), "%u", logic_conf.refresh_ttl_s);
-    argv[4].data = (unsigned char *) ttl;
-    argv[4].len = (size_t) n;
+    _Static_assert(LOGIC_REVOKED_SIDS == 100, "the LIMIT is another");
 
-    if (im_redis_append(db->redis, 5, argv) != IM_OK) {
-        return IM_ERROR;
+    do {
+        list.n = 0;
+        sessions_number(&v[0], uid);
+        sessions_text(&v[1], sid, strlen(sid));
+
+        if (logic_page_run(db, find, v, 2, columns, 1, sessions_on_sid, &list)
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+
+        if (list.n > 0
+            && logic_revoked_add(db->redis, list.sids, list.n) != IM_OK)
+        {
+            return IM_ERROR;
+        }
+
+        for (i = 0; i < list.n; i++) {
+            sessions_text(&v[0], list.sids[i], IM_SID_LEN);
+
+            if (logic_page_run(db, drop, v, 1, NULL, 0, NULL, NULL) != IM_OK) {
+                return IM_ERROR;
+            }
+
+            logic_links_end(uid, list.sids[i], "session_revoked",
+                            "the password was changed");
+        }
+
+    } while (list.n == LOGIC_REVOKED_SIDS);
+
+    return IM_OK;
+}
+
+
+static int
+sessions_on_sid(void *ctx, const im_mysql_value_t *v)
+{
+    sessions_list_t  *list = ctx;
+
+    if (v[0].str.len != IM_SID_LEN || list->n == LOGIC_REVOKED_SIDS) {
+        return IM_OK;
     }
 
-    reply = im_redis_reply(db->redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
+    memcpy(list->texts[list->n], v[0].str.data, IM_SID_LEN);
+    list->texts[list->n][IM_SID_LEN] = '\0';
+    list->sids[list->n] = list->texts[list->n];
+    list->n++;
 
-    n = (reply->type == REDIS_REPLY_ERROR) ? IM_ERROR : IM_OK;
-    im_redis_free(reply);
-
-    return n;
+    return IM_OK;
 }
 
 

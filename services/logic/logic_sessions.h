@@ -8,9 +8,13 @@
 
 #include "logic_pool.h"
 
-/* Makes a session and answers with its tokens. */
+/* Makes a session and answers with its tokens; password: the hash that was
+ * compared. */
 void logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
-    const char *device);
+    const char *device, const char *password);
+/* Ends all sessions of a user but this one.  IM_ERROR: a store does not answer;
+ * safe to repeat. */
+int logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid);
 
 void logic_sessions_refresh(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);

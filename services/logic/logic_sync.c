@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "im_timeouts.h"
+#include "logic_rooms_access.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
 #include "logic_sync.h"
@@ -39,6 +40,7 @@
 static int sync_check(im_rpc_req_t *req, const Im__SyncRequest *r);
 static int sync_open(logic_sync_t *sync, const Im__SyncRequest *r);
 static void sync_close(logic_sync_t *sync);
+static int sync_rooms(logic_sync_t *sync);
 static int sync_counters(logic_sync_t *sync);
 static int sync_pages(logic_sync_t *sync);
 static int sync_read(logic_sync_t *sync, logic_sync_item_t *item);
@@ -69,6 +71,12 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     if (sync_open(&sync, r) != IM_OK) {
         logic_page_failed(db, req, 1);
+        return;
+    }
+
+    if (sync_rooms(&sync) != IM_OK) {
+        logic_page_failed(db, req, 0);
+        sync_close(&sync);
         return;
     }
 
@@ -148,9 +156,14 @@ sync_open(logic_sync_t *sync, const Im__SyncRequest *r)
             item->error = "bad_field";
         }
 
-        /* only one's own conversations can be named */
+        /* of users, only one's own conversations can be named */
 
-        item->conv = im_conv_direct(sync->uid, c->with);
+        if (c->has_room) {
+            item->conv.b = c->room;
+
+        } else {
+            item->conv = im_conv_direct(sync->uid, c->with);
+        }
     }
 
     return IM_OK;
@@ -169,6 +182,42 @@ sync_close(logic_sync_t *sync)
     }
 
     free(sync->items);
+}
+
+
+/* Rooms that the user may not read. */
+static int
+sync_rooms(logic_sync_t *sync)
+{
+    size_t       i, n;
+    uint64_t     rooms[SYNC_CURSORS_MAX];
+    const char  *codes[SYNC_CURSORS_MAX];
+
+    n = 0;
+
+    for (i = 0; i < sync->n; i++) {
+        if (sync->items[i].error == NULL && sync->items[i].conv.a == 0) {
+            rooms[n++] = sync->items[i].conv.b;
+        }
+    }
+
+    if (n == 0) {
+        return IM_OK;
+    }
+
+    if (logic_rooms_may_read(sync->db, sync->uid, rooms, n, codes) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < sync->n; i++) {
+        if (sync->items[i].error == NULL && sync->items[i].conv.a == 0) {
+            sync->items[i].error = codes[n++];
+        }
+    }
+
+    return IM_OK;
 }
 
 
@@ -318,7 +367,7 @@ sync_user(logic_sync_t *sync, logic_sync_item_t *item)
     uint64_t  known;
 
     if (item->counter != 0 || item->head != 0 || item->page.n != 0
-        || item->cursor->with == sync->uid)
+        || item->conv.a == 0 || item->cursor->with == sync->uid)
     {
         return IM_OK;
     }

@@ -1,5 +1,5 @@
 /*
- * logic_users.c -- register, log in, find.
+ * logic_users.c -- register, log in, change the password, find.
  *
  * Passwords are hashed with argon2id (RFC 9106) by libsodium, in the pool
  * "auth" only: a hash costs 20 ms of a core, so few run at a time.  An unknown
@@ -28,6 +28,11 @@ typedef struct {
 } users_row_t;
 
 
+static int users_password_check(im_rpc_req_t *req, const char *password);
+static int users_of_caller(logic_db_t *db, im_rpc_req_t *req,
+    const Im__Caller *caller, users_row_t *row);
+static int users_password_set(logic_db_t *db, im_rpc_req_t *req,
+    const users_row_t *row, const char *password);
 static int users_word_valid(const char *s, size_t min, size_t max);
 static int users_on_row(void *ctx, const im_mysql_value_t *v);
 static int users_hash(char *out, const char *password);
@@ -61,7 +66,6 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
 {
     int                          rc;
     char                         hash[crypto_pwhash_STRBYTES];
-    size_t                       len;
     uint64_t                     uid;
     Im__RegisterReply            reply = IM__REGISTER_REPLY__INIT;
     im_mysql_value_t             v[3];
@@ -78,13 +82,7 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    len = strlen(r->password);
-
-    if (len < USERS_PASSWORD_MIN || len > USERS_PASSWORD_MAX
-        || im_utf8_check((unsigned char *) r->password, len) != IM_OK)
-    {
-        logic_fail(req, "bad_password", "a password is %d to %d bytes of "
-                   "UTF-8", USERS_PASSWORD_MIN, USERS_PASSWORD_MAX);
+    if (users_password_check(req, r->password) != IM_OK) {
         return;
     }
 
@@ -109,6 +107,25 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
     } else {
         logic_mysql_failed(db, req);
     }
+}
+
+
+static int
+users_password_check(im_rpc_req_t *req, const char *password)
+{
+    size_t  len;
+
+    len = strlen(password);
+
+    if (len < USERS_PASSWORD_MIN || len > USERS_PASSWORD_MAX
+        || im_utf8_check((unsigned char *) password, len) != IM_OK)
+    {
+        logic_fail(req, "bad_password", "a password is %d to %d bytes of "
+                   "UTF-8", USERS_PASSWORD_MIN, USERS_PASSWORD_MAX);
+        return IM_DECLINED;
+    }
+
+    return IM_OK;
 }
 
 
@@ -163,7 +180,127 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    logic_sessions_begin(db, req, row.uid, device);
+    logic_sessions_begin(db, req, row.uid, device, row.hash);
+}
+
+
+/*
+ * A repeat must end as the first try would have: if the old password is wrong
+ * and the new one is the user's already, what is left is done.
+ */
+void
+logic_users_password(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    size_t                       len;
+    users_row_t                  row;
+    Im__PasswordReply            reply = IM__PASSWORD_REPLY__INIT;
+    const Im__PasswordRequest   *r;
+
+    r = (const Im__PasswordRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK
+        || users_password_check(req, r->new_password) != IM_OK
+        || users_of_caller(db, req, r->caller, &row) != IM_OK)
+    {
+        return;
+    }
+
+    len = strlen(r->old_password);
+
+    if (len <= USERS_PASSWORD_MAX
+        && crypto_pwhash_str_verify(row.hash, r->old_password, len) == 0)
+    {
+        if (users_password_set(db, req, &row, r->new_password) != IM_OK) {
+            return;
+        }
+
+    } else if (crypto_pwhash_str_verify(row.hash, r->new_password,
+                                        strlen(r->new_password))
+               != 0)
+    {
+        logic_fail(req, "bad_credentials", "the old password is wrong");
+        return;
+    }
+
+    if (logic_sessions_end_others(db, r->caller->uid, r->caller->sid)
+        != IM_OK)
+    {
+        logic_fail(req, "unavailable", "the password is changed, but not all "
+                   "sessions could be ended");
+        return;
+    }
+
+    im_rpc_reply(req, &reply.base);
+}
+
+
+/* IM_ERROR: it has been answered. */
+static int
+users_of_caller(logic_db_t *db, im_rpc_req_t *req, const Im__Caller *caller,
+    users_row_t *row)
+{
+    im_mysql_value_t  v[1];
+
+    static const char             sql[] =
+        "SELECT uid, password FROM users WHERE uid = ?";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
+
+    memset(row, 0, sizeof(*row));
+    v[0] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = caller->uid };
+
+    if (im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row, row,
+                     NULL, NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return IM_ERROR;
+    }
+
+    if (row->uid == 0) {
+        logic_fail(req, "no_such_user", "there is no such user");
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+/* Of two changes at a time one finds another password than it has compared. */
+static int
+users_password_set(logic_db_t *db, im_rpc_req_t *req, const users_row_t *row,
+    const char *password)
+{
+    char              hash[crypto_pwhash_STRBYTES];
+    uint64_t          changed;
+    im_mysql_value_t  v[3];
+
+    static const char  sql[] =
+        "UPDATE users SET password = ? WHERE uid = ? AND password = ?";
+
+    if (users_hash(hash, password) != IM_OK) {
+        logic_fail(req, "internal", "out of memory");
+        return IM_ERROR;
+    }
+
+    users_value(&v[0], hash);
+    v[1] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = row->uid };
+    users_value(&v[2], row->hash);
+
+    if (im_mysql_run(db->mysql, sql, v, 3, NULL, 0, NULL, NULL, &changed,
+                     NULL)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return IM_ERROR;
+    }
+
+    if (changed != 1) {
+        logic_fail(req, "bad_credentials", "the old password is wrong");
+        return IM_ERROR;
+    }
+
+    return IM_OK;
 }
 
 

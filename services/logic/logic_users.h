@@ -16,5 +16,7 @@ void logic_users_login(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 void logic_users_find(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+void logic_users_password(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 
 #endif

@@ -404,16 +404,22 @@ client_check_send(im_client_frame_t *f)
                            "field 'cmid' is longer than 64 bytes");
     }
 
-    if (send->room != 0) {
-        return im_client_fail(f, "unsupported", "rooms are not there yet");
+    if (send->to == 0 && send->room == 0) {
+        return im_client_fail(f, "missing_field",
+                              "field 'to' or 'room' is required");
     }
 
-    if (send->to == 0) {
-        return im_client_fail(f, "missing_field", "field 'to' is required");
+    if (send->to != 0 && send->room != 0) {
+        return im_client_fail(f, "bad_field",
+                              "fields 'to' and 'room' exclude each other");
     }
 
     if (send->to > INT64_MAX) {
         return im_client_fail(f, "bad_field", "field 'to' is not a user id");
+    }
+
+    if (send->room > INT64_MAX) {
+        return im_client_fail(f, "bad_field", "field 'room' is not a room");
     }
 
     if (send->body.len == 0) {

@@ -19,7 +19,8 @@ typedef enum {
 
 /*
  * A question: a frame whose message Logic takes as that of a call, and whose
- * reply goes back as a frame.
+ * reply goes back as a frame.  Of presence_sub the edge makes the call's
+ * message itself.
  */
 typedef struct {
     const char                        *type;
@@ -29,7 +30,7 @@ typedef struct {
     const ProtobufCMessageDescriptor  *request;
 } im_client_question_t;
 
-#define IM_CLIENT_QUESTIONS  4
+#define IM_CLIENT_QUESTIONS  7
 
 extern const im_client_question_t  im_client_questions[IM_CLIENT_QUESTIONS];
 
@@ -54,7 +55,7 @@ typedef struct {
 /*
  * Decodes one message of a client.  mem must hold msg->len plus
  * im_client_mem_extra() bytes.  Accepts auth, ping, pong, send and the
- * questions; checks the fields of send (recipient present, cmid length, body
+ * questions; checks the fields of send (one recipient, cmid length, body
  * present and one JSON value) and the required ones of a question.  IM_ERROR:
  * f->code and f->err say why; the connection may stay open.
  */

@@ -21,7 +21,12 @@ static const char *const  client_names[] = {
     [IM__FRAME__FRAME_SYNC_RES] = "sync_res",
     [IM__FRAME__FRAME_HISTORY_RES] = "history_res",
     [IM__FRAME__FRAME_CONVERSATIONS_RES] = "conversations_res",
-    [IM__FRAME__FRAME_READ_RES] = "read_res"
+    [IM__FRAME__FRAME_READ_RES] = "read_res",
+    [IM__FRAME__FRAME_JOIN_RES] = "join_res",
+    [IM__FRAME__FRAME_LEAVE_RES] = "leave_res",
+    [IM__FRAME__FRAME_ROOM_EV] = "room_ev",
+    [IM__FRAME__FRAME_PRESENCE_RES] = "presence_res",
+    [IM__FRAME__FRAME_PRESENCE] = "presence"
 };
 
 #define CLIENT_NAMES  (sizeof(client_names) / sizeof(client_names[0]))

@@ -45,7 +45,17 @@ const im_client_question_t  im_client_questions[IM_CLIENT_QUESTIONS] = {
       "Conversations", &im__conversations_request__descriptor },
 
     { "read", IM__FRAME__FRAME_READ, IM__FRAME__FRAME_READ_RES,
-      "Read", &im__read_request__descriptor }
+      "Read", &im__read_request__descriptor },
+
+    { "join", IM__FRAME__FRAME_JOIN, IM__FRAME__FRAME_JOIN_RES,
+      "RoomJoin", &im__room_join_request__descriptor },
+
+    { "leave", IM__FRAME__FRAME_LEAVE, IM__FRAME__FRAME_LEAVE_RES,
+      "RoomLeave", &im__room_leave_request__descriptor },
+
+    { "presence_sub", IM__FRAME__FRAME_PRESENCE_SUB,
+      IM__FRAME__FRAME_PRESENCE_RES,
+      "Presence", &im__presence_subscribe__descriptor }
 };
 
 

@@ -37,6 +37,7 @@
 #define IM_CLOSE_UNAVAILABLE  4004
 #define IM_CLOSE_AUTH         4100
 #define IM_CLOSE_KICKED       4101
+#define IM_CLOSE_REPLACED     4102
 
 typedef struct {
     unsigned       opcode:4;

@@ -398,7 +398,7 @@ outbox_unlink(im_outbox_t *box, outbox_item_t *it)
 
 int
 im_outbox_answered(im_outbox_t *box, uint64_t ref,
-    Im__UpItem__ItemCase *kind)
+    Im__UpItem__ItemCase *kind, uint64_t *conn)
 {
     outbox_item_t  *it;
     outbox_slot_t  *s;
@@ -411,6 +411,10 @@ im_outbox_answered(im_outbox_t *box, uint64_t ref,
 
     if (kind != NULL) {
         *kind = it->kind;
+    }
+
+    if (conn != NULL) {
+        *conn = it->conn;
     }
 
     s = it->slot;

@@ -16,6 +16,7 @@
 #include "im_jwt.h"
 #include "im_rpc.h"
 #include "im_disc.h"
+#include "stream.pb-c.h"
 
 _Static_assert(IM_OK == NGX_OK && IM_ERROR == NGX_ERROR
                && IM_AGAIN == NGX_AGAIN && IM_BUSY == NGX_BUSY
@@ -50,6 +51,7 @@ typedef struct {
     im_jwt_key_t    *jwt_key;        /* NULL without a key file */
     unsigned         ws:1;           /* some location has im_ws */
     size_t           ws_message_max; /* largest im_ws_max_message */
+    size_t           fanout_queue;   /* bytes */
 } ngx_im_main_conf_t;
 
 typedef struct {
@@ -80,6 +82,11 @@ ngx_int_t ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
     const char **code, const char **reason);
 /* The same for callers that treat a bad token as none. */
 ngx_int_t ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims);
+
+/* ngx_im_revoked.c: sessions that Logic has ended. */
+void ngx_im_revoked_add(const Im__Revoked *revoked);
+int ngx_im_revoked(const char *sid);
+void ngx_im_revoked_free(void);
 
 
 /* ngx_im_link.c: streams to every Logic. */

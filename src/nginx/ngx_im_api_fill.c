@@ -4,7 +4,7 @@
  * All three sources write through the same descriptor, and a field may come
  * from one of them only: a value given twice is an error, not a matter of
  * precedence.  What the client cannot say at all is who it is: `caller` comes
- * from the verified token.
+ * from the verified token, and what only a connection has stays empty.
  *
  * Memory: r->pool.  Strings of the message point into one block made here and
  * into the body; im_rpc_call() packs the message before any of it goes.
@@ -95,6 +95,8 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
         ctx->code = "missing_field";
         return NGX_DECLINED;
     }
+
+    ngx_im_method_stamp(&ctx->method->call, m, NULL, 0);
 
     ctx->message = m;
     ctx->slot = ngx_im_api_slot(ctx, m, claims);
@@ -292,22 +294,9 @@ static unsigned
 ngx_im_api_slot(ngx_im_api_ctx_t *ctx, const ProtobufCMessage *message,
     const im_jwt_claims_t *claims)
 {
-    uint64_t          peer;
-    im_conv_t         conv;
-    const u_char     *field;
-
     if (claims == NULL) {
         return ngx_im_api_turn++ % IM_SLOTS;
     }
 
-    if (ctx->method->call.peer != NULL) {
-        field = (const u_char *) message + ctx->method->call.peer->offset;
-        ngx_memcpy(&peer, field, sizeof(uint64_t));
-
-        conv = im_conv_direct(claims->uid, peer);
-
-        return im_slot_of_conv(&conv);
-    }
-
-    return im_slot_of_user(claims->uid);
+    return ngx_im_method_slot(&ctx->method->call, message, claims->uid);
 }

@@ -34,6 +34,9 @@ ngx_conf_enum_t  ngx_im_jwt_modes[] = {
 };
 
 
+static const char  ngx_im_jwt_ended[] = "the session was ended";
+
+
 #define NGX_IM_VAR_UID      0
 #define NGX_IM_VAR_DEVICE   1
 #define NGX_IM_VAR_SESSION  2
@@ -127,6 +130,12 @@ ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
         } else {
             ctx->rc = im_jwt_verify(mcf->jwt_key, (im_str_t *) &token,
                                     ngx_time(), &ctx->claims, &ctx->reason);
+
+            if (ctx->rc == NGX_OK && ngx_im_revoked(ctx->claims.sid)) {
+                ctx->rc = NGX_ERROR;
+                ctx->reason = ngx_im_jwt_ended;
+            }
+
             if (ctx->rc != NGX_OK) {
                 ctx->rc = NGX_ERROR;
             }
@@ -151,7 +160,8 @@ ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
 
     } else if (ctx->rc == NGX_ERROR) {
         *code = (ngx_strcmp(ctx->reason, "expired") == 0) ? "token_expired"
-                                                          : "unauthorized";
+                : (ctx->reason == ngx_im_jwt_ended) ? "session_revoked"
+                : "unauthorized";
         *reason = ctx->reason;
     }
 

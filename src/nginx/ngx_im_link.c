@@ -1,8 +1,9 @@
 /*
  * ngx_im_link.c -- one stream from this worker to every Logic.
  *
- *     worker --- UpBatch: hello, open, close, send ---> Logic
- *            <-- DownBatch: opened, closed, ack, error, end ---
+ *     worker --- UpBatch: hello, open, close, send, report ---> Logic
+ *            <-- DownBatch: opened, closed, ack, error ---
+ *            <-- and unasked: end, membership, room_event ... ---
  *
  * What a connection asks goes to the Logic that is home to its slot, by way of
  * the outbox (core/im_outbox.h), which keeps it until it is answered: when an
@@ -13,12 +14,14 @@
  * gRPC message for each Logic however many connections spoke.
  *
  * A link is also how the worker knows that a Logic lives: it beats.  Discovery
- * is told, and no call of the API tier goes where the link is broken.  One
+ * is told, and no call of the API tier goes where the link is broken.  What a
+ * Logic says unasked is lost while it is broken, so a second later all
+ * connections are opened again, and once more when it is back.  One
  * that breaks is opened again after 100 ms to 1 s while etcd names the
  * instance; one to an instance that leaves is closed once all is answered.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 #include "im_outbox.h"
 #include "im_slot.h"
 #include "im_timeouts.h"
@@ -28,6 +31,7 @@
 #define NGX_IM_LINK_ITEMS_MAX  65536
 #define NGX_IM_LINK_BYTES_MAX  (64 * 1024 * 1024)
 #define NGX_IM_LINK_TICK       250
+#define NGX_IM_LINK_AGAIN      1000    /* then what was missed is asked for */
 
 
 typedef struct ngx_im_link_s  ngx_im_link_t;
@@ -43,6 +47,7 @@ struct ngx_im_link_s {
     unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
     unsigned             told:1;     /* that it is broken: once */
+    unsigned             missed:1;   /* what it said unasked */
 };
 
 
@@ -63,7 +68,6 @@ static void ngx_im_link_on_writable(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void ngx_im_link_on_item(const Im__DownItem *item);
-static void ngx_im_link_on_end(const Im__End *end);
 static void ngx_im_link_leave(ngx_im_link_t *link);
 static void ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
@@ -226,6 +230,12 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     } else if (ngx_im_link_outbox != NULL) {
         im_outbox_move(ngx_im_link_outbox);
     }
+
+    if (link->missed) {
+        link->missed = 0;
+        ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
+        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
+    }
 }
 
 
@@ -292,13 +302,18 @@ ngx_im_link_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
 }
 
 
-/* An Open is asked again, a Close has nobody to be told. */
+/* An Open and a report are asked again, a Close has nobody to be told. */
 static void
 ngx_im_link_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
     const char *cmid, const char *code)
 {
     Im__Error     error = IM__ERROR__INIT;
     ngx_im_ws_t  *ws;
+
+    if (kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(conn, 0, 0);
+        return;
+    }
 
     ws = ngx_im_ws_by_id(conn);
 
@@ -389,19 +404,28 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
 static void
 ngx_im_link_on_item(const Im__DownItem *item)
 {
+    uint64_t               conn;
     Im__Frame              frame = IM__FRAME__INIT;
     ngx_im_ws_t           *ws;
     Im__UpItem__ItemCase   kind;
 
-    if (item->item_case == IM__DOWN_ITEM__ITEM_END) {
-        ngx_im_link_on_end(item->end);
+    if (item->ref == 0) {
+        ngx_im_told(item);
         return;
     }
 
     if (ngx_im_link_outbox == NULL
-        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind) != IM_OK)
+        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind, &conn)
+           != IM_OK)
     {
         return;                        /* too late: it was refused */
+    }
+
+    if (kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(conn, item->ref,
+                                 item->item_case
+                                 == IM__DOWN_ITEM__ITEM_CLOSED);
+        return;
     }
 
     ws = ngx_im_ws_by_id(item->conn);
@@ -413,7 +437,7 @@ ngx_im_link_on_item(const Im__DownItem *item)
     switch (item->item_case) {
 
     case IM__DOWN_ITEM__ITEM_OPENED:
-        ngx_im_ws_on_opened(ws);
+        ngx_im_ws_on_opened(ws, item->opened);
         break;
 
     case IM__DOWN_ITEM__ITEM_ACK:
@@ -434,32 +458,6 @@ ngx_im_link_on_item(const Im__DownItem *item)
 
     default:
         break;                         /* closed; a newer Logic says more */
-    }
-}
-
-
-/* A session was ended: its live connections hear why, and close. */
-static void
-ngx_im_link_on_end(const Im__End *end)
-{
-    Im__Kick      kick = IM__KICK__INIT;
-    Im__Frame     frame = IM__FRAME__INIT;
-    ngx_im_ws_t  *ws, *next;
-
-    kick.code = end->code;
-    kick.message = end->message;
-    frame.frame_case = IM__FRAME__FRAME_KICK;
-    frame.kick = &kick;
-
-    for (ws = ngx_im_users_find(end->uid); ws != NULL; ws = next) {
-        next = ws->user_next;
-
-        if (end->sid[0] != '\0' && ngx_strcmp(end->sid, ws->sid) != 0) {
-            continue;
-        }
-
-        ngx_im_ws_send_frame(ws, &frame);
-        ngx_im_ws_close(ws, IM_CLOSE_KICKED, end->code);
     }
 }
 
@@ -517,6 +515,13 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
 
     if (link->instance->draining) {
         return;                        /* it has what it wanted */
+    }
+
+    link->missed = 1;
+
+    if (!link->told && ngx_im_link_outbox != NULL) {
+        ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
+        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
     }
 
     level = link->told ? NGX_LOG_INFO : NGX_LOG_WARN;

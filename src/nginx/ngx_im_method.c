@@ -7,6 +7,7 @@
  */
 
 #include "ngx_im_method.h"
+#include "im_slot.h"
 
 #include "logic.pb-c.h"
 
@@ -37,15 +38,42 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "Sync", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Conversations", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Read", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
+
+    /* at the home of the room, which decides and has it in its cache; a second
+     * leave or remove would find nobody to remove */
+    { "RoomCreate", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
+    { "RoomGet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomJoin", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomLeave", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+    { "RoomMembers", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomAdd", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomRemove", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+    { "RoomSet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomDismiss", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+
+    { "Presence", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
+    { "ConversationSet", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
+
+    /* at the home of the conversation, which has them in its cache */
+    { "Block", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "Unblock", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "Blocks", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Password", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
     { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
+
+
+static const ProtobufCFieldDescriptor *ngx_im_method_field(
+    const ProtobufCMessageDescriptor *input, const char *name,
+    ProtobufCType type);
+static uint64_t ngx_im_method_number(const ProtobufCFieldDescriptor *f,
+    const ProtobufCMessage *message);
 
 
 ngx_int_t
 ngx_im_method_find(ngx_im_method_t *method, const char *name)
 {
     const ngx_im_method_trait_t       *t;
-    const ProtobufCFieldDescriptor    *f;
     const ProtobufCMessageDescriptor  *input;
 
     ngx_memzero(method, sizeof(ngx_im_method_t));
@@ -56,34 +84,6 @@ ngx_im_method_find(ngx_im_method_t *method, const char *name)
         return NGX_DECLINED;
     }
 
-    input = method->rpc.input;
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "caller");
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE
-        && f->descriptor == &im__caller__descriptor)
-    {
-        method->caller = f;
-    }
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "to");
-
-    if (f == NULL) {
-        f = protobuf_c_message_descriptor_get_field_by_name(input, "with");
-    }
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_UINT64
-        && f->label != PROTOBUF_C_LABEL_REPEATED)
-    {
-        method->peer = f;
-    }
-
-    f = protobuf_c_message_descriptor_get_field_by_name(input, "cmid");
-
-    if (f != NULL && f->type == PROTOBUF_C_TYPE_STRING) {
-        method->cmid = f;
-    }
-
     for (t = ngx_im_method_traits; t->name != NULL; t++) {
         if (ngx_strcmp(t->name, name) == 0) {
             method->class = t->class;
@@ -92,7 +92,109 @@ ngx_im_method_find(ngx_im_method_t *method, const char *name)
         }
     }
 
+    input = method->rpc.input;
+
+    method->caller = ngx_im_method_field(input, "caller",
+                                         PROTOBUF_C_TYPE_MESSAGE);
+    method->room = ngx_im_method_field(input, "room", PROTOBUF_C_TYPE_UINT64);
+    method->peer = ngx_im_method_field(input, "to", PROTOBUF_C_TYPE_UINT64);
+
+    if (method->peer == NULL) {
+        method->peer = ngx_im_method_field(input, "with",
+                                           PROTOBUF_C_TYPE_UINT64);
+    }
+
+    if (method->peer == NULL && method->policy == IM_DISC_SLOT) {
+        method->peer = ngx_im_method_field(input, "uid",
+                                           PROTOBUF_C_TYPE_UINT64);
+    }
+
+    method->cmid = ngx_im_method_field(input, "cmid", PROTOBUF_C_TYPE_STRING);
+    method->instance = ngx_im_method_field(input, "instance",
+                                           PROTOBUF_C_TYPE_STRING);
+    method->conn = ngx_im_method_field(input, "conn", PROTOBUF_C_TYPE_UINT64);
+
     return NGX_OK;
+}
+
+
+static const ProtobufCFieldDescriptor *
+ngx_im_method_field(const ProtobufCMessageDescriptor *input, const char *name,
+    ProtobufCType type)
+{
+    const ProtobufCFieldDescriptor  *f;
+
+    f = protobuf_c_message_descriptor_get_field_by_name(input, name);
+
+    if (f == NULL || f->type != type
+        || f->label == PROTOBUF_C_LABEL_REPEATED
+        || (type == PROTOBUF_C_TYPE_MESSAGE
+            && f->descriptor != &im__caller__descriptor))
+    {
+        return NULL;
+    }
+
+    return f;
+}
+
+
+unsigned
+ngx_im_method_slot(const ngx_im_method_t *method,
+    const ProtobufCMessage *message, uint64_t uid)
+{
+    uint64_t   room, peer;
+    im_conv_t  conv;
+
+    room = ngx_im_method_number(method->room, message);
+    peer = ngx_im_method_number(method->peer, message);
+
+    if (room != 0) {
+        conv.a = 0;
+        conv.b = room;
+
+    } else if (peer != 0) {
+        conv = im_conv_direct(uid, peer);
+
+    } else {
+        return im_slot_of_user(uid);
+    }
+
+    return im_slot_of_conv(&conv);
+}
+
+
+/* 0 if the method has no such field, or the message no value for it. */
+static uint64_t
+ngx_im_method_number(const ProtobufCFieldDescriptor *f,
+    const ProtobufCMessage *message)
+{
+    uint64_t  value;
+
+    if (f == NULL) {
+        return 0;
+    }
+
+    ngx_memcpy(&value, (const u_char *) message + f->offset, sizeof(uint64_t));
+
+    return value;
+}
+
+
+void
+ngx_im_method_stamp(const ngx_im_method_t *method, ProtobufCMessage *message,
+    const char *instance, uint64_t conn)
+{
+    u_char  *p = (u_char *) message;
+
+    if (method->instance != NULL) {
+        *(const char **) (p + method->instance->offset) = instance;
+    }
+
+    if (method->conn != NULL) {
+        *(uint64_t *) (p + method->conn->offset) = conn;
+        *(protobuf_c_boolean *) (p + method->conn->quantifier_offset)
+            = instance != NULL;
+    }
 }
 
 

@@ -18,6 +18,9 @@ typedef struct {
     im_rpc_method_t                  rpc;
     const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
     const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
+    const ProtobufCFieldDescriptor  *room;      /* or NULL */
+    const ProtobufCFieldDescriptor  *instance;  /* the edge's word, or NULL */
+    const ProtobufCFieldDescriptor  *conn;      /* likewise */
     const ProtobufCFieldDescriptor  *cmid;      /* makes it idempotent */
     im_disc_policy_t                 policy;
     unsigned                         class;     /* NGX_IM_METHOD_... */
@@ -27,6 +30,17 @@ typedef struct {
 
 /* NGX_DECLINED: Logic's service has none of this name. */
 ngx_int_t ngx_im_method_find(ngx_im_method_t *method, const char *name);
+
+/* The home of what is asked: a room, a direct conversation, or the user. */
+unsigned ngx_im_method_slot(const ngx_im_method_t *method,
+    const ProtobufCMessage *message, uint64_t uid);
+
+/*
+ * Fills in what only the edge may say, whatever a client has written there.
+ * instance NULL: the call comes from no connection of ours.
+ */
+void ngx_im_method_stamp(const ngx_im_method_t *method,
+    ProtobufCMessage *message, const char *instance, uint64_t conn);
 
 /*
  * Why a call was refused.  text: for people; empty if it is of the transport

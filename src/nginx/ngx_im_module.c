@@ -94,6 +94,13 @@ static ngx_command_t  ngx_im_commands[] = {
       offsetof(ngx_im_main_conf_t, rpc_advertise),
       NULL },
 
+    { ngx_string("im_ws_fanout_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_im_main_conf_t, fanout_queue),
+      NULL },
+
     { ngx_string("im_rpc_tls"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3|NGX_CONF_TAKE4,
       ngx_im_tls,
@@ -398,6 +405,8 @@ ngx_im_exit_process(ngx_cycle_t *cycle)
 
     im_rpc_destroy(ngx_im_worker.rpc);
     ngx_im_worker.rpc = NULL;
+
+    ngx_im_revoked_free();
 }
 
 
@@ -514,6 +523,7 @@ ngx_im_create_main_conf(ngx_conf_t *cf)
     }
 
     mcf->etcd_lease = NGX_CONF_UNSET;
+    mcf->fanout_queue = NGX_CONF_UNSET_SIZE;
 
     return mcf;
 }
@@ -531,6 +541,17 @@ ngx_im_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "im_etcd_lease: %T s is not in 2-60 s",
                            mcf->etcd_lease);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_size_value(mcf->fanout_queue, 16 * 1024 * 1024);
+
+    if (mcf->fanout_queue < 256 * 1024
+        || mcf->fanout_queue > (size_t) 1024 * 1024 * 1024)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "im_ws_fanout_queue: %uz is not in 256k-1g",
+                           mcf->fanout_queue);
         return NGX_CONF_ERROR;
     }
 

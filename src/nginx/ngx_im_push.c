@@ -3,7 +3,8 @@
  *
  * A record is unpacked once; the push frame is encoded once for each encoding
  * that a recipient speaks, and shared by reference count between all of them.
- * The body passes as bytes.  Task is told how many items were taken, so that it
+ * The body passes as bytes.  A record of a room goes to all who are in it here
+ * (ngx_im_fanout.c).  Task is told how many items were taken, so that it
  * may store its Kafka offsets.
  *
  * After a failure Task hands its last records over again.  A connection that
@@ -11,7 +12,7 @@
  * since then does.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 #include "im_seen.h"
 #include "im_timeouts.h"
 
@@ -30,10 +31,9 @@ static void *ngx_im_push_accept(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void ngx_im_push_item(const Im__PushItem *item);
+static void ngx_im_push_room(uint64_t room, Im__Record *record);
 static void ngx_im_push_user(uint64_t uid, const Im__Record *record,
     ngx_im_ws_buf_t **shared);
-static ngx_im_ws_buf_t *ngx_im_push_encode(uint64_t uid,
-    const Im__Record *record, im_encoding_t encoding);
 static void ngx_im_push_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
 
@@ -110,7 +110,9 @@ ngx_im_push_on_back(void *ctx)
                   "im: this instance was missing in etcd for a while: its "
                   "connections are announced again");
 
-    ngx_im_ws_announce_all();
+    ngx_im_ws_announce_all(1);
+    ngx_im_reports_all();
+    ngx_im_presence_refresh(1);
 }
 
 
@@ -168,6 +170,11 @@ ngx_im_push_item(const Im__PushItem *item)
         return;
     }
 
+    if (item->room != 0) {
+        ngx_im_push_room(item->room, record);
+        return;
+    }
+
     for (i = 0; i < item->n_uids; i++) {
         ngx_im_push_user(item->uids[i], record, shared);
     }
@@ -177,6 +184,32 @@ ngx_im_push_item(const Im__PushItem *item)
     }
 
     im__record__free_unpacked(record, NULL);
+}
+
+
+/* The fan-out keeps the record. */
+static void
+ngx_im_push_room(uint64_t room, Im__Record *record)
+{
+    int          rc;
+    uint32_t     upto;
+    im_topic_t  *topic;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, room);
+
+    if (topic == NULL || topic->members == 0
+        || record->conv_a != 0 || record->conv_b != room)
+    {
+        im__record__free_unpacked(record, NULL);
+        return;                        /* nobody is in it here, any more */
+    }
+
+    rc = im_seen_note(ngx_im_push_seen, record->msg_id, room,
+                      ngx_im_users_opened, &upto);
+
+    ngx_im_push_repeats += (rc == IM_DONE);
+
+    ngx_im_fanout_record(topic, record, rc == IM_DONE, upto);
 }
 
 
@@ -213,8 +246,7 @@ ngx_im_push_user(uint64_t uid, const Im__Record *record,
         }
 
         if (shared[ws->encoding] == NULL) {
-            shared[ws->encoding] = ngx_im_push_encode(uid, record,
-                                                      ws->encoding);
+            shared[ws->encoding] = ngx_im_push_encode(record, ws->encoding);
         }
 
         if (shared[ws->encoding] == NULL) {
@@ -228,9 +260,8 @@ ngx_im_push_user(uint64_t uid, const Im__Record *record,
 }
 
 
-static ngx_im_ws_buf_t *
-ngx_im_push_encode(uint64_t uid, const Im__Record *record,
-    im_encoding_t encoding)
+ngx_im_ws_buf_t *
+ngx_im_push_encode(const Im__Record *record, im_encoding_t encoding)
 {
     Im__Push   push = IM__PUSH__INIT;
     Im__Frame  frame = IM__FRAME__INIT;

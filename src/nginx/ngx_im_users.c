@@ -61,10 +61,10 @@ ngx_im_users_add(ngx_im_ws_t *ws)
         }
     }
 
-    e = ngx_im_users_slot(ws->uid);
+    e = ngx_im_users_slot(ws->sub.uid);
 
     if (e->first == NULL) {
-        e->uid = ws->uid;
+        e->uid = ws->sub.uid;
         ngx_im_users_count++;
     }
 
@@ -83,7 +83,7 @@ ngx_im_users_remove(ngx_im_ws_t *ws)
     ngx_im_ws_t           **p;
     ngx_im_users_entry_t   *e;
 
-    e = ngx_im_users_slot(ws->uid);
+    e = ngx_im_users_slot(ws->sub.uid);
 
     for (p = &e->first; *p != NULL; p = &(*p)->user_next) {
         if (*p == ws) {

@@ -18,6 +18,7 @@
 #include "ngx_im.h"
 #include "im_client.h"
 #include "im_frame.h"
+#include "im_topics.h"
 #include "stream.pb-c.h"
 
 typedef enum {
@@ -34,6 +35,8 @@ typedef struct {
     ngx_msec_t        idle;
     ngx_msec_t        auth_timeout;
     size_t            send_queue;
+    ngx_int_t         rooms;         /* of a connection */
+    ngx_int_t         presence_subs;
     ngx_array_t      *origins;       /* of ngx_str_t; NULL: any */
 } ngx_im_ws_loc_conf_t;
 
@@ -70,7 +73,7 @@ struct ngx_im_ws_s {
     ngx_connection_t      *connection;
     ngx_im_ws_loc_conf_t  *conf;
     uint64_t               id;
-    uint64_t               uid;
+    im_subscriber_t        sub;          /* the user, and where it is in */
     ngx_im_ws_t           *user_next;    /* same user, this worker */
     ngx_im_ws_t           *work_next;    /* flush list */
     ngx_im_ws_t           *dead_next;
@@ -138,6 +141,10 @@ void ngx_im_ws_write_handler(ngx_event_t *wev);
 /* Queues a shared buffer, taking a reference of its own, or leaves it out: the
  * client is then told to sync once it reads again. */
 void ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+/* The same for what is of the moment: left out without a word. */
+void ngx_im_ws_send_event(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
+/* A push was left out elsewhere: the same as one that did not fit. */
+void ngx_im_ws_fall_behind(ngx_im_ws_t *ws);
 void ngx_im_ws_send_frame(ngx_im_ws_t *ws, const Im__Frame *frame);
 /* Closes nothing: IM_BUSY if it does not fit now, IM_DECLINED if it never
  * will. */
@@ -177,15 +184,22 @@ void ngx_im_ws_session_end(ngx_im_ws_t *ws);
 void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
 /* Opens all connections again, with Logic only: presence may have lost them.
  * In portions, so that neither this worker nor Logic is held up. */
-void ngx_im_ws_announce_all(void);
+void ngx_im_ws_announce_all(ngx_msec_t in_ms);
 /* Answers of Logic. */
-void ngx_im_ws_on_opened(ngx_im_ws_t *ws);
+void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened);
 void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 
 /* ngx_im_link.c: as im_outbox_add and im_outbox_waits. */
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
+
+/* ngx_im_told.c: what Logic says unasked. */
+void ngx_im_told(const Im__DownItem *item);
+
+/* ngx_im_push.c.  NULL: out of memory. */
+ngx_im_ws_buf_t *ngx_im_push_encode(const Im__Record *record,
+    im_encoding_t encoding);
 
 /* ngx_im_users.c: uid -> connections of this worker. */
 extern uint32_t  ngx_im_users_opened;  /* number of the last one */

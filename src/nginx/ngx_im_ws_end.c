@@ -9,7 +9,7 @@
  * Nothing is freed under a caller's feet: destroy only marks.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 
 
 #define NGX_IM_WS_LINGER_MS   2000
@@ -194,6 +194,7 @@ ngx_im_ws_exit_worker(ngx_cycle_t *cycle)
         ngx_im_ws_free(ws);
     }
 
+    ngx_im_rooms_exit();
     ngx_im_users_free();
     ngx_im_ws_buf_free_kept();
 }

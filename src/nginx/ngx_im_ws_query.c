@@ -9,11 +9,15 @@
  * closed is dropped.  It needs no timer of ours: a call always ends, by its
  * deadline at the latest.
  *
+ * Some questions change what the worker itself knows: a join is in force before
+ * its answer is sent, a live room is left without asking, and a subscription to
+ * presence begins before Logic is asked.
+ *
  * A client may have a few questions under way, whose answers may come in
  * another order; it tells them apart by the id that it gave them.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 #include "ngx_im_method.h"
 #include "im_timeouts.h"
 
@@ -28,12 +32,21 @@ typedef struct {
 } ngx_im_ws_query_t;
 
 
+static void ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
+    ProtobufCMessage *message);
+static void ngx_im_ws_query_join(ngx_im_ws_t *ws, const im_client_frame_t *f);
+static void ngx_im_ws_query_leave(ngx_im_ws_t *ws,
+    const im_client_frame_t *f);
+static void ngx_im_ws_query_presence(ngx_im_ws_t *ws,
+    const im_client_frame_t *f);
 static int ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    const ngx_im_method_t *method);
+    const ngx_im_method_t *method, ProtobufCMessage *message);
 static void ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
-static void ngx_im_ws_query_answer(ngx_im_ws_t *ws,
+static void ngx_im_ws_query_replied(ngx_im_ws_t *ws,
     const ngx_im_ws_query_t *query, ProtobufCMessage *reply);
+static void ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
+    const im_client_question_t *question, ProtobufCMessage *reply);
 static void ngx_im_ws_query_failed(ngx_im_ws_t *ws,
     const ngx_im_ws_query_t *query, const im_rpc_status_t *status);
 static void ngx_im_ws_query_refuse(ngx_im_ws_t *ws, uint64_t id,
@@ -65,19 +78,108 @@ ngx_im_ws_query_init(void)
 void
 ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f)
 {
-    int               rc;
-    ngx_msec_t        wait;
-    ngx_im_method_t  *method;
-
     if (ws->questions == NGX_IM_WS_QUESTIONS) {
         ngx_im_ws_query_refuse(ws, f->id, "busy", "too many questions are "
                                "under way", 0);
         return;
     }
 
+    switch (f->question->frame) {
+
+    case IM__FRAME__FRAME_JOIN:
+        ngx_im_ws_query_join(ws, f);
+        break;
+
+    case IM__FRAME__FRAME_LEAVE:
+        ngx_im_ws_query_leave(ws, f);
+        break;
+
+    case IM__FRAME__FRAME_PRESENCE_SUB:
+        ngx_im_ws_query_presence(ws, f);
+        break;
+
+    default:
+        ngx_im_ws_query_ask(ws, f, f->message);
+        break;
+    }
+}
+
+
+static void
+ngx_im_ws_query_join(ngx_im_ws_t *ws, const im_client_frame_t *f)
+{
+    Im__RoomJoinRequest  *join;
+
+    join = (Im__RoomJoinRequest *) f->message;
+
+    if (ws->sub.n[IM_TOPIC_ROOM] >= ws->conf->rooms
+        && !ngx_im_rooms_is_in(ws, join->room))
+    {
+        ngx_im_ws_query_refuse(ws, f->id, "limit_reached", "this connection "
+                               "is in too many rooms", 0);
+        return;
+    }
+
+    ngx_im_ws_query_ask(ws, f, f->message);
+}
+
+
+static void
+ngx_im_ws_query_leave(ngx_im_ws_t *ws, const im_client_frame_t *f)
+{
+    Im__RoomLeaveReply     reply = IM__ROOM_LEAVE_REPLY__INIT;
+    Im__RoomLeaveRequest  *leave;
+
+    leave = (Im__RoomLeaveRequest *) f->message;
+
+    if (!ngx_im_rooms_is_in_live(ws, leave->room)) {
+        ngx_im_ws_query_ask(ws, f, f->message);
+        return;
+    }
+
+    ngx_im_rooms_leave(ws, leave->room);
+
+    reply.room = leave->room;
+    ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
+}
+
+
+static void
+ngx_im_ws_query_presence(ngx_im_ws_t *ws, const im_client_frame_t *f)
+{
+    const char           *code, *text;
+    Im__PresenceReply     reply = IM__PRESENCE_REPLY__INIT;
+    Im__PresenceRequest   request;
+
+    switch (ngx_im_presence_subscribe(ws, (Im__PresenceSubscribe *) f->message,
+                                      &request, &code, &text))
+    {
+    case IM_OK:
+        ngx_im_ws_query_ask(ws, f, &request.base);
+        break;
+
+    case IM_DONE:
+        ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
+        break;
+
+    default:
+        ngx_im_ws_query_refuse(ws, f->id, code, text, 0);
+        break;
+    }
+}
+
+
+static void
+ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
+    ProtobufCMessage *message)
+{
+    int               rc;
+    ngx_msec_t        wait;
+    ngx_im_method_t  *method;
+
     method = &ngx_im_ws_methods[f->question - im_client_questions];
 
-    rc = ngx_im_ws_query_call(ws, f, method);
+    rc = ngx_im_ws_query_call(ws, f, method, message);
 
     if (rc != IM_OK) {
         wait = (rc == IM_DECLINED && ngx_im_disc() != NULL)
@@ -92,7 +194,7 @@ ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f)
 /* Continues in ngx_im_ws_query_on_reply(). */
 static int
 ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    const ngx_im_method_t *method)
+    const ngx_im_method_t *method, ProtobufCMessage *message)
 {
     int                   rc;
     u_char                trace[IM_RPC_TRACE_MAX + 1];
@@ -115,23 +217,27 @@ ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
     query->question = f->question;
 
     if (method->caller != NULL) {
-        caller.uid = ws->uid;
+        caller.uid = ws->sub.uid;
         caller.sid = ws->sid;
         caller.device = ws->device;
-        *(Im__Caller **) ((u_char *) f->message + method->caller->offset)
+        *(Im__Caller **) ((u_char *) message + method->caller->offset)
             = &caller;
     }
+
+    ngx_im_method_stamp(method, message, (char *) ngx_im_instance()->data,
+                        ws->id);
 
     *ngx_snprintf(trace, IM_RPC_TRACE_MAX, "ws-%uL", ws->id) = '\0';
 
     ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
     conf.policy = method->policy;
+    conf.slot = ngx_im_method_slot(method, message, ws->sub.uid);
     conf.class = method->class;
     conf.timeout_ms = IM_WS_QUESTION_MS;
     conf.trace = (char *) trace;
     conf.idempotent = method->idempotent;
 
-    rc = im_disc_call(ngx_im_disc(), "logic", &method->rpc, f->message, &conf,
+    rc = im_disc_call(ngx_im_disc(), "logic", &method->rpc, message, &conf,
                       ngx_im_ws_query_on_reply, query, &call);
     if (rc != IM_OK) {
         ngx_free(query);
@@ -162,7 +268,7 @@ ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
 
         if (reply != NULL) {
             /* unpacked for this call alone: the id may be written */
-            ngx_im_ws_query_answer(ws, query, (ProtobufCMessage *) reply);
+            ngx_im_ws_query_replied(ws, query, (ProtobufCMessage *) reply);
 
         } else {
             ngx_im_ws_query_failed(ws, query, status);
@@ -173,23 +279,59 @@ ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
 }
 
 
+/* What Logic let happen happens here before the client is told. */
 static void
-ngx_im_ws_query_answer(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
+ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     ProtobufCMessage *reply)
+{
+    Im__RoomJoinReply   *join;
+    Im__RoomLeaveReply  *leave;
+
+    if (ws->state != NGX_IM_WS_OPEN) {
+        return;                        /* it is closing */
+    }
+
+    switch (query->question->frame) {
+
+    case IM__FRAME__FRAME_JOIN:
+        join = (Im__RoomJoinReply *) reply;
+
+        if (ngx_im_rooms_on_join(ws, join) != IM_OK) {
+            return;
+        }
+
+        break;
+
+    case IM__FRAME__FRAME_LEAVE:
+        leave = (Im__RoomLeaveReply *) reply;
+        ngx_im_rooms_leave(ws, leave->room);
+        break;
+
+    default:
+        break;
+    }
+
+    ngx_im_ws_query_answer(ws, query->id, query->question, reply);
+}
+
+
+static void
+ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
+    const im_client_question_t *question, ProtobufCMessage *reply)
 {
     Im__Frame  frame;
 
-    im_client_answer(&frame, query->question, query->id, reply);
+    im_client_answer(&frame, question, id, reply);
 
     switch (ngx_im_ws_send_answer(ws, &frame)) {
 
     case IM_BUSY:
-        ngx_im_ws_query_refuse(ws, query->id, "busy", "the answer does not "
+        ngx_im_ws_query_refuse(ws, id, "busy", "the answer does not "
                                "fit behind what you have not read yet", 0);
         break;
 
     case IM_DECLINED:
-        ngx_im_ws_query_refuse(ws, query->id, "too_large", "the answer is "
+        ngx_im_ws_query_refuse(ws, id, "too_large", "the answer is "
                                "too long for one frame: ask with a smaller "
                                "limit", 0);
         break;

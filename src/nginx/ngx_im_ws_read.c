@@ -8,7 +8,7 @@
  * kernel's buffer, not ours, holds what an eager client sends.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 
 
 #define NGX_IM_WS_READ_SIZE   65536
@@ -39,6 +39,10 @@ ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     ngx_im_ws_read_buf = ngx_palloc(cycle->pool, NGX_IM_WS_READ_SIZE);
 
     if (ngx_im_ws_read_buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_im_rooms_init(mcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -10,13 +10,13 @@
  * a message for this user finds this connection.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_rooms.h"
 #include "im_error.h"
 #include "im_slot.h"
 
 
 #define NGX_IM_WS_LOGIN_RETRY_MS  100
-#define NGX_IM_WS_AGAIN_MAX       500   /* opened again in one portion */
+#define NGX_IM_WS_AGAIN_MAX       200   /* opened again in one portion */
 #define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
 #define NGX_IM_WS_AGAIN_LATER     1000  /* Logic could not do it */
 #define NGX_IM_WS_MEM_STEP        4096
@@ -63,7 +63,7 @@ ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims)
         return;
     }
 
-    ws->uid = claims->uid;
+    ws->sub.uid = claims->uid;
     ngx_memcpy(ws->sid, claims->sid, sizeof(ws->sid));
     ngx_memcpy(ws->device, claims->device, sizeof(ws->device));
     ws->login->deadline = ngx_current_msec + ws->conf->auth_timeout;
@@ -98,7 +98,7 @@ ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
     Im__Open    open = IM__OPEN__INIT;
     Im__UpItem  item = IM__UP_ITEM__INIT;
 
-    open.uid = ws->uid;
+    open.uid = ws->sub.uid;
     open.sid = ws->sid;
     open.device = ws->device;
 
@@ -106,24 +106,28 @@ ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
     item.item_case = IM__UP_ITEM__ITEM_OPEN;
     item.open = &open;
 
-    return ngx_im_link_send(im_slot_of_user(ws->uid), &item, ref);
+    return ngx_im_link_send(im_slot_of_user(ws->sub.uid), &item, ref);
 }
 
 
 void
-ngx_im_ws_announce_all(void)
+ngx_im_ws_announce_all(ngx_msec_t in_ms)
 {
-    ngx_im_ws_again_in(1);
+    ngx_im_ws_again_in(in_ms);
 }
 
 
-/* Begins the walk, also if one is under way. */
+/* Begins the walk, also if one is under way; the sooner of two times holds. */
 static void
 ngx_im_ws_again_in(ngx_msec_t ms)
 {
     ngx_memzero(&ngx_im_ws_again_walk, sizeof(ngx_im_users_walk_t));
 
-    if (ngx_im_ws_again_event.timer_set) {
+    if (ngx_im_ws_again_event.timer_set
+        && (ngx_msec_int_t) (ngx_im_ws_again_event.timer.key
+                             - ngx_current_msec)
+           <= (ngx_msec_int_t) ms)
+    {
         return;
     }
 
@@ -162,13 +166,18 @@ ngx_im_ws_open_again(ngx_im_ws_t *ws)
 
 
 void
-ngx_im_ws_on_opened(ngx_im_ws_t *ws)
+ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
 {
     Im__AuthOk  ok = IM__AUTH_OK__INIT;
     Im__Frame   frame = IM__FRAME__INIT;
 
+    if (ws->state == NGX_IM_WS_OPEN) {
+        ngx_im_rooms_on_opened(ws, opened);   /* it was opened again */
+        return;
+    }
+
     if (ws->state != NGX_IM_WS_LOGIN) {
-        return;                        /* the answer to a repeated Open */
+        return;
     }
 
     if (ngx_im_users_add(ws) != IM_OK) {
@@ -178,7 +187,13 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws)
 
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
 
-    ok.uid = ws->uid;
+    ngx_im_rooms_on_opened(ws, opened);
+
+    if (ws->state != NGX_IM_WS_OPEN) {
+        return;                        /* out of memory */
+    }
+
+    ok.uid = ws->sub.uid;
     ok.device = ws->device;
     ok.time_ms = (uint64_t) ngx_cached_time->sec * 1000 + ngx_cached_time->msec;
     ok.ping_s = ws->conf->ping / 1000;
@@ -341,6 +356,13 @@ ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth)
         return;
     }
 
+    if (ngx_im_revoked(claims.sid)) {
+        ngx_im_ws_send_error(ws, "session_revoked", "the session was ended",
+                             NULL);
+        ngx_im_ws_close(ws, IM_CLOSE_AUTH, "the session was ended");
+        return;
+    }
+
     ngx_im_ws_login(ws, &claims);
 }
 
@@ -368,8 +390,9 @@ ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
     Im__UpItem   item = IM__UP_ITEM__INIT;
     Im__Deliver  deliver = IM__DELIVER__INIT;
 
-    deliver.from = ws->uid;
+    deliver.from = ws->sub.uid;
     deliver.to = send->to;
+    deliver.room = send->room;
     deliver.cmid = send->cmid;
     deliver.body = send->body;
 
@@ -377,7 +400,14 @@ ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
     item.item_case = IM__UP_ITEM__ITEM_SEND;
     item.send = &deliver;
 
-    conv = im_conv_direct(ws->uid, send->to);
+    if (send->room != 0) {
+        deliver.joined = ngx_im_rooms_is_in(ws, send->room);
+        conv.a = 0;
+        conv.b = send->room;
+
+    } else {
+        conv = im_conv_direct(ws->sub.uid, send->to);
+    }
 
     rc = ngx_im_link_send(im_slot_of_conv(&conv), &item, NULL);
 
@@ -457,6 +487,8 @@ ngx_im_ws_session_end(ngx_im_ws_t *ws)
     Im__Close   close = IM__CLOSE__INIT;
     Im__UpItem  item = IM__UP_ITEM__INIT;
 
+    im_topics_leave_all(ngx_im_topics, &ws->sub);
+
     if (ws->state == NGX_IM_WS_OPEN) {
         ngx_im_users_remove(ws);
         ngx_im_ws_set_state(ws, NGX_IM_WS_LOGIN);   /* in no table any more */
@@ -468,14 +500,14 @@ ngx_im_ws_session_end(ngx_im_ws_t *ws)
 
     ws->announced = 0;
 
-    close.uid = ws->uid;
+    close.uid = ws->sub.uid;
     item.conn = ws->id;
     item.item_case = IM__UP_ITEM__ITEM_CLOSE;
     item.close = &close;
 
     /* lost with a Logic that is down: Task then finds nobody here, which is
      * what an offline user looks like */
-    (void) ngx_im_link_send(im_slot_of_user(ws->uid), &item, NULL);
+    (void) ngx_im_link_send(im_slot_of_user(ws->sub.uid), &item, NULL);
 }
 
 

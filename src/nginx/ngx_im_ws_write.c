@@ -31,6 +31,7 @@
 #define NGX_IM_WS_ANSWERS     2
 
 
+static void ngx_im_ws_share(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 static u_char *ngx_im_ws_reserve(ngx_im_ws_t *ws, size_t len);
 static int ngx_im_ws_queue(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 static int ngx_im_ws_fits(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
@@ -76,6 +77,39 @@ ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
         return;
     }
 
+    ngx_im_ws_share(ws, b);
+}
+
+
+void
+ngx_im_ws_send_event(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
+{
+    if (ws->dead || ws->behind || ws->state == NGX_IM_WS_CLOSING) {
+        return;
+    }
+
+    if (ngx_im_ws_fits_now(ws, b->len, NGX_IM_WS_PUSHES)) {
+        ngx_im_ws_share(ws, b);
+    }
+}
+
+
+/* The flush at the end of the turn tells the client, if it reads. */
+void
+ngx_im_ws_fall_behind(ngx_im_ws_t *ws)
+{
+    if (ws->dead || ws->state == NGX_IM_WS_CLOSING) {
+        return;
+    }
+
+    ws->behind = 1;
+    ngx_im_ws_mark_dirty(ws);
+}
+
+
+static void
+ngx_im_ws_share(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
+{
     b->refs++;
 
     if (ngx_im_ws_queue(ws, b) != IM_OK) {

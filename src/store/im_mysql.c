@@ -24,7 +24,7 @@
 #include "im_mysql.h"
 
 
-#define MYSQL_STATEMENTS  32
+#define MYSQL_STATEMENTS  96
 #define MYSQL_PARAMS      16
 #define MYSQL_COLUMN_MAX  65536
 #define MYSQL_IDLE_MS     100
@@ -54,12 +54,14 @@ struct im_mysql_s {
     mysql_known_t    known[MYSQL_STATEMENTS];
     unsigned         err;
     char             error[256];
+    unsigned         open:1;           /* a transaction is */
     unsigned char   *columns;          /* buffers of one row */
 };
 
 
 static uint64_t mysql_now_ms(void);
 static int mysql_open(im_mysql_t *m);
+static int mysql_say(im_mysql_t *m, const char *sql);
 static void mysql_drop(im_mysql_t *m);
 static MYSQL_STMT *mysql_statement(im_mysql_t *m, const char *sql);
 static int mysql_failed(im_mysql_t *m, MYSQL_STMT *stmt);
@@ -156,6 +158,10 @@ mysql_open(im_mysql_t *m)
     const char  *colon, *socket;
 
     now = mysql_now_ms();
+
+    if (m->open) {
+        return (m->db != NULL) ? IM_OK : IM_AGAIN;
+    }
 
     /*
      * A server that was started again since the last use would fail the next
@@ -635,4 +641,63 @@ mysql_insert_rows(im_mysql_t *m, MYSQL_STMT *stmt,
     }
 
     return rc;
+}
+
+
+int
+im_mysql_begin(im_mysql_t *m)
+{
+    int  rc;
+
+    rc = mysql_open(m);
+
+    if (rc == IM_OK) {
+        rc = mysql_say(m, "START TRANSACTION");
+    }
+
+    m->open = (rc == IM_OK);
+
+    return rc;
+}
+
+
+int
+im_mysql_commit(im_mysql_t *m)
+{
+    int  rc;
+
+    rc = (m->db != NULL) ? mysql_say(m, "COMMIT") : IM_AGAIN;
+
+    m->open = 0;
+
+    if (rc != IM_OK) {
+        mysql_drop(m);
+    }
+
+    return rc;
+}
+
+
+void
+im_mysql_rollback(im_mysql_t *m)
+{
+    if (m->db != NULL && mysql_say(m, "ROLLBACK") != IM_OK) {
+        mysql_drop(m);
+    }
+
+    m->open = 0;
+}
+
+
+static int
+mysql_say(im_mysql_t *m, const char *sql)
+{
+    if (mysql_query(m->db, sql) == 0) {
+        return IM_OK;
+    }
+
+    m->err = mysql_errno(m->db);
+    snprintf(m->error, sizeof(m->error), "%s", mysql_error(m->db));
+
+    return mysql_failed(m, NULL);
 }

@@ -59,4 +59,15 @@ int im_mysql_insert(im_mysql_t *m, const char *sql,
     const im_mysql_value_t *values, size_t n_params, size_t rows,
     uint64_t *affected);
 
+/*
+ * A transaction: begin, statements, then commit or rollback.  After a statement
+ * that did not end in IM_OK or IM_DECLINED nothing but rollback makes sense; a
+ * connection that is lost in between is not made anew before it.  begin and
+ * commit: IM_OK, IM_AGAIN, IM_ERROR; of a commit that is not IM_OK nobody
+ * knows whether it took effect.
+ */
+int im_mysql_begin(im_mysql_t *m);
+int im_mysql_commit(im_mysql_t *m);
+void im_mysql_rollback(im_mysql_t *m);
+
 #endif

@@ -55,13 +55,17 @@ def test_every_close_code_that_is_sent_is_explained(text):
 def test_every_endpoint_is_described(text):
     conf = source('conf/im_api.conf')
     for path in re.findall(r'location = (\S+)', conf):
-        assert re.search(r'(?m)^### (GET|POST) %s$' % path, text), path
+        assert re.search(r'(?m)^### (GET|POST) %s(,|$)' % path, text), path
+    for path in re.findall(r'location ~ \^(\S+)\$', conf):
+        path = re.sub(r'\(\?<(\w+)>[^)]*\)', lambda m: m[1].upper(), path)
+        assert re.search(r'(?m)^### .*%s(,|$)' % path, text), path
 
 
 def test_every_frame_and_field_is_described(text):
-    schema = source('proto/client.proto') + source('proto/query.proto')
+    schema = ''.join(source('proto', p + '.proto')
+                     for p in ('client', 'query', 'room'))
     members = re.findall(r'(?m)^    (\w+) (\w+) = \d+;', schema)
-    assert len(members) == 18
+    assert len(members) == 26
     for message, name in members:
         part = re.search(r'(?ms)^#### %s$(.*?)(?=^##)' % name, text)
         if name == 'ping':
@@ -70,9 +74,9 @@ def test_every_frame_and_field_is_described(text):
                            schema)[1]
         for field in re.findall(r'(?m)^  (?:(?:optional|required|repeated) )?'
                                 r'\w+ (\w+) = ', fields):
-            # rooms come later; who asks, the token says; "Questions" tells
-            # of the id of an answer
-            if field not in ('room', 'caller') and (
+            # who asks, and from where, the edge says; "Questions" tells of
+            # the id of an answer
+            if field not in ('caller', 'instance', 'conn') and (
                     field != 'id' or name[-4:] != '_res'):
                 assert field in part[1], (name, field)
 
@@ -82,7 +86,9 @@ async def test_the_examples_of_frames_are_true(api, people, text):
     assert {e['type'] for e in seen} == {
         'auth', 'auth_ok', 'ping', 'pong', 'send', 'ack', 'push', 'error',
         'kick', 'sync', 'sync_res', 'sync_needed', 'history', 'history_res',
-        'conversations', 'conversations_res', 'read', 'read_res'}
+        'conversations', 'conversations_res', 'read', 'read_res', 'join',
+        'join_res', 'leave', 'leave_res', 'room_ev', 'presence_sub',
+        'presence_res', 'presence'}
     s = await (await people(api, 'alice')).connect()
     assert s.auth_ok.keys() == [e for e in seen
                                 if e['type'] == 'auth_ok'][0].keys()

@@ -143,7 +143,9 @@ say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
 static void
 an_answer_ends_an_item(void **state)
 {
-    im_outbox_t  *box;
+    uint64_t               conn;
+    im_outbox_t           *box;
+    Im__UpItem__ItemCase   kind;
 
     (void) state;
 
@@ -153,17 +155,21 @@ an_answer_ends_an_item(void **state)
     assert_int_equal(a.way.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL), IM_OK);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn),
+                     IM_OK);
+    assert_int_equal(kind, IM__UP_ITEM__ITEM_SEND);
+    assert_int_equal(conn, 7);
     assert_int_equal(a.way.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));
 
     /* late, doubled and made-up answers */
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL),
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL, NULL),
                      IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, 0, NULL), IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, UINT64_MAX, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, 0, NULL, NULL), IM_DECLINED);
+    assert_int_equal(im_outbox_answered(box, UINT64_MAX, NULL, NULL),
+                     IM_DECLINED);
 
     im_outbox_destroy(box);
 }
@@ -186,7 +192,7 @@ what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
     }
 
     for (i = 0; i < 40; i++) {
-        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL),
+        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL, NULL),
                          IM_OK);
     }
 
@@ -261,7 +267,8 @@ who_is_refused_may_ask_again_at_once(void **state)
     assert_int_equal(b.way.in_flight, 3);
     assert_int_equal(a.way.in_flight, 0);
 
-    assert_int_equal(im_outbox_answered(box, b.written[2].ref, NULL), IM_OK);
+    assert_int_equal(im_outbox_answered(box, b.written[2].ref, NULL, NULL),
+                     IM_OK);
     assert_int_equal(b.way.in_flight, 2);
 
     im_outbox_destroy(box);
@@ -277,7 +284,8 @@ who_is_refused_may_ask_again_at_once(void **state)
     asked_again = NULL;
 
     assert_int_equal(b.way.in_flight, 1);
-    assert_int_equal(im_outbox_answered(box, b.written[0].ref, NULL), IM_OK);
+    assert_int_equal(im_outbox_answered(box, b.written[0].ref, NULL, NULL),
+                     IM_OK);
 
     im_outbox_destroy(box);
 }
@@ -303,9 +311,9 @@ a_slot_moves_only_when_nothing_is_in_flight(void **state)
     assert_int_equal(b.n, 0);
     assert_int_equal(im_outbox_held(box), 2);
 
-    im_outbox_answered(box, a.written[1].ref, NULL);
+    im_outbox_answered(box, a.written[1].ref, NULL, NULL);
     assert_int_equal(b.n, 0);
-    im_outbox_answered(box, a.written[0].ref, NULL);
+    im_outbox_answered(box, a.written[0].ref, NULL, NULL);
 
     assert_int_equal(b.n, 2);
     assert_string_equal(b.written[0].cmid, "m3");
@@ -382,7 +390,7 @@ what_waits_too_long_is_refused(void **state)
     assert_string_equal(refused_code, "timeout");
     assert_int_equal(a.way.in_flight, 1);
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL),
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL, NULL),
                      IM_DECLINED);
 
     im_outbox_destroy(box);
@@ -404,7 +412,7 @@ limits_are_said_as_busy(void **state)
     }
 
     assert_int_equal(say(box, 1, "m", 0), IM_BUSY);
-    im_outbox_answered(box, a.written[0].ref, NULL);
+    im_outbox_answered(box, a.written[0].ref, NULL, NULL);
     assert_int_equal(say(box, 1, "m", 0), IM_OK);
 
     im_outbox_destroy(box);

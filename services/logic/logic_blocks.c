@@ -1,0 +1,589 @@
+/*
+ * logic_blocks.c -- see logic_blocks.h.
+ *
+ * Every direct message asks, and hardly any user blocks anybody, so answers are
+ * kept until they change: MySQL is asked once for each pair, and is not needed
+ * for those who talk already.
+ *
+ * A change is written to MySQL, then to the Redis stream im:blocks, which each
+ * Logic reads once a second; the pair's own home (the call goes there) forgets
+ * at once.  A stream that does not hold what was read last was trimmed or lost:
+ * then everything is forgotten.  What was asked before a change and answered
+ * after it is not kept (blocks_turn).
+ */
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+#include <uthash.h>
+
+#include "logic_blocks.h"
+#include "logic_page.h"
+#include "logic_sessions.h"
+
+
+#define BLOCKS_MAX        1000         /* of one user */
+#define BLOCKS_KEPT_MAX   500000       /* pairs, 80 bytes each; then none */
+#define BLOCKS_QUERY      8          /* 16 parameters of a statement */
+#define BLOCKS_POLL       1000         /* entries of the stream at a time */
+#define BLOCKS_ID_MAX     48
+
+
+typedef struct {
+    uint64_t         to;
+    uint64_t         from;
+} blocks_pair_t;
+
+typedef struct {
+    UT_hash_handle   hh;
+    blocks_pair_t    pair;
+    unsigned         blocked;
+} blocks_kept_t;
+
+typedef struct {
+    blocks_pair_t    pairs[BLOCKS_QUERY];   /* that are blocked */
+    size_t           n;
+} blocks_found_t;
+
+typedef struct {
+    uint64_t         uids[BLOCKS_MAX];
+    size_t           n;
+} blocks_list_t;
+
+
+static size_t blocks_known(logic_blocks_item_t *items, size_t n,
+    logic_blocks_item_t **ask);
+static int blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items,
+    size_t n);
+static int blocks_on_pair(void *ctx, const im_mysql_value_t *v);
+static void blocks_keep(logic_blocks_item_t **items, size_t n);
+static void blocks_forget(uint64_t to, uint64_t from);
+static void blocks_clear(void);
+static int blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    uint64_t other);
+static int blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to,
+    uint64_t from);
+static int blocks_on_uid(void *ctx, const im_mysql_value_t *v);
+static redisReply *blocks_read(im_redis_t *redis);
+static int blocks_since(const redisReply *reply);
+static void blocks_learn(const redisReply *entry);
+
+
+static pthread_mutex_t   blocks_lock = PTHREAD_MUTEX_INITIALIZER;
+static blocks_kept_t    *blocks_kept;
+static uint64_t          blocks_turn;   /* of changes */
+static char              blocks_last[BLOCKS_ID_MAX];   /* the poll's */
+
+
+int
+logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
+{
+    int                   rc;
+    size_t                i, part, missing;
+    uint64_t              turn;
+    logic_blocks_item_t  *ask[BLOCKS_QUERY];
+
+    rc = IM_DONE;
+
+    for (i = 0; i < n; i += part) {
+        part = (n - i < BLOCKS_QUERY) ? n - i : BLOCKS_QUERY;
+
+        pthread_mutex_lock(&blocks_lock);
+        missing = blocks_known(items + i, part, ask);
+        turn = blocks_turn;
+        pthread_mutex_unlock(&blocks_lock);
+
+        if (missing == 0 || rc == IM_ERROR) {
+            continue;
+        }
+
+        rc = blocks_ask(mysql, ask, missing);
+
+        if (rc == IM_OK) {
+            pthread_mutex_lock(&blocks_lock);
+
+            if (turn == blocks_turn) {
+                blocks_keep(ask, missing);
+            }
+
+            pthread_mutex_unlock(&blocks_lock);
+        }
+    }
+
+    return rc;
+}
+
+
+/* Under the lock: how many are not known, and which. */
+static size_t
+blocks_known(logic_blocks_item_t *items, size_t n, logic_blocks_item_t **ask)
+{
+    size_t          i, missing;
+    blocks_pair_t   pair;
+    blocks_kept_t  *kept;
+
+    missing = 0;
+
+    for (i = 0; i < n; i++) {
+        pair.to = items[i].to;
+        pair.from = items[i].from;
+        items[i].answer = LOGIC_BLOCKS_FREE;
+
+        if (pair.to == pair.from) {
+            continue;
+        }
+
+        HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
+
+        if (kept == NULL) {
+            items[i].answer = LOGIC_BLOCKS_UNKNOWN;
+            ask[missing++] = &items[i];
+
+        } else if (kept->blocked) {
+            items[i].answer = LOGIC_BLOCKS_BLOCKED;
+        }
+    }
+
+    return missing;
+}
+
+
+static int
+blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items, size_t n)
+{
+    int               rc, tries;
+    size_t            i, k;
+    blocks_found_t    found;
+    im_mysql_value_t  v[2 * BLOCKS_QUERY];
+
+    /* each of these is a point of the primary key */
+
+    static const char             sql[] =
+        "SELECT uid, other FROM blocks WHERE "
+        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
+        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
+        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
+        "(uid = ? AND other = ?) OR (uid = ? AND other = ?)";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_U64 };
+
+    memset(v, 0, sizeof(v));           /* nobody has uid 0 */
+
+    for (i = 0; i < n; i++) {
+        v[2 * i].u64 = items[i]->to;
+        v[2 * i + 1].u64 = items[i]->from;
+    }
+
+    rc = IM_AGAIN;
+
+    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
+        found.n = 0;
+        rc = im_mysql_run(mysql, sql, v, 2 * BLOCKS_QUERY, columns, 2,
+                          blocks_on_pair, &found, NULL, NULL);
+    }
+
+    if (rc != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        items[i]->answer = LOGIC_BLOCKS_FREE;
+
+        for (k = 0; k < found.n; k++) {
+            if (found.pairs[k].to == items[i]->to
+                && found.pairs[k].from == items[i]->from)
+            {
+                items[i]->answer = LOGIC_BLOCKS_BLOCKED;
+            }
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
+blocks_on_pair(void *ctx, const im_mysql_value_t *v)
+{
+    blocks_found_t  *found = ctx;
+
+    if (found->n < BLOCKS_QUERY) {
+        found->pairs[found->n].to = v[0].u64;
+        found->pairs[found->n++].from = v[1].u64;
+    }
+
+    return IM_OK;
+}
+
+
+/* Under the lock. */
+static void
+blocks_keep(logic_blocks_item_t **items, size_t n)
+{
+    size_t          i;
+    blocks_kept_t  *kept, *other;
+
+    if (HASH_COUNT(blocks_kept) + n > BLOCKS_KEPT_MAX) {
+        blocks_clear();
+    }
+
+    for (i = 0; i < n; i++) {
+        kept = calloc(1, sizeof(blocks_kept_t));
+        if (kept == NULL) {
+            return;
+        }
+
+        kept->pair.to = items[i]->to;
+        kept->pair.from = items[i]->from;
+        kept->blocked = (items[i]->answer == LOGIC_BLOCKS_BLOCKED);
+
+        HASH_FIND(hh, blocks_kept, &kept->pair, sizeof(kept->pair), other);
+
+        if (other != NULL) {
+            free(kept);                /* twice in one batch */
+            continue;
+        }
+
+        HASH_ADD(hh, blocks_kept, pair, sizeof(kept->pair), kept);
+    }
+}
+
+
+static void
+blocks_forget(uint64_t to, uint64_t from)
+{
+    blocks_pair_t   pair;
+    blocks_kept_t  *kept;
+
+    pair.to = to;
+    pair.from = from;
+
+    pthread_mutex_lock(&blocks_lock);
+
+    blocks_turn++;
+    HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
+
+    if (kept != NULL) {
+        HASH_DEL(blocks_kept, kept);
+        free(kept);
+    }
+
+    pthread_mutex_unlock(&blocks_lock);
+}
+
+
+/* Under the lock. */
+static void
+blocks_clear(void)
+{
+    blocks_kept_t  *kept, *next;
+
+    HASH_ITER(hh, blocks_kept, kept, next) {
+        HASH_DEL(blocks_kept, kept);
+        free(kept);
+    }
+}
+
+
+void
+logic_blocks_block(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    Im__BlockReply            reply = IM__BLOCK_REPLY__INIT;
+    im_mysql_value_t          v[2];
+    const Im__BlockRequest   *r;
+
+    static const char  sql[] =
+        "INSERT IGNORE INTO blocks (uid, other) VALUES (?, ?)";
+
+    r = (const Im__BlockRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    if (blocks_check(db, req, r->caller->uid, r->uid) != IM_OK) {
+        return;
+    }
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = r->caller->uid;
+    v[1].u64 = r->uid;
+
+    if (logic_page_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (blocks_changed(db, req, r->caller->uid, r->uid) == IM_OK) {
+        im_rpc_reply(req, &reply.base);
+    }
+}
+
+
+static int
+blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, uint64_t other)
+{
+    uint64_t          known, n;
+    im_mysql_value_t  v[1];
+
+    static const char  sql[] = "SELECT COUNT(*) FROM blocks WHERE uid = ?";
+
+    if (other == uid) {
+        logic_fail(req, "bad_field", "field 'uid' is the caller");
+        return IM_DECLINED;
+    }
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = uid;
+    known = 0;
+
+    if ((other <= INT64_MAX && logic_page_user(db, other, &known) != IM_OK)
+        || logic_page_number(db, sql, v, 1, &n) != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return IM_ERROR;
+    }
+
+    if (known == 0) {
+        logic_fail(req, "no_such_user", "there is no such user");
+        return IM_DECLINED;
+    }
+
+    if (n >= BLOCKS_MAX) {
+        logic_fail(req, "limit_reached", "%d users are blocked already",
+                   BLOCKS_MAX);
+        return IM_DECLINED;
+    }
+
+    return IM_OK;
+}
+
+
+/* IM_ERROR: it has been answered. */
+static int
+blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to, uint64_t from)
+{
+    char         pair[48];
+    im_str_t     argv[8] = {
+        im_str("XADD"), im_str("im:blocks"), im_str("MAXLEN"), im_str("~"),
+        im_str("10000"), im_str("*"), im_str("p"), { 0, NULL }
+    };
+    redisReply  *reply;
+
+    blocks_forget(to, from);
+
+    argv[7].data = (unsigned char *) pair;
+    argv[7].len = (size_t) snprintf(pair, sizeof(pair), "%llu %llu",
+                                    (unsigned long long) to,
+                                    (unsigned long long) from);
+
+    reply = (im_redis_append(db->redis, 8, argv) == IM_OK)
+            ? im_redis_reply(db->redis) : NULL;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        im_redis_free(reply);
+        logic_fail(req, "unavailable", "the other instances cannot be told");
+        return IM_ERROR;
+    }
+
+    im_redis_free(reply);
+
+    return IM_OK;
+}
+
+
+void
+logic_blocks_unblock(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    Im__UnblockReply            reply = IM__UNBLOCK_REPLY__INIT;
+    im_mysql_value_t            v[2];
+    const Im__UnblockRequest   *r;
+
+    static const char  sql[] = "DELETE FROM blocks WHERE uid = ? AND other = ?";
+
+    r = (const Im__UnblockRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = r->caller->uid;
+    v[1].u64 = r->uid;
+
+    if (r->uid <= INT64_MAX
+        && logic_page_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    if (blocks_changed(db, req, r->caller->uid, r->uid) == IM_OK) {
+        im_rpc_reply(req, &reply.base);
+    }
+}
+
+
+void
+logic_blocks_list(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    blocks_list_t             list;
+    Im__BlocksReply           reply = IM__BLOCKS_REPLY__INIT;
+    im_mysql_value_t          v[1];
+    const Im__BlocksRequest  *r;
+
+    static const char             sql[] =
+        "SELECT other FROM blocks WHERE uid = ? ORDER BY other";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
+
+    r = (const Im__BlocksRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = r->caller->uid;
+    list.n = 0;
+
+    if (logic_page_run(db, sql, v, 1, columns, 1, blocks_on_uid, &list)
+        != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    reply.uids = list.uids;
+    reply.n_uids = list.n;
+    im_rpc_reply(req, &reply.base);
+}
+
+
+static int
+blocks_on_uid(void *ctx, const im_mysql_value_t *v)
+{
+    blocks_list_t  *list = ctx;
+
+    if (list->n == BLOCKS_MAX) {
+        return IM_DONE;                /* two at a time passed the check */
+    }
+
+    list->uids[list->n++] = v[0].u64;
+
+    return IM_OK;
+}
+
+
+int
+logic_blocks_poll(im_redis_t *redis)
+{
+    size_t       i, n;
+    redisReply  *reply;
+
+    do {
+        reply = blocks_read(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type != REDIS_REPLY_ARRAY) {
+            im_redis_free(reply);
+            return IM_ERROR;
+        }
+
+        n = reply->elements;
+
+        if (!blocks_since(reply)) {
+            pthread_mutex_lock(&blocks_lock);
+            blocks_turn++;
+            blocks_clear();
+            pthread_mutex_unlock(&blocks_lock);
+        }
+
+        for (i = 0; i < n; i++) {
+            blocks_learn(reply->element[i]);
+        }
+
+        if (n == 0) {
+            blocks_last[0] = '\0';
+        }
+
+        im_redis_free(reply);
+
+    } while (n == BLOCKS_POLL);
+
+    return IM_OK;
+}
+
+
+/* From the last one on, which must be there again. */
+static redisReply *
+blocks_read(im_redis_t *redis)
+{
+    im_str_t  argv[6] = {
+        im_str("XRANGE"), im_str("im:blocks"), im_str("-"), im_str("+"),
+        im_str("COUNT"), im_str("1000")
+    };
+
+    if (blocks_last[0] != '\0') {
+        argv[2].data = (unsigned char *) blocks_last;
+        argv[2].len = strlen(blocks_last);
+    }
+
+    return (im_redis_append(redis, 6, argv) == IM_OK) ? im_redis_reply(redis)
+                                                      : NULL;
+}
+
+
+/* 1 if nothing is missing between the last time and this one. */
+static int
+blocks_since(const redisReply *reply)
+{
+    const redisReply  *first;
+
+    if (blocks_last[0] == '\0') {
+        return reply->elements == 0;
+    }
+
+    if (reply->elements == 0) {
+        return 0;
+    }
+
+    first = reply->element[0];
+
+    return first->type == REDIS_REPLY_ARRAY && first->elements == 2
+           && strcmp(first->element[0]->str, blocks_last) == 0;
+}
+
+
+/* [id, ["p", "<to> <from>"]] */
+static void
+blocks_learn(const redisReply *entry)
+{
+    const redisReply    *fields;
+    unsigned long long   to, from;
+
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
+        || entry->element[0]->len >= BLOCKS_ID_MAX)
+    {
+        return;
+    }
+
+    if (strcmp(blocks_last, entry->element[0]->str) == 0) {
+        return;
+    }
+
+    snprintf(blocks_last, sizeof(blocks_last), "%s", entry->element[0]->str);
+    fields = entry->element[1];
+
+    if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2
+        && sscanf(fields->element[1]->str, "%llu %llu", &to, &from) == 2)
+    {
+        blocks_forget(to, from);
+    }
+}

@@ -1,0 +1,467 @@
+/*
+ * logic_janitor.c -- see logic_janitor.h.
+ *
+ * Memory.  im:presence holds a random number that the first Logic to look puts
+ * there.  If it is another one than last time, Redis has lost all it knew, and
+ * every worker says again who is there (Announce), once for each number.
+ *
+ * Dead workers.  When etcd forgets an instance, its entries in im:u:* count for
+ * nothing any more, but its users must be told as gone: the Logic that is home
+ * to the name's slot goes through all users, some hundred at a time, and takes
+ * out what belongs to instances that are dead.  It then leaves a note; who does
+ * not find one after 8 s does it instead.  The same is done a while after the
+ * start and every 10 minutes, for what happened while no Logic was there.
+ *
+ * A thread of its own, with its own connection: a walk must not hold up opens.
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <hiredis.h>
+#include <sodium.h>
+
+#include "logic_alive.h"
+#include "logic_blocks.h"
+#include "logic_devices.h"
+#include "logic_home.h"
+#include "logic_janitor.h"
+#include "logic_links.h"
+#include "logic_words.h"
+
+
+#define JANITOR_TICK_MS    500
+#define JANITOR_ID         160         /* bytes of a name */
+#define JANITOR_GONE_MAX   64
+#define JANITOR_LATE_US    8000000
+#define JANITOR_FIRST_US   5000000
+#define JANITOR_EVERY_US   600000000
+#define JANITOR_SCAN       "500"
+#define JANITOR_PAUSE_MS   2
+#define JANITOR_NOTE_S     "600"
+
+
+typedef struct {
+    char        id[JANITOR_ID];
+    uint64_t    at_us;
+} janitor_gone_t;
+
+
+static void janitor_on_gone(const char *id);
+static void *janitor_thread(void *arg);
+static int janitor_wait(unsigned ms);
+static int janitor_memory(im_redis_t *redis);
+static int janitor_dead(im_redis_t *redis);
+static int janitor_due(char *id);
+static int janitor_clean(im_redis_t *redis, const char *id);
+static int janitor_walk(im_redis_t *redis);
+static int janitor_users(im_redis_t *redis, const redisReply *keys);
+static int janitor_user(im_redis_t *redis, const char *key,
+    const redisReply *entries, unsigned *asked);
+
+
+static pthread_t         janitor_id;
+static pthread_mutex_t   janitor_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t    janitor_wake = PTHREAD_COND_INITIALIZER;
+static int               janitor_stopping;
+static janitor_gone_t    janitor_gone[JANITOR_GONE_MAX];
+static unsigned          janitor_gone_n;
+static uint64_t          janitor_next_us;
+static _Atomic uint64_t  janitor_epoch;
+static im_dependency_t   janitor_redis = { "redis", 0 };
+
+
+int
+logic_janitor_start(void)
+{
+    logic_alive_watch(janitor_on_gone);
+    janitor_next_us = im_mono_us() + JANITOR_FIRST_US;
+
+    return pthread_create(&janitor_id, NULL, janitor_thread, NULL) == 0
+           ? IM_OK : IM_ERROR;
+}
+
+
+/* rpc thread.  Too many: the walk of every 10 minutes comes at once. */
+static void
+janitor_on_gone(const char *id)
+{
+    pthread_mutex_lock(&janitor_lock);
+
+    if (janitor_gone_n == JANITOR_GONE_MAX) {
+        janitor_next_us = 0;
+
+    } else {
+        snprintf(janitor_gone[janitor_gone_n].id,
+                 sizeof(janitor_gone[0].id), "%s", id);
+        janitor_gone[janitor_gone_n++].at_us = im_mono_us();
+    }
+
+    pthread_cond_signal(&janitor_wake);
+    pthread_mutex_unlock(&janitor_lock);
+}
+
+
+static void *
+janitor_thread(void *arg)
+{
+    int          rc;
+    im_redis_t  *redis;
+
+    (void) arg;
+
+    redis = logic_redis_create();
+
+    do {
+        rc = janitor_memory(redis);
+
+        if (rc == IM_OK) {
+            rc = logic_blocks_poll(redis);
+        }
+
+        if (rc == IM_OK) {
+            rc = janitor_dead(redis);
+        }
+
+        if (rc == IM_OK) {
+            im_dependency_up(&janitor_redis);
+
+        } else {
+            im_dependency_down(&janitor_redis, im_redis_error(redis));
+        }
+
+    } while (!janitor_wait(JANITOR_TICK_MS));
+
+    im_redis_destroy(redis);
+
+    return NULL;
+}
+
+
+/* 1: stop. */
+static int
+janitor_wait(unsigned ms)
+{
+    int              stop;
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    ts.tv_nsec += (long) ms * 1000000;
+    ts.tv_sec += ts.tv_nsec / 1000000000;
+    ts.tv_nsec %= 1000000000;
+
+    pthread_mutex_lock(&janitor_lock);
+
+    if (!janitor_stopping) {
+        (void) pthread_cond_timedwait(&janitor_wake, &janitor_lock, &ts);
+    }
+
+    stop = janitor_stopping;
+
+    pthread_mutex_unlock(&janitor_lock);
+
+    return stop;
+}
+
+
+static int
+janitor_memory(im_redis_t *redis)
+{
+    char            mark[24];
+    uint64_t        epoch, before;
+    redisReply     *reply;
+    Im__Announce    announce = IM__ANNOUNCE__INIT;
+    Im__DownItem    item = IM__DOWN_ITEM__INIT;
+
+    randombytes_buf(&epoch, sizeof(epoch));
+    snprintf(mark, sizeof(mark), "%" PRIu64, epoch >> 1 | 1);
+
+    if (logic_words(redis, 4, "SET", "im:presence", mark, "NX") != IM_OK
+        || logic_words(redis, 2, "GET", "im:presence") != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    im_redis_free(im_redis_reply(redis));
+
+    reply = im_redis_reply(redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    epoch = (reply->type == REDIS_REPLY_STRING)
+            ? strtoull(reply->str, NULL, 10) : 0;
+    im_redis_free(reply);
+
+    before = atomic_load(&janitor_epoch);
+
+    if (epoch == 0 || epoch == before) {
+        return IM_OK;
+    }
+
+    atomic_store(&janitor_epoch, epoch);
+
+    if (before != 0) {
+        im_log(IM_LOG_WARN, "redis: it has lost its memory: all workers say "
+               "again who is there");
+    }
+
+    announce.epoch = epoch;
+    item.item_case = IM__DOWN_ITEM__ITEM_ANNOUNCE;
+    item.announce = &announce;
+    logic_links_send_all(&item);
+
+    return IM_OK;
+}
+
+
+static int
+janitor_dead(im_redis_t *redis)
+{
+    int   rc, all;
+    char  id[JANITOR_ID];
+
+    pthread_mutex_lock(&janitor_lock);
+
+    all = (im_mono_us() >= janitor_next_us);
+
+    if (all) {
+        janitor_next_us = im_mono_us() + JANITOR_EVERY_US;
+    }
+
+    pthread_mutex_unlock(&janitor_lock);
+
+    if (all && logic_home(logic_home_slot_of("janitor"))) {
+        return janitor_walk(redis);
+    }
+
+    while (janitor_due(id)) {
+        rc = janitor_clean(redis, id);
+
+        if (rc != IM_OK) {
+            janitor_on_gone(id);       /* with the next tick */
+            return rc;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+/* id: of an instance that we are to clean up after, now. */
+static int
+janitor_due(char *id)
+{
+    int              due;
+    unsigned         i;
+    janitor_gone_t  *gone;
+
+    due = 0;
+
+    pthread_mutex_lock(&janitor_lock);
+
+    for (i = 0; i < janitor_gone_n && !due; i++) {
+        gone = &janitor_gone[i];
+
+        due = logic_home(logic_home_slot_of(gone->id))
+              || im_mono_us() > gone->at_us + JANITOR_LATE_US;
+
+        if (due) {
+            memcpy(id, gone->id, JANITOR_ID);
+            *gone = janitor_gone[--janitor_gone_n];
+        }
+    }
+
+    pthread_mutex_unlock(&janitor_lock);
+
+    return due;
+}
+
+
+static int
+janitor_clean(im_redis_t *redis, const char *id)
+{
+    int          rc, done;
+    char         note[200];
+    redisReply  *reply;
+
+    snprintf(note, sizeof(note), "im:swept:%s", id);
+
+    if (logic_words(redis, 2, "EXISTS", note) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    done = (reply->type == REDIS_REPLY_INTEGER && reply->integer > 0);
+    im_redis_free(reply);
+
+    if (done) {
+        return IM_OK;
+    }
+
+    im_log(IM_LOG_NOTICE, "connect %s is gone: its users are taken out", id);
+
+    rc = janitor_walk(redis);
+
+    if (rc == IM_OK) {
+        rc = logic_words(redis, 5, "SET", note, "1", "EX", JANITOR_NOTE_S);
+    }
+
+    return (rc == IM_OK) ? logic_words_done(redis, 1) : rc;
+}
+
+
+/* All users, a portion at a time, so that Redis serves others in between. */
+static int
+janitor_walk(im_redis_t *redis)
+{
+    int          rc, last;
+    char         cursor[24];
+    redisReply  *reply;
+
+    snprintf(cursor, sizeof(cursor), "0");
+    last = 0;
+
+    while (!last) {
+        if (logic_words(redis, 6, "SCAN", cursor, "MATCH", "im:u:*", "COUNT",
+                        JANITOR_SCAN) != IM_OK)
+        {
+            return IM_ERROR;
+        }
+
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        rc = IM_ERROR;
+
+        if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+            snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+            rc = janitor_users(redis, reply->element[1]);
+        }
+
+        im_redis_free(reply);
+
+        if (rc != IM_OK) {
+            return rc;
+        }
+
+        last = (strcmp(cursor, "0") == 0 || janitor_wait(JANITOR_PAUSE_MS));
+    }
+
+    return IM_OK;
+}
+
+
+static int
+janitor_users(im_redis_t *redis, const redisReply *keys)
+{
+    size_t        i;
+    unsigned      asked;
+    redisReply   *reply;
+
+    asked = 0;
+
+    for (i = 0; i < keys->elements; i++) {
+        if (logic_words(redis, 2, "HGETALL", keys->element[i]->str) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < keys->elements; i++) {
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (janitor_user(redis, keys->element[i]->str, reply, &asked)
+            != IM_OK)
+        {
+            im_redis_free(reply);
+            return IM_ERROR;
+        }
+
+        im_redis_free(reply);
+    }
+
+    return logic_words_done(redis, asked);
+}
+
+
+/* Field by field: a connection that was opened since then is not touched.  Who
+ * has none left is told as gone when the next leaves are (score 0). */
+static int
+janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
+    unsigned *asked)
+{
+    size_t          i, alive, dead;
+    const char     *uid;
+    redisReply     *value;
+    logic_route_t   route;
+    char            who[24];
+
+    alive = 0;
+    dead = 0;
+
+    for (i = 0; entries->type == REDIS_REPLY_ARRAY
+         && i + 1 < entries->elements; i += 2)
+    {
+        value = entries->element[i + 1];
+
+        if (logic_route_parse(&route, value->str, value->len) != IM_OK
+            || logic_route_alive(&route))
+        {
+            alive++;
+            continue;
+        }
+
+        dead++;
+        (*asked)++;
+
+        if (logic_words(redis, 3, "HDEL", key, entries->element[i]->str)
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    uid = strchr(key, '{');
+
+    if (alive > 0 || dead == 0 || uid == NULL) {
+        return IM_OK;
+    }
+
+    snprintf(who, sizeof(who), "%" PRIu64, (uint64_t) strtoull(uid + 1, NULL, 10));
+    (*asked)++;
+
+    return logic_words(redis, 5, "ZADD", "im:off", "NX", "0", who);
+}
+
+
+uint64_t
+logic_janitor_epoch(void)
+{
+    return atomic_load(&janitor_epoch);
+}
+
+
+void
+logic_janitor_stop(void)
+{
+    pthread_mutex_lock(&janitor_lock);
+    janitor_stopping = 1;
+    pthread_cond_signal(&janitor_wake);
+    pthread_mutex_unlock(&janitor_lock);
+
+    pthread_join(janitor_id, NULL);
+}

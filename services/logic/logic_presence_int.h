@@ -1,0 +1,102 @@
+/*
+ * logic_presence_int.h -- what the files of presence share.
+ */
+
+#ifndef LOGIC_PRESENCE_INT_H
+#define LOGIC_PRESENCE_INT_H
+
+#include "logic_devices.h"
+#include "logic_pool.h"
+#include "logic_presence.h"
+
+#define PRESENCE_BATCH    256
+#define PRESENCE_LOSERS   16       /* replaced by one open; more stay */
+#define PRESENCE_CHANGES  512      /* told at a time */
+
+struct redisReply;
+
+typedef struct presence_job_s  presence_job_t;
+
+typedef enum {
+    PRESENCE_OPEN = 0,
+    PRESENCE_CLOSE,
+    PRESENCE_HELLO                 /* a worker has linked */
+} presence_kind_t;
+
+/* Another connection of the user, that has to end. */
+typedef struct {
+    uint64_t          conn;
+    char              instance[160];
+} presence_loser_t;
+
+struct presence_job_s {
+    presence_job_t   *next;
+    logic_reply_t     reply;
+    presence_kind_t   kind;
+    uint64_t          uid;
+    uint64_t          conn;
+    char              instance[160];
+    char              sid[IM_SID_LEN + 1];
+    char              device[IM_DEVICE_MAX + 1];
+
+    /* What Redis has said. */
+    unsigned          revoked:1;   /* the session was ended */
+    unsigned          replaced:1;  /* by a later connection */
+    unsigned          crowded:1;   /* too many connections of the user */
+    unsigned          written:1;
+    unsigned          missing:1;   /* groups: MySQL knows */
+    unsigned          groups:1;    /* are known */
+    unsigned          came:1;      /* the user was offline before */
+    unsigned          left:1;      /* no connection is left */
+    unsigned          n_losers;
+    presence_loser_t *losers;
+    size_t            n_rooms;
+    size_t            max_rooms;
+    uint64_t         *rooms;
+};
+
+/* The presence thread's own. */
+typedef struct {
+    logic_db_t              db;
+    logic_devices_policy_t  policy;
+    logic_touched_t         touched;
+    uint64_t                redis_ms;      /* Redis's clock, when asked */
+    uint64_t                redis_at_us;   /* and when that was */
+    uint64_t                doubt_us;      /* until then: see presence_came */
+    uint64_t                mysql_us;      /* not asked again before */
+    unsigned                n_changes;
+    struct {
+        uint64_t            uid;
+        unsigned            online;
+        unsigned            tries;
+    } changes[PRESENCE_CHANGES];
+} presence_t;
+
+/* logic_presence.c */
+void logic_presence_undo(const presence_job_t *job);
+
+/* logic_presence_batch.c: opens and closes; answers and frees them.  IM_ERROR:
+ * Redis does not answer. */
+int logic_presence_batch(presence_t *p, presence_job_t *jobs);
+void logic_presence_free(presence_job_t *job);
+
+/* logic_presence_events.c */
+void logic_presence_changed(presence_t *p, uint64_t uid, unsigned online);
+int logic_presence_tell(presence_t *p);
+/* A user whose last connection has ended; one reply. */
+int logic_presence_leaves(presence_t *p, uint64_t uid);
+/* One who is there again; one reply: 1 if the leave was not told yet. */
+int logic_presence_stays(presence_t *p, uint64_t uid);
+/* Those whose time is up. */
+int logic_presence_expire(presence_t *p);
+
+/* Redis's clock: reads the reply to TIME; as it goes on since then, in ms. */
+int logic_presence_time(presence_t *p);
+uint64_t logic_presence_now(const presence_t *p);
+
+/* Reads n replies that only matter if there are none. */
+int logic_presence_skip(im_redis_t *redis, size_t n);
+/* Connections of living instances in an answer to HVALS. */
+size_t logic_presence_alive(const struct redisReply *reply);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * logic_revoked.h -- sessions that have ended while a token of theirs may still
+ * live: a mark in Redis for Logic, a list for the workers.
+ */
+
+#ifndef LOGIC_REVOKED_H
+#define LOGIC_REVOKED_H
+
+#include "logic.h"
+
+#define LOGIC_REVOKED_SIDS  100        /* of one call */
+
+/* Marks n sessions, then tells all workers.  IM_ERROR: Redis does not answer;
+ * safe to repeat. */
+int logic_revoked_add(im_redis_t *redis, char **sids, size_t n);
+
+/* What a worker that has just linked must know.  The caller flushes. */
+int logic_revoked_hello(im_redis_t *redis, im_rpc_stream_t *s);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * logic_rooms_access.h -- who may send to a room, and who may read it.
+ */
+
+#ifndef LOGIC_ROOMS_ACCESS_H
+#define LOGIC_ROOMS_ACCESS_H
+
+#include "logic_pool.h"
+
+/* A question of a shard, and its answer. */
+typedef struct {
+    uint64_t       room;
+    uint64_t       uid;
+    unsigned       joined:1;   /* the worker says: this connection is in it */
+    const char    *code;       /* NULL: may send; else why not */
+} logic_rooms_access_t;
+
+/*
+ * Any thread, with a connection of its own.  Answers are at most 5 s old, and
+ * no older than the last change made by this Logic.  IM_ERROR: MySQL does not
+ * answer, then code of what is not known is "unavailable".
+ */
+int logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items,
+    size_t n);
+
+/* Forgets what was known of a user in a room; uid 0: of the room itself.  After
+ * the change is in MySQL. */
+void logic_rooms_access_drop(uint64_t room, uint64_t uid);
+
+/*
+ * Asks MySQL whether uid may read these rooms' messages.  codes[i]: NULL, or
+ * the code of a refusal.  IM_ERROR: MySQL does not answer.
+ */
+int logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
+    size_t n, const char **codes);
+
+/* What to say with such a code. */
+const char *logic_rooms_access_text(const char *code);
+
+void logic_rooms_access_clear(void);
+
+#endif

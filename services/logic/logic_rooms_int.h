@@ -1,0 +1,103 @@
+/*
+ * logic_rooms_int.h -- one request about a room, shared by the files of
+ * logic_rooms.
+ */
+
+#ifndef LOGIC_ROOMS_INT_H
+#define LOGIC_ROOMS_INT_H
+
+#include "logic_rooms.h"
+#include "logic_rooms_where.h"
+
+#define LOGIC_ROOMS_NAME_MAX  64       /* bytes */
+#define LOGIC_ROOMS_UIDS_MAX  200      /* of one request */
+
+typedef struct {
+    unsigned    role;
+    uint64_t    muted_until_ms;
+} logic_rooms_member_t;
+
+typedef struct {
+    logic_db_t              *db;
+    im_rpc_req_t            *req;
+    const ProtobufCMessage  *in;
+    uint64_t                 uid;      /* who asks */
+
+    uint64_t                 room;
+    unsigned                 kind;     /* 0: there is no such room */
+    unsigned                 open:1;
+    unsigned                 history:1;
+    unsigned                 dismissed:1;
+    char                     name[LOGIC_ROOMS_NAME_MAX + 1];
+
+    logic_rooms_member_t     me;
+    logic_rooms_member_t     other;    /* whom it is about */
+
+    /* Whose membership changes, ascending. */
+    uint64_t                 uids[LOGIC_ROOMS_UIDS_MAX + 1];
+    size_t                   n;
+
+    const char              *code;     /* of a refusal */
+    const char              *text;
+} logic_rooms_t;
+
+/* Starts a request: IM_OK, or it has been answered. */
+int logic_rooms_begin(logic_rooms_t *r, logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in, const Im__Caller *caller, uint64_t room);
+
+/* IM_DECLINED, with a code and a text that lives as long as the program. */
+int logic_rooms_refuse(logic_rooms_t *r, const char *code, const char *text);
+/* Answers a request that did not end in IM_OK. */
+void logic_rooms_failed(logic_rooms_t *r, int rc);
+
+/* Adds to r->uids, which stay ascending, each once.  DECLINED: a 0. */
+int logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n);
+/* Answers with the room, or with join->room. */
+void logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join);
+
+/*
+ * Runs a step in a transaction, again after a deadlock.  The step ends in
+ * IM_OK: committed; IM_DONE: nothing was to be done, IM_OK is returned;
+ * anything else: rolled back.  Before a commit the groups of r->uids are
+ * forgotten in Redis.
+ */
+int logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r));
+
+/*
+ * Reads.  Locks come first in a transaction: what is read without one is as it
+ * was when the first such read was made.  IM_OK, IM_AGAIN, IM_ERROR, and
+ * IM_DECLINED where said.
+ */
+int logic_rooms_lock(logic_rooms_t *r);         /* the room; DECLINED: none */
+int logic_rooms_read(logic_rooms_t *r);         /* the same without a lock */
+int logic_rooms_lock_users(logic_rooms_t *r);   /* r->uids; DECLINED: missing */
+int logic_rooms_member(logic_rooms_t *r, uint64_t uid,
+    logic_rooms_member_t *member);
+/* Members with a role, and the owner (0: none); owner may be NULL. */
+int logic_rooms_size(logic_rooms_t *r, uint64_t *members, uint64_t *owner);
+/* Takes out of r->uids who is in the room. */
+int logic_rooms_without_members(logic_rooms_t *r);
+/* DECLINED: one of r->uids is in as many groups as permitted. */
+int logic_rooms_check_groups(logic_rooms_t *r);
+
+/* Writes. */
+int logic_rooms_write(logic_rooms_t *r, const char *sql,
+    const im_mysql_value_t *v, size_t n, uint64_t *insert_id);
+int logic_rooms_put_members(logic_rooms_t *r);  /* r->uids, as members */
+int logic_rooms_put_role(logic_rooms_t *r, uint64_t uid, unsigned role);
+int logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms);
+int logic_rooms_delete_member(logic_rooms_t *r, uint64_t uid);
+int logic_rooms_put_dismissed(logic_rooms_t *r);
+
+/*
+ * Tells what was committed.  membership: r->uids, to all Connect instances;
+ * event: to all who are there.  Redis and links only, so nothing to fail.
+ */
+void logic_rooms_tell_members(logic_rooms_t *r, int member,
+    const char *event);
+void logic_rooms_tell_event(logic_rooms_t *r, const char *event, uint64_t uid,
+    const char *role, const uint64_t *muted_until_ms);
+
+const char *logic_rooms_role(unsigned role);    /* NULL: none */
+
+#endif

@@ -1,0 +1,178 @@
+/*
+ * logic_rooms_tell.c -- a change of a room is told to the Connect instances.
+ *
+ * First Redis learns where the new members are connected, so that a message
+ * that is sent from now on finds these instances; then the instances learn who
+ * is in.  If Redis does not answer, they report the room themselves when they
+ * have heard of it.
+ *
+ * Functions of a pool's thread.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+
+#include "logic_links.h"
+#include "logic_rooms_access.h"
+#include "logic_rooms_int.h"
+#include "logic_words.h"
+
+
+static int tell_watch(logic_rooms_t *r);
+static int tell_find(logic_rooms_t *r, logic_rooms_where_t *found);
+static void tell_found(logic_rooms_where_t *found, const char *value);
+
+
+void
+logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
+{
+    size_t           i;
+    Im__DownItem     item = IM__DOWN_ITEM__INIT;
+    Im__RoomEvent    event = IM__ROOM_EVENT__INIT;
+    Im__Membership   membership = IM__MEMBERSHIP__INIT;
+
+    for (i = 0; i < r->n; i++) {
+        logic_rooms_access_drop(r->room, r->uids[i]);
+    }
+
+    if (member && r->n > 0 && tell_watch(r) != IM_OK) {
+        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+    }
+
+    event.room = r->room;
+    event.event = (char *) name;
+    event.has_uid = 1;
+
+    if (member) {
+        event.role = (char *) logic_rooms_role(LOGIC_ROLE_MEMBER);
+    }
+
+    membership.room = r->room;
+    membership.member = member;
+    membership.event = &event;
+
+    item.item_case = IM__DOWN_ITEM__ITEM_MEMBERSHIP;
+    item.membership = &membership;
+
+    for (i = 0; i < r->n; i++) {
+        event.uid = r->uids[i];
+        membership.uid = r->uids[i];
+        logic_links_send_all(&item);
+    }
+}
+
+
+static int
+tell_watch(logic_rooms_t *r)
+{
+    size_t               i;
+    logic_rooms_where_t  found = { .n = 0 };
+
+    if (tell_find(r, &found) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < found.n; i++) {
+        if (logic_rooms_watch(r->db->redis, r->room, found.list[i].id)
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    return logic_words_done(r->db->redis,
+                            (unsigned) found.n * LOGIC_ROOMS_WATCH);
+}
+
+
+/* <conn>, "<instance> ..." of each connection of a user. */
+static int
+tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
+{
+    char         key[40];
+    size_t       i, k;
+    redisReply  *reply;
+
+    for (i = 0; i < r->n; i++) {
+        snprintf(key, sizeof(key), "im:u:{%llu}",
+                 (unsigned long long) r->uids[i]);
+
+        if (logic_words(r->db->redis, 2, "HVALS", key) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < r->n; i++) {
+        reply = im_redis_reply(r->db->redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type == REDIS_REPLY_ARRAY) {
+            for (k = 0; k < reply->elements; k++) {
+                tell_found(found, reply->element[k]->str);
+            }
+        }
+
+        im_redis_free(reply);
+    }
+
+    return IM_OK;
+}
+
+
+static void
+tell_found(logic_rooms_where_t *found, const char *value)
+{
+    size_t       i, len;
+    const char  *end;
+
+    end = (value != NULL) ? strchr(value, ' ') : NULL;
+
+    if (end == NULL || end - value >= LOGIC_ROOMS_ID) {
+        return;
+    }
+
+    len = (size_t) (end - value);
+
+    for (i = 0; i < found->n; i++) {
+        if (strncmp(found->list[i].id, value, len) == 0
+            && found->list[i].id[len] == '\0')
+        {
+            return;
+        }
+    }
+
+    if (found->n < LOGIC_ROOMS_INSTANCES) {
+        memcpy(found->list[found->n].id, value, len);
+        found->list[found->n++].id[len] = '\0';
+    }
+}
+
+
+void
+logic_rooms_tell_event(logic_rooms_t *r, const char *name, uint64_t uid,
+    const char *role, const uint64_t *muted_until_ms)
+{
+    Im__DownItem     item = IM__DOWN_ITEM__INIT;
+    Im__RoomEvent    event = IM__ROOM_EVENT__INIT;
+
+    event.room = r->room;
+    event.event = (char *) name;
+    event.has_uid = (uid != 0);
+    event.uid = uid;
+    event.role = (char *) role;
+
+    if (muted_until_ms != NULL) {
+        event.has_muted_until_ms = 1;
+        event.muted_until_ms = *muted_until_ms;
+    }
+
+    item.item_case = IM__DOWN_ITEM__ITEM_ROOM_EVENT;
+    item.room_event = &event;
+
+    logic_links_send_all(&item);
+}

@@ -1,0 +1,336 @@
+/*
+ * logic_rooms_where.c -- see logic_rooms_where.h.
+ *
+ * The users of an instance are a sorted set with the uid as score, not a plain
+ * set: a page of a room's online members, by uid, then costs what a page does,
+ * however large the room is.
+ *
+ * Any thread, with a connection of its own.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+
+#include "logic_alive.h"
+#include "logic_rooms_where.h"
+#include "logic_words.h"
+
+
+static void where_instance(im_redis_t *redis, uint64_t room,
+    logic_rooms_where_t *where, const redisReply *name, const char *users);
+static int where_union(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, uint64_t *online);
+static void where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid);
+
+
+void
+logic_rooms_key(char *key, uint64_t room)
+{
+    snprintf(key, LOGIC_ROOMS_KEY, "im:r:{%llu}", (unsigned long long) room);
+}
+
+
+void
+logic_rooms_set_key(char *key, uint64_t room, const char *instance)
+{
+    snprintf(key, LOGIC_ROOMS_SET, "im:rl:{%llu}:%s",
+             (unsigned long long) room, instance);
+}
+
+
+int
+logic_rooms_where(im_redis_t *redis, uint64_t room,
+    logic_rooms_where_t *where)
+{
+    if (logic_rooms_where_ask(redis, room) != IM_OK
+        || logic_rooms_where_read(redis, room, where) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    return logic_words_done(redis, where->stale);
+}
+
+
+int
+logic_rooms_where_ask(im_redis_t *redis, uint64_t room)
+{
+    char  key[LOGIC_ROOMS_KEY];
+
+    logic_rooms_key(key, room);
+
+    return logic_words(redis, 2, "HGETALL", key);
+}
+
+
+int
+logic_rooms_where_read(im_redis_t *redis, uint64_t room,
+    logic_rooms_where_t *where)
+{
+    int          rc;
+    size_t       i;
+    redisReply  *reply;
+
+    where->n = 0;
+    where->sum = 0;
+    where->stale = 0;
+
+    reply = im_redis_reply(redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    rc = (reply->type == REDIS_REPLY_ARRAY) ? IM_OK : IM_ERROR;
+
+    for (i = 0; rc == IM_OK && i + 1 < reply->elements; i += 2) {
+        where_instance(redis, room, where, reply->element[i],
+                       reply->element[i + 1]->str);
+    }
+
+    im_redis_free(reply);
+
+    return rc;
+}
+
+
+static void
+where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
+    const redisReply *name, const char *users)
+{
+    char  key[LOGIC_ROOMS_KEY], set[LOGIC_ROOMS_SET];
+
+    if (name->len >= LOGIC_ROOMS_ID) {
+        return;
+    }
+
+    switch (logic_alive(name->str, name->len)) {
+
+    case IM_OK:
+        if (where->n == LOGIC_ROOMS_INSTANCES) {
+            im_log(IM_LOG_ERR, "room %llu is on more than %d instances",
+                   (unsigned long long) room, LOGIC_ROOMS_INSTANCES);
+            return;
+        }
+
+        memcpy(where->list[where->n].id, name->str, name->len + 1);
+        where->list[where->n].users = strtoull(users, NULL, 10);
+        where->sum += where->list[where->n++].users;
+        return;
+
+    case IM_DECLINED:
+        logic_rooms_key(key, room);
+        logic_rooms_set_key(set, room, name->str);
+
+        if (logic_words(redis, 3, "HDEL", key, name->str) == IM_OK) {
+            where->stale++;
+        }
+
+        if (logic_words(redis, 2, "DEL", set) == IM_OK) {
+            where->stale++;
+        }
+
+        return;
+
+    default:
+        return;                        /* see logic_alive.h */
+    }
+}
+
+
+int
+logic_rooms_count(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online)
+{
+    size_t  i, there;
+
+    *online = where->sum;
+    there = 0;
+
+    for (i = 0; i < where->n; i++) {
+        there += (where->list[i].users > 0);
+    }
+
+    if (there < 2 || where->sum > exact_max) {
+        return IM_OK;
+    }
+
+    return where_union(redis, room, where, online);
+}
+
+
+static int
+where_union(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, uint64_t *online)
+{
+    int          rc;
+    char         keys[LOGIC_ROOMS_INSTANCES][LOGIC_ROOMS_SET], n[8];
+    size_t       i;
+    im_str_t     argv[2 + LOGIC_ROOMS_INSTANCES] = {
+        im_str("ZUNION"), { 0, (unsigned char *) n }
+    };
+    redisReply  *reply;
+
+    argv[1].len = (size_t) snprintf(n, sizeof(n), "%zu", where->n);
+
+    for (i = 0; i < where->n; i++) {
+        logic_rooms_set_key(keys[i], room, where->list[i].id);
+        argv[2 + i].data = (unsigned char *) keys[i];
+        argv[2 + i].len = strlen(keys[i]);
+    }
+
+    if (im_redis_append(redis, (int) (2 + where->n), argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    rc = (reply->type == REDIS_REPLY_ARRAY) ? IM_OK : IM_ERROR;
+
+    if (rc == IM_OK) {
+        *online = reply->elements;
+    }
+
+    im_redis_free(reply);
+
+    return rc;
+}
+
+
+int
+logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance)
+{
+    char  key[LOGIC_ROOMS_KEY];
+
+    logic_rooms_key(key, room);
+
+    if (logic_words(redis, 4, "HSETNX", key, instance, "0") != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return logic_words(redis, 3, "EXPIRE", key, LOGIC_ROOMS_TTL_S);
+}
+
+
+int
+logic_rooms_online_page(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, uint64_t after, size_t limit,
+    uint64_t *uids, size_t *n)
+{
+    int          rc;
+    char         key[LOGIC_ROOMS_SET], min[24], count[24];
+    size_t       i, k;
+    redisReply  *reply;
+
+    rc = IM_OK;
+    *n = 0;
+    snprintf(min, sizeof(min), "(%llu", (unsigned long long) after);
+    snprintf(count, sizeof(count), "%zu", limit + 1);
+
+    for (i = 0; i < where->n; i++) {
+        logic_rooms_set_key(key, room, where->list[i].id);
+
+        if (logic_words(redis, 7, "ZRANGEBYSCORE", key, min, "+inf", "LIMIT",
+                        "0", count)
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < where->n; i++) {
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type != REDIS_REPLY_ARRAY) {
+            rc = IM_ERROR;
+        }
+
+        for (k = 0; rc == IM_OK && k < reply->elements; k++) {
+            where_merge(uids, n, limit + 1,
+                        strtoull(reply->element[k]->str, NULL, 10));
+        }
+
+        im_redis_free(reply);
+    }
+
+    return rc;
+}
+
+
+/* uids: ascending, each once, the lowest max of them. */
+static void
+where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid)
+{
+    size_t  i, k;
+
+    for (i = *n; i > 0 && uids[i - 1] >= uid; i--) {
+        if (uids[i - 1] == uid) {
+            return;
+        }
+    }
+
+    if (i == max) {
+        return;
+    }
+
+    if (*n < max) {
+        (*n)++;
+    }
+
+    for (k = *n - 1; k > i; k--) {
+        uids[k] = uids[k - 1];
+    }
+
+    uids[i] = uid;
+}
+
+
+int
+logic_rooms_online_of(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, const uint64_t *uids, size_t n,
+    unsigned char *online)
+{
+    int          rc;
+    char         key[LOGIC_ROOMS_SET], uid[24];
+    size_t       i, k;
+    redisReply  *reply;
+
+    rc = IM_OK;
+    memset(online, 0, n);
+
+    for (i = 0; i < where->n; i++) {
+        logic_rooms_set_key(key, room, where->list[i].id);
+
+        for (k = 0; k < n; k++) {
+            snprintf(uid, sizeof(uid), "%llu", (unsigned long long) uids[k]);
+
+            if (logic_words(redis, 3, "ZSCORE", key, uid) != IM_OK) {
+                return IM_ERROR;
+            }
+        }
+    }
+
+    for (i = 0; i < where->n * n; i++) {
+        reply = im_redis_reply(redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            rc = IM_ERROR;
+        }
+
+        online[i % n] |= (reply->type == REDIS_REPLY_STRING);
+        im_redis_free(reply);
+    }
+
+    return rc;
+}

@@ -1,0 +1,18 @@
+/*
+ * logic_words.h -- Redis commands whose words are plain texts.
+ */
+
+#ifndef LOGIC_WORDS_H
+#define LOGIC_WORDS_H
+
+#include "logic.h"
+
+#define LOGIC_WORDS_MAX  16
+
+/* Queues a command of n words (const char *).  An error shows when its reply is
+ * read. */
+int logic_words(im_redis_t *redis, unsigned n, ...);
+/* Reads n replies.  IM_ERROR: the connection is gone, or one is an error. */
+int logic_words_done(im_redis_t *redis, unsigned n);
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * ngx_im_presence.c -- connections that want to know who comes and goes.
+ *
+ *     presence_sub --> topic (presence, uid) --> Presence, with our instance
+ *     presence     <-- topic                 <-- PresenceEvent, by a link
+ *
+ * A connection subscribes here before Logic is asked, so that no change falls
+ * between the answer and the first event.  Logic tells this worker of a user
+ * for an hour after it was last asked; so all subscriptions are said again
+ * every 15 minutes.  When Redis has lost them, or a link broke, events may have
+ * been lost, too: then subscribers are told what the answer says.  What is not
+ * wanted any more is not taken back: events for nobody are dropped here until
+ * the hour is over.
+ */
+
+#include "ngx_im_rooms.h"
+#include "ngx_im_method.h"
+#include "im_timeouts.h"
+
+
+#define NGX_IM_PRESENCE_UIDS     200   /* in one question */
+#define NGX_IM_PRESENCE_LOOK     2000  /* topics looked at for one */
+#define NGX_IM_PRESENCE_PAUSE    20    /* ms between two questions */
+#define NGX_IM_PRESENCE_LATER    1000  /* no Logic could take it */
+#define NGX_IM_PRESENCE_REFRESH  (15 * 60 * 1000)
+
+
+static void ngx_im_presence_in(ngx_msec_t ms);
+static void ngx_im_presence_on_refresh(ngx_event_t *ev);
+static int ngx_im_presence_ask(uint64_t *uids, size_t n);
+static void ngx_im_presence_on_reply(void *data,
+    const im_rpc_status_t *status, const ProtobufCMessage *reply);
+
+
+static ngx_im_method_t   ngx_im_presence_method;
+static uint32_t          ngx_im_presence_at;       /* number of a topic */
+static ngx_uint_t        ngx_im_presence_missed;   /* events, maybe */
+static ngx_event_t       ngx_im_presence_event;
+static ngx_connection_t  ngx_im_presence_nobody;   /* for debug lines */
+
+
+ngx_int_t
+ngx_im_presence_init(void)
+{
+    if (ngx_im_method_find(&ngx_im_presence_method, "Presence") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_im_presence_nobody.fd = (ngx_socket_t) -1;
+    ngx_im_presence_event.data = &ngx_im_presence_nobody;
+    ngx_im_presence_event.handler = ngx_im_presence_on_refresh;
+    ngx_im_presence_event.log = ngx_cycle->log;
+    ngx_im_presence_event.cancelable = 1;
+
+    return NGX_OK;
+}
+
+
+int
+ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
+    Im__PresenceRequest *request, const char **code, const char **text)
+{
+    size_t       i;
+    im_topic_t  *topic;
+
+    if (sub->n_add > NGX_IM_PRESENCE_UIDS
+        || sub->n_remove > NGX_IM_PRESENCE_UIDS)
+    {
+        *code = "bad_field";
+        *text = "fields 'add' and 'remove' hold 200 users at most";
+        return IM_DECLINED;
+    }
+
+    for (i = 0; i < sub->n_remove; i++) {
+        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE,
+                               sub->remove[i]);
+        if (topic != NULL) {
+            (void) im_topics_leave(ngx_im_topics, topic, &ws->sub);
+        }
+    }
+
+    if (ws->sub.n[IM_TOPIC_PRESENCE] + sub->n_add
+        > (size_t) ws->conf->presence_subs)
+    {
+        *code = "limit_reached";
+        *text = "too many users are subscribed to";
+        return IM_DECLINED;
+    }
+
+    for (i = 0; i < sub->n_add; i++) {
+        if (im_topics_join(ngx_im_topics, IM_TOPIC_PRESENCE, sub->add[i],
+                           &ws->sub, &topic)
+            == IM_ERROR)
+        {
+            *code = "busy";
+            *text = "out of memory";
+            return IM_DECLINED;
+        }
+    }
+
+    if (sub->n_add == 0) {
+        return IM_DONE;
+    }
+
+    im__presence_request__init(request);
+    request->n_uids = sub->n_add;
+    request->uids = sub->add;
+
+    if (!ngx_im_presence_event.timer_set) {
+        ngx_im_presence_in(NGX_IM_PRESENCE_REFRESH);
+    }
+
+    return IM_OK;
+}
+
+
+void
+ngx_im_presence_on_event(const Im__PresenceEvent *event)
+{
+    size_t              i;
+    Im__Frame           frame = IM__FRAME__INIT;
+    im_topic_t         *topic;
+    Im__Presence        user, *users;
+    Im__PresenceEvent   one = IM__PRESENCE_EVENT__INIT;
+
+    if (ngx_im_topics == NULL) {
+        return;                        /* a worker without im_ws */
+    }
+
+    users = &user;
+    one.n_users = 1;
+    one.users = &users;
+    frame.frame_case = IM__FRAME__FRAME_PRESENCE;
+    frame.presence = &one;
+
+    for (i = 0; i < event->n_users; i++) {
+        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE,
+                               event->users[i]->uid);
+        if (topic != NULL) {
+            user = *event->users[i];
+            user.n_devices = 0;        /* for who asks only */
+            ngx_im_fanout_event(topic, &frame);
+        }
+    }
+}
+
+
+void
+ngx_im_presence_refresh(ngx_msec_t in_ms)
+{
+    if (ngx_im_topics != NULL) {
+        ngx_im_presence_missed = 1;
+        ngx_im_presence_in(in_ms);
+    }
+}
+
+
+/* Begins the walk. */
+static void
+ngx_im_presence_in(ngx_msec_t ms)
+{
+    ngx_im_presence_at = 0;
+    ngx_add_timer(&ngx_im_presence_event, ms);
+}
+
+
+static void
+ngx_im_presence_on_refresh(ngx_event_t *ev)
+{
+    size_t       n;
+    uint32_t     before;
+    uint64_t     uids[NGX_IM_PRESENCE_UIDS];
+    im_topic_t  *topic;
+    ngx_uint_t   looked;
+
+    if (ngx_im_topics == NULL) {
+        return;
+    }
+
+    n = 0;
+    before = ngx_im_presence_at;
+    topic = NULL;
+
+    for (looked = 0;
+         looked < NGX_IM_PRESENCE_LOOK && n < NGX_IM_PRESENCE_UIDS;
+         looked++)
+    {
+        topic = im_topics_each(ngx_im_topics, &ngx_im_presence_at);
+
+        if (topic == NULL) {
+            break;
+        }
+
+        if (topic->kind == IM_TOPIC_PRESENCE && topic->members > 0) {
+            uids[n++] = topic->id;
+        }
+    }
+
+    if (n > 0 && ngx_im_presence_ask(uids, n) != IM_OK) {
+        ngx_im_presence_at = before;
+        ngx_add_timer(ev, NGX_IM_PRESENCE_LATER);
+        return;
+    }
+
+    if (topic != NULL) {
+        ngx_add_timer(ev, NGX_IM_PRESENCE_PAUSE);
+        return;
+    }
+
+    ngx_im_presence_missed = 0;
+    ngx_im_presence_in(NGX_IM_PRESENCE_REFRESH);
+}
+
+
+static int
+ngx_im_presence_ask(uint64_t *uids, size_t n)
+{
+    im_disc_call_t       *call;
+    im_disc_call_conf_t   conf;
+    Im__PresenceRequest   request = IM__PRESENCE_REQUEST__INIT;
+
+    if (ngx_im_disc() == NULL) {
+        return IM_DECLINED;
+    }
+
+    request.n_uids = n;
+    request.uids = uids;
+
+    ngx_im_method_stamp(&ngx_im_presence_method, &request.base,
+                        (char *) ngx_im_instance()->data, 0);
+
+    ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
+    conf.policy = ngx_im_presence_method.policy;
+    conf.class = ngx_im_presence_method.class;
+    conf.timeout_ms = IM_WS_QUESTION_MS;
+    conf.idempotent = 1;
+    conf.trace = "presence";
+
+    return im_disc_call(ngx_im_disc(), "logic", &ngx_im_presence_method.rpc,
+                        &request.base, &conf, ngx_im_presence_on_reply,
+                        ngx_im_presence_missed ? &ngx_im_presence_missed : NULL,
+                        &call);
+}
+
+
+/* One that failed is asked once more soon.  data: the answer is news. */
+static void
+ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
+    const ProtobufCMessage *reply)
+{
+    Im__PresenceEvent         event = IM__PRESENCE_EVENT__INIT;
+    const Im__PresenceReply  *answer;
+
+    if (ngx_im_topics == NULL || ngx_exiting) {
+        return;
+    }
+
+    if (reply != NULL) {
+        answer = (const Im__PresenceReply *) reply;
+
+        if (data != NULL) {
+            event.n_users = answer->n_users;
+            event.users = answer->users;
+            ngx_im_presence_on_event(&event);
+        }
+
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "im: subscriptions to presence could not be renewed: %s",
+                  status->message);
+
+    ngx_im_presence_missed |= (data != NULL);
+    ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
+}

@@ -1,0 +1,461 @@
+/*
+ * ngx_im_rooms.c -- who in this worker is in which room.
+ *
+ * A connection is in the groups of its user, from the moment of its auth_ok,
+ * and in the live rooms that it joined itself.  Only who is in a room here is
+ * ever sent what is said there: this is what keeps others out.
+ *
+ * Groups change while a user is connected.  Logic then tells all workers, by
+ * way of the link to the room's home.  The list of groups that an `opened`
+ * brings comes by another way and may be older than such a change, so changes
+ * of the last two seconds are remembered and applied on top of each list.
+ * Changes that were lost with a link are made good by opening again
+ * (ngx_im_link.c): the list is the whole truth.
+ */
+
+#include "ngx_im_rooms.h"
+
+
+#define NGX_IM_ROOMS_CHANGES    4096   /* remembered, at most */
+#define NGX_IM_ROOMS_CHANGE_MS  2000
+
+
+typedef struct {
+    uint64_t    uid;
+    uint64_t    room;
+    ngx_msec_t  at;
+    unsigned    member:1;
+} ngx_im_rooms_change_t;
+
+
+static void ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid);
+static int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
+static void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
+static void ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened);
+static int ngx_im_rooms_compare(const void *one, const void *two);
+static void ngx_im_rooms_remember(const Im__Membership *m);
+static void ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room);
+static void ngx_im_rooms_tell(ngx_im_ws_t *ws, Im__RoomEvent *event);
+
+
+im_topics_t                  *ngx_im_topics;
+
+static ngx_im_rooms_change_t *ngx_im_rooms_changes;
+static ngx_uint_t             ngx_im_rooms_changes_n;   /* since the start */
+
+
+ngx_int_t
+ngx_im_rooms_init(ngx_im_main_conf_t *mcf)
+{
+    ngx_im_topics = im_topics_create(ngx_im_rooms_changed, NULL);
+
+    ngx_im_rooms_changes = ngx_calloc(NGX_IM_ROOMS_CHANGES
+                                      * sizeof(ngx_im_rooms_change_t),
+                                      ngx_cycle->log);
+
+    if (ngx_im_topics == NULL || ngx_im_rooms_changes == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_im_fanout_init(mcf->fanout_queue);
+
+    return ngx_im_presence_init();
+}
+
+
+/* All connections have gone; what was still to be done for rooms is not. */
+void
+ngx_im_rooms_exit(void)
+{
+    uint32_t        no;
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
+
+    if (ngx_im_topics == NULL) {
+        return;
+    }
+
+    for (no = 0; (topic = im_topics_each(ngx_im_topics, &no)) != NULL; ) {
+        room = topic->data;
+
+        if (room != NULL) {
+            ngx_im_fanout_free(room);
+            ngx_im_reports_forget(room);
+            ngx_free(room);
+        }
+    }
+
+    im_topics_destroy(ngx_im_topics);
+    ngx_im_topics = NULL;
+
+    ngx_free(ngx_im_rooms_changes);
+    ngx_im_rooms_changes = NULL;
+}
+
+
+/* A user came to a topic or went, with all that he has here. */
+static void
+ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid)
+{
+    ngx_im_room_t  *room;
+
+    if (topic->kind != IM_TOPIC_ROOM) {
+        return;
+    }
+
+    room = ngx_im_room(topic);
+
+    if (room != NULL) {
+        ngx_im_reports_changed(room, uid);
+    }
+}
+
+
+ngx_im_room_t *
+ngx_im_room(im_topic_t *topic)
+{
+    ngx_im_room_t  *room;
+
+    if (topic->data != NULL) {
+        return topic->data;
+    }
+
+    room = ngx_calloc(sizeof(ngx_im_room_t), ngx_cycle->log);
+    if (room == NULL) {
+        return NULL;
+    }
+
+    room->topic = topic;
+    topic->data = room;
+    im_topics_pin(topic);
+
+    return room;
+}
+
+
+void
+ngx_im_room_release(ngx_im_room_t *room)
+{
+    im_topic_t  *topic;
+
+    topic = room->topic;
+
+    if (room->first != NULL || room->dirty || room->under_way
+        || (topic->kind == IM_TOPIC_ROOM && topic->members > 0))
+    {
+        return;
+    }
+
+    ngx_im_reports_forget(room);
+    ngx_free(room);
+
+    topic->data = NULL;
+    im_topics_unpin(ngx_im_topics, topic);
+}
+
+
+int
+ngx_im_rooms_is_in(ngx_im_ws_t *ws, uint64_t room)
+{
+    im_topic_t  *topic;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, room);
+
+    return topic != NULL && im_topics_is_in(ngx_im_topics, topic, &ws->sub);
+}
+
+
+int
+ngx_im_rooms_is_in_live(ngx_im_ws_t *ws, uint64_t room)
+{
+    im_topic_t  *topic;
+
+    if (!ngx_im_rooms_is_in(ws, room)) {
+        return 0;
+    }
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, room);
+
+    return !((ngx_im_room_t *) topic->data)->group;
+}
+
+
+static int
+ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t id, ngx_uint_t group)
+{
+    int             rc;
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
+
+    rc = im_topics_join(ngx_im_topics, IM_TOPIC_ROOM, id, &ws->sub, &topic);
+
+    if (rc == IM_DONE) {
+        return IM_OK;
+    }
+
+    room = (rc == IM_OK) ? ngx_im_room(topic) : NULL;
+
+    if (room == NULL) {
+        ngx_log_error(NGX_LOG_ERR, ws->connection->log, 0,
+                      "ws %uL: no memory for its membership in room %uL, "
+                      "closing", ws->id, id);
+        ngx_im_ws_close(ws, IM_CLOSE_UNAVAILABLE, "out of memory");
+        return IM_ERROR;
+    }
+
+    room->group = group;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
+                   "ws %uL is in room %uL, %uD are here", ws->id, id,
+                   topic->members);
+
+    return IM_OK;
+}
+
+
+static void
+ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t id)
+{
+    im_topic_t  *topic;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, id);
+
+    if (topic != NULL
+        && im_topics_leave(ngx_im_topics, topic, &ws->sub) == IM_OK)
+    {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
+                       "ws %uL is not in room %uL any more", ws->id, id);
+    }
+}
+
+
+void
+ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
+{
+    size_t  i;
+
+    ngx_im_rooms_reconcile(ws, opened);
+
+    for (i = 0; i < opened->n_rooms; i++) {
+        if (ngx_im_rooms_join(ws, opened->rooms[i], 1) != IM_OK) {
+            return;
+        }
+    }
+
+    ngx_im_rooms_apply(ws, 0);
+}
+
+
+/* Leaves the groups that are not in the list, which gets sorted. */
+static void
+ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened)
+{
+    uint32_t        at;
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
+
+    at = ws->sub.first;
+
+    if (at == 0) {
+        return;
+    }
+
+    if (opened->n_rooms > 0) {
+        qsort(opened->rooms, opened->n_rooms, sizeof(uint64_t),
+              ngx_im_rooms_compare);
+    }
+
+    while ((topic = im_topics_next(ngx_im_topics, &at)) != NULL) {
+        room = topic->data;
+
+        if (topic->kind != IM_TOPIC_ROOM || !room->group) {
+            continue;
+        }
+
+        if (opened->n_rooms == 0
+            || bsearch(&topic->id, opened->rooms, opened->n_rooms,
+                       sizeof(uint64_t), ngx_im_rooms_compare)
+               == NULL)
+        {
+            ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
+                          "ws %uL: is no member of room %uL any more, says "
+                          "Logic", ws->id, topic->id);
+            (void) im_topics_leave(ngx_im_topics, topic, &ws->sub);
+        }
+    }
+}
+
+
+static int
+ngx_im_rooms_compare(const void *one, const void *two)
+{
+    uint64_t  a, b;
+
+    a = *(const uint64_t *) one;
+    b = *(const uint64_t *) two;
+
+    return (a > b) - (a < b);
+}
+
+
+int
+ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply)
+{
+    ngx_uint_t    group;
+    ngx_im_ws_t  *other, *next;
+
+    group = ngx_strcmp(reply->room->kind, "group") == 0;
+
+    if (ngx_im_rooms_join(ws, reply->room->room, group) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    if (!group) {
+        return IM_OK;
+    }
+
+    for (other = ngx_im_users_find(ws->sub.uid); other != NULL; other = next) {
+        next = other->user_next;
+
+        if (other == ws
+            || ngx_im_rooms_join(other, reply->room->room, 1) == IM_OK)
+        {
+            ngx_im_rooms_apply(other, reply->room->room);
+        }
+    }
+
+    return IM_OK;
+}
+
+
+void
+ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room)
+{
+    ngx_im_ws_t  *other;
+
+    if (ngx_im_rooms_is_in_live(ws, room)) {
+        ngx_im_rooms_leave_one(ws, room);
+        return;
+    }
+
+    for (other = ngx_im_users_find(ws->sub.uid); other != NULL;
+         other = other->user_next)
+    {
+        ngx_im_rooms_leave_one(other, room);
+    }
+}
+
+
+/* Who has to go hears of it first, the others with what else is said. */
+void
+ngx_im_rooms_on_membership(const Im__Membership *m)
+{
+    ngx_im_ws_t  *ws, *next;
+
+    if (ngx_im_topics == NULL) {
+        return;                        /* a worker without im_ws */
+    }
+
+    ngx_im_rooms_remember(m);
+
+    for (ws = ngx_im_users_find(m->uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (m->member) {
+            (void) ngx_im_rooms_join(ws, m->room, 1);
+            continue;
+        }
+
+        if (ngx_im_rooms_is_in(ws, m->room)) {
+            ngx_im_rooms_leave_one(ws, m->room);
+
+            if (m->event != NULL) {
+                ngx_im_rooms_tell(ws, m->event);
+            }
+        }
+    }
+
+    if (m->event != NULL) {
+        ngx_im_rooms_on_event(m->event);
+    }
+}
+
+
+static void
+ngx_im_rooms_tell(ngx_im_ws_t *ws, Im__RoomEvent *event)
+{
+    Im__Frame  frame = IM__FRAME__INIT;
+
+    frame.frame_case = IM__FRAME__FRAME_ROOM_EV;
+    frame.room_ev = event;
+
+    ngx_im_ws_send_frame(ws, &frame);
+}
+
+
+void
+ngx_im_rooms_on_event(Im__RoomEvent *event)
+{
+    Im__Frame    frame = IM__FRAME__INIT;
+    im_topic_t  *topic;
+
+    topic = (ngx_im_topics == NULL) ? NULL
+            : im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, event->room);
+
+    if (topic == NULL) {
+        return;
+    }
+
+    frame.frame_case = IM__FRAME__FRAME_ROOM_EV;
+    frame.room_ev = event;
+
+    ngx_im_fanout_event(topic, &frame);
+}
+
+
+static void
+ngx_im_rooms_remember(const Im__Membership *m)
+{
+    ngx_im_rooms_change_t  *c;
+
+    c = &ngx_im_rooms_changes[ngx_im_rooms_changes_n++ % NGX_IM_ROOMS_CHANGES];
+
+    c->uid = m->uid;
+    c->room = m->room;
+    c->member = m->member;
+    c->at = ngx_current_msec;
+}
+
+
+/* The changes of the last seconds, in their order; of one room, or (0) all. */
+static void
+ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room)
+{
+    ngx_uint_t              i, n;
+    ngx_im_rooms_change_t  *c;
+
+    n = ngx_im_rooms_changes_n;
+
+    for (i = n; i > 0 && n - i < NGX_IM_ROOMS_CHANGES; i--) {
+        c = &ngx_im_rooms_changes[(i - 1) % NGX_IM_ROOMS_CHANGES];
+
+        if (ngx_current_msec - c->at > NGX_IM_ROOMS_CHANGE_MS) {
+            break;
+        }
+    }
+
+    for ( /* void */ ; i < n; i++) {
+        c = &ngx_im_rooms_changes[i % NGX_IM_ROOMS_CHANGES];
+
+        if (c->uid != ws->sub.uid || (room != 0 && c->room != room)) {
+            continue;
+        }
+
+        if (!c->member) {
+            ngx_im_rooms_leave_one(ws, c->room);
+
+        } else if (ngx_im_rooms_join(ws, c->room, 1) != IM_OK) {
+            return;
+        }
+    }
+}

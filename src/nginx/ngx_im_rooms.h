@@ -1,0 +1,102 @@
+/*
+ * ngx_im_rooms.h -- who in this worker is in which room, and subscribes to
+ * whom; and how what is said there reaches them.
+ *
+ *   ngx_im_rooms.c     memberships of connections (core/im_topics.h)
+ *   ngx_im_fanout.c    one message to all members, in turns
+ *   ngx_im_reports.c   Logic is told who of a room is here
+ *   ngx_im_presence.c  subscriptions to users
+ */
+
+#ifndef NGX_IM_ROOMS_H
+#define NGX_IM_ROOMS_H
+
+#include "ngx_im_ws.h"
+#include "im_topics.h"
+
+
+typedef struct ngx_im_fanout_msg_s  ngx_im_fanout_msg_t;
+
+/* What a topic has besides its members: of a room always, of a user's presence
+ * while something is being sent. */
+typedef struct {
+    im_topic_t           *topic;
+
+    ngx_im_fanout_msg_t  *first;       /* what is said, oldest first */
+    ngx_im_fanout_msg_t  *last;
+    ngx_im_fanout_msg_t  *round;       /* last one of this round; NULL: none */
+    uint32_t              at;          /* of the walk */
+    uint32_t              end;
+    ngx_queue_t           turn;        /* of topics with something to send */
+
+    ngx_queue_t           queue;       /* of reports */
+    ngx_msec_t            due;
+    uint64_t              ref;         /* of the report under way */
+    uint64_t             *touched;     /* who came or went since */
+    uint32_t              touched_n;
+    uint32_t              touched_cap;
+    unsigned              queued:2;    /* NGX_IM_REPORT_... */
+    unsigned              dirty:1;
+    unsigned              whole:1;     /* the next report says all */
+    unsigned              under_way:1;
+    unsigned              group:1;     /* else live */
+} ngx_im_room_t;
+
+
+/* ngx_im_rooms.c */
+extern im_topics_t  *ngx_im_topics;    /* of the worker */
+
+ngx_int_t ngx_im_rooms_init(ngx_im_main_conf_t *mcf);
+void ngx_im_rooms_exit(void);
+
+/* A topic's room, made if there is none.  NULL: out of memory. */
+ngx_im_room_t *ngx_im_room(im_topic_t *topic);
+/* Frees it, and the topic with it, when there is nobody and nothing to do. */
+void ngx_im_room_release(ngx_im_room_t *room);
+
+/* 1 if this connection is in. */
+int ngx_im_rooms_is_in(ngx_im_ws_t *ws, uint64_t room);
+/* The same, and it is a live room. */
+int ngx_im_rooms_is_in_live(ngx_im_ws_t *ws, uint64_t room);
+/* The groups of a connection are these: all of them. */
+void ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened);
+/* Logic let it in.  IM_ERROR: out of memory, it is being closed. */
+int ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply);
+/* This connection leaves a live room, all of its user's leave a group. */
+void ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room);
+void ngx_im_rooms_on_membership(const Im__Membership *m);
+void ngx_im_rooms_on_event(Im__RoomEvent *event);
+
+/* ngx_im_fanout.c */
+void ngx_im_fanout_init(size_t queue_max);
+/* Takes the record, which has been unpacked.  repeat: only to connections
+ * later than upto. */
+void ngx_im_fanout_record(im_topic_t *topic, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto);
+/* Of the moment: who is slow does without. */
+void ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame);
+/* Without sending. */
+void ngx_im_fanout_free(ngx_im_room_t *room);
+
+/* ngx_im_reports.c */
+void ngx_im_reports_changed(ngx_im_room_t *room, uint64_t uid);
+/* Of Logic; ok is 0 if it was refused or not answered at all. */
+void ngx_im_reports_on_answer(uint64_t room, uint64_t ref, ngx_uint_t ok);
+/* Redis has lost all: everything is said again. */
+void ngx_im_reports_all(void);
+void ngx_im_reports_forget(ngx_im_room_t *room);
+
+/* ngx_im_presence.c */
+ngx_int_t ngx_im_presence_init(void);
+/* Changes the subscriptions.  IM_OK: request (uids are sub's) is to be asked.
+ * IM_DONE: nobody was added, the answer is empty.  IM_DECLINED: *code, *text
+ * say why it is refused. */
+int ngx_im_presence_subscribe(ngx_im_ws_t *ws,
+    const Im__PresenceSubscribe *sub, Im__PresenceRequest *request,
+    const char **code, const char **text);
+void ngx_im_presence_on_event(const Im__PresenceEvent *event);
+/* Says to Redis again what this worker wants to hear of, and tells subscribers
+ * how things are. */
+void ngx_im_presence_refresh(ngx_msec_t in_ms);
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * ngx_im_told.c -- what a Logic tells a worker unasked.
+ *
+ * Each of these is told to all workers, or to those that it concerns, and may
+ * be told more than once.  None of them is the only way to learn of it: what is
+ * lost with a link is made good when connections are opened again
+ * (ngx_im_link.c).
+ */
+
+#include "ngx_im_rooms.h"
+
+
+static void ngx_im_told_announce(const Im__Announce *announce);
+static void ngx_im_told_end(const Im__End *end);
+static void ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end,
+    unsigned code);
+
+
+void
+ngx_im_told(const Im__DownItem *item)
+{
+    switch (item->item_case) {
+
+    case IM__DOWN_ITEM__ITEM_END:
+        ngx_im_told_end(item->end);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_MEMBERSHIP:
+        ngx_im_rooms_on_membership(item->membership);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_ROOM_EVENT:
+        ngx_im_rooms_on_event(item->room_event);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_ANNOUNCE:
+        ngx_im_told_announce(item->announce);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_PRESENCE:
+        ngx_im_presence_on_event(item->presence);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_REVOKED:
+        ngx_im_revoked_add(item->revoked);
+        break;
+
+    default:
+        break;                         /* a newer Logic says more */
+    }
+}
+
+
+/* Each Logic says so; once is enough. */
+static void
+ngx_im_told_announce(const Im__Announce *announce)
+{
+    static uint64_t  epoch;
+
+    if (announce->epoch == epoch) {
+        return;
+    }
+
+    epoch = announce->epoch;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "im: presence was lost (epoch %uL): all who are here are "
+                  "announced again", epoch);
+
+    ngx_im_ws_announce_all(1);
+    ngx_im_reports_all();
+    ngx_im_presence_refresh(1);
+}
+
+
+/* A session was ended: its live connections hear why, and close. */
+static void
+ngx_im_told_end(const Im__End *end)
+{
+    ngx_im_ws_t  *ws, *next;
+
+    if (end->conn != 0) {
+        /* another device took its place, maybe before it was open */
+        ws = ngx_im_ws_by_id(end->conn);
+
+        if (ws != NULL && ws->sub.uid == end->uid) {
+            ngx_im_told_kick(ws, end, IM_CLOSE_REPLACED);
+        }
+
+        return;
+    }
+
+    for (ws = ngx_im_users_find(end->uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (end->sid[0] == '\0' || ngx_strcmp(end->sid, ws->sid) == 0) {
+            ngx_im_told_kick(ws, end, IM_CLOSE_KICKED);
+        }
+    }
+}
+
+
+static void
+ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end, unsigned code)
+{
+    Im__Kick   kick = IM__KICK__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
+
+    kick.code = end->code;
+    kick.message = end->message;
+    frame.frame_case = IM__FRAME__FRAME_KICK;
+    frame.kick = &kick;
+
+    ngx_im_ws_send_frame(ws, &frame);
+    ngx_im_ws_close(ws, code, end->code);
+}

@@ -1,0 +1,236 @@
+"""Who is online, and who is told when that changes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import refused
+from im_client import Problem
+
+GONE = 4           # seconds: 1.8 s of grace, and what a busy machine adds
+
+
+def redis(stack, *args):
+    r = subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *args],
+                       stdout=subprocess.PIPE, text=True, timeout=20)
+    assert r.returncode == 0
+    return r.stdout.splitlines()
+
+
+async def presence(user, *uids):
+    """uid -> what POST /v1/presence says of it."""
+    r = await user.api.call('POST', '/v1/presence', user.token,
+                            json={'uids': [str(u) for u in uids]})
+    assert [u['uid'] for u in r['users']] == [str(u) for u in uids]
+    return {int(u['uid']): u for u in r['users']}
+
+
+async def until(user, uid, online, seconds):
+    end = time.monotonic() + seconds
+    while (await presence(user, uid))[uid]['online'] != online:
+        assert time.monotonic() < end, 'not %s' % online
+        await asyncio.sleep(0.05)
+
+
+async def watch(socket, *uids):
+    """Subscribes; uid -> online, as the answer says."""
+    await socket.write(type='presence_sub', id='1',
+                       add=[str(u) for u in uids])
+    r = await socket.expect('presence_res')
+    return {int(u['uid']): u['online'] for u in r['users']}
+
+
+async def change(socket, wait=10):
+    f = await socket.expect('presence', wait)
+    return {int(u['uid']): u['online'] for u in f['users']}
+
+
+async def test_online_is_who_has_a_connection(api, people):
+    a, b, c = await people(api, 'asks', 'comes', 'never')
+    assert not (await presence(a, b.uid))[b.uid]['online']
+    phone = await b.connect()
+    # auth_ok has been answered: from now on it is so
+    before = int(time.time() * 1000)
+    r = await presence(a, c.uid, b.uid, a.uid)
+    assert [r[u.uid]['online'] for u in (c, b, a)] == [False, True, False]
+    assert r[c.uid]['devices'] == []
+    device, = r[b.uid]['devices']
+    assert device['device'] == 'default'
+    assert 0 <= before - int(device['since_ms']) < 10000
+    await phone.close()
+    await until(a, b.uid, False, 2)
+
+
+async def test_devices_are_named_once_since_the_first(api, people):
+    a = await people(api, 'two')
+    await a.log_in('phone.1')
+    first = await a.connect()
+    since = (await presence(a, a.uid))[a.uid]['devices'][0]['since_ms']
+    await a.connect()
+    await a.log_in('tablet')
+    await a.connect()
+    devices = (await presence(a, a.uid))[a.uid]['devices']
+    assert sorted(d['device'] for d in devices) == ['phone.1', 'tablet']
+    assert {d['device']: d['since_ms'] for d in devices}['phone.1'] == since
+    await first.close()
+
+
+@pytest.mark.parametrize('uids', [[], ['1'] * 201])
+async def test_questions_out_of_bounds_are_refused(api, people, uids):
+    a = await people(api, 'asks')
+    await refused(api.call('POST', '/v1/presence', a.token,
+                           json={'uids': uids}), 400)
+
+
+async def test_a_client_cannot_subscribe_an_instance(api, people, stack):
+    a = await people(api, 'forger')
+    try:
+        await api.call('POST', '/v1/presence', a.token, json={
+            'uids': [str(a.uid)], 'instance': 'forged'})
+    except Problem as e:
+        assert e.status == 400
+    assert 'forged' not in redis(stack, 'SMEMBERS', 'im:ps:{%d}' % a.uid)
+
+
+async def test_subscribers_on_all_workers_are_told(api, people):
+    a, b, c = await people(api, 'one', 'two', 'watched')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    for s in (x, y):
+        assert await watch(s, c.uid, b.uid) == {c.uid: False, b.uid: True}
+    z = await c.connect()
+    began = time.monotonic()
+    for s in (x, y):
+        assert await change(s, 2) == {c.uid: True}
+    assert time.monotonic() - began < 1
+    await z.close()
+    began = time.monotonic()
+    for s in (x, y):
+        assert await change(s) == {c.uid: False}
+    assert 1 < time.monotonic() - began < GONE
+    # Not any more: nothing comes.
+    await x.write(type='presence_sub', id='2', remove=[str(c.uid)])
+    await x.expect('presence_res')
+    await c.connect()
+    assert await change(y, 2) == {c.uid: True}
+    assert await x.nothing('presence', 0.5)
+
+
+async def test_a_reconnect_is_no_change(api, people):
+    a, b = await people(api, 'watches', 'moves')
+    x = await a.connect()
+    first = await b.connect()
+    assert await watch(x, b.uid) == {b.uid: True}
+    await first.close()
+    await asyncio.sleep(0.5)
+    await b.connect()
+    assert await x.nothing('presence', GONE)
+
+
+async def test_a_second_device_is_no_change_either(api, people):
+    a, b = await people(api, 'watches', 'has-two')
+    x = await a.connect()
+    first = await b.connect()
+    assert await watch(x, b.uid) == {b.uid: True}
+    second = await b.connect()
+    await first.close()
+    assert await x.nothing('presence', GONE)
+    assert (await presence(a, b.uid))[b.uid]['online']
+    await second.close()
+    assert await change(x) == {b.uid: False}
+
+
+async def test_a_late_close_takes_nobody_away(api, people, stack):
+    """A close names its own connection: Logic is told of the old one's end when
+    the new one is there already."""
+    a, b = await people(api, 'asks', 'moves')
+    old = await b.connect()
+    new = await b.connect(other_than=[old.instance])
+    pid = int(old.instance.rsplit('-', 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        old.ws.transport.abort()
+        await asyncio.sleep(0.3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(1)
+    r = await presence(a, b.uid)
+    assert r[b.uid]['online'] and len(r[b.uid]['devices']) == 1
+    assert await new.nothing('kick', 0.1)
+    assert len(redis(stack, 'HKEYS', 'im:u:{%d}' % b.uid)) == 1
+
+
+async def test_who_was_on_a_killed_worker_is_told_as_gone(api, people, stack):
+    a, b = await people(api, 'watches', 'victim')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    assert await watch(x, b.uid) == {b.uid: True}
+    began = time.monotonic()
+    os.kill(int(y.instance.rsplit('-', 2)[1]), signal.SIGKILL)
+    # the lease of 3 s, and a walk through those who are online
+    assert await change(x, 12) == {b.uid: False}
+    assert time.monotonic() - began < 10
+    assert not (await presence(a, b.uid))[b.uid]['online']
+    assert redis(stack, 'HKEYS', 'im:u:{%d}' % b.uid) == ['']
+    await b.connect()
+    assert await change(x, 5) == {b.uid: True}
+
+
+async def test_a_redis_that_lost_all_knows_it_again_within_5_s(api, people,
+                                                               stack):
+    a, b, c = await people(api, 'watches', 'stays', 'comes-later')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    assert await watch(x, b.uid, c.uid) == {b.uid: True, c.uid: False}
+    # The counters stay, so that numbers need not skip for this test.
+    for pattern in ('im:u:*', 'im:ps:*', 'im:g:*', 'im:off', 'im:presence'):
+        keys = redis(stack, '--scan', '--pattern', pattern)
+        if keys:
+            redis(stack, 'DEL', *keys)
+    assert not (await presence(a, b.uid))[b.uid]['online']
+    await until(a, b.uid, True, 5)
+    await until(a, a.uid, True, 5)
+    await asyncio.sleep(1)
+    # Subscriptions, too.
+    await c.connect()
+    end = time.monotonic() + 5
+    while c.uid not in await change(x, 5):
+        assert time.monotonic() < end
+    # And messages find their way.
+    await x.send(b.uid, 'hello')
+    assert (await y.expect('push'))['body'] == 'hello'
+
+
+async def test_a_leave_is_told_though_logic_was_restarted(api, people, stack):
+    a, b = await people(api, 'watches', 'leaves')
+    x = await a.connect()
+    y = await b.connect()
+    assert await watch(x, b.uid) == {b.uid: True}
+    pid = stack.pids()['logic-1']
+    await y.close()
+    await until(a, b.uid, False, 2)
+    os.kill(pid, signal.SIGKILL)
+    assert await change(x, 20) == {b.uid: False}
+
+
+async def test_many_at_once_come_and_go(api, people, stack):
+    """Each change is told once."""
+    a = await people(api, 'watches')
+    some = await asyncio.gather(*[people(api, 'p%d' % n) for n in range(40)])
+    x = await a.connect()
+    assert not any((await watch(x, *[u.uid for u in some])).values())
+    sockets = await asyncio.gather(*[u.connect() for u in some])
+    seen = {}
+    while len(seen) < len(some):
+        for uid, online in (await change(x, 5)).items():
+            assert online and uid not in seen
+            seen[uid] = online
+    await asyncio.gather(*[s.close() for s in sockets])
+    while any(seen.values()):
+        for uid, online in (await change(x, 8)).items():
+            assert not online and seen[uid]
+            seen[uid] = False

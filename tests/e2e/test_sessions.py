@@ -1,0 +1,216 @@
+"""Sessions that end: logged out, or by a new password."""
+
+import asyncio
+import os
+import socket
+import time
+
+import pytest
+
+from conftest import refused
+from im_client import Api, Problem, Socket
+from test_existing_nginx import Nginx
+
+NEW = 'a better horse battery'
+
+
+class Both:
+    """Calls that reach a worker of one's choice: one connection each, as long
+    as the kernel spreads them."""
+
+    def __init__(self, address):
+        self.host, self.port = address.rsplit(':', 1)
+
+    def __call__(self, path, token, n=12):
+        """Statuses of n calls, each on a connection of its own."""
+        seen = []
+        for _ in range(n):
+            with socket.create_connection((self.host, int(self.port)),
+                                          5) as s:
+                s.sendall(('GET %s HTTP/1.1\r\nHost: x\r\nConnection: close'
+                           '\r\nAuthorization: Bearer %s\r\n\r\n'
+                           % (path, token)).encode())
+                data = b''
+                while b'\r\n' not in data:
+                    part = s.recv(1000)
+                    assert part
+                    data += part
+                seen.append(int(data.split()[1]))
+        return seen
+
+
+@pytest.fixture
+def site(stack, tmp_path):
+    """An nginx with a folder behind `im_jwt required;` and no backend of
+    ours for it: it must know by itself."""
+    n = Nginx(stack, tmp_path, 9, ours=True)
+    conf = os.path.join(n.dir, 'nginx.conf')
+    with open(conf) as f:
+        text = f.read()
+    at = text.rindex('location ')
+    text = text[:at] + 'location = /style.css { im_jwt required; }\n' \
+        + text[at:]
+    with open(conf, 'w') as f:
+        f.write(text)
+    n.start()
+    try:
+        yield n
+    finally:
+        n.kill()
+
+
+async def sockets_end(*sockets, code=4101, within=1):
+    began = time.monotonic()
+    for s in sockets:
+        assert (await s.expect('kick', within))['code'] == 'session_revoked'
+        with pytest.raises(Problem):
+            await s.receive(within)
+        assert s.ws.close_code == code
+    assert time.monotonic() - began < within
+
+
+async def test_a_logout_ends_all_sockets_of_the_session_within_a_second(
+        api, people):
+    a = await people(api, 'leaves')
+    x = await a.connect()
+    y = await a.connect(other_than=[x.instance])
+    other = await a.api.login(a, 'other')
+    z = await Socket.open(api.address, other['access_token'])
+    await api.call('POST', '/v1/logout', a.token)
+    await sockets_end(x, y)
+    assert await z.nothing('kick', 0.5)
+    await z.close()
+
+
+async def test_an_ended_token_is_refused_in_front_of_any_backend(
+        api, people, stack, site):
+    a, b = await people(api, 'leaves', 'stays')
+    ask = Both(site.address)
+    until = time.monotonic() + 10
+    while set(await asyncio.to_thread(ask, '/style.css', a.token)) != {200}:
+        assert time.monotonic() < until
+    # Workers are told once they are linked.
+    await asyncio.sleep(1)
+    await api.call('POST', '/v1/logout', a.token)
+    await asyncio.sleep(0.5)
+    assert set(await asyncio.to_thread(ask, '/style.css', a.token)) == {401}
+    assert set(await asyncio.to_thread(ask, '/style.css', b.token)) == {200}
+    # The stack's own workers refuse it before Logic is asked.
+    for address in (api.address, site.address):
+        r = await asyncio.to_thread(Both(address), '/v1/auth', a.token)
+        assert set(r) == {401}
+    # And at the WebSocket.
+    with pytest.raises(Problem, match='401'):
+        await Socket.open(site.address, a.token)
+
+
+async def test_a_worker_that_starts_later_knows_it_too(api, people, stack,
+                                                       tmp_path, site):
+    a = await people(api, 'leaves')
+    await api.call('POST', '/v1/logout', a.token)
+    site.process.send_signal(1)                # SIGHUP: new workers
+    await asyncio.sleep(3)
+    r = await asyncio.to_thread(Both(site.address), '/style.css', a.token)
+    assert set(r) == {401}
+
+
+async def password(user, old, new, token=None):
+    return await user.api.call('POST', '/v1/password', token or user.token,
+                               json={'old_password': old,
+                                     'new_password': new})
+
+
+async def test_a_new_password_ends_all_other_sessions(api, people):
+    a = await people(api, 'changes')
+    mine = await a.connect()
+    others = [await api.login(a, 'd%d' % n) for n in range(3)]
+    sockets = [await Socket.open(api.address, o['access_token'])
+               for o in others]
+    await password(a, a.password, NEW)
+    await sockets_end(*sockets)
+    for o in others:
+        await refused(api.call('GET', '/v1/auth', o['access_token']), 401,
+                      'session_revoked')
+        await refused(api.call('POST', '/v1/refresh', json={
+            'refresh_token': o['refresh_token']}), 401, 'unauthorized')
+    # One's own goes on.
+    assert await mine.nothing('kick', 0.3)
+    assert (await api.call('GET', '/v1/auth', a.token)).status == 204
+    await refused(api.login(a), 401, 'bad_credentials')
+    a.password = NEW
+    await a.log_in()
+
+
+async def test_the_old_password_is_asked_for(api, people):
+    a = await people(api, 'changes')
+    await refused(password(a, 'certainly wrong', NEW), 401, 'bad_credentials')
+    await refused(password(a, '', NEW), 401, 'bad_credentials')
+    await refused(password(a, 'x' * 5000, NEW), 401, 'bad_credentials')
+    for bad in ('short', 'x' * 129):
+        await refused(password(a, a.password, bad), 400, 'bad_password')
+    await a.log_in()
+    await refused(api.call('POST', '/v1/password', json={
+        'old_password': a.password, 'new_password': NEW}), 401)
+
+
+async def test_a_repeat_of_the_change_ends_alike(api, people):
+    """The answer to the first try was lost."""
+    a = await people(api, 'repeats')
+    await password(a, a.password, NEW)
+    await password(a, a.password, NEW)
+    await refused(password(a, a.password, 'another ' + NEW), 401,
+                  'bad_credentials')
+
+
+async def test_no_session_by_the_old_password_survives(api, people):
+    """Log-ins while the password is changed: each fails, or its session is
+    ended with the others."""
+    a = await people(api, 'races')
+    old = a.password
+
+    async def log_in():
+        try:
+            return await api.login(a)
+        except Problem as e:
+            assert e.status == 401 or e.code == 'busy'
+
+    tokens, rounds = [], 4
+    for n in range(rounds):
+        new = 'password number %d' % n
+        results = await asyncio.gather(
+            *[log_in() for _ in range(3)], password(a, old, new),
+            *[log_in() for _ in range(3)])
+        a.password = old = new
+        made = [r for r in results if r and 'access_token' in r]
+        tokens += [r['access_token'] for r in made]
+        for t in tokens:
+            await refused(api.call('GET', '/v1/auth', t), 401,
+                          'session_revoked')
+    assert (await api.call('GET', '/v1/auth', a.token)).status == 204
+
+
+async def test_who_logs_in_a_hundred_times_is_logged_out_a_hundred_times(
+        api, people, stack):
+    a = await people(api, 'often')
+    now = int(time.time() * 1000)
+    rows = ', '.join("('%022d', %d, 'x', UNHEX(SHA2('%d-%d', 256)), %d, %d)"
+                     % (a.uid * 1000 + n, a.uid, a.uid, n, now, now + 10 ** 9)
+                     for n in range(250))
+    stack.mysql('INSERT INTO sessions (sid, uid, device, refresh_hash, '
+                'created_ms, expires_ms) VALUES ' + rows)
+    await password(a, a.password, NEW)
+    assert stack.mysql('SELECT COUNT(*) FROM sessions WHERE uid = %d'
+                       % a.uid) == [['1']]
+
+
+async def test_a_session_that_ended_is_refused_after_the_next_log_in(api,
+                                                                     people):
+    a = await people(api, 'again')
+    old = a.token
+    await api.call('POST', '/v1/logout', old)
+    await a.log_in()
+    s = await a.connect()
+    await refused(api.call('GET', '/v1/auth', old), 401, 'session_revoked')
+    assert await s.nothing('kick', 0.3)
+    async with Api(api.address) as other:
+        await refused(other.call('GET', '/v1/auth', old), 401)
