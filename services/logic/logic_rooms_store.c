@@ -428,11 +428,13 @@ logic_rooms_put_members(logic_rooms_t *r)
 
     static const char  members[] =
         "INSERT INTO members (room, uid, role, joined_ms) "
-        "SELECT ?, uid, 1, ? FROM users WHERE uid IN " STORE_LIST
+        "SELECT ?, uid, 1, ? FROM users FORCE INDEX (PRIMARY) "
+        "WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE role = 1";
     static const char  conversations[] =
         "INSERT INTO conversations (uid, conv_a, conv_b, read_seq) "
-        "SELECT uid, 0, ?, ? FROM users WHERE uid IN " STORE_LIST
+        "SELECT uid, 0, ?, ? FROM users FORCE INDEX (PRIMARY) "
+        "WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE conv_a = 0";
 
     if (store_head(r, &head) != IM_OK) {

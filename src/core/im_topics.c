@@ -4,10 +4,11 @@
  *     subscriber --first--> membership --next--> membership ...
  *     topic --list[]------> membership --sub---> subscriber
  *
- * A worker may hold a million memberships, so one costs 24 bytes, 4 to 8 in the
+ * A worker may hold a million memberships.  One costs 24 bytes, 4 to 8 in the
  * dense list of its topic (what a fan-out walks) and 4 to 8 in a hash table by
  * (topic, user), which tells in one look whether a connection is in a room and
- * whether it is the first or last of its user there (im_topics_tables.c).
+ * whether it is the first or last of its user there (im_topics_tables.c): 33 to
+ * 35 bytes in all, measured with a million.
  *
  * A membership that ends in a walk leaves a hole in the list, so that nobody
  * moves under the walker's feet; the end of the walk closes the holes.

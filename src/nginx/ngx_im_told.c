@@ -12,6 +12,8 @@
 
 static void ngx_im_told_announce(const Im__Announce *announce);
 static void ngx_im_told_end(const Im__End *end);
+static void ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end,
+    unsigned code);
 
 
 void
@@ -71,33 +73,44 @@ ngx_im_told_announce(const Im__Announce *announce)
 }
 
 
-/* A session was ended, or one connection was replaced by another device: they
- * hear why, and close. */
+/* A session was ended: its live connections hear why, and close. */
 static void
 ngx_im_told_end(const Im__End *end)
 {
-    unsigned      code;
-    Im__Kick      kick = IM__KICK__INIT;
-    Im__Frame     frame = IM__FRAME__INIT;
     ngx_im_ws_t  *ws, *next;
+
+    if (end->conn != 0) {
+        /* another device took its place, maybe before it was open */
+        ws = ngx_im_ws_by_id(end->conn);
+
+        if (ws != NULL && ws->sub.uid == end->uid) {
+            ngx_im_told_kick(ws, end, IM_CLOSE_REPLACED);
+        }
+
+        return;
+    }
+
+    for (ws = ngx_im_users_find(end->uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (end->sid[0] == '\0' || ngx_strcmp(end->sid, ws->sid) == 0) {
+            ngx_im_told_kick(ws, end, IM_CLOSE_KICKED);
+        }
+    }
+}
+
+
+static void
+ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end, unsigned code)
+{
+    Im__Kick   kick = IM__KICK__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
 
     kick.code = end->code;
     kick.message = end->message;
     frame.frame_case = IM__FRAME__FRAME_KICK;
     frame.kick = &kick;
 
-    code = (end->conn != 0) ? IM_CLOSE_REPLACED : IM_CLOSE_KICKED;
-
-    for (ws = ngx_im_users_find(end->uid); ws != NULL; ws = next) {
-        next = ws->user_next;
-
-        if ((end->sid[0] != '\0' && ngx_strcmp(end->sid, ws->sid) != 0)
-            || (end->conn != 0 && end->conn != ws->id))
-        {
-            continue;
-        }
-
-        ngx_im_ws_send_frame(ws, &frame);
-        ngx_im_ws_close(ws, code, end->code);
-    }
+    ngx_im_ws_send_frame(ws, &frame);
+    ngx_im_ws_close(ws, code, end->code);
 }

@@ -5,7 +5,10 @@ import asyncio
 
 import pytest
 
+import test_existing_nginx
+import test_slow
 from im_client import Problem, new_cmid
+from test_dedupe import redis
 
 
 async def live(user, **more):
@@ -159,7 +162,7 @@ async def test_a_room_hears_how_many_are_there(api, people):
     await online(a, room, 1)
 
 
-async def test_nobody_speaks_for_the_edge(api, people):
+async def test_nobody_speaks_for_the_edge(api, people, stack):
     """instance, conn and joined are not a client's to say."""
     alice, eve = await people(api, 'alice', 'eve')
     room = await live(alice)
@@ -174,6 +177,10 @@ async def test_nobody_speaks_for_the_edge(api, people):
     await e.write(type='send', room=room, cmid='f1', body=1, joined=True)
     f = await e.expect('error')
     assert (f['code'], f['cmid']) == ('not_member', 'f1')
+    await api.call('POST', '/v1/presence', eve.token, json={
+        'uids': [str(alice.uid)], 'instance': 'forged-1-2'})
+    assert redis(stack, 'SISMEMBER', 'im:ps:{%d}' % alice.uid,
+                 'forged-1-2') == ['0']
     # a frame may say so, but then this connection is in, not the named one
     await ask(e, 'join', 'join_res', room=room, **forged)
     await say(a, room, 'hello')
@@ -239,3 +246,89 @@ async def test_logged_out_is_logged_out_in_every_worker(api, people, stack):
         r = await api.call('GET', '/v1/presence', token, want=(401,),
                            headers={'Connection': 'close'})
         assert r['code'] == 'session_revoked'
+
+
+@pytest.fixture
+def small(stack, tmp_path, monkeypatch):
+    """An nginx with small limits."""
+    monkeypatch.setattr(test_existing_nginx, 'HTTP', test_existing_nginx.HTTP
+                        + 'im_ws_rooms 2;\nim_ws_fanout_queue 256k;\n')
+    n = test_existing_nginx.Nginx(stack, tmp_path, 9, True).start()
+    yield n
+    n.kill()
+
+
+async def test_a_connection_is_in_so_many_rooms_at_most(api, people, small):
+    alice = await people(api, 'alice')
+    rooms = [await live(alice) for _ in range(3)]
+    s = await alice.connect(address=small.address)
+    for room in rooms[:2]:
+        await ask(s, 'join', 'join_res', room=room)
+    assert await refused(s, 'join', room=rooms[2]) == 'limit_reached'
+    await ask(s, 'join', 'join_res', room=rooms[0])    # is in already
+    await ask(s, 'leave', 'leave_res', room=rooms[0])
+    await ask(s, 'join', 'join_res', room=rooms[2])
+    await s.close()
+
+
+async def test_what_does_not_fit_into_the_fan_out_is_told(api, people, small):
+    """Many long messages at once: each is pushed, or the member is told to
+    sync, and sync has them all."""
+    alice, bob = await people(api, 'alice', 'bob')
+    room = await live(alice, history=True)
+    a = await alice.connect()
+    await ask(a, 'join', 'join_res', room=room)
+    b = await bob.connect(address=small.address)
+    await ask(b, 'join', 'join_res', room=room)
+    count = 60
+    for n in range(count):
+        await a.write(type='send', room=room, cmid=new_cmid(),
+                      body='x' * 30000)
+    got, told = [], False
+    while not told and len(got) < count:
+        f = await b.receive()
+        if f['type'] == 'push':
+            got.append(int(f['seq']))
+        told = told or f['type'] == 'sync_needed'
+    assert got == list(range(1, len(got) + 1))
+    for _ in range(count):
+        await a.expect('ack')
+    cursor = len(got)
+    while told and cursor < count:
+        f = await ask(b, 'sync', 'sync_res', limit=5,
+                      cursors=[{'room': room, 'seq': str(cursor)}])
+        cursor = int(f['conversations'][0]['next'])
+        await asyncio.sleep(0.05)
+    assert cursor == count
+
+
+async def test_who_does_not_read_hurts_nobody_else_in_a_room(api, people):
+    alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
+    room = await group(alice, bob, carl)
+    slow = await test_slow.SlowReader.open(api, bob.token)
+    fast = await carl.connect()
+    a = await alice.connect()
+    count = 1500
+    seqs = []
+
+    async def read():
+        while len(seqs) < count:
+            seqs.append(int((await fast.expect('push'))['seq']))
+
+    async def write():
+        for n in range(count):
+            while n - len(seqs) > 100:
+                await asyncio.sleep(0.001)
+            await a.write(type='send', room=room, cmid=new_cmid(),
+                          body='x' * 8000)
+
+    await asyncio.gather(read(), write())
+    assert seqs == list(range(1, count + 1))
+    got = []
+    while True:
+        f = await slow.receive()
+        if f['type'] == 'push':
+            got.append(int(f['seq']))
+        elif f['type'] == 'sync_needed':
+            break
+    assert got == list(range(1, len(got) + 1)) and len(got) < count

@@ -143,7 +143,9 @@ say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
 static void
 an_answer_ends_an_item(void **state)
 {
-    im_outbox_t  *box;
+    uint64_t               conn;
+    im_outbox_t           *box;
+    Im__UpItem__ItemCase   kind;
 
     (void) state;
 
@@ -153,8 +155,10 @@ an_answer_ends_an_item(void **state)
     assert_int_equal(a.way.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL, NULL),
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn),
                      IM_OK);
+    assert_int_equal(kind, IM__UP_ITEM__ITEM_SEND);
+    assert_int_equal(conn, 7);
     assert_int_equal(a.way.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));

@@ -1,0 +1,128 @@
+"""What a worker was told of rooms and presence is not the only copy: what is
+lost with a Logic, with Redis or with a worker is made good within seconds."""
+
+import asyncio
+import os
+import signal
+import time
+
+from im_client import Problem
+from test_dedupe import redis
+from test_rooms_edge import ask, group, live, online, say
+
+
+async def until(seconds, fn):
+    """What fn returns once it is true."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            r = await fn()
+        except Problem:
+            r = None
+        if r or time.monotonic() > end:
+            assert r, 'not within %g s' % seconds
+            return r
+        await asyncio.sleep(0.2)
+
+
+async def acked(s, room, body):
+    async def once():
+        return isinstance(await say(s, room, body), dict)
+    await until(20, once)
+
+
+async def heard(s, body, seconds=5):
+    """Whether this was pushed; older ones are taken away."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            f = await s.expect('push', max(0.01, end - time.monotonic()))
+        except Problem:
+            return False
+        if f['body'] == body:
+            return True
+
+
+async def test_changes_that_were_lost_with_a_logic_take_effect(
+        api, people, stack):
+    """Nobody was told: as if Logic had died between MySQL and the workers."""
+    alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
+    room = await group(alice, bob)
+    a, b, c = [await u.connect() for u in (alice, bob, carl)]
+    await acked(a, room, 'before')
+    assert await heard(b, 'before')
+    now = int(time.time() * 1000)
+    stack.mysql('DELETE FROM members WHERE room = %s AND uid = %d;'
+                'DELETE FROM conversations WHERE uid = %d AND conv_a = 0 '
+                'AND conv_b = %s;'
+                'INSERT INTO members VALUES (%s, %d, 1, 0, %d);'
+                'INSERT INTO conversations (uid, conv_a, conv_b) '
+                'VALUES (%d, 0, %s);' % (room, bob.uid, bob.uid, room, room,
+                                         carl.uid, now, carl.uid, room))
+    for u in (bob, carl):
+        redis(stack, 'DEL', 'im:g:{%d}' % u.uid)
+    for name, pid in stack.pids().items():
+        if name.startswith('logic'):
+            os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(stack.tool, 'wait', stack.name)
+    await asyncio.sleep(3)
+    b.frames.clear()
+    await acked(a, room, 'after')
+    assert await heard(c, 'after')
+    assert not await heard(b, 'after', 1)
+
+
+async def test_redis_was_emptied_and_all_is_there_again_within_5_s(
+        api, people, stack):
+    alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
+    room, tea = await live(alice), await group(alice, bob)
+    a, b = await alice.connect(), await bob.connect()
+    for s in (a, b):
+        await ask(s, 'join', 'join_res', room=room)
+    await ask(a, 'presence_sub', 'presence_res', add=[str(carl.uid)])
+    await online(a, room, 2)
+    redis(stack, 'FLUSHALL')
+    began = time.monotonic()
+    try:
+        async def counted():
+            rs = [await api.call('GET', '/v1/rooms/' + r, alice.token)
+                  for r in (room, tea)]
+            p = await api.call('POST', '/v1/presence', alice.token,
+                               json={'uids': [str(bob.uid)]})
+            return ([r['online'] for r in rs] == [2, 2]
+                    and p['users'][0]['online'])
+        await until(5, counted)
+        for r in (room, tea):
+            await acked(a, r, 'hello ' + r)
+            assert await heard(b, 'hello ' + r)
+        await asyncio.sleep(max(0, began + 5 - time.monotonic()))
+        c = await carl.connect()
+        while True:
+            f = await a.expect('presence', 5)
+            if f['users'][0]['online']:
+                break
+        assert f['users'][0]['uid'] == str(carl.uid)
+        await c.close()
+    finally:
+        # as after a long life, for the tests to come
+        redis(stack, 'SET', 'im:memory:{0}', '0')
+
+
+async def test_a_worker_that_dies_takes_its_users_out_of_the_room(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    room = await live(alice)
+    a = await alice.connect()
+    b = await bob.connect(other_than=[a.instance])
+    for s in (a, b):
+        await ask(s, 'join', 'join_res', room=room)
+    await ask(a, 'presence_sub', 'presence_res', add=[str(bob.uid)])
+    await online(a, room, 2)
+    os.kill(int(b.instance.split('-')[-2]), signal.SIGKILL)
+    await online(a, room, 1, 15)
+    while (await a.expect('presence', 15))['users'][0]['online']:
+        pass
+    b = await bob.connect()
+    await ask(b, 'join', 'join_res', room=room)
+    await acked(a, room, 'again')
+    assert await heard(b, 'again')
