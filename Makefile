@@ -126,7 +126,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
-        bench-store stop status clean help ready
+        bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -303,6 +303,11 @@ bench-rpc: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
 	    bench/rpc/run
+
+bench-opens: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-opens --restart --fresh \
+	    --no-nginx -- bench/rpc/opens
 
 bench-store: deps
 	@$(MAKE) all
