@@ -12,6 +12,10 @@
  * 10,000 numbers: a conversation with oneself, or one's own flood, must not
  * make the list slow.
  *
+ * A conversation whose first message was acked, but is not stored yet, is waited
+ * for (logic_begun.c): the recipient who connects now learns of it from nobody
+ * else.
+ *
  * A read cursor may be as high as the last number that Redis has given: a
  * message is pushed before it is stored, and who has read it says so at once.
  *
@@ -21,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_timeouts.h"
+#include "logic_begun.h"
 #include "logic_conversations.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
@@ -89,6 +95,15 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
     c->uid = r->caller->uid;
     c->limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
     c->hidden = r->has_hidden && r->hidden;
+
+    if (!r->has_before
+        && logic_begun_settle(db->redis, c->uid, IM_SYNC_WAIT_MS) != IM_OK)
+    {
+        logic_fail(req, "unavailable", "a conversation that has begun is not "
+                   "stored yet");
+        free(c);
+        return;
+    }
 
     rc = conversations_list(db, c, r->has_before ? r->before : INT64_MAX);
 

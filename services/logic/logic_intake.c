@@ -31,6 +31,7 @@
 #include "im_crash.h"
 #include "im_pace.h"
 #include "im_snowflake.h"
+#include "logic_begun.h"
 #include "logic_intake.h"
 #include "logic_lookup.h"
 #include "logic_outcome.h"
@@ -681,6 +682,10 @@ intake_seed(intake_shard_t *s, size_t n)
 
         if (rc == IM_AGAIN) {
             return IM_ERROR;
+        }
+
+        if (rc == IM_OK && (last == 0 || young)) {
+            rc = logic_begun_add(s->redis, &q->conv);
         }
 
         last += young ? LOGIC_SEQUENCE_SKIP : 0;

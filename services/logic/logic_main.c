@@ -725,7 +725,7 @@ main_rpc_conversations(void *ctx, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
     (void) ctx;
-    logic_pool_run(main_query, logic_conversations_get, req, in);
+    logic_pool_run(main_sync, logic_conversations_get, req, in);
 }
 
 

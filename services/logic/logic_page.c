@@ -243,6 +243,12 @@ logic_page_named(int has_with, uint64_t with, int has_room,
         return "bad_field";
     }
 
+    if (has_with && with == 0) {
+        /* (0, one's own uid) would be the name of a room */
+        *text = "the user does not exist";
+        return "no_such_user";
+    }
+
     return NULL;
 }
 

@@ -7,7 +7,6 @@ import asyncio
 import os
 import subprocess
 
-import pytest
 
 from im_app import App
 from im_hunt import Plan, hunt
@@ -37,8 +36,6 @@ def test_every_promise_is_kept_while_programs_die(stack):
     assert report.counts['connect'] > 40
 
 
-@pytest.mark.xfail(strict=True, reason='conversations does not wait for the '
-                   'store: what is acked but not stored is not listed')
 async def test_who_connects_learns_of_a_conversation_not_yet_stored(
         stack, api, people):
     alice, bob = await people(api, 'alice', 'bob')
