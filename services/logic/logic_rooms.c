@@ -95,8 +95,9 @@ logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n)
 {
     size_t  i, k;
 
-    memcpy(r->uids + r->n, uids, n * sizeof(uint64_t));
-    r->n += n;
+    for (i = 0; i < n; i++) {
+        r->uids[r->n++] = uids[i];
+    }
 
     qsort(r->uids, r->n, sizeof(uint64_t), rooms_compare);
 

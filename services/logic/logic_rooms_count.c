@@ -145,7 +145,7 @@ logic_rooms_count(im_redis_t *redis)
 {
     size_t          i, n;
     uint64_t        now, online;
-    count_room_t  *due[COUNT_ASK];
+    count_room_t   *due[COUNT_ASK];
 
     now = im_mono_us();
 
