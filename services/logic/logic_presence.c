@@ -216,6 +216,7 @@ presence_thread(void *arg)
     uint64_t         now, tick;
     presence_t      *p;
     presence_job_t  *jobs;
+    struct timespec  pause = { 0, PRESENCE_TICK_MS * 1000000 };
 
     (void) arg;
 
@@ -234,6 +235,11 @@ presence_thread(void *arg)
 
         if (jobs == NULL && stop) {
             break;
+        }
+
+        if (p->pause) {
+            p->pause = 0;
+            nanosleep(&pause, NULL);
         }
 
         rc = (jobs != NULL) ? logic_presence_batch(p, jobs) : IM_OK;

@@ -171,7 +171,8 @@ batch_read(presence_t *p, presence_job_t *job)
             return IM_ERROR;
         }
 
-        job->left = (logic_presence_alive(reply) == 0);
+        job->written = (n >= 0);
+        job->left = (job->written && logic_presence_alive(reply) == 0);
         im_redis_free(reply);
 
         return IM_OK;
@@ -510,6 +511,12 @@ static void
 batch_answer(presence_t *p, presence_job_t *job)
 {
     if (job->kind == PRESENCE_CLOSE) {
+
+        if (!job->written) {
+            logic_presence_undo(job);  /* Redis loads its file: ours from now */
+            p->pause = 1;
+        }
+
         logic_reply_closed(&job->reply, &p->touched);
         return;
     }

@@ -64,6 +64,7 @@ typedef struct {
     uint64_t                redis_at_us;   /* and when that was */
     uint64_t                doubt_us;      /* until then: see presence_came */
     uint64_t                mysql_us;      /* not asked again before */
+    unsigned                pause;         /* before the next batch */
     unsigned                n_changes;
     struct {
         uint64_t            uid;
