@@ -95,8 +95,9 @@ logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n)
 {
     size_t  i, k;
 
-    memcpy(r->uids + r->n, uids, n * sizeof(uint64_t));
-    r->n += n;
+    for (i = 0; i < n; i++) {
+        r->uids[r->n++] = uids[i];
+    }
 
     qsort(r->uids, r->n, sizeof(uint64_t), rooms_compare);
 
@@ -352,10 +353,9 @@ logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
     }
 
     if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-        || logic_rooms_count(r->db->redis, r->room, &where,
-                             (join != NULL) ? ROOMS_JOIN_EXACT_MAX
-                                            : ROOMS_EXACT_MAX,
-                             &online)
+        || logic_rooms_users_there(r->db->redis, r->room, &where,
+                                   (join != NULL) ? ROOMS_JOIN_EXACT_MAX
+                                                  : ROOMS_EXACT_MAX, &online)
            != IM_OK)
     {
         im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));

@@ -80,6 +80,12 @@ int logic_rooms_without_members(logic_rooms_t *r);
 /* DECLINED: one of r->uids is in as many groups as permitted. */
 int logic_rooms_check_groups(logic_rooms_t *r);
 
+/* The caller is owner or admin, and above `other` (0: of nobody); else
+ * DECLINED.  Sets r->me and r->other. */
+int logic_rooms_actor(logic_rooms_t *r, uint64_t other);
+/* DECLINED: the room was dismissed. */
+int logic_rooms_alive(logic_rooms_t *r);
+
 /* Writes. */
 int logic_rooms_write(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *v, size_t n, uint64_t *insert_id);

@@ -1,20 +1,10 @@
 /*
- * logic_rooms_online.c -- reports of workers go to Redis, and when the number
- * of users in a room has changed, the room is told.
+ * logic_rooms_online.c -- reports of workers go to Redis.
  *
  *   report --> queue --> pipeline to Redis --> answered
  *                          |
- *                          v  the room is dirty
- *              due: 20 ms later, and a second after the last event at least
- *                          |
- *                 counted over all instances --> room_event to those
- *
- * Reports of a room come to its home, so the home alone tells.  Of a large
- * room every event costs a frame to each who is there: above 10,000 users the
- * second grows with the room.
- *
- * A room is remembered while somebody is in it: when an instance dies nobody
- * reports that its users are gone, so all rooms are counted again.
+ *                          v
+ *                 the room is counted and told (logic_rooms_count.c)
  *
  * A thread of its own.
  */
@@ -25,10 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-#include <uthash.h>
-
 #include "logic_alive.h"
-#include "logic_links.h"
+#include "logic_rooms_count.h"
 #include "logic_rooms_let.h"
 #include "logic_rooms_online.h"
 #include "logic_rooms_where.h"
@@ -36,19 +24,11 @@
 
 
 #define ONLINE_BATCH       256     /* reports in one pipeline */
-#define ONLINE_TELL        32      /* rooms counted in one pipeline */
 #define ONLINE_UIDS        1000    /* in one command */
 #define ONLINE_TICK_MS     20
-#define ONLINE_SECOND_US   1000000
-#define ONLINE_LARGE       10000   /* users; from here on slower */
-#define ONLINE_EXACT_MAX   20000   /* of a room; above, see docs */
-#define ONLINE_ROOMS_MAX   262144  /* remembered; no other is told */
-#define ONLINE_RETRIES     5       /* of an event for which a link is missing */
-#define ONLINE_UNTOLD      UINT64_MAX
 
 
-typedef struct online_job_s   online_job_t;
-typedef struct online_room_s  online_room_t;
+typedef struct online_job_s  online_job_t;
 
 struct online_job_s {
     online_job_t    *next;
@@ -63,34 +43,15 @@ struct online_job_s {
     uint64_t         uids[];       /* joined, then left */
 };
 
-struct online_room_s {
-    UT_hash_handle   hh;
-    uint64_t         room;
-    uint64_t         told;         /* users, of the last event */
-    uint64_t         last_us;      /* when it was sent */
-    uint64_t         due_us;       /* of a dirty one */
-    online_room_t   *next;         /* dirty ones */
-    unsigned         dirty:1;
-    unsigned         tries:8;
-};
-
 
 static void *online_thread(void *arg);
 static online_job_t *online_take(void);
 static void online_wait(void);
 static void online_batch(online_job_t *jobs);
+static void online_broken(void);
 static int online_ask(online_job_t *job);
 static int online_uids(online_job_t *job, const char *verb, const char *key,
     const uint64_t *uids, size_t n);
-static void online_dirty(uint64_t room);
-static void online_queue_dirty(online_room_t *r);
-static void online_all_dirty(void);
-static void online_tell(void);
-static size_t online_due(online_room_t **due, uint64_t now);
-static int online_count(online_room_t **due, size_t n);
-static void online_event(online_room_t *r, const logic_rooms_where_t *where,
-    uint64_t online, uint64_t now);
-static uint64_t online_interval(uint64_t online);
 static void online_on_gone(const char *id);
 
 
@@ -105,9 +66,6 @@ static int                   online_stopping;
 static int                   online_gone;      /* an instance has */
 
 static im_redis_t           *online_redis;     /* the rest: the thread's own */
-static online_room_t        *online_rooms;
-static online_room_t        *online_dirty_list;
-static logic_rooms_where_t  *online_where;     /* ONLINE_TELL */
 static im_dependency_t       online_store = { "redis", 0 };
 
 
@@ -116,9 +74,8 @@ logic_rooms_online_start(unsigned queue_max)
 {
     online_max = queue_max;
     online_redis = logic_redis_create();
-    online_where = calloc(ONLINE_TELL, sizeof(logic_rooms_where_t));
 
-    if (online_redis == NULL || online_where == NULL) {
+    if (online_redis == NULL || logic_rooms_count_start() != IM_OK) {
         return IM_ERROR;
     }
 
@@ -207,14 +164,16 @@ online_thread(void *arg)
         }
 
         if (gone) {
-            online_all_dirty();
+            logic_rooms_count_all();
         }
 
         if (jobs != NULL) {
             online_batch(jobs);
         }
 
-        online_tell();
+        if (logic_rooms_count(online_redis) != IM_OK) {
+            online_broken();
+        }
     }
 
     return NULL;
@@ -231,7 +190,7 @@ online_wait(void)
         return;
     }
 
-    if (online_dirty_list == NULL) {
+    if (!logic_rooms_count_waiting()) {
         pthread_cond_wait(&online_wake, &online_lock);
         return;
     }
@@ -293,7 +252,7 @@ online_batch(online_job_t *jobs)
             && logic_words_done(online_redis, job->asked) == IM_OK)
         {
             logic_rooms_let_reported(job->room, job->uids, job->joined);
-            online_dirty(job->room);
+            logic_rooms_count_dirty(job->room);
             logic_reply_closed(&job->reply, &touched);
 
         } else {
@@ -309,14 +268,20 @@ online_batch(online_job_t *jobs)
         im_dependency_up(&online_store);
 
     } else {
-        /* replies of other commands may be under way on this connection */
-
-        im_dependency_down(&online_store, im_redis_error(online_redis));
-        im_redis_destroy(online_redis);
-        online_redis = logic_redis_create();
+        online_broken();
     }
 
     logic_reply_flush(&touched);
+}
+
+
+/* Replies of other commands may be under way on this connection. */
+static void
+online_broken(void)
+{
+    im_dependency_down(&online_store, im_redis_error(online_redis));
+    im_redis_destroy(online_redis);
+    online_redis = logic_redis_create();
 }
 
 
@@ -401,231 +366,6 @@ online_uids(online_job_t *job, const char *verb, const char *key,
 }
 
 
-static void
-online_dirty(uint64_t room)
-{
-    online_room_t  *r;
-
-    HASH_FIND(hh, online_rooms, &room, sizeof(room), r);
-
-    if (r == NULL) {
-
-        if (HASH_COUNT(online_rooms) >= ONLINE_ROOMS_MAX) {
-            return;
-        }
-
-        r = calloc(1, sizeof(online_room_t));
-        if (r == NULL) {
-            return;
-        }
-
-        r->room = room;
-        r->told = ONLINE_UNTOLD;
-        HASH_ADD(hh, online_rooms, room, sizeof(r->room), r);
-    }
-
-    r->tries = 0;
-    online_queue_dirty(r);
-}
-
-
-static void
-online_queue_dirty(online_room_t *r)
-{
-    uint64_t  now, next;
-
-    now = im_mono_us() + ONLINE_TICK_MS * 1000;
-    next = r->last_us + online_interval(r->told);
-
-    r->due_us = (r->last_us != 0 && next > now) ? next : now;
-
-    if (!r->dirty) {
-        r->dirty = 1;
-        r->next = online_dirty_list;
-        online_dirty_list = r;
-    }
-}
-
-
-static uint64_t
-online_interval(uint64_t online)
-{
-    if (online == ONLINE_UNTOLD || online <= ONLINE_LARGE) {
-        return ONLINE_SECOND_US;
-    }
-
-    return online * ONLINE_SECOND_US / ONLINE_LARGE;
-}
-
-
-static void
-online_all_dirty(void)
-{
-    online_room_t  *r, *next;
-
-    HASH_ITER(hh, online_rooms, r, next) {
-        r->tries = 0;
-        online_queue_dirty(r);
-    }
-}
-
-
-static void
-online_tell(void)
-{
-    size_t          i, n;
-    uint64_t        now, online;
-    online_room_t  *due[ONLINE_TELL];
-
-    now = im_mono_us();
-
-    for ( ;; ) {
-        n = online_due(due, now);
-
-        if (n == 0) {
-            return;
-        }
-
-        if (online_count(due, n) != IM_OK) {
-            break;
-        }
-
-        for (i = 0; i < n; i++) {
-            if (logic_rooms_count(online_redis, due[i]->room,
-                                  &online_where[i], ONLINE_EXACT_MAX,
-                                  &online)
-                != IM_OK)
-            {
-                break;
-            }
-
-            online_event(due[i], &online_where[i], online, now);
-            due[i] = NULL;
-        }
-
-        if (i < n) {
-            break;
-        }
-    }
-
-    /* Redis does not answer: once more, a second later */
-
-    im_dependency_down(&online_store, im_redis_error(online_redis));
-    im_redis_destroy(online_redis);
-    online_redis = logic_redis_create();
-
-    for (i = 0; i < n; i++) {
-        if (due[i] != NULL) {
-            due[i]->last_us = now;
-            online_queue_dirty(due[i]);
-        }
-    }
-}
-
-
-static size_t
-online_due(online_room_t **due, uint64_t now)
-{
-    size_t           n;
-    online_room_t   *r, **p;
-
-    n = 0;
-    p = &online_dirty_list;
-
-    while (*p != NULL && n < ONLINE_TELL) {
-        r = *p;
-
-        if (r->due_us > now) {
-            p = &r->next;
-            continue;
-        }
-
-        *p = r->next;
-        r->next = NULL;
-        r->dirty = 0;
-        due[n++] = r;
-    }
-
-    return n;
-}
-
-
-static int
-online_count(online_room_t **due, size_t n)
-{
-    size_t    i;
-    unsigned  stale;
-
-    stale = 0;
-
-    for (i = 0; i < n; i++) {
-        if (logic_rooms_where_ask(online_redis, due[i]->room) != IM_OK) {
-            return IM_ERROR;
-        }
-    }
-
-    for (i = 0; i < n; i++) {
-        if (logic_rooms_where_read(online_redis, due[i]->room,
-                                   &online_where[i])
-            != IM_OK)
-        {
-            return IM_ERROR;
-        }
-
-        stale += online_where[i].stale;
-    }
-
-    return logic_words_done(online_redis, stale);
-}
-
-
-static void
-online_event(online_room_t *r, const logic_rooms_where_t *where,
-    uint64_t online, uint64_t now)
-{
-    int             missing;
-    size_t          i;
-    Im__DownItem    item = IM__DOWN_ITEM__INIT;
-    Im__RoomEvent   event = IM__ROOM_EVENT__INIT;
-
-    if (online == r->told) {
-
-        if (online == 0 && now - r->last_us >= ONLINE_SECOND_US) {
-            HASH_DEL(online_rooms, r);
-            free(r);
-        }
-
-        return;
-    }
-
-    event.room = r->room;
-    event.has_online = 1;
-    event.online = (uint32_t) online;
-    item.item_case = IM__DOWN_ITEM__ITEM_ROOM_EVENT;
-    item.room_event = &event;
-
-    missing = 0;
-
-    for (i = 0; i < where->n; i++) {
-        missing |= (logic_links_send(where->list[i].id, &item) != IM_OK);
-    }
-
-    r->told = online;
-    r->last_us = now;
-
-    if (missing && r->tries < ONLINE_RETRIES) {
-        r->tries++;
-        r->told = ONLINE_UNTOLD;
-    }
-
-    /* one that is empty is looked at once more, and forgotten */
-
-    if (r->told == ONLINE_UNTOLD || online == 0) {
-        online_queue_dirty(r);
-    }
-}
-
-
 /* rpc thread */
 static void
 online_on_gone(const char *id)
@@ -649,8 +389,6 @@ logic_rooms_online_healthy(void)
 void
 logic_rooms_online_stop(void)
 {
-    online_room_t  *r, *next;
-
     pthread_mutex_lock(&online_lock);
     online_stopping = 1;
     pthread_cond_signal(&online_wake);
@@ -658,13 +396,8 @@ logic_rooms_online_stop(void)
 
     pthread_join(online_id, NULL);
 
-    HASH_ITER(hh, online_rooms, r, next) {
-        HASH_DEL(online_rooms, r);
-        free(r);
-    }
-
+    logic_rooms_count_stop();
     logic_rooms_let_clear();
 
     im_redis_destroy(online_redis);
-    free(online_where);
 }

@@ -141,7 +141,7 @@ where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
 
 
 int
-logic_rooms_count(im_redis_t *redis, uint64_t room,
+logic_rooms_users_there(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online)
 {
     size_t  i, there;

@@ -47,7 +47,7 @@ int logic_rooms_where_read(im_redis_t *redis, uint64_t room,
 
 /* Users: exact up to exact_max, else the sum, where one who is on two instances
  * counts twice. */
-int logic_rooms_count(im_redis_t *redis, uint64_t room,
+int logic_rooms_users_there(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online);
 
 /*

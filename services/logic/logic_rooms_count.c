@@ -1,0 +1,315 @@
+/*
+ * logic_rooms_count.c -- a room is told when the number of users in it has
+ * changed.
+ *
+ *   dirty --> due: 20 ms later, and a second after the last event at least
+ *              --> counted over all instances --> room_event to those
+ *
+ * Reports of a room come to its home, so the home alone tells.  Of a large
+ * room every event costs a frame to each who is there: above 10,000 users the
+ * second grows with the room.
+ *
+ * A room is remembered while somebody is in it: when an instance dies nobody
+ * reports that its users are gone, so all rooms are counted again.
+ *
+ * The thread of logic_rooms_online.c.
+ */
+
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "logic_links.h"
+#include "logic_rooms_count.h"
+#include "logic_rooms_where.h"
+#include "logic_words.h"
+
+
+#define COUNT_ASK         32       /* rooms in one pipeline */
+#define COUNT_SOON_US     20000
+#define COUNT_SECOND_US   1000000
+#define COUNT_LARGE       10000    /* users; from here on slower */
+#define COUNT_EXACT_MAX   20000
+#define COUNT_ROOMS_MAX   262144   /* remembered; no other is told */
+#define COUNT_RETRIES     5        /* of an event for which a link is missing */
+#define COUNT_UNTOLD      UINT64_MAX
+
+
+typedef struct count_room_s  count_room_t;
+
+struct count_room_s {
+    UT_hash_handle   hh;
+    uint64_t         room;
+    uint64_t         told;         /* users, of the last event */
+    uint64_t         last_us;      /* when it was sent */
+    uint64_t         due_us;       /* of a dirty one */
+    count_room_t    *next;         /* dirty ones */
+    unsigned         dirty:1;
+    unsigned         tries:8;
+};
+
+
+static void count_queue(count_room_t *r);
+static uint64_t count_interval(uint64_t online);
+static size_t count_due(count_room_t **due, uint64_t now);
+static int count_ask(im_redis_t *redis, count_room_t **due, size_t n);
+static void count_tell(count_room_t *r, const logic_rooms_where_t *where,
+    uint64_t online, uint64_t now);
+
+
+static count_room_t         *count_rooms;
+static count_room_t         *count_dirty;
+static logic_rooms_where_t  *count_where;      /* COUNT_ASK */
+
+
+int
+logic_rooms_count_start(void)
+{
+    count_where = calloc(COUNT_ASK, sizeof(logic_rooms_where_t));
+
+    return (count_where != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_rooms_count_dirty(uint64_t room)
+{
+    count_room_t  *r;
+
+    HASH_FIND(hh, count_rooms, &room, sizeof(room), r);
+
+    if (r == NULL) {
+
+        if (HASH_COUNT(count_rooms) >= COUNT_ROOMS_MAX) {
+            return;
+        }
+
+        r = calloc(1, sizeof(count_room_t));
+        if (r == NULL) {
+            return;
+        }
+
+        r->room = room;
+        r->told = COUNT_UNTOLD;
+        HASH_ADD(hh, count_rooms, room, sizeof(r->room), r);
+    }
+
+    r->tries = 0;
+    count_queue(r);
+}
+
+
+static void
+count_queue(count_room_t *r)
+{
+    uint64_t  now, next;
+
+    now = im_mono_us() + COUNT_SOON_US;
+    next = r->last_us + count_interval(r->told);
+
+    r->due_us = (r->last_us != 0 && next > now) ? next : now;
+
+    if (!r->dirty) {
+        r->dirty = 1;
+        r->next = count_dirty;
+        count_dirty = r;
+    }
+}
+
+
+static uint64_t
+count_interval(uint64_t online)
+{
+    if (online == COUNT_UNTOLD || online <= COUNT_LARGE) {
+        return COUNT_SECOND_US;
+    }
+
+    return online * COUNT_SECOND_US / COUNT_LARGE;
+}
+
+
+void
+logic_rooms_count_all(void)
+{
+    count_room_t  *r, *next;
+
+    HASH_ITER(hh, count_rooms, r, next) {
+        r->tries = 0;
+        count_queue(r);
+    }
+}
+
+
+int
+logic_rooms_count(im_redis_t *redis)
+{
+    size_t          i, n;
+    uint64_t        now, online;
+    count_room_t   *due[COUNT_ASK];
+
+    now = im_mono_us();
+
+    for ( ;; ) {
+        n = count_due(due, now);
+
+        if (n == 0) {
+            return IM_OK;
+        }
+
+        if (count_ask(redis, due, n) != IM_OK) {
+            break;
+        }
+
+        for (i = 0; i < n; i++) {
+            if (logic_rooms_users_there(redis, due[i]->room,
+                                        &count_where[i], COUNT_EXACT_MAX,
+                                        &online)
+                != IM_OK)
+            {
+                break;
+            }
+
+            count_tell(due[i], &count_where[i], online, now);
+            due[i] = NULL;
+        }
+
+        if (i < n) {
+            break;
+        }
+    }
+
+    /* Redis does not answer: once more, a second later */
+
+    for (i = 0; i < n; i++) {
+        if (due[i] != NULL) {
+            due[i]->last_us = now;
+            count_queue(due[i]);
+        }
+    }
+
+    return IM_ERROR;
+}
+
+
+static size_t
+count_due(count_room_t **due, uint64_t now)
+{
+    size_t           n;
+    count_room_t   *r, **p;
+
+    n = 0;
+    p = &count_dirty;
+
+    while (*p != NULL && n < COUNT_ASK) {
+        r = *p;
+
+        if (r->due_us > now) {
+            p = &r->next;
+            continue;
+        }
+
+        *p = r->next;
+        r->next = NULL;
+        r->dirty = 0;
+        due[n++] = r;
+    }
+
+    return n;
+}
+
+
+static int
+count_ask(im_redis_t *redis, count_room_t **due, size_t n)
+{
+    size_t    i;
+    unsigned  stale;
+
+    stale = 0;
+
+    for (i = 0; i < n; i++) {
+        if (logic_rooms_where_ask(redis, due[i]->room) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        if (logic_rooms_where_read(redis, due[i]->room,
+                                   &count_where[i])
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+
+        stale += count_where[i].stale;
+    }
+
+    return logic_words_done(redis, stale);
+}
+
+
+static void
+count_tell(count_room_t *r, const logic_rooms_where_t *where,
+    uint64_t online, uint64_t now)
+{
+    int             missing;
+    size_t          i;
+    Im__DownItem    item = IM__DOWN_ITEM__INIT;
+    Im__RoomEvent   event = IM__ROOM_EVENT__INIT;
+
+    if (online == r->told) {
+
+        if (online == 0 && now - r->last_us >= COUNT_SECOND_US) {
+            HASH_DEL(count_rooms, r);
+            free(r);
+        }
+
+        return;
+    }
+
+    event.room = r->room;
+    event.has_online = 1;
+    event.online = (uint32_t) online;
+    item.item_case = IM__DOWN_ITEM__ITEM_ROOM_EVENT;
+    item.room_event = &event;
+
+    missing = 0;
+
+    for (i = 0; i < where->n; i++) {
+        missing |= (logic_links_send(where->list[i].id, &item) != IM_OK);
+    }
+
+    r->told = online;
+    r->last_us = now;
+
+    if (missing && r->tries < COUNT_RETRIES) {
+        r->tries++;
+        r->told = COUNT_UNTOLD;
+    }
+
+    /* one that is empty is looked at once more, and forgotten */
+
+    if (r->told == COUNT_UNTOLD || online == 0) {
+        count_queue(r);
+    }
+}
+
+
+int
+logic_rooms_count_waiting(void)
+{
+    return count_dirty != NULL;
+}
+
+
+void
+logic_rooms_count_stop(void)
+{
+    count_room_t  *r, *next;
+
+    HASH_ITER(hh, count_rooms, r, next) {
+        HASH_DEL(count_rooms, r);
+        free(r);
+    }
+
+    free(count_where);
+}

@@ -1,0 +1,23 @@
+/*
+ * logic_rooms_count.h -- telling rooms how many are there.  One thread.
+ */
+
+#ifndef LOGIC_ROOMS_COUNT_H
+#define LOGIC_ROOMS_COUNT_H
+
+#include "logic.h"
+
+int logic_rooms_count_start(void);
+void logic_rooms_count_stop(void);
+
+/* The number may have changed: of one room, of all. */
+void logic_rooms_count_dirty(uint64_t room);
+void logic_rooms_count_all(void);
+/* Some rooms are to be counted soon. */
+int logic_rooms_count_waiting(void);
+
+/* Counts and tells those whose time has come.  IM_ERROR: Redis does not
+ * answer, the connection is of no use any more. */
+int logic_rooms_count(im_redis_t *redis);
+
+#endif
