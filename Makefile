@@ -126,7 +126,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
-        bench-store stop status clean help ready
+        bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -304,6 +304,11 @@ bench-rpc: deps
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
 	    bench/rpc/run
 
+bench-opens: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-opens --restart --fresh \
+	    --no-nginx -- bench/rpc/opens
+
 bench-store: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-store --restart --fresh \
@@ -335,6 +340,7 @@ help:
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
+	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
