@@ -342,6 +342,7 @@ help:
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
+	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
