@@ -102,6 +102,7 @@ logic_SRCS   := $(wildcard services/logic/*.c)
 task_SRCS    := $(wildcard services/task/*.c)
 bench_SRCS   := $(wildcard bench/*.c)
 bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
+bench_store_SRCS := $(wildcard bench/store/*.c)
 testlib_SRCS := $(wildcard tests/lib/*.c)
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
 tool_SRCS    := $(wildcard tools/*.c)
@@ -118,14 +119,14 @@ ARCHIVES      = $(DAEMON_A) $(STORE_A) $(RPC_A) $(CORE_A)
 DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
 TOOLS        := $(tool_SRCS:tools/%.c=$(BUILD)/%)
-BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc
+BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc $(BUILD)/im-bench-store
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
-        stop status clean help ready
+        bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -172,7 +173,8 @@ $(eval $(call compile,src/rpc,$$(INC_RPC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
-$(eval $(call compile,bench,$$(INC_SERVICE) -Ibench -Ibench/rpc))
+$(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
+    -Ibench/store))
 $(eval $(call compile,tests,$$(INC_TEST)))
 
 archive       = $(call say,AR   ,$@) rm -f $@ && $(AR) rcsD $@ $^
@@ -211,6 +213,10 @@ $(BUILD)/im-bench: $(call objs,$(bench_SRCS)) $(ARCHIVES)
 	$(link)
 
 $(BUILD)/im-bench-rpc: $(call objs,$(bench_rpc_SRCS)) $(ARCHIVES)
+	$(link)
+
+$(BUILD)/im-bench-store: $(call objs,$(bench_store_SRCS)) \
+                         $(BUILD)/liblogic.a $(ARCHIVES)
 	$(link)
 
 $(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)
@@ -298,6 +304,16 @@ bench-rpc: deps
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
 	    bench/rpc/run
 
+bench-opens: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-opens --restart --fresh \
+	    --no-nginx -- bench/rpc/opens
+
+bench-store: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-store --restart --fresh \
+	    --only redis,mysql -- bench/store/run
+
 stop:
 	@$(PYTHON) tools/stack stop --all
 
@@ -323,6 +339,8 @@ help:
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
+	@echo "make bench-store what a message costs in Redis and in MySQL"
+	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"

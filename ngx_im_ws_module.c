@@ -5,8 +5,9 @@
  *
  * Reading order: ngx_im_ws_handshake.c (to the 101), ngx_im_ws_takeover.c
  * (away from HTTP), ngx_im_ws_session.c (what is said), ngx_im_ws_read.c and
- * ngx_im_ws_write.c (bytes), ngx_im_link.c (to Logic), ngx_im_push.c (from
- * Task), ngx_im_rooms.h (rooms and presence).
+ * ngx_im_ws_write.c (bytes), ngx_im_ws_end.c (to the end), ngx_im_link.c and
+ * ngx_im_ws_query.c (to Logic), ngx_im_push.c (from Task), ngx_im_rooms.h
+ * (rooms and presence).
  */
 
 #include "ngx_im_ws.h"

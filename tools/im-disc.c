@@ -358,8 +358,8 @@ on_stop(void *ctx)
 {
     (void) ctx;
 
-    atomic_store(&stopped, 1);
     im_disc_destroy(disc);
+    atomic_store(&stopped, 1);
 }
 
 

@@ -28,8 +28,8 @@ typedef struct {
 } logic_blocks_item_t;
 
 /* Any thread, with a connection of its own: asks only for what is not known.
- * IM_DONE: all was.  IM_ERROR: MySQL does not answer; what was known is answered
- * all the same. */
+ * IM_DONE: all was.  IM_ERROR: MySQL does not answer; what was known is
+ * answered all the same. */
 int logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items,
     size_t n);
 

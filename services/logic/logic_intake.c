@@ -15,7 +15,8 @@
  * A client that sends again gets the same numbers, as long as these may be
  * used.  With D = [kafka] delivery_ms: under a number that is younger than
  * 0.8 D the message is produced again, at most 0.2 D later, and Kafka has
- * taken it D later or never.  So a number older than 2 D that is not stored,
+ * taken it D later or never.  So a number older than 2 D (and two seconds, see
+ * logic_settle.c) that is not stored,
  * once all that Kafka has is stored, never will be: it is void, and the message
  * gets a new one (logic_repeats.c).  In between nobody knows, and the client is
  * told to come again.
@@ -75,6 +76,7 @@ static size_t intake_rooms(intake_shard_t *s, size_t n);
 static size_t intake_ids(intake_shard_t *s, size_t n);
 static size_t intake_numbers(intake_shard_t *s, size_t n);
 static int intake_seed(intake_shard_t *s, size_t n);
+static void intake_memory(void);
 static int intake_fresh(void);
 static size_t intake_repeats(intake_shard_t *s, size_t n);
 static int intake_repeat(intake_shard_t *s, logic_message_t *m);
@@ -102,6 +104,8 @@ logic_intake_start(void)
     if (rc != IM_OK) {
         return rc;
     }
+
+    intake_memory();
 
     intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
     if (intake_shards == NULL) {
@@ -624,7 +628,7 @@ intake_numbers(intake_shard_t *s, size_t n)
         s->batch[i]->numbered_us = im_mono_us();
     }
 
-    rc = logic_sequence(s->redis, seqs, n, im_now_ms());
+    rc = logic_sequence(s->redis, seqs, n);
 
     if (rc == IM_OK) {
         im_dependency_up(&intake_redis);
@@ -656,7 +660,7 @@ intake_numbers(intake_shard_t *s, size_t n)
 static int
 intake_seed(intake_shard_t *s, size_t n)
 {
-    int           young;
+    int           rc, young;
     size_t        i, k;
     uint64_t      last;
     logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
@@ -673,13 +677,19 @@ intake_seed(intake_shard_t *s, size_t n)
             return IM_ERROR;
         }
 
-        if (logic_sequence_memory(s->redis, q, intake_fresh, &young) != IM_OK
-            || ((last > 0 || young)
-                && logic_sequence_seed(s->redis, q,
-                                       young ? last + LOGIC_SEQUENCE_SKIP
-                                             : last)
-                   != IM_OK))
-        {
+        rc = logic_sequence_memory(s->redis, q->slot, intake_fresh, &young);
+
+        if (rc == IM_AGAIN) {
+            return IM_ERROR;
+        }
+
+        last += young ? LOGIC_SEQUENCE_SKIP : 0;
+
+        if (rc == IM_OK && last > 0) {
+            rc = logic_sequence_seed(s->redis, q, last);
+        }
+
+        if (rc != IM_OK) {
             im_dependency_down(&intake_redis, im_redis_error(s->redis));
             return IM_ERROR;
         }
@@ -688,7 +698,25 @@ intake_seed(intake_shard_t *s, size_t n)
         again[k++] = q;
     }
 
-    return (k == 0) ? IM_OK : logic_sequence(s->redis, again, k, im_now_ms());
+    return (k == 0) ? IM_OK : logic_sequence(s->redis, again, k);
+}
+
+
+/* At the start, while Kafka is there to be asked. */
+static void
+intake_memory(void)
+{
+    int          young;
+    unsigned     tag;
+    im_redis_t  *redis;
+
+    redis = logic_redis_create();
+
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        (void) logic_sequence_memory(redis, tag, intake_fresh, &young);
+    }
+
+    im_redis_destroy(redis);
 }
 
 

@@ -441,7 +441,7 @@ janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
         return IM_OK;
     }
 
-    snprintf(who, sizeof(who), "%" PRIu64, (uint64_t) strtoull(uid + 1, NULL, 10));
+    snprintf(who, sizeof(who), "%llu", strtoull(uid + 1, NULL, 10));
     (*asked)++;
 
     return logic_words(redis, 5, "ZADD", "im:off", "NX", "0", who);

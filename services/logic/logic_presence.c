@@ -38,6 +38,7 @@ static presence_job_t *presence_job(const logic_reply_t *reply,
     presence_kind_t kind, uint64_t uid);
 static void presence_queue(presence_job_t *job);
 static presence_job_t *presence_take(int *stop);
+static void presence_run(presence_t *p, presence_job_t *jobs);
 static void presence_hellos(presence_t *p);
 static int presence_hello(presence_t *p, presence_job_t *job);
 static int presence_tick(presence_t *p);
@@ -212,8 +213,7 @@ presence_queue(presence_job_t *job)
 static void *
 presence_thread(void *arg)
 {
-    int              rc, stop;
-    uint64_t         now, tick;
+    int              stop;
     presence_t      *p;
     presence_job_t  *jobs;
 
@@ -227,7 +227,6 @@ presence_thread(void *arg)
     p->db.redis = logic_redis_create();
     p->db.mysql = logic_mysql_create();
     p->policy = presence_policy;
-    tick = 0;
 
     for ( ;; ) {
         jobs = presence_take(&stop);
@@ -236,20 +235,7 @@ presence_thread(void *arg)
             break;
         }
 
-        rc = (jobs != NULL) ? logic_presence_batch(p, jobs) : IM_OK;
-        now = im_mono_us();
-
-        if (rc == IM_OK && now >= tick) {
-            tick = now + PRESENCE_TICK_MS * 1000;
-            rc = presence_tick(p);
-        }
-
-        if (rc == IM_OK) {
-            im_dependency_up(&presence_redis);
-
-        } else {
-            im_dependency_down(&presence_redis, im_redis_error(p->db.redis));
-        }
+        presence_run(p, jobs);
     }
 
     while (presence_hello_list != NULL) {
@@ -263,6 +249,35 @@ presence_thread(void *arg)
     free(p);
 
     return NULL;
+}
+
+
+static void
+presence_run(presence_t *p, presence_job_t *jobs)
+{
+    int              rc;
+    uint64_t         now;
+    struct timespec  pause = { 0, PRESENCE_TICK_MS * 1000000 };
+
+    if (p->pause) {
+        p->pause = 0;
+        nanosleep(&pause, NULL);
+    }
+
+    rc = (jobs != NULL) ? logic_presence_batch(p, jobs) : IM_OK;
+    now = im_mono_us();
+
+    if (rc == IM_OK && now >= p->tick_us) {
+        p->tick_us = now + PRESENCE_TICK_MS * 1000;
+        rc = presence_tick(p);
+    }
+
+    if (rc == IM_OK) {
+        im_dependency_up(&presence_redis);
+
+    } else {
+        im_dependency_down(&presence_redis, im_redis_error(p->db.redis));
+    }
 }
 
 

@@ -29,29 +29,23 @@
 #include "logic_links.h"
 #include "logic_presence_int.h"
 #include "logic_rooms_groups.h"
-#include "logic_rooms_where.h"
 #include "logic_words.h"
 
 
-#define BATCH_ROUND      4000          /* commands before their replies */
 #define BATCH_DOUBT_US   10000000
-#define BATCH_MYSQL_US   1000000       /* after a failure: not asked */
 #define BATCH_REPLACED   "3600"        /* seconds */
 
 
 static int batch_ask(presence_t *p, const presence_job_t *job);
 static int batch_read(presence_t *p, presence_job_t *job);
-static int batch_refused(const presence_job_t *job);
+static int batch_read_close(presence_t *p, presence_job_t *job);
+static int batch_read_checks(presence_t *p, presence_job_t *job);
 static int batch_read_others(presence_t *p, presence_job_t *job,
     size_t *others, int *own);
 static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const logic_route_t *route);
 static int batch_read_groups(presence_t *p, presence_job_t *job);
 static int batch_number(im_redis_t *redis, long long *n);
-static void batch_groups(presence_t *p, presence_job_t *jobs);
-static void batch_on_group(void *ctx, uint64_t uid, uint64_t room);
-static void batch_room(presence_job_t *job, uint64_t room);
-static int batch_rooms(presence_t *p, presence_job_t *jobs);
 static int batch_write(presence_t *p, presence_job_t *jobs);
 static void batch_answer(presence_t *p, presence_job_t *job);
 static void batch_replace(const presence_job_t *job);
@@ -78,8 +72,8 @@ logic_presence_batch(presence_t *p, presence_job_t *jobs)
     }
 
     if (rc == IM_OK) {
-        batch_groups(p, jobs);
-        rc = batch_rooms(p, jobs);
+        logic_presence_groups(p, jobs);
+        rc = logic_presence_rooms(p, jobs);
     }
 
     if (rc == IM_OK) {
@@ -159,59 +153,30 @@ batch_ask(presence_t *p, const presence_job_t *job)
 static int
 batch_read(presence_t *p, presence_job_t *job)
 {
-    int          own;
-    size_t       others;
-    long long    n;
-    redisReply  *reply;
+    int        own;
+    size_t     others;
+    long long  written, left;
 
     if (job->kind == PRESENCE_CLOSE) {
-        reply = (batch_number(p->db.redis, &n) == IM_OK)
-                ? im_redis_reply(p->db.redis) : NULL;
-        if (reply == NULL) {
-            return IM_ERROR;
-        }
-
-        job->left = (logic_presence_alive(reply) == 0);
-        im_redis_free(reply);
-
-        return IM_OK;
+        return batch_read_close(p, job);
     }
 
-    if (batch_number(p->db.redis, &n) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    job->revoked = (n > 0);
-
-    if (p->policy != LOGIC_DEVICES_ALL) {
-        if (batch_number(p->db.redis, &n) != IM_OK) {
-            return IM_ERROR;
-        }
-
-        job->replaced = (n > 0);
-    }
-
-    if (batch_read_others(p, job, &others, &own) != IM_OK
-        || batch_number(p->db.redis, &n) != IM_OK)
+    if (batch_read_checks(p, job) != IM_OK
+        || batch_read_others(p, job, &others, &own) != IM_OK
+        || batch_number(p->db.redis, &written) != IM_OK
+        || batch_read_groups(p, job) != IM_OK
+        || batch_number(p->db.redis, &left) != IM_OK)
     {
         return IM_ERROR;
     }
 
-    job->written = (n >= 0);
-
-    if (batch_read_groups(p, job) != IM_OK
-        || batch_number(p->db.redis, &n) != IM_OK)
-    {
-        return IM_ERROR;
-    }
-
-    job->came = (job->written && others == 0 && n == 0
+    job->written = (written >= 0);
+    job->came = (job->written && others == 0 && left == 0
                  && (!own || im_mono_us() < p->doubt_us));
-
     job->crowded = (!own && job->n_losers == 0
                     && others >= logic_conf.devices_max);
 
-    if (batch_refused(job)) {
+    if (logic_presence_refused(job)) {
         job->came = 0;
         job->n_losers = 0;
     }
@@ -221,7 +186,55 @@ batch_read(presence_t *p, presence_job_t *job)
 
 
 static int
-batch_refused(const presence_job_t *job)
+batch_read_close(presence_t *p, presence_job_t *job)
+{
+    long long    removed;
+    redisReply  *reply;
+
+    if (batch_number(p->db.redis, &removed) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(p->db.redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    job->written = (removed >= 0);
+    job->left = (job->written && logic_presence_alive(reply) == 0);
+    im_redis_free(reply);
+
+    return IM_OK;
+}
+
+
+static int
+batch_read_checks(presence_t *p, presence_job_t *job)
+{
+    long long  n;
+
+    if (batch_number(p->db.redis, &n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    job->revoked = (n > 0);
+
+    if (p->policy == LOGIC_DEVICES_ALL) {
+        return IM_OK;
+    }
+
+    if (batch_number(p->db.redis, &n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    job->replaced = (n > 0);
+
+    return IM_OK;
+}
+
+
+int
+logic_presence_refused(const presence_job_t *job)
 {
     return job->revoked || job->replaced || job->crowded;
 }
@@ -320,7 +333,7 @@ batch_read_groups(presence_t *p, presence_job_t *job)
     job->groups = !job->missing;
 
     for (i = 0; !job->missing && i < reply->elements; i++) {
-        batch_room(job, strtoull(reply->element[i]->str, NULL, 10));
+        logic_presence_room(job, strtoull(reply->element[i]->str, NULL, 10));
     }
 
     im_redis_free(reply);
@@ -344,125 +357,6 @@ batch_number(im_redis_t *redis, long long *n)
     im_redis_free(reply);
 
     return IM_OK;
-}
-
-
-/* Users whose groups Redis does not know.  When MySQL is away, it is not waited
- * for by each batch: closes and other opens go on. */
-static void
-batch_groups(presence_t *p, presence_job_t *jobs)
-{
-    size_t           i, n;
-    uint64_t         uids[PRESENCE_BATCH];
-    presence_job_t  *job;
-
-    n = 0;
-
-    for (job = jobs; job != NULL; job = job->next) {
-
-        if (job->kind != PRESENCE_OPEN || !job->missing || batch_refused(job))
-        {
-            continue;
-        }
-
-        for (i = 0; i < n && uids[i] != job->uid; i++) {
-            /* twice in this batch? */
-        }
-
-        if (i == n) {
-            uids[n++] = job->uid;
-        }
-    }
-
-    if (n == 0 || im_mono_us() < p->mysql_us) {
-        return;
-    }
-
-    if (logic_rooms_of_users(&p->db, uids, n, batch_on_group, jobs) != IM_OK) {
-        im_log(IM_LOG_WARN, "groups of %zu users cannot be looked up: %s", n,
-               im_mysql_error(p->db.mysql));
-        p->mysql_us = im_mono_us() + BATCH_MYSQL_US;
-        return;
-    }
-
-    for (job = jobs; job != NULL; job = job->next) {
-        job->groups = 1;
-    }
-}
-
-
-static void
-batch_on_group(void *ctx, uint64_t uid, uint64_t room)
-{
-    presence_job_t  *job;
-
-    for (job = ctx; job != NULL; job = job->next) {
-        if (job->uid == uid && job->kind == PRESENCE_OPEN && job->missing) {
-            batch_room(job, room);
-        }
-    }
-}
-
-
-static void
-batch_room(presence_job_t *job, uint64_t room)
-{
-    size_t     max;
-    uint64_t  *rooms;
-
-    if (room == 0) {
-        return;
-    }
-
-    if (job->n_rooms == job->max_rooms) {
-        max = job->max_rooms ? job->max_rooms * 2 : 16;
-
-        rooms = realloc(job->rooms, max * sizeof(uint64_t));
-        if (rooms == NULL) {
-            job->missing = 1;          /* not the whole truth: not answered */
-            job->groups = 0;
-            return;
-        }
-
-        job->rooms = rooms;
-        job->max_rooms = max;
-    }
-
-    job->rooms[job->n_rooms++] = room;
-}
-
-
-static int
-batch_rooms(presence_t *p, presence_job_t *jobs)
-{
-    size_t           i, n;
-    presence_job_t  *job;
-
-    n = 0;
-
-    for (job = jobs; job != NULL; job = job->next) {
-
-        for (i = 0; i < job->n_rooms && !batch_refused(job); i++) {
-
-            if (logic_rooms_watch(p->db.redis, job->rooms[i], job->instance)
-                != IM_OK)
-            {
-                return IM_ERROR;
-            }
-
-            n += LOGIC_ROOMS_WATCH;
-
-            if (n >= BATCH_ROUND) {
-                if (logic_presence_skip(p->db.redis, n) != IM_OK) {
-                    return IM_ERROR;
-                }
-
-                n = 0;
-            }
-        }
-    }
-
-    return logic_presence_skip(p->db.redis, n);
 }
 
 
@@ -510,6 +404,12 @@ static void
 batch_answer(presence_t *p, presence_job_t *job)
 {
     if (job->kind == PRESENCE_CLOSE) {
+
+        if (!job->written) {
+            logic_presence_undo(job);  /* Redis loads its file: ours from now */
+            p->pause = 1;
+        }
+
         logic_reply_closed(&job->reply, &p->touched);
         return;
     }

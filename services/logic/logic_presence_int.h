@@ -64,6 +64,8 @@ typedef struct {
     uint64_t                redis_at_us;   /* and when that was */
     uint64_t                doubt_us;      /* until then: see presence_came */
     uint64_t                mysql_us;      /* not asked again before */
+    uint64_t                tick_us;
+    unsigned                pause;         /* before the next batch */
     unsigned                n_changes;
     struct {
         uint64_t            uid;
@@ -79,6 +81,14 @@ void logic_presence_undo(const presence_job_t *job);
  * Redis does not answer. */
 int logic_presence_batch(presence_t *p, presence_job_t *jobs);
 void logic_presence_free(presence_job_t *job);
+/* 1 if it will not be open. */
+int logic_presence_refused(const presence_job_t *job);
+
+/* logic_presence_groups.c */
+void logic_presence_room(presence_job_t *job, uint64_t room);
+void logic_presence_groups(presence_t *p, presence_job_t *jobs);
+/* Messages of these rooms go to the instance from now on. */
+int logic_presence_rooms(presence_t *p, presence_job_t *jobs);
 
 /* logic_presence_events.c */
 void logic_presence_changed(presence_t *p, uint64_t uid, unsigned online);

@@ -3,9 +3,10 @@
  *
  * Repeats are found in two bucketed hashes (this bucket of [dedupe] window_s
  * and the one before), which cost half of what a key for each message would,
- * in memory and in time, and expire as a whole.  The bucket is named by our
- * clock, since the keys of a script must be known before it runs; everything
- * finer is told by Redis's clock.
+ * in memory and in time, and expire as a whole.  All time in here is that of
+ * Redis: another Logic's clock may differ from ours, and ours may be set back.
+ * So the script names the buckets itself; it is given their prefix as a key,
+ * which has the hash tag and thus the cluster's node of all the others.
  *
  * An entry is 30 bytes, little-endian: msg_id 8, digest of the body 8, time in
  * ms since 1970 6, seq 8.  Two bytes more would cost 16 (jemalloc's classes).
@@ -37,7 +38,6 @@ typedef struct {
     logic_seq_t   **items;
     size_t          n;
     unsigned        tag;
-    uint64_t        bucket;
 } sequence_call_t;
 
 
@@ -53,16 +53,19 @@ static uint64_t sequence_get(const unsigned char *p, int n);
 
 
 /*
- * KEYS: this bucket, the one before, then the counter of each message.
+ * KEYS: prefix of the buckets, then the counter of each message.
  * ARGV: n fields ("" without); n times msg_id, digest and, of a void one,
- * msg_id of the first try; n flags; life of a bucket in s, window of bodies in
- * ms.  Returns for each message: its number, or the entry of the first try, or
+ * msg_id of the first try; n flags; length of a bucket in s, window of bodies
+ * in ms.  Returns for each message: its number, or the entry of the first try, or
  * 0; then the time.
  */
 static _Thread_local im_redis_script_t  sequence_script = {
-    "local n = #KEYS - 2\n"
+    "local n = #KEYS - 1\n"
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local bucket = math.floor(t[1] / ARGV[3 * n + 1])\n"
+    "local this = KEYS[1] .. string.format('%.0f', bucket)\n"
+    "local before = KEYS[1] .. string.format('%.0f', bucket - 1)\n"
     "local window = tonumber(ARGV[3 * n + 2])\n"
     "local out, fields, at, set = {}, {}, {}, {}\n"
     "for i = 1, n do\n"
@@ -73,8 +76,8 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "  end\n"
     "end\n"
     "if #fields > 0 then\n"
-    "  local a = redis.call('HMGET', KEYS[1], unpack(fields))\n"
-    "  local b = redis.call('HMGET', KEYS[2], unpack(fields))\n"
+    "  local a = redis.call('HMGET', this, unpack(fields))\n"
+    "  local b = redis.call('HMGET', before, unpack(fields))\n"
     "  for j = 1, #fields do\n"
     "    local i, e = at[j], a[j] or b[j]\n"
     "    local flags = tonumber(ARGV[2 * n + i])\n"
@@ -91,9 +94,9 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "local time = struct.pack('<I6', now)\n"
     "for i = 1, n do\n"
     "  if not out[i] then\n"
-    "    local v = redis.call('INCR', KEYS[i + 2])\n"
+    "    local v = redis.call('INCR', KEYS[i + 1])\n"
     "    if v == 1 and tonumber(ARGV[2 * n + i]) % 2 == 0 then\n"
-    "      redis.call('DEL', KEYS[i + 2])\n"
+    "      redis.call('DEL', KEYS[i + 1])\n"
     "      out[i] = 0\n"
     "    else\n"
     "      out[i] = v\n"
@@ -106,8 +109,8 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "  end\n"
     "end\n"
     "if #set > 0 then\n"
-    "  redis.call('HSET', KEYS[1], unpack(set))\n"
-    "  redis.call('EXPIRE', KEYS[1], ARGV[3 * n + 1])\n"
+    "  redis.call('HSET', this, unpack(set))\n"
+    "  redis.call('EXPIRE', this, 2 * ARGV[3 * n + 1] + 60)\n"
     "end\n"
     "out[n + 1] = now\n"
     "return out\n",
@@ -131,8 +134,7 @@ static _Thread_local im_redis_script_t  sequence_memory_script = {
 
 
 int
-logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
-    uint64_t now_ms)
+logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n)
 {
     size_t            i;
     logic_seq_t      *part[LOGIC_SEQUENCE_MAX];
@@ -142,7 +144,6 @@ logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
     c.items = items;
     c.n = n;
     c.tag = 0;
-    c.bucket = now_ms / 1000 / logic_conf.dedupe_window_s;
 
     if (logic_conf.common.redis_tags == 1) {
         return sequence_tag(&c);
@@ -200,48 +201,44 @@ static redisReply *
 sequence_eval(sequence_call_t *c)
 {
     int             len;
-    char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], b[2][64];
-    char            flags[LOGIC_SEQUENCE_MAX], life[16], window[16];
+    char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], prefix[32];
+    char            flags[LOGIC_SEQUENCE_MAX], length[16], window[16];
     size_t          i, n;
-    im_str_t        argv[4 + 4 * LOGIC_SEQUENCE_MAX];
+    im_str_t        argv[3 + 4 * LOGIC_SEQUENCE_MAX];
     logic_seq_t    *item;
     unsigned char   ids[LOGIC_SEQUENCE_MAX][24];
 
     n = c->n;
 
-    for (i = 0; i < 2; i++) {
-        len = snprintf(b[i], sizeof(b[i]), "im:d:{%u}:%llu", c->tag,
-                       (unsigned long long) (c->bucket - i));
-        sequence_arg(&argv[i], b[i], (size_t) len);
-    }
+    len = snprintf(prefix, sizeof(prefix), "im:d:{%u}:", c->tag);
+    sequence_arg(&argv[0], prefix, (size_t) len);
 
     for (i = 0; i < n; i++) {
         item = c->items[i];
 
-        sequence_arg(&argv[2 + i], keys[i], sequence_key(keys[i], item));
-        sequence_arg(&argv[2 + n + i], item->field,
+        sequence_arg(&argv[1 + i], keys[i], sequence_key(keys[i], item));
+        sequence_arg(&argv[1 + n + i], item->field,
                      (item->by == LOGIC_BY_NOTHING) ? 0 : 16);
 
         sequence_put64(ids[i], item->msg_id);
         memcpy(ids[i] + 8, item->digest, 8);
         sequence_put64(ids[i] + 16, item->void_id);
-        sequence_arg(&argv[2 + 2 * n + i], ids[i], item->void_id ? 24 : 16);
+        sequence_arg(&argv[1 + 2 * n + i], ids[i], item->void_id ? 24 : 16);
 
         flags[i] = (char) ('0' + (item->seeded ? SEQUENCE_SEEDED : 0)
                            + (item->by == LOGIC_BY_BODY ? SEQUENCE_BODY : 0)
                            + (item->void_id != 0 ? SEQUENCE_VOID : 0));
-        sequence_arg(&argv[2 + 3 * n + i], &flags[i], 1);
+        sequence_arg(&argv[1 + 3 * n + i], &flags[i], 1);
     }
 
-    len = snprintf(life, sizeof(life), "%u",
-                   2 * logic_conf.dedupe_window_s + 60);
-    sequence_arg(&argv[2 + 4 * n], life, (size_t) len);
+    len = snprintf(length, sizeof(length), "%u", logic_conf.dedupe_window_s);
+    sequence_arg(&argv[1 + 4 * n], length, (size_t) len);
 
     len = snprintf(window, sizeof(window), "%u", logic_conf.body_window_ms);
-    sequence_arg(&argv[3 + 4 * n], window, (size_t) len);
+    sequence_arg(&argv[2 + 4 * n], window, (size_t) len);
 
-    return im_redis_eval(c->redis, &sequence_script, (int) n + 2,
-                         (int) (4 + 4 * n), argv);
+    return im_redis_eval(c->redis, &sequence_script, (int) n + 1,
+                         (int) (3 + 4 * n), argv);
 }
 
 
@@ -321,8 +318,8 @@ logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item, uint64_t last)
 
 
 int
-logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
-    int (*fresh)(void), int *young)
+logic_sequence_memory(im_redis_t *redis, unsigned slot, int (*fresh)(void),
+    int *young)
 {
     int          len, first;
     char         key[32];
@@ -332,7 +329,8 @@ logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
 
     static const im_str_t  lost = im_str("now"), never = im_str("0");
 
-    len = snprintf(key, sizeof(key), "im:memory:{%u}", sequence_tag_of(item));
+    len = snprintf(key, sizeof(key), "im:memory:{%u}",
+                   slot % logic_conf.common.redis_tags);
     sequence_arg(&argv[0], key, (size_t) len);
 
     for ( ;; ) {
@@ -351,7 +349,7 @@ logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
 
         first = fresh();
         if (first < 0) {
-            return IM_ERROR;
+            return IM_AGAIN;
         }
 
         argv[1] = first ? never : lost;

@@ -48,22 +48,21 @@ typedef struct {
 } logic_seq_t;
 
 /* IM_OK, or IM_ERROR when Redis does not answer (im_redis_error tells). */
-int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n,
-    uint64_t now_ms);
+int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n);
 
 /* The last seq of a conversation, where Redis has none. */
 int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,
     uint64_t last);
 
 /*
- * Since when Redis remembers, for the tag of an item.  A Redis without the
- * mark has lost its memory, or is used for the first time; fresh says which,
- * and is asked then only: 1 first time, 0 lost, -1 unknown.  *young: it has
- * lost its memory less than an hour ago, so a counter that it has not may have
- * run ahead of what MySQL holds.
+ * Since when Redis remembers, for the tag of a slot.  A Redis without the mark
+ * has lost its memory, or is used for the first time; fresh says which, and is
+ * asked then only: 1 first time, 0 lost, -1 unknown.  *young: it has lost its
+ * memory less than an hour ago, so a counter that it has not may have run
+ * ahead of what MySQL holds.  IM_ERROR: Redis; IM_AGAIN: fresh did not know.
  */
-int logic_sequence_memory(im_redis_t *redis, const logic_seq_t *item,
-    int (*fresh)(void), int *young);
+int logic_sequence_memory(im_redis_t *redis, unsigned slot, int (*fresh)(void),
+    int *young);
 /* The last number given in each of n conversations, 0: Redis has none.  One
  * round trip. */
 int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,

@@ -21,6 +21,9 @@
 #include "logic_settle.h"
 
 
+/* librdkafka looks once a second for what has timed out; and as much again. */
+#define SETTLE_SLACK_MS  2000
+
 static int settle_answered(int rc);
 
 
@@ -169,5 +172,5 @@ logic_settle_partition(const im_conv_t *conv)
 uint64_t
 logic_void_after_ms(void)
 {
-    return 2 * (uint64_t) logic_conf.kafka_delivery_ms;
+    return 2 * (uint64_t) logic_conf.kafka_delivery_ms + SETTLE_SLACK_MS;
 }

@@ -27,6 +27,7 @@
 #define IM_RPC_DEAD_MS               750    /* a stream that hears nothing */
 #define IM_RPC_SERVER_DEAD_MS        3000   /* the same, of a server's side */
 #define IM_RPC_STREAM_MS             1000   /* until a stream is connected */
+#define IM_RPC_LEAVE_MS              500    /* for last words at exit */
 #define IM_RPC_STOP_MS               5000   /* for operations to end at exit */
 #define IM_RPC_GONE_MS               500    /* for the core, then */
 #define IM_RPC_LAST_MS               100    /* for its last thread, then */

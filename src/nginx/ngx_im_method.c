@@ -58,7 +58,7 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "Block", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "Unblock", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "Blocks", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Password", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
+    { "Password", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
     { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
 };
 

@@ -2,7 +2,7 @@
  * ngx_im_ws_write.c -- the way out: shared buffers, one flush a loop turn.
  *
  *     send_frame ---+                      posted event, end of the turn
- *     send_buf  ----+--> out[] + dirty ---> flush: one writev a connection
+ *     send_push ----+--> out[] + dirty ---> flush: one writev a connection
  *     send_control -+                       |
  *                                           +--> socket full: write handler
  *
@@ -67,6 +67,8 @@ ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
         if (ws->dead) {
             return;
         }
+
+        /* nothing is lost: the client is told by ngx_im_ws_catch_up() */
 
         ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
                       "ws %uL: %uD bytes wait, pushes are left out",

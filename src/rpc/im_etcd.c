@@ -292,7 +292,8 @@ static int
 etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
     const ProtobufCMessage *request, im_etcd_reply_pt cb, void *ctx)
 {
-    etcd_call_t  *c;
+    etcd_call_t    *c;
+    im_rpc_call_t  *call;
 
     c = calloc(1, sizeof(etcd_call_t));
     if (c == NULL) {
@@ -304,12 +305,15 @@ etcd_call(im_etcd_t *e, const im_rpc_method_t *m,
     c->cb = cb;
     c->ctx = ctx;
 
-    if (im_rpc_call(e->channels[e->current], m, request, IM_ETCD_CALL_MS,
-                    etcd_on_reply, c)
-        == NULL)
-    {
+    call = im_rpc_call(e->channels[e->current], m, request, IM_ETCD_CALL_MS,
+                       etcd_on_reply, c);
+    if (call == NULL) {
         free(c);
         return IM_ERROR;
+    }
+
+    if (cb == NULL) {
+        im_rpc_call_last(call);        /* who leaves does not ask */
     }
 
     e->refs++;

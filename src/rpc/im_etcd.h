@@ -29,7 +29,8 @@ unsigned im_etcd_endpoints(im_etcd_t *e);
 /* Reply: the response message, NULL if the call failed. */
 typedef void (*im_etcd_reply_pt)(void *ctx, const ProtobufCMessage *reply);
 
-/* IM_OK: cb comes once.  IM_ERROR: it does not. */
+/* IM_OK: cb comes once.  IM_ERROR: it does not.  cb NULL: last words, which
+ * im_rpc_destroy() lets end. */
 int im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb,
     void *ctx);
 int im_etcd_put(im_etcd_t *e, const char *key, const char *value,

@@ -42,7 +42,6 @@ static void rpc_make_boot(im_rpc_t *rpc);
 static void *rpc_thread(void *arg);
 static void rpc_run_done(im_rpc_t *rpc);
 static void rpc_quiet(gpr_log_func_args *args);
-static void rpc_cancel_all(im_rpc_t *rpc);
 static int rpc_wait_idle(im_rpc_t *rpc);
 static void rpc_wait_gone(unsigned threads);
 static unsigned rpc_threads(void);
@@ -330,41 +329,6 @@ im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops, size_t n,
 
 
 void
-im_rpc_live_add(im_rpc_t *rpc, im_rpc_live_t *live, grpc_call *call)
-{
-    int  stopping;
-
-    live->call = call;
-
-    pthread_mutex_lock(&rpc->lock);
-
-    live->next = &rpc->live;
-    live->prev = rpc->live.prev;
-    live->prev->next = live;
-    rpc->live.prev = live;
-    stopping = rpc->stopping;
-
-    pthread_mutex_unlock(&rpc->lock);
-
-    if (stopping) {
-        grpc_call_cancel(call, NULL);
-    }
-}
-
-
-void
-im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live)
-{
-    pthread_mutex_lock(&rpc->lock);
-
-    live->prev->next = live->next;
-    live->next->prev = live->prev;
-
-    pthread_mutex_unlock(&rpc->lock);
-}
-
-
-void
 im_rpc_destroy(im_rpc_t *rpc)
 {
     im_rpc_server_t  *server;
@@ -381,7 +345,7 @@ im_rpc_destroy(im_rpc_t *rpc)
         im_rpc_server_stop(server);
     }
 
-    rpc_cancel_all(rpc);
+    im_rpc_live_end(rpc);
 
     if (rpc_wait_idle(rpc) != IM_OK) {
         /* the core aborts when its queue goes first: the exit of the process
@@ -415,23 +379,6 @@ im_rpc_destroy(im_rpc_t *rpc)
     pthread_cond_destroy(&rpc->idle);
     pthread_mutex_destroy(&rpc->lock);
     free(rpc);
-}
-
-
-static void
-rpc_cancel_all(im_rpc_t *rpc)
-{
-    im_rpc_live_t   *l;
-
-    pthread_mutex_lock(&rpc->lock);
-
-    /* cancelling queues tags; none of their functions runs under our lock */
-
-    for (l = rpc->live.next; l != &rpc->live; l = l->next) {
-        grpc_call_cancel(l->call, NULL);
-    }
-
-    pthread_mutex_unlock(&rpc->lock);
 }
 
 

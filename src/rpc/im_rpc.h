@@ -156,6 +156,9 @@ im_rpc_call_t *im_rpc_call_packed(im_rpc_channel_t *ch,
     const im_rpc_method_t *m, const im_str_t *request, unsigned timeout_ms,
     const char *trace, im_rpc_reply_pt reply, void *ctx);
 void im_rpc_call_cancel(im_rpc_call_t *call);  /* home only, before reply */
+/* Last words: im_rpc_destroy cancels the call only after IM_RPC_LEAVE_MS, all
+ * others at once.  Home only, before reply. */
+void im_rpc_call_last(im_rpc_call_t *call);
 
 
 /*

@@ -212,6 +212,13 @@ im_rpc_call_cancel(im_rpc_call_t *c)
 }
 
 
+void
+im_rpc_call_last(im_rpc_call_t *c)
+{
+    im_rpc_live_last(c->rpc, &c->live);
+}
+
+
 /* rpc thread */
 static void
 call_on_sent(void *owner, int ok)

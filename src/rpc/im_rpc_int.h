@@ -55,6 +55,7 @@ struct im_rpc_live_s {
     grpc_call      *call;
     im_rpc_live_t  *prev;
     im_rpc_live_t  *next;
+    int             last;              /* cancelled later than the others */
 };
 
 struct im_rpc_s {
@@ -71,6 +72,7 @@ struct im_rpc_s {
     im_rpc_op_t            *done;      /* completed, for the loop */
     im_rpc_op_t           **done_tail;
     im_rpc_live_t           live;      /* list head */
+    size_t                  last_n;    /* of them */
     im_rpc_server_t        *servers;
     im_rpc_timer_t         *timers;    /* the first is due first */
     grpc_channel           *poke;      /* wakes the rpc thread */
@@ -217,7 +219,9 @@ int im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops,
     size_t n, im_rpc_op_t *op);
 
 void im_rpc_live_add(im_rpc_t *rpc, im_rpc_live_t *live, grpc_call *call);
+void im_rpc_live_last(im_rpc_t *rpc, im_rpc_live_t *live);
 void im_rpc_live_remove(im_rpc_t *rpc, im_rpc_live_t *live);
+void im_rpc_live_end(im_rpc_t *rpc);
 
 grpc_byte_buffer *im_rpc_pack(const ProtobufCMessage *message);
 /* One contiguous slice of a received message; the caller unrefs it. */

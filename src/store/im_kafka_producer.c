@@ -155,14 +155,14 @@ im_kafka_producer_create(const im_kafka_producer_conf_t *conf)
 static rd_kafka_topic_t *
 producer_topic(im_kafka_producer_t *p, const char *name)
 {
-    unsigned                i;
-    rd_kafka_topic_conf_t  *tc;
+    unsigned  i;
 
     for (i = 0; i < KAFKA_TOPICS; i++) {
 
         if (p->topics[i] == NULL) {
-            tc = rd_kafka_topic_conf_new();
-            p->topics[i] = rd_kafka_topic_new(p->rk, name, tc);
+            /* NULL: ours.  A new configuration would mean the library's
+             * defaults, among them 300 s to deliver */
+            p->topics[i] = rd_kafka_topic_new(p->rk, name, NULL);
             return p->topics[i];
         }
 

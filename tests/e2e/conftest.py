@@ -168,6 +168,19 @@ async def refused(awaitable, status, code=None):
 
 
 @pytest.fixture(scope='session')
+def crashing():
+    """Folder of the daemons that have crash points (im_crash.h)."""
+    clean = {k: v for k, v in os.environ.items()
+             if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'SAN', 'BUILD')}
+    r = subprocess.run(['make', '-j2', 'CRASH=1', 'BUILD=build/crash',
+                        'daemons'], cwd=TOP, env=clean, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=300)
+    assert r.returncode == 0, r.stdout
+    return os.path.join(TOP, 'build', 'crash')
+
+
+@pytest.fixture(scope='session')
 def proto(tmp_path_factory):
     """The module that protoc makes of proto/client.proto."""
     out = str(tmp_path_factory.mktemp('proto'))

@@ -92,7 +92,17 @@ def test_a_good_history_passes(history):
     report = check(history.events, history.rows, DEVICES)
     assert report.good(), report.text()
     assert report.counts['sent'] == 6 and report.counts['acked'] == 5
-    assert len(report.ack_ms) == 5 and len(report.push_ms) == 10
+    assert len(report.ack_ms) == 4 and len(report.push_ms) == 8
+
+
+def test_what_only_the_last_sync_brought_is_told(history):
+    history.see('2/desk', 'final')
+    history.see('1/phone', 'deliver', 'm6', 8, 'sync')
+    history.arrive('m6', 8)
+    history.row('m6', 8)
+    report = check(history.events, history.rows, DEVICES)
+    assert report.good() and [e.seq for e in report.late] == [8]
+    assert '1 shown only after the last sync' in report.text()
 
 
 def test_what_has_no_answer_may_have_been_taken(history):

@@ -388,3 +388,20 @@ async def test_nobody_connects_while_offline():
         assert server.connections == 1
         app.online()
         await until(lambda: server.connections == 2)
+
+
+async def test_an_answer_that_comes_with_the_end_does_not_count_as_synced():
+    async with pair() as (server, app):
+        await app.settle()
+        await server.push(1)
+        await until(lambda: numbers(app) == [1])
+        held = []
+        server.answers['sync'] = held.append
+        await server.say(type='sync_needed')
+        await until(lambda: held)
+        # Answer and end are seen in one turn of the client's loop.
+        app.take(synced(held[0]))
+        app.there.clear()
+        app.after_end()
+        await asyncio.sleep(0.1)
+        assert not app.conversations[BOB].live

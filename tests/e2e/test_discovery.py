@@ -18,6 +18,7 @@ import time
 import pytest
 
 LEASE = 2
+SOON = 5         # on a machine that does other things; else it is milliseconds
 
 
 def free_ports(n):
@@ -201,43 +202,49 @@ def world(stack, tmp_path):
         assert code in (0, -signal.SIGKILL), lines[-5:]
 
 
+def slack(world):
+    """Seconds.  The promise is that of the usual build."""
+    return 3 if 'asan' in world.stack.build else 1
+
+
 def test_who_comes_drains_and_leaves_is_seen_in_milliseconds(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     r = world.register(etcd, 'a')
-    w.expect('up logic a 127.0.0.1:4100 boot [0-9a-f]{16} load 0$', 1)
+    w.expect('up logic a 127.0.0.1:4100 boot [0-9a-f]{16} load 0$', SOON)
 
+    # 50 ms on an idle machine; a lease that ends would take longer than this.
     t = r.signal(signal.SIGUSR1)
-    seen, _ = w.expect('changed logic a draining', 1)
-    assert seen - t < 0.25             # 50 ms on an idle machine
+    seen, _ = w.expect('changed logic a draining', SOON)
+    assert seen - t < LEASE / 2
 
     t = r.signal(signal.SIGINT)
-    seen, _ = w.expect('down logic a', 1)
-    assert seen - t < 0.5
+    seen, _ = w.expect('down logic a', SOON)
+    assert seen - t < LEASE / 2
 
 
 def test_who_is_killed_is_gone_within_its_lease_and_a_second(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     r = world.register(etcd, 'a')
-    w.expect('up logic a', 1)
+    w.expect('up logic a', SOON)
     t = r.signal(signal.SIGKILL)
-    seen, _ = w.expect('down logic a', LEASE + 3)
-    assert seen - t < LEASE + 1
+    seen, _ = w.expect('down logic a', LEASE + 5)
+    assert seen - t < LEASE + slack(world)
 
 
 def test_a_restart_of_etcd_is_not_noticed(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     world.register(etcd, 'a')
-    w.expect('up logic a', 1)
+    w.expect('up logic a', SOON)
     etcd.kill()
-    w.expect('log . etcd .* the last view stays', 3)
+    w.expect('log . etcd .* the last view stays', SOON)
     time.sleep(1)
     etcd.start()
     t = time.monotonic()
     world.register(etcd, 'b')
-    w.expect('up logic b', 5, after=t)
+    w.expect('up logic b', 15, after=t)
     time.sleep(LEASE + 1)
     assert not w.find('down')
 
@@ -246,16 +253,16 @@ def test_etcd_may_be_away_for_longer_than_the_lease(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     a = world.register(etcd, 'a', '--node')
-    node = a.expect(r'node (\d+)', 2)[1][1]
+    node = a.expect(r'node (\d+)', SOON)[1][1]
     b = world.register(etcd, 'b')
-    w.expect('up logic b', 1)
+    w.expect('up logic b', SOON)
     etcd.kill()
     time.sleep(2 * LEASE + 1)
     b.p.kill()                         # leaves while nobody can say so
     time.sleep(1)
     assert not w.find('down')          # the last view stays in force
     etcd.start()
-    w.expect('down logic b', LEASE + 8)
+    w.expect('down logic b', LEASE + 15)
     time.sleep(LEASE + 1)
     assert not w.find('down logic a')
     # Ids were minted on: the number's lease is far longer.
@@ -269,7 +276,7 @@ def test_what_was_compacted_away_is_found_missing(world):
     world.register(etcd, 'stays')
     value = json.dumps({'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b'})
     etcd.ctl('put', '/im/logic/goes', value)
-    w.expect('up logic goes', 1)
+    w.expect('up logic goes', SOON)
     w.signal(signal.SIGSTOP)
     etcd.kill()
     etcd.start()
@@ -280,8 +287,8 @@ def test_what_was_compacted_away_is_found_missing(world):
     out = json.loads(etcd.ctl('get', '/im/logic/new', '-w', 'json'))
     etcd.ctl('compact', str(out['header']['revision']))
     w.signal(signal.SIGCONT)
-    w.expect('down logic goes', 8)
-    w.expect('up logic new', 1)
+    w.expect('down logic goes', 15)
+    w.expect('up logic new', SOON)
     assert not w.find('down logic stays')
 
 
@@ -289,18 +296,18 @@ def test_a_lease_that_is_revoked_is_taken_again(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     r = world.register(etcd, 'a', '--node')
-    r.expect('node', 2)
-    w.expect('up logic a', 1)
+    r.expect('node', SOON)
+    w.expect('up logic a', SOON)
     leases = [line for line in etcd.ctl('lease', 'list').split()
               if re.fullmatch('[0-9a-f]{16}', line)]
     assert len(leases) == 2            # of the instance, of the node number
     t = time.monotonic()
     for lease in leases:
         etcd.ctl('lease', 'revoke', lease)
-    w.expect('down logic a', 1, after=t)
-    w.expect('up logic a', LEASE, after=t)
-    lost, _ = r.expect('node lost', 1, after=t)
-    got, _ = r.expect(r'node \d', LEASE, after=lost)
+    w.expect('down logic a', SOON, after=t)
+    w.expect('up logic a', SOON, after=t)
+    lost, _ = r.expect('node lost', SOON, after=t)
+    got, _ = r.expect(r'node \d', SOON, after=lost)
     assert got > lost
 
 
@@ -310,7 +317,7 @@ def test_one_of_three_members_may_die(world, leader):
     etcd.lead(leader)
     w = world.watch(etcd)
     a = world.register(etcd, 'a', '--node', '--lease', '3')
-    w.expect('up logic a', 5)
+    w.expect('up logic a', SOON)
     etcd.kill(0)                       # the one that all use
     t = time.monotonic()
     world.register(etcd, 'b')
@@ -327,9 +334,9 @@ def test_what_could_not_be_said_while_etcd_was_away_is_said_then(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     a = world.register(etcd, 'a')
-    w.expect('up logic a', 5)
+    w.expect('up logic a', SOON)
     etcd.kill()
-    w.expect('log . etcd .* the last view stays', 5)
+    w.expect('log . etcd .* the last view stays', SOON)
     a.signal(signal.SIGUSR1)
     time.sleep(1)                      # the put has failed
     assert not w.find('changed logic a')
@@ -345,7 +352,7 @@ def test_two_never_hold_the_same_node_number(world):
     numbers = set()
     for n in range(6):
         p = world.register(etcd, 'n%d' % n, '--node')
-        numbers.add(p.expect(r'node (\d+)', 2)[1][1])
+        numbers.add(p.expect(r'node (\d+)', SOON)[1][1])
     assert len(numbers) == 6
 
 
@@ -353,14 +360,14 @@ def test_a_key_that_somebody_wrote_over_or_deleted_comes_back(world):
     etcd = world.etcd()
     w = world.watch(etcd)
     r = world.register(etcd, 'a')
-    w.expect('up logic a', 1)
+    w.expect('up logic a', SOON)
     etcd.ctl('put', '/im/logic/a', 'nonsense')
-    r.expect('log . etcd key /im/logic/a: somebody wrote over it', 2)
+    r.expect('log . etcd key /im/logic/a: somebody wrote over it', SOON)
     assert not w.find('down')          # nonsense moves nobody
     t = time.monotonic()
     etcd.ctl('del', '/im/logic/a')
-    w.expect('down logic a', 1, after=t)
-    w.expect('up logic a 127.0.0.1:4100', 1, after=t)
+    w.expect('down logic a', SOON, after=t)
+    w.expect('up logic a 127.0.0.1:4100', SOON, after=t)
 
 
 def test_garbage_is_logged_once_with_its_key_and_reason(world):
@@ -380,13 +387,13 @@ def test_garbage_is_logged_once_with_its_key_and_reason(world):
     for key, value in bad.items():
         etcd.ctl('put', key, value)
     etcd.ctl('put', '/im/logic/good', json.dumps(good))
-    w.expect('up logic good', 2)
+    w.expect('up logic good', SOON)
     # Listed again, and again: said once.
     for _ in range(2):
         t = time.monotonic()
         etcd.kill()
         etcd.start()
-        w.expect('log . etcd .* connected', 8, after=t)
+        w.expect('log . etcd .* connected', 15, after=t)
     for key in bad:
         found = w.find('log 4 etcd key %s is not used: .{8,}'
                        % re.escape(key))
@@ -394,7 +401,7 @@ def test_garbage_is_logged_once_with_its_key_and_reason(world):
     assert len(w.find('up')) == 1 and not w.find('down')
     # Changed: said again.
     etcd.ctl('put', '/im/logic/text', 'world')
-    until = time.monotonic() + 2
+    until = time.monotonic() + SOON
     while time.monotonic() < until and len(
             w.find('log 4 etcd key /im/logic/text')) < 2:
         time.sleep(0.02)
@@ -406,10 +413,10 @@ def test_another_process_under_the_same_name_is_another_row(world):
     w = world.watch(etcd)
     value = {'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b1'}
     etcd.ctl('put', '/im/logic/a', json.dumps(value))
-    w.expect('up logic a .* boot b1', 1)
+    w.expect('up logic a .* boot b1', SOON)
     etcd.ctl('put', '/im/logic/a', json.dumps(dict(value, boot='b2')))
-    w.expect('down logic a', 1)
-    w.expect('up logic a .* boot b2', 1)
+    w.expect('down logic a', SOON)
+    w.expect('up logic a .* boot b2', SOON)
 
 
 def certificates(path):
@@ -432,9 +439,9 @@ def test_etcd_may_be_behind_tls(world, tmp_path):
     etcd = world.etcd(tls=str(tls))
     w = world.process(etcd, '--tls-ca', str(tls / 'ca.pem'), 'watch')
     world.register(etcd, 'a', '--tls-ca', str(tls / 'ca.pem'))
-    w.expect('up logic a', 5)
+    w.expect('up logic a', SOON)
     plain = world.process(etcd, 'watch')
-    plain.expect('log 4 etcd .* cannot be listed', 5)
+    plain.expect('log 4 etcd .* cannot be listed', SOON)
     assert not plain.find('up')
 
 

@@ -166,7 +166,7 @@ async def test_a_breaker_answers_at_once_and_the_rest_goes_on(stack, api,
     stack.tool('ctl', stack.name, 'stop', 'mysql')
     try:
         refusals, quick = [], []
-        until = time.monotonic() + 12
+        until = time.monotonic() + 30
         while len(quick) < 10 and time.monotonic() < until:
             began = time.monotonic()
             with pytest.raises(Problem) as e:
@@ -180,7 +180,8 @@ async def test_a_breaker_answers_at_once_and_the_rest_goes_on(stack, api,
             quick = [s for s, text in refusals
                      if text.startswith('no instance of the service')]
         assert len(quick) >= 10, refusals[-20:]
-        assert sorted(quick)[len(quick) // 2] < 0.05
+        # Without a breaker it could be MySQL's 3 s.
+        assert sorted(quick)[len(quick) // 2] < 0.5
         # Of another class: live chat goes on.
         await api.call('GET', '/v1/auth', a.token)
         await a.send(b.uid, 'meanwhile')

@@ -102,25 +102,13 @@ class Task(Daemon):
 
 
 @pytest.fixture(scope='session')
-def crashing():
-    """im-task with crash points."""
-    clean = {k: v for k, v in os.environ.items()
-             if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'SAN', 'BUILD')}
-    r = subprocess.run(['make', '-j2', 'CRASH=1', 'BUILD=build/crash',
-                        'daemons'], cwd=TOP, env=clean, text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=300)
-    assert r.returncode == 0, r.stdout
-    return os.path.join(TOP, 'build', 'crash', 'im-task')
-
-
-@pytest.fixture(scope='session')
 def record(tmp_path_factory):
     """Makes the bytes of a record; keywords are its fields."""
     out = str(tmp_path_factory.mktemp('record'))
     subprocess.run(['protoc', '--python_out=' + out, '-I',
                     os.path.join(TOP, 'proto'), 'stream.proto',
-                    'client.proto', 'query.proto'], check=True, timeout=30)
+                    'client.proto', 'query.proto', 'room.proto'],
+                   check=True, timeout=30)
     sys.path.insert(0, out)
     import stream_pb2
 
@@ -331,7 +319,7 @@ class Talk:
 async def test_a_crash_between_two_steps_loses_and_doubles_nothing(
         stack, api, people, alone, crashing, point, tmp_path):
     a, b = await people(api, 'alice', 'bob')
-    with Task(stack, tmp_path, 'dies', binary=crashing,
+    with Task(stack, tmp_path, 'dies', binary=os.path.join(crashing, 'im-task'),
               IM_CRASH_AT=point + ':2') as dies:
         async with Talk(a, b) as talk:
             await until(lambda: dies.process.poll() is not None,

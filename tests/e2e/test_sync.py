@@ -10,7 +10,7 @@ import pytest
 from conftest import refused
 from im_client import new_cmid
 
-VOID_S = 2 * 5 + 5              # [kafka] delivery_ms twice, and 5 s
+VOID_S = 2 * 5 + 2 + 5          # [kafka] delivery_ms twice, and 7 s
 BYTES_MAX = 128 * 1024
 
 
@@ -79,12 +79,14 @@ def bodies(c):
 
 
 async def listed(stack, *users):
-    """Each of users has a row with the first of them."""
+    """Waits until each of users has a row with the first of them."""
+    until = time.monotonic() + 20
     for u in users[1:]:
         a, b = sorted((users[0].uid, u.uid))
-        for uid in {a, b}:
-            stack.mysql('INSERT IGNORE INTO conversations (uid, conv_a, '
-                        'conv_b) VALUES (%d, %d, %d)' % (uid, a, b))
+        while len(stack.mysql('SELECT uid FROM conversations WHERE conv_a = '
+                              '%d AND conv_b = %d' % (a, b))) < 2:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
 
 
 # Sync.

@@ -381,8 +381,6 @@ class App:
             if question is not None and not question.done():
                 question.set_result(f)
         elif kind == 'sync_needed':
-            for c in self.conversations.values():
-                c.live = False
             self.catch_up()
 
     def know(self, other):
@@ -420,6 +418,8 @@ class App:
                 continue
             finally:
                 self.questions.pop(n, None)
+            if connection != self.connection or not self.there.is_set():
+                raise Gone()       # the answer was the last that came
             if f['type'] != 'error':
                 return f
             if not f.get('retryable'):
@@ -429,6 +429,8 @@ class App:
 
     def catch_up(self):
         """Sync of all conversations: after connecting and sync_needed."""
+        for c in self.conversations.values():
+            c.live = False
         if self.syncing:
             self.sync_again = True
             return
@@ -450,12 +452,10 @@ class App:
 
     async def sync_all(self):
         while True:
-            if self.sync_again:
-                for c in self.conversations.values():
-                    c.live = False
             self.sync_again = False
-            # Now: the answer to an older question may come meanwhile.
-            behind = {c for c in self.conversations.values() if not c.live}
+            # All that are known now: what is live may be so by the answer to
+            # a question that is older than the sync_needed.
+            behind = set(self.conversations.values())
             page = {}
             while True:
                 r = await self.ask('conversations', limit=100, **page)

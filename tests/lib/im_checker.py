@@ -38,8 +38,9 @@ class Report:
         self.seed = seed
         self.violations = []
         self.counts = collections.Counter()
-        self.ack_ms = []           # first send to first ack
-        self.push_ms = []          # first send to each push
+        self.ack_ms = []           # send to ack, of what was sent once
+        self.push_ms = []          # send to each push, likewise
+        self.late = []             # shown only after the last sync
         self.seconds = 0
 
     def add(self, kind, text, *events):
@@ -63,7 +64,9 @@ class Report:
         if c['final']:
             # Neither pushed nor asked for before: a push was lost and no
             # later one has shown the gap.
-            lines.append('%d shown only after the last sync' % c['late'])
+            lines.append('%d shown only after the last sync'
+                         % len(self.late))
+            lines += ['      %s' % line(e) for e in self.late[:5]]
         if self.seconds:
             lines.append('%.0f messages a second for %.1f s' % (
                 c['sent'] / self.seconds, self.seconds))
@@ -140,7 +143,8 @@ class Checker:
             elif e.kind == 'final':
                 self.final.add(e.device)
             elif e.kind in ('deliver', 'twice'):
-                counts['late'] += e.device in self.final
+                if e.device in self.final:
+                    self.report.late.append(e)
                 self.shown[e.device, e.conv].append(e)
             elif e.kind == 'void':
                 counts['voids'] += e.extra - e.seq + 1
@@ -306,12 +310,13 @@ class Checker:
                         rows=len(self.rows),
                         devices=len({e.device for e in self.events}))
         first = {k: s[0].time for k, s in self.sends.items()}
+        once = {k for k, s in self.sends.items() if len(s) == 1}
         for k, acks in self.acks.items():
-            if k in first:
+            if k in once:
                 r.ack_ms.append(1000 * (acks[0].time - first[k]))
         for e in self.events:
             k = (e.conv, e.sender, e.cmid)
-            if e.kind == 'push' and k in first:
+            if e.kind == 'push' and k in once:
                 r.push_ms.append(1000 * (e.time - first[k]))
         if first:
             ends = [a[0].time for a in self.acks.values()]

@@ -4,45 +4,23 @@
  * their node numbers, not when etcd loses answers or is away.
  *
  * im_disc_node.c and im_snowflake.c are the real ones; etcd is a table here
- * (its functions stand in for those of im_etcd.c), the clock a variable.  Real
- * etcd is in tests/e2e/test_discovery.py, real daemons in test_clock.py.
+ * (tests/lib/unit_etcd.h), the clock a variable.  Real etcd is in
+ * tests/e2e/test_discovery.py, real daemons are in tests/e2e/test_clock.py.
  */
 
 #include <stdio.h>
 
 #include "unit.h"
 
-#include "im_disc_int.h"
 #include "im_snowflake.h"
+#include "unit_etcd.h"
 
 
 #define T0         (IM_SNOWFLAKE_EPOCH_MS + 31536000000ULL)
 #define HOUR_MS    3600000
 #define PROCS      3
-#define NODES_MAX  64
-#define KEYS_MAX   (2 * NODES_MAX)
 #define IDS_MAX    2000000
 
-
-/* etcd, in memory. */
-
-typedef struct {
-    char      key[64];             /* empty: no such key */
-    char      value[32];
-    int64_t   created;
-    int64_t   changed;             /* also by a deletion */
-    int64_t   lease;
-} kv_t;
-
-/* Of which the answer has not come yet. */
-typedef struct {
-    im_etcd_reply_pt   cb;
-    void              *ctx;
-    int                succeeded;
-    int64_t            revision;
-    int                list;
-    int                lost;
-} call_t;
 
 typedef struct {
     im_disc_t        d;
@@ -50,239 +28,17 @@ typedef struct {
     int              minting;
     unsigned         got;          /* how often */
     unsigned         lost;
-    uint64_t         lease_end_ms; /* of the monotonic clock */
     call_t           call;         /* one at a time, by design */
 } proc_t;
 
 
-static kv_t      keys[KEYS_MAX];
-static int64_t   revision;
-static int       away;             /* nothing is done, no answer comes */
-static int       lose_answers;
 static uint64_t  wall_ms;
-static uint64_t  mono_ms;
 static proc_t    procs[PROCS];
-static proc_t   *caller;           /* whose call comes in */
 static uint64_t *given;            /* every id of a test */
 static size_t    given_n;
 static uint64_t  dice;
 static uint64_t  happened;
 static char      logged[600];
-
-
-static kv_t *
-kv(const char *key)
-{
-    size_t   i;
-    kv_t    *free_one;
-
-    free_one = NULL;
-
-    for (i = 0; i < KEYS_MAX; i++) {
-
-        if (strcmp(keys[i].key, key) == 0) {
-            return &keys[i];
-        }
-
-        if (keys[i].key[0] == '\0' && free_one == NULL) {
-            free_one = &keys[i];
-        }
-    }
-
-    assert_non_null(free_one);
-    memset(free_one, 0, sizeof(kv_t));
-    snprintf(free_one->key, sizeof(free_one->key), "%s", key);
-
-    return free_one;
-}
-
-
-static void
-kv_put(const char *key, const char *value, int64_t lease)
-{
-    kv_t  *k;
-
-    k = kv(key);
-    k->created = (k->created != 0) ? k->created : revision;
-    k->changed = revision;
-    k->lease = lease;
-    snprintf(k->value, sizeof(k->value), "%s", value);
-}
-
-
-static void
-kv_delete(kv_t *k)
-{
-    k->created = 0;
-    k->changed = 0;                    /* as etcd compares a missing key */
-    k->value[0] = '\0';
-    k->lease = 0;
-}
-
-
-static void
-ask(im_etcd_reply_pt cb, void *ctx, int list, int succeeded)
-{
-    if (cb == NULL) {
-        return;
-    }
-
-    assert_null(caller->call.cb);
-    caller->call.cb = cb;
-    caller->call.ctx = ctx;
-    caller->call.list = list;
-    caller->call.succeeded = succeeded;
-    caller->call.revision = revision;
-    caller->call.lost = away || lose_answers;
-}
-
-
-int
-im_etcd_range(im_etcd_t *e, const char *prefix, im_etcd_reply_pt cb, void *ctx)
-{
-    (void) e;
-    assert_string_equal(prefix, "/im/floor/");
-    ask(cb, ctx, 1, 0);
-
-    return IM_OK;
-}
-
-
-int
-im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *t, im_etcd_reply_pt cb,
-    void *ctx)
-{
-    int       ok;
-    unsigned  i;
-
-    (void) e;
-
-    ok = !away && kv(t->created_key)->created == t->created
-         && (t->same_key == NULL || kv(t->same_key)->changed < t->same + 1);
-
-    if (ok) {
-        revision++;
-
-        for (i = 0; i < t->n; i++) {
-            if (t->ops[i].value == NULL) {
-                kv_delete(kv(t->ops[i].key));
-
-            } else {
-                kv_put(t->ops[i].key, t->ops[i].value, t->ops[i].lease);
-            }
-        }
-    }
-
-    ask(cb, ctx, 0, ok);
-
-    return IM_OK;
-}
-
-
-/* What im_disc.c and others want besides; nothing here comes to it. */
-#define STAND_IN(type, name, args, value)                                     \
-    type name args;                                                           \
-    type name args { fail(); return value; }
-
-STAND_IN(im_etcd_t *, im_etcd_create, (im_rpc_t *r, const char *s,
-         const im_rpc_tls_t *t), (void *) (r ? s : (const char *) t))
-STAND_IN(unsigned, im_etcd_current, (im_etcd_t *e), !e)
-STAND_IN(unsigned, im_etcd_endpoints, (im_etcd_t *e), !e)
-STAND_IN(const char *, im_etcd_endpoint, (im_etcd_t *e), (char *) e)
-STAND_IN(int, im_etcd_put, (im_etcd_t *e, const char *k, const char *v,
-         int64_t l, im_etcd_reply_pt cb, void *c), !e + !k + !v + !l + !cb + !c)
-STAND_IN(int, im_etcd_delete, (im_etcd_t *e, const char *k,
-         im_etcd_reply_pt cb, void *c), !e + !k + !cb + !c)
-STAND_IN(int, im_etcd_grant, (im_etcd_t *e, unsigned t, im_etcd_reply_pt cb,
-         void *c), !e + !t + !cb + !c)
-STAND_IN(int, im_etcd_revoke, (im_etcd_t *e, int64_t l, im_etcd_reply_pt cb,
-         void *c), !e + !l + !cb + !c)
-STAND_IN(im_rpc_stream_t *, im_etcd_watch, (im_etcd_t *e, const char *p,
-         int64_t r, const im_rpc_stream_handler_t *h, void *c),
-         (e && p && r && h) ? c : NULL)
-STAND_IN(im_rpc_stream_t *, im_etcd_keep_alive, (im_etcd_t *e,
-         const im_rpc_stream_handler_t *h, void *c), (e && h) ? c : NULL)
-
-void
-im_etcd_destroy(im_etcd_t *e)
-{
-    (void) e;
-}
-
-void
-im_etcd_failed(im_etcd_t *e, unsigned endpoint)
-{
-    (void) e;
-    (void) endpoint;
-}
-
-
-/* The listing is made when its answer comes: it is the newer for it. */
-static void
-answer_list(call_t *call)
-{
-    size_t                        i, n;
-    Etcdserverpb__KeyValue        rows[KEYS_MAX], *p[KEYS_MAX];
-    Etcdserverpb__RangeResponse   list = ETCDSERVERPB__RANGE_RESPONSE__INIT;
-    Etcdserverpb__ResponseHeader  h = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-
-    for (i = 0, n = 0; i < KEYS_MAX; i++) {
-
-        if (strncmp(keys[i].key, "/im/floor/", 10) != 0
-            || keys[i].created == 0)
-        {
-            continue;
-        }
-
-        etcdserverpb__key_value__init(&rows[n]);
-        rows[n].key.data = (uint8_t *) keys[i].key;
-        rows[n].key.len = strlen(keys[i].key);
-        rows[n].value.data = (uint8_t *) keys[i].value;
-        rows[n].value.len = strlen(keys[i].value);
-        rows[n].mod_revision = keys[i].changed;
-        p[n] = &rows[n];
-        n++;
-    }
-
-    h.revision = revision;
-    list.header = &h;
-    list.kvs = p;
-    list.n_kvs = n;
-    call->cb(call->ctx, &list.base);
-}
-
-
-/* The answer to what a process has asked; 0: it has asked nothing. */
-static int
-answer(proc_t *p)
-{
-    call_t                        call;
-    Etcdserverpb__TxnResponse     t = ETCDSERVERPB__TXN_RESPONSE__INIT;
-    Etcdserverpb__ResponseHeader  h = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-
-    call = p->call;
-    p->call.cb = NULL;
-    caller = p;
-
-    if (call.cb == NULL) {
-        return 0;
-    }
-
-    if (call.lost) {
-        call.cb(call.ctx, NULL);
-
-    } else if (call.list) {
-        answer_list(&call);
-
-    } else {
-        h.revision = call.revision;
-        t.header = &h;
-        t.succeeded = call.succeeded;
-        call.cb(call.ctx, &t.base);
-    }
-
-    return 1;
-}
 
 
 /* A process. */
@@ -360,7 +116,6 @@ start(proc_t *p, unsigned nodes)
     assert_int_equal(im_disc_node_init(&p->d, nodes, &handler, p, wall),
                      IM_OK);
     p->d.node_lease.id = ++leases;
-    p->lease_end_ms = mono_ms + IM_ETCD_NODE_LEASE_S * 1000;
     p->d.node.n = 0;                   /* all want the same ones */
 }
 
@@ -368,7 +123,7 @@ start(proc_t *p, unsigned nodes)
 static void
 check(proc_t *p)
 {
-    caller = p;
+    caller = &p->call;
     im_disc_node_check(&p->d);
 }
 
@@ -378,7 +133,7 @@ settle(proc_t *p)
 {
     check(p);
 
-    while (answer(p)) { /* another question may follow */ }
+    while (answer(&p->call)) { /* another question may follow */ }
 }
 
 
@@ -386,7 +141,7 @@ settle(proc_t *p)
 static void
 end(proc_t *p, int killed)
 {
-    caller = p;
+    caller = &p->call;
 
     if (!killed) {
         p->minting = 0;
@@ -396,20 +151,6 @@ end(proc_t *p, int killed)
     im_disc_garbage_forget(&p->d);
     free(p->d.node.floors);
     memset(p, 0, sizeof(proc_t));
-}
-
-
-static void
-lease_ends(int64_t lease)
-{
-    size_t  i;
-
-    for (i = 0; i < KEYS_MAX; i++) {
-        if (lease > 0 && keys[i].lease == lease && keys[i].created != 0) {
-            revision++;
-            kv_delete(&keys[i]);
-        }
-    }
 }
 
 
@@ -467,7 +208,6 @@ setup(void **state)
     away = 0;
     lose_answers = 0;
     wall_ms = T0;
-    mono_ms = 1000;
     given = malloc(IDS_MAX * sizeof(uint64_t));
     given_n = 0;
     logged[0] = '\0';
@@ -515,10 +255,10 @@ the_floor_is_written_before_the_first_id(void **state)
     start(p, 4);
     check(p);                          /* lists */
     assert_int_equal(mint(p), IM_BUSY);
-    assert_true(answer(p));            /* takes */
+    assert_true(answer(&p->call));            /* takes */
     assert_int_equal(mint(p), IM_BUSY);
     assert_true(floor_of(0) == T0 + IM_ETCD_FLOOR_AHEAD_MS);
-    assert_true(answer(p));
+    assert_true(answer(&p->call));
     assert_int_equal(p->got, 1);
     assert_int_equal(mint(p), IM_OK);
 }
@@ -567,7 +307,7 @@ a_restart_gets_a_number_at_once(void **state)
     (void) state;
 
     for (i = 0; i < 20; i++) {         /* killed each time */
-        start(&procs[0], NODES_MAX);
+        start(&procs[0], ETCD_NODES_MAX);
         settle(&procs[0]);
         assert_int_equal(mint(&procs[0]), IM_OK);
         end(&procs[0], 1);
@@ -758,7 +498,7 @@ a_floor_that_moved_after_it_was_listed_is_not_passed(void **state)
 
     start(&procs[1], 1);
     check(&procs[1]);
-    answer(&procs[1]);                 /* has taken 0 ... */
+    answer(&procs[1].call);                 /* has taken 0 ... */
     end(&procs[1], 1);
     keys[0].key[0] = '\0';
     memset(keys, 0, sizeof(keys));
@@ -767,8 +507,8 @@ a_floor_that_moved_after_it_was_listed_is_not_passed(void **state)
     start(&procs[1], 2);
     check(&procs[0]);                  /* both list, before anything is */
     check(&procs[1]);
-    answer(&procs[0]);
-    answer(&procs[0]);
+    answer(&procs[0].call);
+    answer(&procs[0].call);
     assert_int_equal(procs[0].d.node.n, 0);
 
     /* the first one's clock is ahead; it mints, and goes in order */
@@ -779,7 +519,7 @@ a_floor_that_moved_after_it_was_listed_is_not_passed(void **state)
     end(&procs[0], 0);
     wall_ms -= HOUR_MS;
 
-    while (answer(&procs[1])) { /* until it has one */ }
+    while (answer(&procs[1].call)) { /* until it has one */ }
 
     assert_int_equal(procs[1].d.node.n, 1);
 }
@@ -875,7 +615,12 @@ something_happens(unsigned nodes)
         for (i = 0; i < PROCS; i++) {
 
             if (procs[i].d.node.nodes != 0) {
-                (void) (roll(2) ? answer(&procs[i]) : (check(&procs[i]), 0));
+                if (roll(2)) {
+                    (void) answer(&procs[i].call);
+
+                } else {
+                    check(&procs[i]);
+                }
             }
         }
 
@@ -901,7 +646,7 @@ whatever_clock_processes_and_etcd_do_no_id_comes_twice(void **state)
         setup(state);
         dice = world * 0x9e3779b97f4a7c15ull;
         happened = 0;
-        nodes = (unsigned) (world % 3 == 0 ? 4 : NODES_MAX / 2);
+        nodes = (unsigned) (world % 3 == 0 ? 4 : ETCD_NODES_MAX / 2);
 
         for (i = 0; i < 20000; i++) {
             something_happens(nodes);

@@ -37,6 +37,7 @@ static outcome_t   outcome;
 static char        trace[IM_RPC_TRACE_MAX + 1];
 static atomic_int  opened;
 static atomic_uint handled;
+static atomic_uint late_us;            /* an answer takes so long */
 
 
 static void
@@ -48,6 +49,7 @@ on_unary(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     snprintf(trace, sizeof(trace), "%s", im_rpc_req_trace(req));
     atomic_fetch_add(&handled, 1);
+    usleep(atomic_load(&late_us));
 
     if (ctx != NULL) {
         im_rpc_fail(req, IM_RPC_UNAVAILABLE, "unavailable: redis is away");
@@ -205,12 +207,13 @@ listener(char *address, int listens)
 }
 
 
-static void
-call(im_rpc_channel_t *ch, const char *id, unsigned timeout_ms)
+static im_rpc_call_t *
+call_start(im_rpc_channel_t *ch, const char *id, unsigned timeout_ms)
 {
     Im__Caller        caller = IM__CALLER__INIT;
     Im__AuthRequest   r = IM__AUTH_REQUEST__INIT;
     im_str_t          packed;
+    im_rpc_call_t    *c;
     unsigned char     buf[64];
     im_rpc_method_t   m;
 
@@ -225,8 +228,18 @@ call(im_rpc_channel_t *ch, const char *id, unsigned timeout_ms)
 
     assert_int_equal(im_rpc_method_find(&m, &im__logic__descriptor, "Auth"),
                      IM_OK);
-    assert_non_null(im_rpc_call_packed(ch, &m, &packed, timeout_ms, id,
-                                       on_reply, &outcome));
+    c = im_rpc_call_packed(ch, &m, &packed, timeout_ms, id, on_reply,
+                           &outcome);
+    assert_non_null(c);
+
+    return c;
+}
+
+
+static void
+call(im_rpc_channel_t *ch, const char *id, unsigned timeout_ms)
+{
+    (void) call_start(ch, id, timeout_ms);
     wait_for(&outcome.done);
 }
 
@@ -491,13 +504,69 @@ a_peer_that_goes_silent_ends_the_stream(void **state)
     serve(rpc, address, NULL);
     ch = im_rpc_channel_peer(rpc, address, NULL);
 
-    stream(ch, 1000, 300);
+    stream(ch, 2000, 600);
     assert_int_equal(atomic_load(&opened), 1);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
-    assert_string_equal(outcome.message, "nothing heard for 300 ms");
-    assert_in_range(outcome.took_us, 300000, 1000000);
+    assert_string_equal(outcome.message, "nothing heard for 600 ms");
+    assert_in_range(outcome.took_us, 600000, 2000000);
 
     im_rpc_channel_unref(ch);
+    im_rpc_destroy(rpc);
+}
+
+
+/* A home loop, as in a worker: nothing runs between start and destroy. */
+static void
+leave(const char *address, const char *boot, unsigned last)
+{
+    im_rpc_t          *rpc;
+    im_rpc_call_t     *c;
+    im_rpc_conf_t      conf;
+    im_rpc_channel_t  *ch;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.home = IM_RPC_HOME_LOOP;
+    conf.message_max = 1 << 20;
+
+    rpc = im_rpc_create(&conf);
+    assert_non_null(rpc);
+
+    ch = im_rpc_channel_peer(rpc, address, boot);
+    c = call_start(ch, NULL, 4000);
+
+    if (last) {
+        im_rpc_call_last(c);
+    }
+
+    im_rpc_channel_unref(ch);
+    im_rpc_destroy(rpc);
+    assert_int_equal(atomic_load(&outcome.done), 1);
+}
+
+
+static void
+the_last_words_are_heard_and_do_not_hold_up_the_exit(void **state)
+{
+    char       address[32];
+    im_rpc_t  *rpc;
+
+    (void) state;
+
+    rpc = runtime(NULL);
+    serve(rpc, address, NULL);
+    atomic_store(&late_us, 50000);
+
+    leave(address, im_rpc_boot(rpc), 0);
+    assert_int_equal(outcome.code, IM_RPC_CANCELLED);
+
+    leave(address, im_rpc_boot(rpc), 1);
+    assert_int_equal(outcome.code, IM_RPC_OK);
+
+    atomic_store(&late_us, (IM_RPC_LEAVE_MS + 2000) * 1000);
+    leave(address, im_rpc_boot(rpc), 1);
+    assert_int_equal(outcome.code, IM_RPC_CANCELLED);
+
+    atomic_store(&late_us, 0);
     im_rpc_destroy(rpc);
 }
 
@@ -552,6 +621,7 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
     /* stopped: the call arrives but is not read */
 
     kill(pid, SIGSTOP);
+    assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);    /* it has */
     call(ch, NULL, 300);
     assert_int_equal(outcome.code, IM_RPC_DEADLINE_EXCEEDED);
     assert_int_equal(outcome.sent, IM_RPC_MAYBE_SENT);
@@ -599,6 +669,7 @@ certificates(const char *dir)
 static void
 only_who_has_our_certificates_gets_in(void **state)
 {
+    unsigned           tries;
     char               dir[] = "/tmp/im-tls-XXXXXX";
     char               address[32], ca[64], cert[64], key[64], command[64];
     im_rpc_t          *server, *good, *plain, *named;
@@ -621,9 +692,16 @@ only_who_has_our_certificates_gets_in(void **state)
     server = runtime(&tls);
     serve(server, address, NULL);
 
+    /* a busy machine may need several tries for TLS within the limit */
+
     good = runtime(&tls);
     ch = im_rpc_channel_peer(good, address, im_rpc_boot(server));
-    call(ch, NULL, 3000);
+    tries = 0;
+
+    do {
+        call(ch, NULL, 3000);
+    } while (outcome.sent == IM_RPC_NOT_SENT && ++tries < 20);
+
     assert_int_equal(outcome.code, IM_RPC_OK);
     im_rpc_channel_unref(ch);
     im_rpc_destroy(good);
@@ -699,6 +777,7 @@ main(void)
         cmocka_unit_test(
             a_message_over_the_limit_is_refused_and_the_channel_lives),
         cmocka_unit_test(a_peer_that_goes_silent_ends_the_stream),
+        cmocka_unit_test(the_last_words_are_heard_and_do_not_hold_up_the_exit),
         cmocka_unit_test(only_who_has_our_certificates_gets_in),
         cmocka_unit_test(a_missing_certificate_is_said_at_start),
     };
