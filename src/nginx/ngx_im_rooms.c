@@ -8,9 +8,11 @@
  * Groups change while a user is connected.  Logic then tells all workers, by
  * way of the link to the room's home.  The list of groups that an `opened`
  * brings comes by another way and may be older than such a change, so changes
- * of the last two seconds are remembered and applied on top of each list.
- * Changes that were lost with a link are made good by opening again
- * (ngx_im_link.c): the list is the whole truth.
+ * of the last two seconds are remembered and applied on top of each list.  If
+ * that makes a difference, one of the two was wrong, and the connection is
+ * opened once more when the changes count for nothing any more.  Changes that
+ * were lost with a link are made good by opening again (ngx_im_link.c): the list
+ * is the whole truth.
  */
 
 #include "ngx_im_rooms.h"
@@ -18,6 +20,9 @@
 
 #define NGX_IM_ROOMS_CHANGES    4096   /* remembered, at most */
 #define NGX_IM_ROOMS_CHANGE_MS  2000
+#define NGX_IM_ROOMS_DOUBTS     1024   /* connections; more: all are opened */
+#define NGX_IM_ROOMS_DOUBT_MS   (NGX_IM_ROOMS_CHANGE_MS + 100)
+#define NGX_IM_ROOMS_LATER_MS   200    /* the way to Logic is full */
 
 
 typedef struct {
@@ -28,13 +33,22 @@ typedef struct {
 } ngx_im_rooms_change_t;
 
 
+/* A connection that is opened again. */
+typedef struct {
+    uint64_t    conn;
+    ngx_msec_t  due;
+} ngx_im_rooms_doubt_t;
+
+
 static void ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid);
 static int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
 static void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
 static void ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened);
 static int ngx_im_rooms_compare(const void *one, const void *two);
 static void ngx_im_rooms_remember(const Im__Membership *m);
-static void ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room);
+static ngx_uint_t ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room);
+static void ngx_im_rooms_doubt(ngx_im_ws_t *ws);
+static void ngx_im_rooms_on_doubts(ngx_event_t *ev);
 static void ngx_im_rooms_tell(ngx_im_ws_t *ws, Im__RoomEvent *event);
 
 
@@ -42,6 +56,12 @@ im_topics_t                  *ngx_im_topics;
 
 static ngx_im_rooms_change_t *ngx_im_rooms_changes;
 static ngx_uint_t             ngx_im_rooms_changes_n;   /* since the start */
+
+static ngx_im_rooms_doubt_t   ngx_im_rooms_doubts[NGX_IM_ROOMS_DOUBTS];
+static ngx_uint_t             ngx_im_rooms_doubts_first;
+static ngx_uint_t             ngx_im_rooms_doubts_n;
+static ngx_event_t            ngx_im_rooms_doubts_event;
+static ngx_connection_t       ngx_im_rooms_nobody;      /* for debug lines */
 
 
 ngx_int_t
@@ -242,7 +262,9 @@ ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
         }
     }
 
-    ngx_im_rooms_apply(ws, 0);
+    if (ngx_im_rooms_apply(ws, 0)) {
+        ngx_im_rooms_doubt(ws);
+    }
 }
 
 
@@ -320,7 +342,7 @@ ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply)
         if (other == ws
             || ngx_im_rooms_join(other, reply->room->room, 1) == IM_OK)
         {
-            ngx_im_rooms_apply(other, reply->room->room);
+            (void) ngx_im_rooms_apply(other, reply->room->room);
         }
     }
 
@@ -427,14 +449,16 @@ ngx_im_rooms_remember(const Im__Membership *m)
 }
 
 
-/* The changes of the last seconds, in their order; of one room, or (0) all. */
-static void
+/* The changes of the last seconds, in their order; of one room, or (0) all.
+ * Whether they made a difference. */
+static ngx_uint_t
 ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room)
 {
-    ngx_uint_t              i, n;
+    ngx_uint_t              i, n, differs;
     ngx_im_rooms_change_t  *c;
 
     n = ngx_im_rooms_changes_n;
+    differs = 0;
 
     for (i = n; i > 0 && n - i < NGX_IM_ROOMS_CHANGES; i--) {
         c = &ngx_im_rooms_changes[(i - 1) % NGX_IM_ROOMS_CHANGES];
@@ -451,11 +475,77 @@ ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room)
             continue;
         }
 
+        if (c->member == (unsigned) ngx_im_rooms_is_in(ws, c->room)) {
+            continue;
+        }
+
+        differs = 1;
+
         if (!c->member) {
             ngx_im_rooms_leave_one(ws, c->room);
 
         } else if (ngx_im_rooms_join(ws, c->room, 1) != IM_OK) {
+            break;
+        }
+    }
+
+    return differs;
+}
+
+
+static void
+ngx_im_rooms_doubt(ngx_im_ws_t *ws)
+{
+    ngx_im_rooms_doubt_t  *d;
+
+    if (ngx_im_rooms_doubts_n == NGX_IM_ROOMS_DOUBTS) {
+        ngx_im_ws_announce_all(NGX_IM_ROOMS_DOUBT_MS);
+        return;
+    }
+
+    d = &ngx_im_rooms_doubts[(ngx_im_rooms_doubts_first
+                              + ngx_im_rooms_doubts_n++)
+                             % NGX_IM_ROOMS_DOUBTS];
+    d->conn = ws->id;
+    d->due = ngx_current_msec + NGX_IM_ROOMS_DOUBT_MS;
+
+    if (!ngx_im_rooms_doubts_event.timer_set) {
+        ngx_im_rooms_nobody.fd = (ngx_socket_t) -1;
+        ngx_im_rooms_doubts_event.data = &ngx_im_rooms_nobody;
+        ngx_im_rooms_doubts_event.handler = ngx_im_rooms_on_doubts;
+        ngx_im_rooms_doubts_event.log = ngx_cycle->log;
+        ngx_im_rooms_doubts_event.cancelable = 1;
+
+        ngx_add_timer(&ngx_im_rooms_doubts_event, NGX_IM_ROOMS_DOUBT_MS);
+    }
+}
+
+
+static void
+ngx_im_rooms_on_doubts(ngx_event_t *ev)
+{
+    ngx_im_ws_t           *ws;
+    ngx_msec_int_t         wait;
+    ngx_im_rooms_doubt_t  *d;
+
+    while (ngx_im_rooms_doubts_n > 0) {
+        d = &ngx_im_rooms_doubts[ngx_im_rooms_doubts_first];
+        wait = (ngx_msec_int_t) (d->due - ngx_current_msec);
+
+        if (wait > 0) {
+            ngx_add_timer(ev, wait);
             return;
         }
+
+        ws = ngx_im_ws_by_id(d->conn);
+
+        if (ws != NULL && ngx_im_ws_open_again(ws) == IM_BUSY) {
+            ngx_add_timer(ev, NGX_IM_ROOMS_LATER_MS);
+            return;
+        }
+
+        ngx_im_rooms_doubts_first = (ngx_im_rooms_doubts_first + 1)
+                                    % NGX_IM_ROOMS_DOUBTS;
+        ngx_im_rooms_doubts_n--;
     }
 }

@@ -27,7 +27,6 @@ static void ngx_im_ws_announce(ngx_im_ws_t *ws);
 static int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
 static void ngx_im_ws_again_in(ngx_msec_t ms);
 static void ngx_im_ws_on_again(ngx_event_t *ev);
-static int ngx_im_ws_open_again(ngx_im_ws_t *ws);
 static void ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f);
 static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
 static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
@@ -154,7 +153,7 @@ ngx_im_ws_on_again(ngx_event_t *ev)
 
 
 /* No Logic, or a full way to it: this one is met again. */
-static int
+int
 ngx_im_ws_open_again(ngx_im_ws_t *ws)
 {
     if (ws->state != NGX_IM_WS_OPEN) {

@@ -65,7 +65,7 @@ async def test_changes_that_were_lost_with_a_logic_take_effect(
         if name.startswith('logic'):
             os.kill(pid, signal.SIGKILL)
     await asyncio.to_thread(stack.tool, 'wait', stack.name)
-    await asyncio.sleep(3)
+    await asyncio.sleep(5)
     b.frames.clear()
     await acked(a, room, 'after')
     assert await heard(c, 'after')
