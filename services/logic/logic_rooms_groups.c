@@ -45,16 +45,16 @@ static int groups_read(logic_db_t *db, const uint64_t *uids, size_t n,
     groups_t *g);
 static int groups_on_row(void *ctx, const im_mysql_value_t *v);
 static int groups_fill(im_redis_t *redis, uint64_t uid,
-    const groups_row_t *rows, size_t n);
+    const groups_row_t *rows, size_t n, unsigned *asked);
 
 
-static im_redis_script_t  groups_script = { .text =
+static const char  groups_script[] =
     "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
     "for i = 2, #ARGV, 1000 do\n"
     "  redis.call('SADD', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))\n"
     "end\n"
     "redis.call('EXPIRE', KEYS[1], ARGV[1])\n"
-    "return 1\n" };
+    "return 1\n";
 
 
 size_t
@@ -71,9 +71,11 @@ logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
 {
     int        rc;
     size_t     i, k, first, last, part;
+    unsigned   asked;
     groups_t   g = { .n = 0 };
 
     rc = IM_OK;
+    asked = 0;
 
     for (i = 0; i < n && rc == IM_OK; i += part) {
         part = (n - i < GROUPS_QUERY) ? n - i : GROUPS_QUERY;
@@ -99,11 +101,17 @@ logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
             }
 
             rc = groups_fill(db->redis, uids[i + k], g.rows + first,
-                             last - first);
+                             last - first, &asked);
         }
     }
 
     free(g.rows);
+
+    /* also after a failure of MySQL: the next command's reply comes after */
+
+    if (logic_words_done(db->redis, asked) != IM_OK) {
+        rc = IM_ERROR;
+    }
 
     return rc;
 }
@@ -169,21 +177,23 @@ groups_on_row(void *ctx, const im_mysql_value_t *v)
 /* A user of more groups than one call takes is asked for each time. */
 static int
 groups_fill(im_redis_t *redis, uint64_t uid, const groups_row_t *rows,
-    size_t n)
+    size_t n, unsigned *asked)
 {
     int           rc;
     char          key[40], mark[40], *texts;
     size_t        i;
     im_str_t     *argv;
-    redisReply   *reply;
 
-    static const im_str_t  ttl = im_str(GROUPS_TTL_S);
+    static const im_str_t  words[6] = {
+        im_str("EVAL"), im_str(groups_script), im_str("2"), { 0, NULL },
+        { 0, NULL }, im_str(GROUPS_TTL_S)
+    };
 
     if (n > GROUPS_ARGS) {
         return IM_OK;
     }
 
-    argv = calloc(n + 4, sizeof(im_str_t));
+    argv = calloc(n + 7, sizeof(im_str_t));
     texts = malloc((n + 1) * 24);
 
     if (argv == NULL || texts == NULL) {
@@ -192,24 +202,28 @@ groups_fill(im_redis_t *redis, uint64_t uid, const groups_row_t *rows,
         return IM_ERROR;
     }
 
-    argv[0].data = (unsigned char *) key;
-    argv[0].len = logic_rooms_groups_key(key, sizeof(key), uid);
-    argv[1].data = (unsigned char *) mark;
-    argv[1].len = (size_t) snprintf(mark, sizeof(mark), "im:gx:{%llu}",
+    memcpy(argv, words, sizeof(words));
+    argv[3].data = (unsigned char *) key;
+    argv[3].len = logic_rooms_groups_key(key, sizeof(key), uid);
+    argv[4].data = (unsigned char *) mark;
+    argv[4].len = (size_t) snprintf(mark, sizeof(mark), "im:gx:{%llu}",
                                     (unsigned long long) uid);
-    argv[2] = ttl;
 
     for (i = 0; i < n || i == 0; i++) {
-        argv[3 + i].data = (unsigned char *) texts + i * 24;
-        argv[3 + i].len = (size_t) snprintf(texts + i * 24, 24, "%llu",
+        argv[6 + i].data = (unsigned char *) texts + i * 24;
+        argv[6 + i].len = (size_t) snprintf(texts + i * 24, 24, "%llu",
                                             n == 0 ? 0ULL
                                             : (unsigned long long)
                                               rows[i].room);
     }
 
-    reply = im_redis_eval(redis, &groups_script, 2, (int) (i + 3), argv);
-    rc = (reply != NULL) ? IM_OK : IM_ERROR;
-    im_redis_free(reply);
+    /* the script's text each time: one round trip for all users */
+
+    rc = im_redis_append(redis, (int) (i + 6), argv);
+
+    if (rc == IM_OK) {
+        (*asked)++;
+    }
 
     free(argv);
     free(texts);
