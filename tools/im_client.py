@@ -22,6 +22,13 @@ def new_cmid():
     return '%s-%d' % (os.urandom(6).hex(), next(_cmids))
 
 
+def address(to):
+    """The fields of a message to a user, or to a room: (0, id)."""
+    if isinstance(to, tuple):
+        return {'room': str(to[1])}
+    return {'to': str(to)}
+
+
 class Problem(Exception):
     """An answer that is not the one wanted; body is the problem document."""
 
@@ -114,7 +121,7 @@ class User:
 
     async def send(self, to, body, cmid=None):
         return await self.api.call('POST', '/v1/messages', self.token, json={
-            'to': str(to), 'cmid': cmid or new_cmid(), 'body': body})
+            'cmid': cmid or new_cmid(), 'body': body, **address(to)})
 
     async def history(self, other, **args):
         return await self.api.call(

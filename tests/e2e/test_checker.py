@@ -251,3 +251,44 @@ def test_only_the_first_violations_are_printed_whole():
         h.row('alien', n)
     text = check(h.events, h.rows, (), seed=7).text()
     assert '397 violations' in text and len(text.splitlines()) < 250
+
+
+# Rooms.
+
+ROOM = (0, 9)
+
+
+@pytest.fixture
+def room():
+    """m1 of Alice in a room with Bob."""
+    h = History()
+    h.write('m1')
+    h.ack('m1', 1)
+    h.see('1/phone', 'deliver', 'm1', 1, 'ack')
+    h.arrive('m1', 1)
+    h.row('m1', 1, conv=ROOM)
+    h.events = [e._replace(conv=ROOM) for e in h.events]
+    return h
+
+
+def kinds(h, members, complete=DEVICES):
+    return check(h.events, h.rows, complete,
+                 rooms={ROOM: set(members)}).kinds()
+
+
+def test_a_good_history_of_a_room_passes(room):
+    assert kinds(room, (ALICE, BOB)) == set()
+
+
+def test_a_member_without_the_message_is_caught(room):
+    assert kinds(room, (ALICE, BOB, 3), DEVICES + ('3/phone',)) == {
+        'undelivered'}
+
+
+def test_an_outsider_who_sees_a_message_is_caught(room):
+    room.see('3/phone', 'fetch', 'm1', 1, conv=ROOM)
+    assert kinds(room, (ALICE, BOB)) == {'leak'}
+
+
+def test_an_outsider_who_is_stored_is_caught(room):
+    assert kinds(room, (BOB,)) == {'row', 'leak'}

@@ -8,6 +8,9 @@ sees goes to a list of events (im_events.py) for the checker.
     ack = await app.send(to, body)        # returns only with an ack
     app.inbox[other]                      # what was shown, in order
 
+A room is (0, id), also as a recipient.  Groups come by themselves; join() enters
+a live room (with `history`, for gaps are filled by sync) on each connection.
+
 Frames to be written wait in a queue of the connection, so that nothing that
 answers a frame has to wait for the network; it is bounded by the number of
 messages without ack and of questions.
@@ -21,7 +24,7 @@ import random
 
 import websockets
 
-from im_client import Problem, User, new_cmid
+from im_client import Problem, User, address, new_cmid
 from im_events import Recorder, body_id, conversation
 from im_inbox import Conversation, Message, message
 
@@ -32,6 +35,7 @@ PAUSE_MAX_S = 30
 QUIET_S = 20           # then we ask whether the server is still there
 UNACKED_MAX = 200
 CURSORS_MAX = 50       # of one question
+NOT_IN = ('forbidden', 'not_member', 'no_such_room')
 
 
 class Gone(Exception):
@@ -66,6 +70,12 @@ def verdict(code):
     return 'later'
 
 
+def cursor(c):
+    if isinstance(c.other, tuple):
+        return {'room': str(c.other[1]), 'seq': str(c.have)}
+    return {'with': str(c.other), 'seq': str(c.have)}
+
+
 class App:
 
     def __init__(self, user, device='default', events=None, rng=None,
@@ -83,6 +93,7 @@ class App:
         self.sent = {}             # cmid -> recipient, of all
         self.acks = {}             # cmid -> ack
         self.closed = []           # codes of the connections that ended
+        self.rooms = set()         # live ones that we want to be in
         self.room = asyncio.Semaphore(UNACKED_MAX)
         self.there = asyncio.Event()
         self.wanted = asyncio.Event()
@@ -102,6 +113,7 @@ class App:
         self.questions = {}        # id -> future
         self.timers = {}           # other -> handle, of a gap that is held
         self.asking = set()        # others that a question is under way for
+        self.joined = set()        # of self.rooms
         self.syncing = self.sync_again = False
         self.heard = 0
 
@@ -306,10 +318,12 @@ class App:
         o.timer = None
         if o.cmid not in self.unacked:
             return
-        o.tries += 1
         o.written = asyncio.get_running_loop().time()
-        self.queue.append(({'type': 'send', 'to': str(o.to), 'cmid': o.cmid,
-                            'body': o.body}, o))
+        if o.to in self.rooms and o.to not in self.joined:
+            return                 # enter() does
+        o.tries += 1
+        self.queue.append(({'type': 'send', 'cmid': o.cmid, 'body': o.body,
+                            **address(o.to)}, o))
         self.queued.set()
 
     def on_ack(self, f):
@@ -367,8 +381,7 @@ class App:
         kind = f['type']
         if kind == 'push':
             m = message(f)
-            to = int(f['to'])
-            other = to if m.sender == self.user.uid else m.sender
+            other = self.other(f, m.sender)
             self.record('push', self.conv(other), m.sender, m.cmid, m.seq,
                         m.msg_id, m.body_id)
             self.arrived(other, m, 'push')
@@ -376,12 +389,40 @@ class App:
             self.on_ack(f)
         elif kind == 'error':
             self.on_error(f)
-        elif kind in ('sync_res', 'conversations_res'):
+        elif kind in ('sync_res', 'conversations_res', 'join_res',
+                      'leave_res'):
             question = self.questions.get(int(f.get('id', 0)))
             if question is not None and not question.done():
                 question.set_result(f)
         elif kind == 'sync_needed':
             self.catch_up()
+        elif kind == 'room_ev' and f.get('uid') == str(self.user.uid):
+            self.on_room_ev(f)
+
+    def other(self, f, sender):
+        """Of whose conversation a push is."""
+        if 'room' in f:
+            return (0, int(f['room']))
+        return int(f['to']) if sender == self.user.uid else sender
+
+    def on_room_ev(self, f):
+        """About ourselves."""
+        other = (0, int(f['room']))
+        if f.get('event') in ('removed', 'left'):
+            self.lose(self.know(other))
+        elif f.get('event') == 'joined':
+            self.spawn(self.sync([self.back(other)]))
+
+    def lose(self, c):
+        if not c.gone:
+            c.gone = True
+            c.pending = False
+            self.record('gone', c.name)
+
+    def back(self, other):
+        c = self.know(other)
+        c.gone = c.live = False
+        return c
 
     def know(self, other):
         c = self.conversations.get(other)
@@ -450,7 +491,31 @@ class App:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def join(self, room):
+        """Into a live room, and again after each reconnection."""
+        self.rooms.add((0, room))
+        if self.there.is_set():
+            await self.enter((0, room))
+            await self.sync([self.back((0, room))])
+
+    async def leave(self, room):
+        self.rooms.discard((0, room))
+        await self.ask('leave', room=str(room))
+        self.lose(self.know((0, room)))
+
+    async def enter(self, other):
+        if other in self.joined:
+            return
+        await self.ask('join', room=str(other[1]))
+        self.joined.add(other)
+        self.know(other)
+        for o in self.unacked.values():
+            if o.to == other and o.timer is None:
+                self.try_again(o)
+
     async def sync_all(self):
+        for other in list(self.rooms):
+            await self.enter(other)
         while True:
             self.sync_again = False
             # All that are known now: what is live may be so by the answer to
@@ -460,18 +525,20 @@ class App:
             while True:
                 r = await self.ask('conversations', limit=100, **page)
                 found = r.get('conversations', [])
-                for c in found:
-                    c = self.know(int(c['with']))
+                for f in found:
+                    c = self.know((0, int(f['room'])) if 'room' in f
+                                  else int(f['with']))
+                    c.gone = False
                     if not c.live:
                         behind.add(c)
                 if not r.get('more') or not found:
                     break
                 page = {'before': found[-1]['last']['msg_id']}
-            behind = list(behind)
+            behind = [c for c in behind if not c.gone]
             for n in range(0, len(behind), CURSORS_MAX):
                 await self.sync(behind[n:n + CURSORS_MAX])
             if not self.sync_again and all(
-                    c.live for c in self.conversations.values()):
+                    c.live or c.gone for c in self.conversations.values()):
                 break
         self.syncing = False
 
@@ -481,9 +548,13 @@ class App:
         todo = conversations
         while todo:
             r = await self.ask('sync', limit=50, cursors=[
-                {'with': str(c.other), 'seq': str(c.have)} for c in todo])
+                cursor(c) for c in todo])
             again = []
             for c, reply in zip(todo, r['conversations']):
+                if reply.get('error') in NOT_IN and isinstance(c.other,
+                                                               tuple):
+                    self.lose(c)
+                    continue
                 if reply.get('error'):
                     self.record('error', c.name,
                                 extra=(reply['error'], False))
@@ -514,8 +585,10 @@ class App:
         """Connected, nothing unsent, nothing known to be missing."""
         return (self.there.is_set() and not self.unacked
                 and not self.syncing and not self.asking
+                and self.rooms <= self.joined
                 and not any(c.pending or c.head > c.have
-                            for c in self.conversations.values()))
+                            for c in self.conversations.values()
+                            if not c.gone))
 
     async def settle(self, seconds=30):
         async with asyncio.timeout(seconds):

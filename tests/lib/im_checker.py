@@ -5,7 +5,8 @@ MySQL.  Nothing of it knows how the server works; what it checks is what
 docs/protocol.md promises:
 
     lost          acked, but not in MySQL
-    undelivered   acked, but not shown on a device of the two users
+    undelivered   acked, but not shown on a device of the two users, or of a
+                  member of the room
     doubled       one (sender, cmid) in two rows, or shown twice on a device
     unordered     shown after a higher number of its conversation
     gap           a number was stepped over that nobody had called void
@@ -17,6 +18,8 @@ docs/protocol.md promises:
     hole          an answer to sync did not say what is at a number
     trouble       the run itself went wrong (im_hunt.py)
     row           a row whose sender is not of the conversation, and the like
+    leak          a device has seen something of a conversation that its user
+                  is not in
 
 A violation comes with the events that show it.  History of devices that are
 not in `complete` may end early: what they miss is in MySQL, and so is there
@@ -102,11 +105,12 @@ def line(e):
 
 class Checker:
 
-    def __init__(self, events, rows, complete, seed=None):
+    def __init__(self, events, rows, complete, seed=None, rooms=None):
         self.report = Report(seed)
         self.events = sorted(events, key=lambda e: e.time)
         self.rows = [r if isinstance(r, Row) else Row(*r) for r in rows]
         self.complete = complete
+        self.rooms = rooms or {}   # (0, room) -> uids of its members
         self.sends = collections.defaultdict(list)   # (conv, sender, cmid)
         self.acks = collections.defaultdict(list)
         self.shown = collections.defaultdict(list)   # (device, conv)
@@ -116,6 +120,9 @@ class Checker:
 
     def bad(self, kind, text, *events):
         self.report.add(kind, text, *events)
+
+    def users(self, conv):
+        return self.rooms.get(conv, ()) if conv[0] == 0 else conv
 
     def run(self):
         self.sort_out()
@@ -175,7 +182,7 @@ class Checker:
                     self.bad('doubled', 'two rows for %s' % (key,),
                              seen[key], r)
                 seen[key] = r
-            if r.sender not in r.conv or r.seq < 1:
+            if r.sender not in self.users(r.conv) or r.seq < 1:
                 self.bad('row', 'a row that cannot be', r)
             if (r.conv, r.sender, r.cmid) not in self.sends:
                 self.bad('foreign', 'a row of a message that nobody sent', r)
@@ -222,6 +229,9 @@ class Checker:
             if e.kind not in ('push', 'fetch', 'deliver', 'twice'):
                 continue
             sends = self.sends.get((e.conv, e.sender, e.cmid))
+            if int(e.device.split('/')[0]) not in self.users(e.conv):
+                self.bad('leak', '%s has seen a message of %s' % (
+                    e.device, e.conv), e)
             if not sends:
                 self.bad('foreign', 'a message that nobody sent', e)
             elif all(s.body != e.body for s in sends):
@@ -266,7 +276,7 @@ class Checker:
                 seen[key] = e
 
     def check_complete(self):
-        """Acked is shown on all devices of both; so is what is stored."""
+        """Acked is shown on all devices of all; so is what is stored."""
         devices = collections.defaultdict(list)
         for d in sorted(self.complete):
             devices[int(d.split('/')[0])].append(d)
@@ -278,7 +288,7 @@ class Checker:
         for msg_id, (conv, why) in must.items():
             if conv is None:
                 continue           # check_acks has told of it
-            for uid in set(conv):
+            for uid in set(self.users(conv)):
                 for d in devices[uid]:
                     if msg_id not in have.get((d, conv), ()):
                         self.bad('undelivered', '%s does not have message '
@@ -334,7 +344,7 @@ def covered(first, last, ranges):
     return first > last
 
 
-def check(events, rows, complete, seed=None):
+def check(events, rows, complete, seed=None, rooms=None):
     """The Report.  rows: (conv, seq, msg_id, sender, cmid); complete: the
-    devices that had every chance to learn all."""
-    return Checker(events, rows, complete, seed).run()
+    devices that had every chance to learn all; rooms: (0, room) -> uids."""
+    return Checker(events, rows, complete, seed, rooms).run()

@@ -18,8 +18,10 @@ machine's monotonic clock, which all processes share.
     connect     extra = (connection, instance)
     final       everybody has an ack and all is stored: the last sync begins
     disconnect  extra = (connection, close code)
+    gone        conv: the user is not in this room any more
 
-A conversation is (lower uid, higher uid), as in MySQL; a device "uid/name".
+A conversation is (lower uid, higher uid) or (0, room), as in MySQL; a device
+"uid/name".
 """
 
 import collections
@@ -32,6 +34,9 @@ Event = collections.namedtuple(
 
 
 def conversation(a, b):
+    """Of a user with another one, or with a room."""
+    if isinstance(b, tuple):
+        return b
     return (a, b) if a < b else (b, a)
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 from im_checker import Report, check
-from im_client import Api, Problem
+from im_client import Api, Problem, User
 from im_events import Event
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -31,7 +31,7 @@ PUSH_WAIT_S = 8        # of Kafka's session time-out, when a Task has died
 class Plan:
 
     def __init__(self, messages, users, talks, seed, rate=4000, processes=2,
-                 faults=(), limit_s=600, pause=None):
+                 faults=(), limit_s=600, pause=None, groups=None):
         self.messages = messages
         self.users = users
         self.talks = talks
@@ -41,6 +41,7 @@ class Plan:
         self.faults = faults
         self.limit_s = limit_s
         self.pause = pause
+        self.groups = users // 10 if groups is None else groups
         self.rng = random.Random(seed)
 
     def others(self, uids):
@@ -58,6 +59,29 @@ class Plan:
             if a != b:
                 out[b].append(a)
         return out
+
+
+    def members(self, users):
+        """Lists of (uid, name), the owner first: 3 to 30 of them, and one
+        group of all, or of 200."""
+        sizes = [self.rng.randint(3, min(30, len(users)))
+                 for _ in range(self.groups - 1)]
+        sizes += [min(200, len(users))] * (self.groups > 0)
+        return [self.rng.sample(users, n) for n in sizes]
+
+
+async def make_groups(http, plan, users, say):
+    """(0, room) -> uids of its members."""
+    groups = {}
+    async with Api(http) as api:
+        for members in plan.members(users):
+            owner = await User(api, *members[0], PASSWORD).log_in()
+            r = await api.call('POST', '/v1/rooms', owner.token, json={
+                'kind': 'group', 'name': 'hunt', 'members': [
+                    str(uid) for uid, _ in members[1:]]})
+            groups[0, int(r['room'])] = {uid for uid, _ in members}
+    say('%d groups' % len(groups))
+    return groups
 
 
 async def register(http, plan, say):
@@ -97,6 +121,8 @@ class Hunt:
         """The checker's Report."""
         users = asyncio.run(register(self.env['IM_HTTP'], self.plan,
                                      self.say))
+        self.groups = asyncio.run(make_groups(self.env['IM_HTTP'], self.plan,
+                                              users, self.say))
         self.until = time.monotonic() + self.plan.limit_s
         with tempfile.TemporaryDirectory(prefix='im-hunt-') as at:
             try:
@@ -119,6 +145,9 @@ class Hunt:
 
     def start(self, at, users):
         others = self.plan.others([uid for uid, _ in users])
+        for group, members in self.groups.items():
+            for uid in members:
+                others[uid].append(group)
         two = set(self.plan.rng.sample([u for u, _ in users],
                                        max(len(users) // 10, 1)))
         self.uids = sorted(uid for uid, _ in users)
@@ -218,8 +247,9 @@ class Hunt:
         raise Problem('MySQL: %s' % r.stderr)
 
     def where(self):
-        return 'WHERE conv_a BETWEEN %d AND %d' % (self.uids[0],
-                                                   self.uids[-1])
+        return ('WHERE conv_a BETWEEN %d AND %d OR conv_a = 0 AND conv_b IN '
+                '(0%s)' % (self.uids[0], self.uids[-1], ''.join(
+                    ', %d' % room for _, room in self.groups)))
 
     def wait_for_store(self, acked):
         until = time.monotonic() + STORE_WAIT_S
@@ -241,7 +271,8 @@ class Hunt:
                 for a, b, seq, msg_id, sender, cmid in self.mysql(
                     'SELECT conv_a, conv_b, seq, msg_id, sender, cmid '
                     'FROM messages ' + self.where())]
-        report = check(self.events, rows, self.complete, self.plan.seed)
+        report = check(self.events, rows, self.complete, self.plan.seed,
+                       self.groups)
         for t in self.troubles:
             report.add('trouble', t)
         if report.counts['sent'] < self.plan.messages:

@@ -38,6 +38,7 @@ class Conversation:
         self.held = {}             # seq -> (Message, how it came)
         self.live = False          # the first sync is done
         self.pending = False       # the server has not decided yet
+        self.gone = False          # a room that we are not in any more
         self.shown = collections.OrderedDict()
 
     def event(self, kind, m, extra=None):
@@ -45,7 +46,7 @@ class Conversation:
                     m.body_id, extra)
 
     def gap(self):
-        return self.live and self.head > self.have
+        return self.live and self.head > self.have and not self.gone
 
     def take(self, m, how):
         """A message that came by itself: a push, or an own one's ack."""

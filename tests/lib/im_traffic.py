@@ -1,9 +1,9 @@
 """im_traffic -- one process of users who behave as badly as users do.
 
-They send in bursts and pause, say again what was acked and what was not, by
-WebSocket and by HTTP, lose their connection, go away and come back, on one or
-two devices each.  im_hunt.py starts a few of these processes, because one
-Python is too slow, and tells them what to do:
+They send to each other and to groups, in bursts, and pause, say again what was
+acked and what was not, by WebSocket and by HTTP, lose their connection, go away
+and come back, on one or two devices each.  im_hunt.py starts a few of these
+processes, because one Python is too slow, and tells them what to do:
 
     argument  the file of its plan (JSON)
     stdin     the line "final" when everything is in MySQL
@@ -208,8 +208,10 @@ class Process:
                                        rng=rng, on_message=lambda *_: None)
                 async with asyncio.timeout(WAIT_S):
                     await app.there.wait()
+            others = [tuple(o) if isinstance(o, list) else o
+                      for o in u['others']]
             self.talkers.append(Talker(
-                app, u['others'], self.plan['count'] // devices,
+                app, others, self.plan['count'] // devices,
                 self.plan['rate'] / devices, rng, self.say))
 
         await asyncio.gather(*(one(u, n) for u in self.plan['users']
