@@ -34,6 +34,7 @@
 typedef struct {
     uint64_t             users[2];
     unsigned             n_users;  /* 0: malformed, or nobody to tell */
+    uint64_t             room;     /* instead of users; 0: none */
     uint64_t             from_conn;
     ProtobufCBinaryData  value;
 } push_record_t;
@@ -54,6 +55,7 @@ typedef struct {
     task_peer_t         *peer;
     uint64_t             uids[2];
     unsigned             n;
+    uint64_t             room;     /* instead of uids: all who are in it */
 } push_group_t;
 
 
@@ -64,7 +66,8 @@ static void push_parse(push_record_t *r, const im_kafka_record_t *kafka);
 static void push_send(push_batch_t *b, task_peer_t *only);
 static unsigned push_groups(push_batch_t *b, const push_record_t *r,
     task_peer_t *only);
-static void push_group_add(task_peer_t *peer, uint64_t uid, unsigned *n);
+static void push_group_add(task_peer_t *peer, uint64_t uid, uint64_t room,
+    unsigned *n);
 static void push_item(push_batch_t *b, const push_record_t *r,
     const push_group_t *g, int again);
 static task_mark_t *push_mark(push_batch_t *b, task_peer_t *peer);
@@ -257,6 +260,12 @@ push_route(push_batch_t *b)
                 r->n_users = u;
             }
         }
+
+        if (r->room != 0
+            && task_route_add_room(&b->routes, r->room) != IM_OK)
+        {
+            im_log(IM_LOG_ERR, "out of memory: a message is not pushed");
+        }
     }
 
     while (task_route_resolve(&b->routes) != IM_OK) {
@@ -300,6 +309,9 @@ push_parse(push_record_t *r, const im_kafka_record_t *kafka)
         r->users[0] = m->conv_a;
         r->users[1] = m->conv_b;
         r->n_users = (m->conv_a == m->conv_b) ? 1 : 2;
+
+    } else {
+        r->room = m->conv_b;
     }
 
     r->from_conn = m->from_conn;
@@ -351,8 +363,19 @@ push_groups(push_batch_t *b, const push_record_t *r, task_peer_t *only)
             if (route->conn != r->from_conn
                 && (only == NULL || only == route->peer))
             {
-                push_group_add(route->peer, user->uid, &n);
+                push_group_add(route->peer, user->uid, 0, &n);
             }
+        }
+    }
+
+    /* one item for each instance, however many are in the room there; the
+     * instance leaves the sender's connection out */
+
+    user = (r->room != 0) ? task_route_find_room(&b->routes, r->room) : NULL;
+
+    for (i = 0; user != NULL && i < user->n; i++) {
+        if (only == NULL || only == user->routes[i].peer) {
+            push_group_add(user->routes[i].peer, 0, r->room, &n);
         }
     }
 
@@ -361,7 +384,7 @@ push_groups(push_batch_t *b, const push_record_t *r, task_peer_t *only)
 
 
 static void
-push_group_add(task_peer_t *peer, uint64_t uid, unsigned *n)
+push_group_add(task_peer_t *peer, uint64_t uid, uint64_t room, unsigned *n)
 {
     unsigned       i;
     push_group_t  *g, *list;
@@ -393,7 +416,8 @@ push_group_add(task_peer_t *peer, uint64_t uid, unsigned *n)
     g = &push_group_list[(*n)++];
     g->peer = peer;
     g->uids[0] = uid;
-    g->n = 1;
+    g->n = (room == 0);
+    g->room = room;
 }
 
 
@@ -413,6 +437,7 @@ push_item(push_batch_t *b, const push_record_t *r, const push_group_t *g,
 
     item.n_uids = g->n;
     item.uids = (uint64_t *) g->uids;
+    item.room = g->room;
     item.record = r->value;
 
     rc = task_peer_send(g->peer, &item, task_conf.push_confirm_ms, mark);

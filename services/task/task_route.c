@@ -28,6 +28,13 @@ typedef struct {
 } route_missing_t;
 
 
+static int route_add(task_user_t **table, uint64_t id);
+static int route_ask_all(task_routes_t *r);
+static void route_answer_room(task_routes_t *r, task_user_t *room,
+    const redisReply *reply, unsigned *stale);
+static unsigned route_room_left(im_redis_t *redis, uint64_t room,
+    const im_str_t *instance);
+static void route_free(task_user_t **table);
 static int route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
     const im_str_t *field);
 static void route_answer(task_routes_t *r, task_user_t *user,
@@ -44,9 +51,23 @@ static route_missing_t  *route_missing;
 int
 task_route_add(task_routes_t *r, uint64_t uid)
 {
+    return route_add(&r->users, uid);
+}
+
+
+int
+task_route_add_room(task_routes_t *r, uint64_t room)
+{
+    return route_add(&r->rooms, room);
+}
+
+
+static int
+route_add(task_user_t **table, uint64_t uid)
+{
     task_user_t  *user;
 
-    HASH_FIND(hh, r->users, &uid, sizeof(uid), user);
+    HASH_FIND(hh, *table, &uid, sizeof(uid), user);
 
     if (user != NULL) {
         return IM_OK;
@@ -58,7 +79,7 @@ task_route_add(task_routes_t *r, uint64_t uid)
     }
 
     user->uid = uid;
-    HASH_ADD(hh, r->users, uid, sizeof(uid), user);
+    HASH_ADD(hh, *table, uid, sizeof(uid), user);
 
     return IM_OK;
 }
@@ -73,10 +94,8 @@ task_route_resolve(task_routes_t *r)
 
     stale = 0;
 
-    HASH_ITER(hh, r->users, user, next) {
-        if (route_ask(r->redis, "HGETALL", user->uid, NULL) != IM_OK) {
-            return IM_ERROR;
-        }
+    if (route_ask_all(r) != IM_OK) {
+        return IM_ERROR;
     }
 
     HASH_ITER(hh, r->users, user, next) {
@@ -90,8 +109,46 @@ task_route_resolve(task_routes_t *r)
         im_redis_free(reply);
     }
 
+    HASH_ITER(hh, r->rooms, user, next) {
+        reply = im_redis_reply(r->redis);
+
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        route_answer_room(r, user, reply, &stale);
+        im_redis_free(reply);
+    }
+
     for (i = 0; i < stale; i++) {
         im_redis_free(im_redis_reply(r->redis));
+    }
+
+    return IM_OK;
+}
+
+
+static int
+route_ask_all(task_routes_t *r)
+{
+    char          key[40];
+    im_str_t      argv[2] = { im_str("HGETALL"), { 0, NULL } };
+    task_user_t  *user, *next;
+
+    HASH_ITER(hh, r->users, user, next) {
+        if (route_ask(r->redis, "HGETALL", user->uid, NULL) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    HASH_ITER(hh, r->rooms, user, next) {
+        argv[1].data = (unsigned char *) key;
+        argv[1].len = (size_t) snprintf(key, sizeof(key),
+                                        "im:r:{%" PRIu64 "}", user->uid);
+
+        if (im_redis_append(r->redis, 2, argv) != IM_OK) {
+            return IM_ERROR;
+        }
     }
 
     return IM_OK;
@@ -193,6 +250,70 @@ route_left(im_redis_t *redis, uint64_t uid)
 }
 
 
+/* field, value: <instance>, users there; 0 of them counts, too. */
+static void
+route_answer_room(task_routes_t *r, task_user_t *room,
+    const redisReply *reply, unsigned *stale)
+{
+    size_t        i;
+    im_str_t      name;
+    task_peer_t  *peer;
+
+    route_reset(room);
+
+    if (reply->type == REDIS_REPLY_ARRAY) {
+        room->routes = calloc(reply->elements / 2 + 1, sizeof(task_route_t));
+    }
+
+    if (room->routes == NULL) {
+        im_log(IM_LOG_ERR, "no routes of room %" PRIu64 ": %s", room->uid,
+               (reply->type == REDIS_REPLY_ERROR) ? reply->str
+                                                  : "out of memory");
+        return;
+    }
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        name.data = (unsigned char *) reply->element[i]->str;
+        name.len = reply->element[i]->len;
+        peer = route_peer((char *) name.data, name.len);
+
+        if (peer == NULL) {
+            *stale += route_room_left(r->redis, room->uid, &name);
+            continue;
+        }
+
+        room->routes[room->n++].peer = peer;
+    }
+}
+
+
+/* The instance is dead.  How many replies are to come. */
+static unsigned
+route_room_left(im_redis_t *redis, uint64_t room, const im_str_t *instance)
+{
+    char      key[40], set[240];
+    unsigned  n;
+    im_str_t  hdel[3] = { im_str("HDEL"), { 0, (unsigned char *) key },
+                          *instance };
+    im_str_t  del[2] = { im_str("DEL"), { 0, (unsigned char *) set } };
+
+    hdel[1].len = (size_t) snprintf(key, sizeof(key), "im:r:{%" PRIu64 "}",
+                                    room);
+    del[1].len = (size_t) snprintf(set, sizeof(set),
+                                   "im:rl:{%" PRIu64 "}:%.*s", room,
+                                   (int) instance->len,
+                                   (char *) instance->data);
+
+    n = (im_redis_append(redis, 3, hdel) == IM_OK);
+
+    if (del[1].len < sizeof(set)) {
+        n += (im_redis_append(redis, 2, del) == IM_OK);
+    }
+
+    return n;
+}
+
+
 static void
 route_reset(task_user_t *user)
 {
@@ -270,13 +391,32 @@ task_route_find(task_routes_t *r, uint64_t uid)
 }
 
 
+const task_user_t *
+task_route_find_room(task_routes_t *r, uint64_t room)
+{
+    task_user_t  *found;
+
+    HASH_FIND(hh, r->rooms, &room, sizeof(room), found);
+
+    return found;
+}
+
+
 void
 task_route_clear(task_routes_t *r)
 {
+    route_free(&r->users);
+    route_free(&r->rooms);
+}
+
+
+static void
+route_free(task_user_t **table)
+{
     task_user_t  *user, *next;
 
-    HASH_ITER(hh, r->users, user, next) {
-        HASH_DEL(r->users, user);
+    HASH_ITER(hh, *table, user, next) {
+        HASH_DEL(*table, user);
         route_reset(user);
         free(user);
     }

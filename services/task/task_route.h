@@ -1,8 +1,9 @@
 /*
- * task_route.h -- where the users of a batch are connected, from Redis.
+ * task_route.h -- where the users and rooms of a batch are, from Redis.
  *
- * One pipeline asks for all users of a batch.  Redis says to which instance a
- * connection belongs, etcd whether that instance is alive.
+ * One pipeline asks for all of a batch.  Redis says to which instance a
+ * connection belongs, or which instances have somebody of a room; etcd whether
+ * an instance is alive.
  */
 
 #ifndef TASK_ROUTE_H
@@ -15,12 +16,12 @@
 /* One connection. */
 typedef struct {
     task_peer_t     *peer;         /* holds a reference */
-    uint64_t         conn;
+    uint64_t         conn;         /* 0 for a room: all that are in it */
 } task_route_t;
 
 typedef struct {
     UT_hash_handle   hh;
-    uint64_t         uid;
+    uint64_t         uid;          /* or room */
     unsigned         n;
     task_route_t    *routes;
 } task_user_t;
@@ -28,14 +29,17 @@ typedef struct {
 typedef struct {
     im_redis_t      *redis;
     task_user_t     *users;        /* of the batch, by uid */
+    task_user_t     *rooms;        /* by room */
 } task_routes_t;
 
 /* Adds a user of the batch; IM_ERROR: out of memory. */
 int task_route_add(task_routes_t *r, uint64_t uid);
+int task_route_add_room(task_routes_t *r, uint64_t room);
 /* Asks Redis.  IM_ERROR: it is away, ask again. */
 int task_route_resolve(task_routes_t *r);
 const task_user_t *task_route_find(task_routes_t *r, uint64_t uid);
-/* Forgets the users of the batch. */
+const task_user_t *task_route_find_room(task_routes_t *r, uint64_t room);
+/* Forgets the users and rooms of the batch. */
 void task_route_clear(task_routes_t *r);
 /* Forgets the instances that were missing. */
 void task_route_stop(void);

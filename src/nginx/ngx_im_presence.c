@@ -9,7 +9,8 @@
  * for an hour after it was last asked; so all subscriptions are said again
  * every 15 minutes.  When Redis has lost them, or a link broke, events may have
  * been lost, too: then subscribers are told what the answer says.  What is not
- * wanted any more is not taken back: events for nobody are dropped here until the hour is over.
+ * wanted any more is not taken back: events for nobody are dropped here until
+ * the hour is over.
  */
 
 #include "ngx_im_rooms.h"

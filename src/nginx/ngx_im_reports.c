@@ -43,6 +43,9 @@ static void ngx_im_reports_timer(void);
 static void ngx_im_reports_handler(ngx_event_t *ev);
 static void ngx_im_reports_due(ngx_im_room_t *room, ngx_uint_t queue);
 static void ngx_im_reports_send(ngx_im_room_t *room);
+static void ngx_im_reports_fill(ngx_im_room_t *room, Im__RoomReport *report,
+    uint32_t n);
+static void ngx_im_reports_untouch(ngx_im_room_t *room);
 static int ngx_im_reports_touch_all(ngx_im_room_t *room);
 static uint32_t ngx_im_reports_unique(uint64_t *uids, uint32_t n);
 static int ngx_im_reports_compare(const void *one, const void *two);
@@ -248,12 +251,10 @@ ngx_im_reports_due(ngx_im_room_t *room, ngx_uint_t queue)
 static void
 ngx_im_reports_send(ngx_im_room_t *room)
 {
-    uint32_t         i, n, rest, left, joined;
-    uint64_t        *uids;
+    uint32_t         n;
     im_conv_t        conv;
     Im__UpItem       item = IM__UP_ITEM__INIT;
     Im__RoomReport   report = IM__ROOM_REPORT__INIT;
-    static uint64_t  sorted[NGX_IM_REPORT_UIDS];
 
     if (room->whole && ngx_im_reports_touch_all(room) != IM_OK) {
         ngx_im_reports_wait(room, NGX_IM_REPORT_REST);   /* no memory now */
@@ -261,12 +262,42 @@ ngx_im_reports_send(ngx_im_room_t *room)
     }
 
     room->touched_n = ngx_im_reports_unique(room->touched, room->touched_n);
-
-    /* from the end; those that came to the front, those that went behind */
-
     n = ngx_min(room->touched_n, NGX_IM_REPORT_UIDS);
-    rest = room->touched_n - n;
-    uids = room->touched + rest;
+
+    ngx_im_reports_fill(room, &report, n);
+
+    item.conn = room->topic->id;       /* refusals name the room by it */
+    item.item_case = IM__UP_ITEM__ITEM_REPORT;
+    item.report = &report;
+
+    conv.a = 0;
+    conv.b = room->topic->id;
+
+    if (ngx_im_link_send(im_slot_of_conv(&conv), &item, &room->ref) == IM_OK) {
+        room->under_way = 1;
+        room->whole = 0;
+        room->touched_n -= n;
+        room->dirty = room->touched_n > 0;
+
+        if (!room->dirty) {
+            ngx_im_reports_untouch(room);
+        }
+    }
+
+    ngx_im_reports_wait(room, NGX_IM_REPORT_REST);
+}
+
+
+/* With the last n who were touched: to the front who is here, behind who is
+ * not. */
+static void
+ngx_im_reports_fill(ngx_im_room_t *room, Im__RoomReport *report, uint32_t n)
+{
+    uint32_t         i, left, joined;
+    uint64_t        *uids;
+    static uint64_t  sorted[NGX_IM_REPORT_UIDS];
+
+    uids = room->touched + (room->touched_n - n);
     joined = 0;
     left = n;
 
@@ -279,35 +310,13 @@ ngx_im_reports_send(ngx_im_room_t *room)
         }
     }
 
-    report.room = room->topic->id;
-    report.online = room->topic->users;
-    report.n_joined = joined;
-    report.joined = sorted;
-    report.n_left = n - joined;
-    report.left = sorted + joined;
-    report.whole = room->whole;
-
-    item.conn = room->topic->id;       /* refusals name the room by it */
-    item.item_case = IM__UP_ITEM__ITEM_REPORT;
-    item.report = &report;
-
-    conv.a = 0;
-    conv.b = room->topic->id;
-
-    if (ngx_im_link_send(im_slot_of_conv(&conv), &item, &room->ref) == IM_OK) {
-        room->under_way = 1;
-        room->whole = 0;
-        room->touched_n = rest;
-        room->dirty = rest > 0;
-
-        if (rest == 0) {
-            ngx_free(room->touched);
-            room->touched = NULL;
-            room->touched_cap = 0;
-        }
-    }
-
-    ngx_im_reports_wait(room, NGX_IM_REPORT_REST);
+    report->room = room->topic->id;
+    report->online = room->topic->users;
+    report->n_joined = joined;
+    report->joined = sorted;
+    report->n_left = n - joined;
+    report->left = sorted + joined;
+    report->whole = room->whole;
 }
 
 
@@ -322,10 +331,7 @@ ngx_im_reports_touch_all(ngx_im_room_t *room)
 
     topic = room->topic;
 
-    ngx_free(room->touched);
-    room->touched = NULL;
-    room->touched_n = 0;
-    room->touched_cap = 0;
+    ngx_im_reports_untouch(room);
 
     if (topic->members == 0) {
         return IM_OK;
@@ -452,7 +458,13 @@ void
 ngx_im_reports_forget(ngx_im_room_t *room)
 {
     ngx_im_reports_unwait(room);
+    ngx_im_reports_untouch(room);
+}
 
+
+static void
+ngx_im_reports_untouch(ngx_im_room_t *room)
+{
     ngx_free(room->touched);
     room->touched = NULL;
     room->touched_n = 0;
