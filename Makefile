@@ -126,7 +126,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
-        bench-store stop status clean help ready
+        bench-fanout bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -304,6 +304,11 @@ bench-rpc: deps
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
 	    bench/rpc/run
 
+bench-fanout: deps
+	@tools/deps bench
+	@$(MAKE) all
+	@exec bench/fanout $(BENCH_ARGS)
+
 bench-store: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-store --restart --fresh \
@@ -334,6 +339,7 @@ help:
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
+	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
