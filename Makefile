@@ -126,7 +126,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
-        bench-opens bench-store stop status clean help ready
+        bench-fanout bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -309,6 +309,11 @@ bench-opens: deps
 	@exec $(PYTHON) tools/stack exec bench-opens --restart --fresh \
 	    --no-nginx -- bench/rpc/opens
 
+bench-fanout: deps
+	@tools/deps bench
+	@$(MAKE) all
+	@exec bench/fanout $(BENCH_ARGS)
+
 bench-store: deps
 	@$(MAKE) all
 	@$(PYTHON) tools/stack exec bench-store --restart --fresh \
@@ -341,6 +346,7 @@ help:
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make bench       figures to build/bench/last.json"
+	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make stop        stop every stack;  make status  show them"

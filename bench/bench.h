@@ -4,6 +4,8 @@
  *     bench_main.c   the loop
  *     bench_options.c, bench_report.c   what goes in, what comes out
  *     bench_load.c   what is sent when; what came back, and was it right
+ *     bench_rooms.c  ... the same for rooms (--rooms)
+ *     bench_nchan.c  ... whose other end is nchan (--nchan)
  *     bench_conn.c   one WebSocket connection: open, read, write, end
  *     bench_shake.c  ... its handshake
  *     bench_wire.c   frames of proto/client.proto, both encodings: written
@@ -35,6 +37,8 @@
 #define BENCH_INSTANCES   64        /* workers that are told apart */
 #define BENCH_INSTANCE    80        /* bytes of a worker's name */
 #define BENCH_FRAME_MAX   (BENCH_BODY_MAX + 256)
+#define BENCH_PUBLISHERS  16        /* connections that publish to nchan */
+#define BENCH_DUES        65536     /* messages in rooms without ack, at most */
 
 /* Flags of a slot. */
 #define BENCH_SENT        0x01
@@ -63,7 +67,9 @@ typedef enum {
     BENCH_CONNECT,                  /* TCP */
     BENCH_UPGRADE,                  /* awaits the 101 */
     BENCH_LOGIN,                    /* awaits auth_ok */
+    BENCH_JOIN,                     /* awaits join_res */
     BENCH_OPEN,
+    BENCH_PUBLISH,                  /* open, speaks HTTP */
     BENCH_GONE
 } bench_state_t;
 
@@ -84,7 +90,17 @@ typedef struct {
     uint32_t        next;           /* next n */
     uint32_t        recv_next;      /* highest n received of the peer, + 1 */
     uint64_t        recv_seq;       /* highest seq received */
+    uint64_t        received;       /* in rooms: messages of others, */
+    uint64_t        own_acked;      /* and of ours */
 } bench_conn_t;
+
+/* Connection i is in room i mod n_rooms. */
+typedef struct {
+    uint64_t  id;
+    uint64_t  acked;
+    uint32_t  next;                 /* number of the next message */
+    uint32_t  turn;                 /* the member who sends it */
+} bench_room_t;
 
 /* Where a message waits for its retry; a binary heap by due_ns. */
 typedef struct {
@@ -135,6 +151,11 @@ typedef struct {
     double          o_window;
     double          o_body;
     double          o_tick;
+    double          o_opening;      /* handshakes at a time */
+    uint32_t        publishers;     /* of nchan; behind the connections */
+    uint32_t        n_rooms;
+    bench_room_t   *rooms;          /* NULL: pairs */
+    int             nchan;
 
     int             epoll;
     uint32_t        opening;
@@ -169,6 +190,13 @@ typedef struct {
     bench_hist_t    receive;
     bench_hist_t    late;           /* ours: written after it was due */
     double          cpu_s;          /* ours, in the window */
+
+    /* rooms */
+    uint64_t       *dues;           /* of message n mod BENCH_DUES */
+    uint32_t        next;           /* number of the next message of all */
+    uint64_t        wanted;         /* deliveries that acks promise */
+    uint64_t        delivered;      /* those that came */
+    uint64_t        events;         /* room_ev */
 } bench_t;
 
 typedef enum {
@@ -177,7 +205,9 @@ typedef enum {
     BENCH_FRAME_ACK,
     BENCH_FRAME_PUSH,
     BENCH_FRAME_ERROR,
-    BENCH_FRAME_KICK
+    BENCH_FRAME_KICK,
+    BENCH_FRAME_JOIN_RES,
+    BENCH_FRAME_ROOM_EV
 } bench_type_t;
 
 /* What a server's frame says; slices of the caller's buffer. */
@@ -186,6 +216,7 @@ typedef struct {
     uint64_t      msg_id;
     uint64_t      seq;
     uint64_t      from;
+    uint64_t      room;
     uint64_t      retry_after_ms;
     int           retryable;
     im_str_t      cmid;
@@ -210,7 +241,12 @@ uint64_t bench_random(bench_t *b);
 /* A masked send frame, at most BENCH_FRAME_MAX bytes; returns its length. */
 size_t bench_wire_send(bench_t *b, unsigned char *out, uint64_t to, uint32_t n,
     const bench_body_t *body);
-/* A masked control frame of at most 125 bytes; returns its length. */
+/* The same for a room; in JSON only. */
+size_t bench_wire_send_room(bench_t *b, unsigned char *out, uint64_t room,
+    uint32_t n, const bench_body_t *body);
+/* The body alone, of b->body bytes. */
+void bench_wire_body(bench_t *b, unsigned char *out, const bench_body_t *body);
+/* A masked frame of at most 125 bytes; returns its length. */
 size_t bench_wire_control(bench_t *b, unsigned char *out, unsigned opcode,
     const unsigned char *data, size_t len);
 /* IM_ERROR: it is none of ours, or was changed on its way. */
@@ -227,6 +263,8 @@ int bench_wire_read(im_encoding_t encoding, const im_str_t *msg,
 
 /* Begins connections up to target, a bounded number at a time. */
 int bench_conn_open_some(bench_t *b, uint32_t target);
+/* The server has answered all that it was asked on the way. */
+void bench_conn_opened(bench_t *b, bench_conn_t *c);
 void bench_conn_event(bench_t *b, bench_conn_t *c, uint32_t events);
 /* IM_BUSY: too much is unwritten; nothing of data was taken. */
 int bench_conn_write(bench_t *b, bench_conn_t *c, const unsigned char *data,
@@ -247,11 +285,39 @@ size_t bench_shake_reply(bench_t *b, bench_conn_t *c, unsigned char *p,
 
 /* bench_load.c */
 int bench_load_init(bench_t *b, uint64_t now);
+/* Sets the times of the phases: for rooms, too. */
+void bench_load_plan(bench_t *b, uint64_t now);
+/* Between the message that is due at that time and the next one. */
+double bench_load_step_ns(const bench_t *b, uint64_t now);
+/* Tells bench/run when the measured window begins and ends. */
+void bench_load_mark(bench_t *b, uint64_t now);
 /* Sends what is due; returns when it wants to be called again. */
 uint64_t bench_load_turn(bench_t *b, uint64_t now);
 void bench_load_on_frame(bench_t *b, bench_conn_t *c, const bench_frame_t *f,
     uint64_t now);
 void bench_load_totals(const bench_t *b, uint64_t *lost, uint64_t *unacked);
+
+/* bench_rooms.c */
+int bench_rooms_init(bench_t *b, uint64_t now);
+uint64_t bench_rooms_turn(bench_t *b, uint64_t now);
+/* All that was sent was acked, and all that acks promise has come. */
+int bench_rooms_done(const bench_t *b);
+/* auth_ok has come. */
+void bench_rooms_join(bench_t *b, bench_conn_t *c);
+void bench_rooms_on_frame(bench_t *b, bench_conn_t *c, const bench_frame_t *f,
+    uint64_t now);
+void bench_rooms_report(const bench_t *b);
+
+/* bench_nchan.c */
+
+/* The request that subscribes; returns its length. */
+int bench_nchan_subscribe(bench_t *b, bench_conn_t *c, char *out, size_t cap);
+/* Publishes a body; IM_BUSY: too much is unwritten. */
+int bench_nchan_publish(bench_t *b, bench_room_t *room,
+    const bench_body_t *body);
+/* The answers in p; returns how much of it was complete. */
+size_t bench_nchan_answers(bench_t *b, bench_conn_t *c, unsigned char *p,
+    size_t len);
 
 /* bench_options.c */
 
@@ -260,6 +326,7 @@ int bench_options(bench_t *b, int argc, char **argv);
 
 /* bench_report.c */
 void bench_report(const bench_t *b);
+void bench_report_latency(const char *name, const bench_hist_t *h);
 
 /* bench_main.c */
 uint64_t bench_now_ns(void);

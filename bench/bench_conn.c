@@ -1,7 +1,7 @@
 /*
  * bench_conn.c -- one WebSocket connection of the generator.
  *
- *     new -> connect -> upgrade -> login -> open -> gone
+ *     new -> connect -> upgrade -> login -> [join ->] open -> gone
  *
  * Nothing is reconnected: a connection that the server ends is counted, and so
  * is what it then misses.
@@ -25,7 +25,6 @@
 #include "bench.h"
 
 
-#define CONN_OPENING_MAX  64            /* handshakes at a time */
 #define CONN_BUF_SIZE     (256 * 1024)
 #define CONN_OUT_MAX      (256 * 1024)
 #define CONN_FAILS_SHOWN  5
@@ -37,6 +36,8 @@ static size_t conn_frames(bench_t *b, bench_conn_t *c, unsigned char *p,
     size_t len);
 static void conn_on_frame(bench_t *b, bench_conn_t *c, unsigned opcode,
     im_str_t *payload, uint64_t now);
+static void conn_on_message(bench_t *b, bench_conn_t *c, im_str_t *payload,
+    uint64_t now);
 static int conn_keep(bench_conn_t *c, const unsigned char *p, size_t len);
 static void conn_on_writable(bench_t *b, bench_conn_t *c);
 
@@ -47,7 +48,7 @@ static unsigned char  conn_buf[CONN_BUF_SIZE + 1];
 int
 bench_conn_open_some(bench_t *b, uint32_t target)
 {
-    while (b->started < target && b->opening < CONN_OPENING_MAX) {
+    while (b->started < target && b->opening < (uint32_t) b->o_opening) {
 
         if (conn_start(b, &b->conns[b->started]) != IM_OK) {
             return IM_ERROR;
@@ -160,7 +161,10 @@ conn_on_readable(bench_t *b, bench_conn_t *c)
         used = bench_shake_reply(b, c, conn_buf, len);
     }
 
-    if (c->state == BENCH_LOGIN || c->state == BENCH_OPEN) {
+    if (c->state == BENCH_PUBLISH) {
+        used = bench_nchan_answers(b, c, conn_buf, len);
+
+    } else if (c->state > BENCH_UPGRADE && c->state < BENCH_GONE) {
         used += conn_frames(b, c, conn_buf + used, len - used);
     }
 
@@ -230,25 +234,13 @@ conn_on_frame(bench_t *b, bench_conn_t *c, unsigned opcode, im_str_t *payload,
 {
     char            why[160];
     size_t          len;
-    bench_frame_t   f;
     unsigned char   pong[6 + 125];
 
     switch (opcode) {
 
     case IM_FRAME_TEXT:
     case IM_FRAME_BINARY:
-        if (bench_wire_read(b->encoding, payload, &f) != IM_OK) {
-            f.type = BENCH_FRAME_OTHER;
-        }
-
-        if (c->state == BENCH_LOGIN && f.type == BENCH_FRAME_AUTH_OK) {
-            c->state = BENCH_OPEN;
-            b->opening--;
-            b->opened++;
-            return;
-        }
-
-        bench_load_on_frame(b, c, &f, now);
+        conn_on_message(b, c, payload, now);
         return;
 
     case IM_FRAME_PING:
@@ -276,6 +268,52 @@ conn_on_frame(bench_t *b, bench_conn_t *c, unsigned opcode, im_str_t *payload,
         bench_conn_end(b, c, "the server breaks the protocol");
         return;
     }
+}
+
+
+static void
+conn_on_message(bench_t *b, bench_conn_t *c, im_str_t *payload, uint64_t now)
+{
+    bench_frame_t  f;
+
+    if (b->nchan) {
+        memset(&f, 0, sizeof(f));
+        f.type = BENCH_FRAME_PUSH;
+        f.body = *payload;
+        bench_rooms_on_frame(b, c, &f, now);
+        return;
+    }
+
+    if (bench_wire_read(b->encoding, payload, &f) != IM_OK) {
+        f.type = BENCH_FRAME_OTHER;
+    }
+
+    if (c->state == BENCH_LOGIN && f.type == BENCH_FRAME_AUTH_OK) {
+
+        if (b->rooms != NULL) {
+            bench_rooms_join(b, c);
+            return;
+        }
+
+        bench_conn_opened(b, c);
+        return;
+    }
+
+    if (b->rooms != NULL) {
+        bench_rooms_on_frame(b, c, &f, now);
+        return;
+    }
+
+    bench_load_on_frame(b, c, &f, now);
+}
+
+
+void
+bench_conn_opened(bench_t *b, bench_conn_t *c)
+{
+    c->state = BENCH_OPEN;
+    b->opening--;
+    b->opened++;
 }
 
 
@@ -440,7 +478,7 @@ bench_conn_end(bench_t *b, bench_conn_t *c, const char *why)
                   (unsigned long long) c->uid, why);
     }
 
-    if (c->state == BENCH_OPEN) {
+    if (c->state == BENCH_OPEN || c->state == BENCH_PUBLISH) {
         b->opened--;
 
     } else {

@@ -27,8 +27,6 @@
 #define LOAD_CATCH_UP      4096         /* messages in one turn */
 
 
-static double load_step_ns(const bench_t *b, uint64_t now);
-static void load_mark(bench_t *b, uint64_t now);
 static double load_cpu_s(void);
 static void load_next(bench_t *b, uint64_t now);
 static int load_send(bench_t *b, bench_conn_t *c, uint32_t n);
@@ -60,6 +58,15 @@ bench_load_init(bench_t *b, uint64_t now)
         }
     }
 
+    bench_load_plan(b, now);
+
+    return IM_OK;
+}
+
+
+void
+bench_load_plan(bench_t *b, uint64_t now)
+{
     /* the cold server is not hit by the full rate at once */
 
     b->begin_ns = now;
@@ -67,8 +74,6 @@ bench_load_init(bench_t *b, uint64_t now)
     b->from_ns = now + (uint64_t) (b->warmup_s * 1e9);
     b->until_ns = b->from_ns + (uint64_t) (b->seconds * 1e9);
     b->next_ns = (double) now;
-
-    return IM_OK;
 }
 
 
@@ -78,14 +83,14 @@ bench_load_turn(bench_t *b, uint64_t now)
     uint64_t  wake;
     unsigned  n;
 
-    load_mark(b, now);
+    bench_load_mark(b, now);
     load_retry_due(b, now);
 
     for (n = 0; b->next_ns <= (double) now && b->next_ns < (double) b->until_ns
                 && n < LOAD_CATCH_UP; n++)
     {
         load_next(b, now);
-        b->next_ns += load_step_ns(b, (uint64_t) b->next_ns);
+        b->next_ns += bench_load_step_ns(b, (uint64_t) b->next_ns);
     }
 
     wake = now + LOAD_BEAT_NS;
@@ -102,8 +107,8 @@ bench_load_turn(bench_t *b, uint64_t now)
 }
 
 
-static double
-load_step_ns(const bench_t *b, uint64_t now)
+double
+bench_load_step_ns(const bench_t *b, uint64_t now)
 {
     double  part;
 
@@ -119,9 +124,8 @@ load_step_ns(const bench_t *b, uint64_t now)
 }
 
 
-/* Tells bench/run when the measured window begins and ends. */
-static void
-load_mark(bench_t *b, uint64_t now)
+void
+bench_load_mark(bench_t *b, uint64_t now)
 {
     static int  said;
 

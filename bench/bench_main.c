@@ -7,7 +7,7 @@
  * (bench/run puts them there).  What is done is told on standard output, a
  * line each, so that bench/run can look at the server at the same moments:
  *
- *     opened N      all connections are open and authenticated
+ *     opened N S    all connections are open and authenticated, after S s
  *     measure       the measured window begins
  *     measured      it has ended; messages under way still count
  *     {...}         the figures, as JSON; the last line
@@ -43,6 +43,7 @@
 static int main_open(bench_t *b, uint32_t target);
 static int main_idle(bench_t *b);
 static int main_load(bench_t *b);
+static int main_settled(const bench_t *b);
 static void main_wait(bench_t *b, uint64_t wake);
 
 
@@ -83,14 +84,20 @@ main(int argc, char **argv)
                       : MAIN_OPEN_S + b.warmup_s + b.seconds + b.drain_s
                         + 30));
 
-    rc = main_open(&b, b.connections);
+    rc = main_open(&b, b.connections + b.publishers);
 
     if (rc == IM_OK) {
         rc = b.idle ? main_idle(&b) : main_load(&b);
     }
 
     if (rc == IM_OK && !b.idle) {
-        bench_report(&b);
+
+        if (b.rooms != NULL) {
+            bench_rooms_report(&b);
+
+        } else {
+            bench_report(&b);
+        }
     }
 
     for (i = 0; i < b.started; i++) {
@@ -98,6 +105,8 @@ main(int argc, char **argv)
     }
 
     free(b.retries);
+    free(b.dues);
+    free(b.rooms);
     free(b.conns);
     close(b.epoll);
 
@@ -108,9 +117,10 @@ main(int argc, char **argv)
 static int
 main_open(bench_t *b, uint32_t target)
 {
-    uint64_t  until;
+    uint64_t  begin, until;
 
-    until = bench_now_ns() + MAIN_OPEN_S * 1000000000ULL;
+    begin = bench_now_ns();
+    until = begin + MAIN_OPEN_S * 1000000000ULL;
 
     while (b->opened < target) {
 
@@ -132,7 +142,8 @@ main_open(bench_t *b, uint32_t target)
         main_wait(b, bench_now_ns() + MAIN_BEAT_NS);
     }
 
-    printf("opened %u\n", b->opened);
+    printf("opened %u %.3f\n", b->opened,
+           (double) (bench_now_ns() - begin) / 1e9);
     fflush(stdout);
 
     return IM_OK;
@@ -205,11 +216,14 @@ main_idle(bench_t *b)
 static int
 main_load(bench_t *b)
 {
+    int       rc;
     uint64_t  now, wake, end;
 
     now = bench_now_ns();
 
-    if (bench_load_init(b, now) != IM_OK) {
+    rc = (b->rooms != NULL) ? bench_rooms_init(b, now)
+                            : bench_load_init(b, now);
+    if (rc != IM_OK) {
         bench_say("not enough memory for %u windows of %u messages",
                   b->connections, b->window);
         return IM_ERROR;
@@ -218,9 +232,10 @@ main_load(bench_t *b)
     end = b->until_ns + (uint64_t) (b->drain_s * 1e9);
 
     for ( ;; ) {
-        wake = bench_load_turn(b, now);
+        wake = (b->rooms != NULL) ? bench_rooms_turn(b, now)
+                                  : bench_load_turn(b, now);
 
-        if (now >= b->until_ns && (b->in_flight == 0 || now >= end)
+        if (now >= b->until_ns && (main_settled(b) || now >= end)
             && b->next_ns >= (double) b->until_ns)
         {
             return IM_OK;
@@ -234,6 +249,13 @@ main_load(bench_t *b)
 
         now = bench_now_ns();
     }
+}
+
+
+static int
+main_settled(const bench_t *b)
+{
+    return (b->rooms != NULL) ? bench_rooms_done(b) : b->in_flight == 0;
 }
 
 

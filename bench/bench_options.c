@@ -22,6 +22,7 @@ static int options_number(bench_t *b, int ch, const char *text);
 static int options_finish(bench_t *b, const char *key, const char *users);
 static int options_key(bench_t *b, const char *path);
 static int options_users(bench_t *b, const char *path);
+static int options_rooms(bench_t *b, const char *path);
 static void options_usage(FILE *f);
 
 
@@ -37,6 +38,9 @@ static const struct option  options_long[] = {
     { "body",        required_argument, NULL, 'b' },
     { "window",      required_argument, NULL, 'n' },
     { "tick",        required_argument, NULL, 't' },
+    { "opening",     required_argument, NULL, 'o' },
+    { "rooms",       required_argument, NULL, 'm' },
+    { "nchan",       no_argument,       NULL, 'x' },
     { "proto",       no_argument,       NULL, 'p' },
     { "idle",        no_argument,       NULL, 'i' },
     { "help",        no_argument,       NULL, 'h' },
@@ -59,7 +63,8 @@ static const struct {
     { 'b', "body", 200, BENCH_BODY_MIN, BENCH_BODY_MAX,
       offsetof(bench_t, o_body) },
     { 'n', "window", 1024, 1, 65536, offsetof(bench_t, o_window) },
-    { 't', "tick", -1, 0, 10000, offsetof(bench_t, o_tick) }
+    { 't', "tick", -1, 0, 10000, offsetof(bench_t, o_tick) },
+    { 'o', "opening", 64, 1, 4000, offsetof(bench_t, o_opening) }
 };
 
 #define OPTIONS_NUMBERS  (sizeof(options_numbers) / sizeof(options_numbers[0]))
@@ -71,9 +76,9 @@ bench_options(bench_t *b, int argc, char **argv)
     int          ch;
     char        *colon;
     size_t       i;
-    const char  *users, *key;
+    const char  *users, *key, *rooms;
 
-    users = key = NULL;
+    users = key = rooms = NULL;
 
     for (i = 0; i < OPTIONS_NUMBERS; i++) {
         *(double *) ((char *) b + options_numbers[i].offset) =
@@ -104,6 +109,14 @@ bench_options(bench_t *b, int argc, char **argv)
             users = optarg;
             break;
 
+        case 'm':
+            rooms = optarg;
+            break;
+
+        case 'x':
+            b->nchan = 1;
+            break;
+
         case 'p':
             b->encoding = IM_ENCODING_PROTO;
             break;
@@ -131,6 +144,17 @@ bench_options(bench_t *b, int argc, char **argv)
 
     if (b->host == NULL || users == NULL || key == NULL || optind < argc) {
         options_usage(stderr);
+        return IM_ERROR;
+    }
+
+    if (rooms != NULL && options_rooms(b, rooms) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    if ((b->nchan && rooms == NULL)
+        || (rooms != NULL && b->encoding != IM_ENCODING_JSON))
+    {
+        bench_say("--nchan needs --rooms, which speak JSON");
         return IM_ERROR;
     }
 
@@ -241,10 +265,52 @@ options_users(bench_t *b, const char *path)
 
     fclose(f);
 
-    if (b->users < b->connections) {
+    if (b->users < b->connections + b->publishers) {
         bench_say("%s: %u users for %u connections", path, b->users,
                   b->connections);
         return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
+static int
+options_rooms(bench_t *b, const char *path)
+{
+    FILE                *f;
+    bench_room_t        *room;
+    unsigned long long   id;
+
+    f = fopen(path, "r");
+    if (f == NULL) {
+        bench_say("%s: %s", path, strerror(errno));
+        return IM_ERROR;
+    }
+
+    while (fscanf(f, "%llu", &id) == 1) {
+        room = realloc(b->rooms, (b->n_rooms + 1) * sizeof(bench_room_t));
+        if (room == NULL) {
+            break;
+        }
+
+        b->rooms = room;
+        room += b->n_rooms++;
+        memset(room, 0, sizeof(bench_room_t));
+        room->id = id;
+    }
+
+    fclose(f);
+
+    if (b->n_rooms == 0 || b->n_rooms > (uint32_t) b->o_connections / 2) {
+        bench_say("%s: %u rooms for %.0f connections", path, b->n_rooms,
+                  b->o_connections);
+        return IM_ERROR;
+    }
+
+    if (b->nchan) {
+        b->publishers = (b->n_rooms < BENCH_PUBLISHERS) ? b->n_rooms
+                                                        : BENCH_PUBLISHERS;
     }
 
     return IM_OK;
@@ -267,6 +333,11 @@ options_usage(FILE *f)
         "  --body BYTES       of a message; 200\n"
         "  --window N         messages under way for each connection; 1024\n"
         "  --tick US          0: serve each event at once; 200 from 2000/s\n"
+        "  --opening N        handshakes at a time; 64\n"
+        "  --rooms FILE       a live room a line; connection i is in room i "
+        "modulo\n"
+        "                     their number, and they take turns to speak\n"
+        "  --nchan            the server is nchan: /sub/ROOM and /pub/ROOM\n"
         "  --proto            im.v1.proto instead of im.v1.json\n"
         "  --idle             send nothing, open more as standard input says\n"
     );

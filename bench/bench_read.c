@@ -175,6 +175,9 @@ wire_json_field(bench_frame_t *f, const im_str_t *key, const im_str_t *raw)
     } else if (wire_is(key, "from")) {
         f->from = wire_number(&s);
 
+    } else if (wire_is(key, "room")) {
+        f->room = wire_number(&s);
+
     } else if (wire_is(key, "cmid")) {
         f->cmid = s;
 
@@ -214,6 +217,14 @@ wire_type(const im_str_t *name)
 
     if (wire_is(name, "kick")) {
         return BENCH_FRAME_KICK;
+    }
+
+    if (wire_is(name, "join_res")) {
+        return BENCH_FRAME_JOIN_RES;
+    }
+
+    if (wire_is(name, "room_ev")) {
+        return BENCH_FRAME_ROOM_EV;
     }
 
     return BENCH_FRAME_OTHER;

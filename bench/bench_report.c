@@ -12,9 +12,6 @@
 #include "bench.h"
 
 
-static void report_latency(const char *name, const bench_hist_t *h);
-
-
 void
 bench_report(const bench_t *b)
 {
@@ -74,9 +71,9 @@ bench_report(const bench_t *b)
            "\"disconnects\":%llu,", N(f->errors), N(f->retried),
            N(f->refused), N(f->disconnects));
 
-    report_latency("ack", &b->ack);
-    report_latency("receive", &b->receive);
-    report_latency("late", &b->late);
+    bench_report_latency("ack", &b->ack);
+    bench_report_latency("receive", &b->receive);
+    bench_report_latency("late", &b->late);
 
     printf("\"generator_cpu_s\":%.3f,\"pairs_crossing\":%u,\"workers\":{",
            b->cpu_s, crossing);
@@ -90,8 +87,8 @@ bench_report(const bench_t *b)
 }
 
 
-static void
-report_latency(const char *name, const bench_hist_t *h)
+void
+bench_report_latency(const char *name, const bench_hist_t *h)
 {
     printf("\"%s_p50_ms\":%.3f,\"%s_p90_ms\":%.3f,\"%s_p99_ms\":%.3f,"
            "\"%s_p999_ms\":%.3f,\"%s_max_ms\":%.3f,\"%s_mean_ms\":%.3f,",

@@ -22,6 +22,7 @@
 #define SHAKE_ACCEPT       "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
+static int shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap);
 static void shake_make_sid(bench_t *b, char *sid);
 static int shake_instance(bench_t *b, const char *head);
 
@@ -29,11 +30,9 @@ static int shake_instance(bench_t *b, const char *head);
 void
 bench_shake_begin(bench_t *b, bench_conn_t *c)
 {
-    int              n, error;
-    char             token[1024], request[2048];
-    int64_t          now;
-    socklen_t        len;
-    im_jwt_claims_t  claims;
+    int        n, error;
+    char       request[2048];
+    socklen_t  len;
 
     error = 0;
     len = sizeof(error);
@@ -45,6 +44,40 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
         return;
     }
 
+    if (c->index >= b->connections) {
+        /* a publisher: nothing is asked before there is something to say */
+
+        bench_conn_opened(b, c);
+        bench_conn_watch(b, c, EPOLLIN);
+        c->state = BENCH_PUBLISH;
+        return;
+    }
+
+    n = b->nchan ? bench_nchan_subscribe(b, c, request, sizeof(request))
+                 : shake_request(b, c, request, sizeof(request));
+    if (n < 0) {
+        bench_conn_end(b, c, "cannot sign a token");
+        return;
+    }
+
+    c->state = BENCH_UPGRADE;
+    bench_conn_watch(b, c, EPOLLIN);
+
+    if (bench_conn_write(b, c, (unsigned char *) request, (size_t) n)
+        != IM_OK)
+    {
+        bench_conn_end(b, c, "the handshake cannot be written");
+    }
+}
+
+
+static int
+shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap)
+{
+    char             token[1024];
+    int64_t          now;
+    im_jwt_claims_t  claims;
+
     now = (int64_t) time(NULL);
 
     memset(&claims, 0, sizeof(claims));
@@ -54,11 +87,10 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
     memcpy(claims.device, "bench", 6);
 
     if (im_jwt_sign(&b->key, &claims, now, token, sizeof(token)) != IM_OK) {
-        bench_conn_end(b, c, "cannot sign a token");
-        return;
+        return IM_ERROR;
     }
 
-    n = snprintf(request, sizeof(request),
+    return snprintf(out, cap,
                  "GET /ws HTTP/1.1\r\n"
                  "Host: %s:%s\r\n"
                  "Upgrade: websocket\r\n"
@@ -71,15 +103,6 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
                  b->encoding == IM_ENCODING_JSON ? IM_CLIENT_JSON
                                                  : IM_CLIENT_PROTO,
                  token);
-
-    c->state = BENCH_UPGRADE;
-    bench_conn_watch(b, c, EPOLLIN);
-
-    if (bench_conn_write(b, c, (unsigned char *) request, (size_t) n)
-        != IM_OK)
-    {
-        bench_conn_end(b, c, "the handshake cannot be written");
-    }
 }
 
 
@@ -128,6 +151,10 @@ bench_shake_reply(bench_t *b, bench_conn_t *c, unsigned char *p, size_t len)
 
     c->instance = shake_instance(b, head);
     c->state = BENCH_LOGIN;
+
+    if (b->nchan) {
+        bench_conn_opened(b, c);
+    }
 
     return (size_t) (end + 4 - head);
 }

@@ -87,6 +87,34 @@ bench_wire_send(bench_t *b, unsigned char *out, uint64_t to, uint32_t n,
 
 
 size_t
+bench_wire_send_room(bench_t *b, unsigned char *out, uint64_t room, uint32_t n,
+    const bench_body_t *body)
+{
+    unsigned char  *p, *payload;
+
+    payload = out + 8;
+
+    memcpy(payload, "{\"type\":\"send\",\"room\":\"", 23);
+    p = wire_decimal(payload + 23, room);
+    memcpy(p, "\",\"cmid\":\"", 10);
+    p = wire_hex(p + 10, b->mark, 8);
+    p = wire_hex(p, n, 8);
+    memcpy(p, "\",\"body\":", 9);
+    p = wire_body(p + 9, b->body, body);
+    *p++ = '}';
+
+    return wire_frame(b, out, IM_FRAME_TEXT, (size_t) (p - payload));
+}
+
+
+void
+bench_wire_body(bench_t *b, unsigned char *out, const bench_body_t *body)
+{
+    (void) wire_body(out, b->body, body);
+}
+
+
+size_t
 bench_wire_control(bench_t *b, unsigned char *out, unsigned opcode,
     const unsigned char *data, size_t len)
 {
