@@ -421,7 +421,7 @@ async def test_a_removal_reaches_a_worker_that_was_cut_off(api, people,
     pid = int(b.instance.rsplit('-', 2)[1])
     os.kill(pid, signal.SIGSTOP)
     try:
-        await asyncio.sleep(4.5)           # its streams and its lease have ended
+        await asyncio.sleep(4.5)       # its streams and its lease have ended
         async with Api(stack.http) as fresh:
             await fresh.call('DELETE', '/v1/rooms/%s/members/%d' % (
                 room, bob.uid), alice.token)
