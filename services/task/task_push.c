@@ -269,7 +269,7 @@ push_route(push_batch_t *b)
     }
 
     while (task_route_resolve(&b->routes) != IM_OK) {
-        im_dependency_down(&push_dependency, im_redis_error(push_redis));
+        im_dependency_down(&push_dependency, b->routes.error);
 
         if (atomic_load(&push_stopping)) {
             return IM_DONE;

@@ -30,6 +30,8 @@ typedef struct {
 
 static int route_add(task_user_t **table, uint64_t id);
 static int route_ask_all(task_routes_t *r);
+static redisReply *route_reply(task_routes_t *r, int *rc);
+static void route_error(task_routes_t *r, const char *text);
 static void route_answer_room(task_routes_t *r, task_user_t *room,
     const redisReply *reply, unsigned *stale);
 static unsigned route_room_left(im_redis_t *redis, uint64_t room,
@@ -88,35 +90,44 @@ route_add(task_user_t **table, uint64_t uid)
 int
 task_route_resolve(task_routes_t *r)
 {
+    int           rc;
     unsigned      stale, i;
     redisReply   *reply;
     task_user_t  *user, *next;
 
+    rc = IM_OK;
     stale = 0;
 
     if (route_ask_all(r) != IM_OK) {
+        route_error(r, im_redis_error(r->redis));
         return IM_ERROR;
     }
 
     HASH_ITER(hh, r->users, user, next) {
-        reply = im_redis_reply(r->redis);
+        reply = route_reply(r, &rc);
 
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        route_answer(r, user, reply, &stale);
+        if (rc == IM_OK) {
+            route_answer(r, user, reply, &stale);
+        }
+
         im_redis_free(reply);
     }
 
     HASH_ITER(hh, r->rooms, user, next) {
-        reply = im_redis_reply(r->redis);
+        reply = route_reply(r, &rc);
 
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        route_answer_room(r, user, reply, &stale);
+        if (rc == IM_OK) {
+            route_answer_room(r, user, reply, &stale);
+        }
+
         im_redis_free(reply);
     }
 
@@ -124,7 +135,38 @@ task_route_resolve(task_routes_t *r)
         im_redis_free(im_redis_reply(r->redis));
     }
 
-    return IM_OK;
+    return rc;
+}
+
+
+/* NULL: Redis is away.  While it loads its file or runs a long script it
+ * answers with errors, which say nothing about where anybody is: *rc is then
+ * IM_ERROR, and the other replies are to be read all the same. */
+static redisReply *
+route_reply(task_routes_t *r, int *rc)
+{
+    redisReply  *reply;
+
+    reply = im_redis_reply(r->redis);
+
+    if (reply == NULL) {
+        route_error(r, im_redis_error(r->redis));
+
+    } else if (reply->type == REDIS_REPLY_ERROR
+               && strncmp(reply->str, "WRONGTYPE", 9) != 0)
+    {
+        route_error(r, reply->str);
+        *rc = IM_ERROR;
+    }
+
+    return reply;
+}
+
+
+static void
+route_error(task_routes_t *r, const char *text)
+{
+    snprintf(r->error, sizeof(r->error), "%s", text);
 }
 
 

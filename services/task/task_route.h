@@ -30,6 +30,7 @@ typedef struct {
     im_redis_t      *redis;
     task_user_t     *users;        /* of the batch, by uid */
     task_user_t     *rooms;        /* by room */
+    char             error[160];   /* after IM_ERROR */
 } task_routes_t;
 
 /* Adds a user of the batch; IM_ERROR: out of memory. */

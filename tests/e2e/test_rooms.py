@@ -1,0 +1,529 @@
+"""Messages of rooms, end to end: all members get all of them in order, on all
+workers and whatever dies meanwhile; and nobody else gets anything.
+
+The clients are tests/lib/im_app.py, which keeps the rules for clients; what
+they saw and the rows in MySQL go to the checker.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import time
+
+import pytest
+
+from im_app import App
+from im_checker import check
+from im_client import Api, Problem, new_cmid
+from test_recover import kill, pushed
+from test_rooms_edge import ask, group, live, refused, say
+from test_store import Task
+
+
+class Talk:
+    """Apps of all members of a room, two devices each."""
+
+    def __init__(self, stack, owner, members, room, history=()):
+        self.stack = stack
+        self.room = int(room)
+        self.to = (0, self.room)
+        self.users = [owner, *members]
+        self.uids = {u.uid for u in self.users} | set(history)
+        self.events = []
+        self.apps = []
+        self.serial = itertools.count(1)
+
+    async def start(self, devices=('a', 'b'), join=False):
+        self.apps = [App(u, d, events=self.events).start()
+                     for u in self.users for d in devices]
+        async with asyncio.timeout(20):
+            for app in self.apps:
+                await app.there.wait()
+                if join:
+                    await app.join(self.room)
+        for app in self.apps:
+            await app.settle()
+        return self
+
+    async def on_two_workers(self):
+        """Each user has a device on either."""
+        for a, b in zip(self.apps[::2], self.apps[1::2]):
+            while a.socket.instance == b.socket.instance:
+                b.cut()
+                while b.there.is_set():
+                    await asyncio.sleep(0.01)
+                await asyncio.wait_for(b.there.wait(), 10)
+                await b.settle()
+
+    async def say(self, app, count=1, pause=0.0):
+        for _ in range(count):
+            await app.send(self.to, {'n': next(self.serial)})
+            await asyncio.sleep(pause)
+
+    async def all_say(self, count, pause=0.0):
+        async with asyncio.timeout(50):
+            await asyncio.gather(*(self.say(a, count, pause)
+                                   for a in self.apps))
+
+    def acked(self):
+        """msg_id -> name of the device that sent it."""
+        return {int(k['msg_id']): a.name for a in self.apps
+                for k in a.acks.values()}
+
+    async def prove(self, pushes=False):
+        """Every promise was kept.  pushes: all came by push, without asking,
+        to each connection but the sender's."""
+        acked = self.acked()
+        end = time.monotonic() + 30
+        while True:
+            rows = self.stack.room_rows(self.room)
+            if len(rows) >= len(acked) or time.monotonic() > end:
+                break
+            await asyncio.sleep(0.1)
+        if pushes:
+            want = {a.name: {m for m, sender in acked.items()
+                             if sender != a.name} for a in self.apps}
+            while (any(not want[a.name] <= pushed(a) for a in self.apps)
+                   and time.monotonic() < end):
+                await asyncio.sleep(0.1)
+            missing = {a.name: len(want[a.name] - pushed(a))
+                       for a in self.apps if want[a.name] - pushed(a)}
+            assert not missing, 'not pushed: %s' % missing
+        for a in self.apps:
+            await a.settle()
+            while a.conversations[self.to].have < len(rows):
+                assert time.monotonic() < end, '%s has %d of %d' % (
+                    a.name, a.conversations[self.to].have, len(rows))
+                await asyncio.sleep(0.05)
+        report = check(self.events, rows, {a.name for a in self.apps},
+                       rooms={self.to: self.uids})
+        assert report.good(), report.text()
+        assert report.counts['rows'] == len(acked)
+        return report
+
+    async def close(self):
+        for a in self.apps:
+            await a.close()
+
+
+async def talk_in_group(api, people, stack, members=3):
+    users = await ready(api, people, members + 1)
+    return Talk(stack, users[0], users[1:], await group(*users))
+
+
+async def talk_in_live_room(api, people, stack, members=3):
+    users = await ready(api, people, members + 1)
+    return Talk(stack, users[0], users[1:],
+                await live(users[0], history=True))
+
+
+async def ready(api, people, count):
+    """Users; what the test before has damaged may still be coming back."""
+    for n in range(100):
+        try:
+            return await people(api, *('u%d' % i for i in range(count)))
+        except Problem as e:
+            if not e.body.get('retryable') or n == 99:
+                raise
+            await asyncio.sleep(0.1)
+
+
+# Who is in it gets everything.
+
+
+@pytest.mark.parametrize('kind', ['group', 'live'])
+async def test_all_devices_of_all_get_all_messages_in_order(
+        api, people, stack, tmp_path, kind):
+    """Two workers, and two im-task."""
+    t = await (talk_in_group if kind == 'group' else talk_in_live_room)(
+        api, people, stack)
+    with Task(stack, tmp_path, 'second') as second:
+        await second.joins()
+        await t.start(join=kind == 'live')
+        await t.on_two_workers()
+        await t.all_say(25)
+        await t.prove(pushes=True)
+        await t.close()
+
+
+async def test_a_member_who_was_away_catches_up(api, people, stack):
+    t = await (await talk_in_group(api, people, stack)).start()
+    away = t.apps[2:4]
+    await t.say(t.apps[0], 3)
+    for a in away:
+        a.offline()
+    await asyncio.gather(*(t.say(a, 30) for a in t.apps[:2]))
+    for a in away:
+        a.online()
+    await t.prove()
+    assert [m.seq for m in away[0].inbox[t.to]] == list(range(1, 64))
+    await t.close()
+
+
+async def test_who_joins_later_reads_what_was_said_before(api, people, stack):
+    t = await (await talk_in_group(api, people, stack, 1)).start()
+    await t.say(t.apps[0], 5)
+    late = await people(api, 'late')
+    t.users.append(late)
+    t.uids.add(late.uid)
+    app = App(late, 'a', events=t.events).start()
+    t.apps.append(app)
+    await asyncio.wait_for(app.there.wait(), 10)
+    await api.call('POST', '/v1/rooms/%d/members' % t.room,
+                   t.users[0].token, json={'uids': [str(late.uid)]})
+    await t.all_say(5)
+    await t.prove()
+    assert len(app.inbox[t.to]) == 30
+    await t.close()
+
+
+async def test_a_message_goes_to_each_instance_once(api, people, stack,
+                                                    tmp_path):
+    """However many members are connected there."""
+    stack.tool('ctl', stack.name, 'stop', 'task-1')
+    try:
+        t = await (await talk_in_group(api, people, stack, 5)).start()
+        await t.on_two_workers()
+        with Task(stack, tmp_path, 'only') as task:
+            await task.joins()
+            await t.say(t.apps[0])
+            await t.prove(pushes=True)
+            before = (await task.idle())['pushed']
+            await t.say(t.apps[0], 10)
+            await t.prove(pushes=True)
+            assert (await task.idle())['pushed'] - before == 10 * len(
+                stack.workers())
+        await t.close()
+    finally:
+        stack.tool('ctl', stack.name, 'start', 'task-1')
+
+
+async def test_online_is_right_within_2_s_and_at_most_once_a_second(
+        api, people):
+    alice, *crowd = await people(api, *('u%d' % n for n in range(9)))
+    room = await live(alice)
+    a = await alice.connect()
+    await ask(a, 'join', 'join_res', room=room)
+    sockets = [await u.connect() for u in crowd]
+    told = []                          # (when, online)
+
+    async def listen():
+        while True:
+            f = await a.receive(60)
+            if f['type'] == 'room_ev' and 'online' in f:
+                told.append((time.monotonic(), f['online']))
+
+    async def wander(s, n):
+        for k in range(5):
+            await ask(s, 'join', 'join_res', room=room)
+            await asyncio.sleep(0.11 * (n % 4) + 0.3)
+            if k < 4 or n % 2:
+                await ask(s, 'leave', 'leave_res', room=room)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.gather(*(wander(s, n) for n, s in enumerate(sockets)))
+    await asyncio.sleep(2)
+    listener.cancel()
+    assert told[-1][1] == 5            # alice and every second one
+    assert len(told) >= 3
+    times = [when for when, _ in told]
+    # Two instances of Logic or a slow loop may shift one by a little.
+    assert min(b - a for a, b in zip(times, times[1:])) > 0.7, told
+
+
+# And nobody else.
+
+
+async def attempts(s, room, frames=()):
+    """Everything that a frame can try; the answers, each an error."""
+    forged = {'joined': True, 'instance': s.instance, 'conn': '1',
+              'caller': {'uid': '1', 'sid': 'x', 'device': 'y'}}
+    codes = []
+    for fields in ({}, forged):
+        codes.append(await say_forged(s, room, fields))
+        for kind, answer in (('history', 'history_res'), ('read', 'read_res'),
+                             ('leave', 'leave_res')):
+            more = {'seq': '0'} if kind == 'read' else {}
+            codes.append(await refused(s, kind, room=room, **more, **fields))
+        f = await ask(s, 'sync', 'sync_res', cursors=[
+            dict({'room': room, 'seq': '0'}, **fields)])
+        c = f['conversations'][0]
+        assert not c.get('messages') and c['head'] == '0', c
+        codes.append(c['error'])
+        f = await ask(s, 'conversations', 'conversations_res')
+        assert all(c.get('room') != room for c in f['conversations'])
+    return codes
+
+
+async def say_forged(s, room, fields):
+    cmid = new_cmid()
+    await s.write(type='send', room=room, cmid=cmid, body='forged', **fields)
+    f = await s.expect('error')
+    assert f['cmid'] == cmid
+    return f['code']
+
+
+async def by_http(user, room):
+    codes = []
+    path = '/v1/rooms/' + room
+    for method, where, more in (
+            ('POST', '/v1/messages', {'json': {
+                'room': room, 'cmid': new_cmid(), 'body': 1}}),
+            ('GET', '/v1/messages', {'params': {'room': room}}),
+            ('GET', path, {}), ('GET', path + '/members', {}),
+            ('POST', path + '/members', {'json': {
+                'uids': [str(user.uid)]}}),
+            ('POST', path + '/join', {}), ('POST', path + '/leave', {}),
+            ('POST', '/v1/read', {'json': {'room': room, 'seq': '0'}}),
+            ('DELETE', path, {})):
+        with pytest.raises(Problem) as e:
+            await user.api.call(method, where, user.token, **more)
+        assert e.value.status in (403, 415), (where, e.value)
+        codes.append(e.value.code)
+    r = await user.api.call('POST', '/v1/sync', user.token, json={
+        'cursors': [{'room': room, 'seq': '0'}]})
+    assert not r['conversations'][0].get('messages')
+    return codes
+
+
+@pytest.mark.parametrize('kind', ['group', 'live'])
+async def test_an_outsider_gets_nothing_whatever_he_tries(api, people, stack,
+                                                          kind):
+    alice, bob, eve, carl = await people(api, 'alice', 'bob', 'eve', 'carl')
+    room = (await group(alice, bob, carl) if kind == 'group'
+            else await live(alice, open=False))
+    a, b = await alice.connect(), await bob.connect()
+    if kind == 'live':
+        await api.call('POST', '/v1/rooms/%s/members' % room, alice.token,
+                       json={'uids': [str(bob.uid)]})
+        for s in (a, b):
+            await ask(s, 'join', 'join_res', room=room)
+    es = [await eve.connect()]
+    es.append(await eve.connect(other_than=[es[0].instance]))
+    if kind == 'group':
+        # One who was in it, and left: by HTTP and by a frame.
+        cs = [await carl.connect() for _ in range(2)]
+        await say(a, room, 'for carl, too')
+        for s in cs:
+            assert (await s.expect('push'))['body'] == 'for carl, too'
+        await ask(cs[0], 'leave', 'leave_res', room=room)
+        es += cs
+    stop = asyncio.Event()
+
+    async def chatter():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            assert (await say(a, room, 'secret %d' % n))['type'] == 'ack'
+            assert (await b.expect('push'))['body'] == 'secret %d' % n
+            await asyncio.sleep(0.02)
+
+    talk = asyncio.create_task(chatter())
+    try:
+        for user in (eve, carl):
+            for s in es:
+                codes = await attempts(s, room)
+                assert set(codes) <= {'not_member', 'forbidden'}, codes
+                assert await refused(s, 'join', room=room) == 'forbidden'
+            codes = await by_http(user, room)
+            assert set(codes) <= {'not_member', 'forbidden', 'unsupported'}
+    finally:
+        stop.set()
+        await talk
+    await asyncio.sleep(0.5)
+    for s in es:
+        with contextlib.suppress(Problem):
+            while True:
+                s.frames.append(await s.receive(0.1))
+        seen = [f for f in s.frames
+                if f['type'] == 'push' or f.get('room') == room
+                and f['type'] != 'room_ev']
+        assert not seen, seen
+        # Of those who left: their own leaving was the last.
+        told = [f for f in s.frames if f['type'] == 'room_ev']
+        assert not told or s in es[2:], told
+        assert not any('online' in f for f in told[1:]), told
+    # Nothing of what they tried is there.
+    await asyncio.sleep(0.3)
+    page = await api.call('GET', '/v1/messages', alice.token,
+                          params={'room': room, 'limit': '200'})
+    assert {m['from'] for m in page['messages']} == {str(alice.uid)}
+
+
+async def test_nobody_gets_what_was_said_after_he_was_removed(api, people):
+    """Removed and added again while somebody talks: between the answer to the
+    one and the request of the other nothing is for him."""
+    alice, bob = await people(api, 'alice', 'bob')
+    room = await group(alice, bob)
+    a = await alice.connect()
+    bs = [await bob.connect()]
+    bs.append(await bob.connect(other_than=[bs[0].instance]))
+    path = '/v1/rooms/%s/members' % room
+    state = {'in': True}
+    stop = asyncio.Event()
+    sent = {'in': 0, 'out': 0}
+
+    async def chatter():
+        while not stop.is_set():
+            # What begins and ends in one state is of that state.
+            which = 'in' if state['in'] else 'out'
+            before = state.get('turn')
+            body = [which, sent[which]]
+            await say(a, room, body)
+            if state.get('turn') == before:
+                sent[which] += 1
+                certain.add(tuple(body))
+            await asyncio.sleep(0.002)
+
+    certain = set()
+    talk = asyncio.create_task(chatter())
+    for turn in range(10):
+        await asyncio.sleep(0.15)
+        state['turn'] = 'removing'
+        await api.call('DELETE', '%s/%d' % (path, bob.uid), alice.token)
+        state.update({'in': False, 'turn': 2 * turn})
+        await asyncio.sleep(0.15)
+        state['turn'] = 'adding'
+        await api.call('POST', path, alice.token,
+                       json={'uids': [str(bob.uid)]})
+        state.update({'in': True, 'turn': 2 * turn + 1})
+    stop.set()
+    await talk
+    await asyncio.sleep(1)
+    assert sent['out'] > 20 and sent['in'] > 20, sent
+    for s in bs:
+        with contextlib.suppress(Problem):
+            while True:
+                s.frames.append(await s.receive(0.1))
+        got = [tuple(f['body']) for f in s.frames if f['type'] == 'push']
+        leaked = [b for b in got if b[0] == 'out' and b in certain]
+        assert not leaked, leaked
+        assert len([b for b in got if b[0] == 'in']) > 20
+
+
+async def test_a_removal_reaches_a_worker_that_was_cut_off(api, people,
+                                                           stack):
+    """The worker stands still for longer than its lease; a member who stays is
+    on it, too, so the room's messages go there again."""
+    alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
+    room = await group(alice, bob, carl)
+    b = await bob.connect()
+    c = await carl.connect()
+    while c.instance != b.instance:
+        await c.close()
+        c = await carl.connect()
+    a = await alice.connect(other_than=[b.instance])
+    await say(a, room, 'before')
+    for s in (b, c):
+        assert (await s.expect('push'))['body'] == 'before'
+    pid = int(b.instance.rsplit('-', 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(4.5)       # its streams and its lease have ended
+        async with Api(stack.http) as fresh:
+            await fresh.call('DELETE', '/v1/rooms/%s/members/%d' % (
+                room, bob.uid), alice.token)
+        await say(a, room, 'meanwhile')
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    end = time.monotonic() + 12
+    n = 0
+    heard = 0
+    while heard < 20 and time.monotonic() < end:
+        n += 1
+        await say(a, room, n)
+        heard += not await c.nothing('push', 0.1)
+    assert heard == 20
+    with contextlib.suppress(Problem):
+        while True:
+            b.frames.append(await b.receive(0.1))
+    got = [f['body'] for f in b.frames if f['type'] == 'push']
+    assert got == [], 'removed, and still got %s' % got
+
+
+# Things die.
+
+
+async def while_talking(t, damage, count=60):
+    talk = asyncio.gather(*(t.say(a, count, 0.02) for a in t.apps))
+    await asyncio.sleep(0.6)
+    await damage()
+    await asyncio.wait_for(talk, 50)
+
+
+@pytest.mark.parametrize('kind', ['group', 'live'])
+@pytest.mark.parametrize('what', ['worker', 'reload', 'task', 'second'])
+async def test_nobody_misses_anything_when_something_dies(
+        api, people, stack, tmp_path, kind, what):
+    """kill -9 of a worker or of an im-task, alone or one of two; a reload."""
+    t = await (talk_in_group if kind == 'group' else talk_in_live_room)(
+        api, people, stack, 2)
+    with contextlib.ExitStack() as more:
+        if what == 'second':
+            second = more.enter_context(Task(stack, tmp_path, 'second'))
+            await second.joins()
+        await t.start(join=kind == 'live')
+        await t.on_two_workers()
+
+        async def damage():
+            if what == 'worker':
+                os.kill(int(t.apps[0].socket.instance.rsplit('-', 2)[1]),
+                        signal.SIGKILL)
+            elif what == 'reload':
+                os.kill(stack.pids()['nginx'], signal.SIGHUP)
+            elif what == 'task':
+                await kill(stack, 'task-1', signal.SIGKILL)()
+            else:
+                second.process.kill()
+
+        await while_talking(t, damage)
+        await t.prove(pushes=what in ('task', 'second'))
+        codes = {c for a in t.apps for c in a.closed}
+        if what in ('task', 'second'):
+            assert {None, 1006} >= codes
+        elif what == 'reload':
+            assert 4001 in codes
+        await t.close()
+
+
+async def test_a_message_waits_for_a_redis_that_answers_with_errors(
+        api, people, stack):
+    """As it does while it loads its file, or is busy with a script: that is
+    not an answer about where anybody is."""
+    t = await (await talk_in_group(api, people, stack, 1)).start()
+    alice, bob = t.users
+    await t.say(t.apps[0])
+    await t.prove(pushes=True)
+    redis = ['redis-cli', '-s', stack.env['IM_REDIS']]
+
+    async def command(*words):
+        p = await asyncio.create_subprocess_exec(
+            *redis, *words, stdout=asyncio.subprocess.PIPE)
+        return (await p.communicate())[0]
+
+    task = stack.pids()['task-1']
+    await command('CONFIG', 'SET', 'busy-reply-threshold', '10')
+    os.kill(task, signal.SIGSTOP)
+    try:
+        await t.say(t.apps[0])
+        await t.apps[0].send(bob.uid, 'and for him alone')
+        busy = asyncio.create_task(command(
+            'EVAL', 'while true do end', '0'))
+        await asyncio.sleep(0.2)
+        os.kill(task, signal.SIGCONT)
+        await asyncio.sleep(1)
+        await command('SCRIPT', 'KILL')
+        await busy
+    finally:
+        os.kill(task, signal.SIGCONT)
+        await command('CONFIG', 'SET', 'busy-reply-threshold', '5000')
+    await t.prove(pushes=True)
+    b = t.apps[2]
+    end = time.monotonic() + 10
+    while len([e for e in t.events if e.kind == 'push'
+               and e.device == b.name]) < 3:
+        assert time.monotonic() < end, 'not pushed'
+        await asyncio.sleep(0.1)
+    await t.close()
