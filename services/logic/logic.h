@@ -2,8 +2,9 @@
  * logic.h -- im-logic: configuration and what its parts share.
  *
  *   rpc thread     takes calls and stream batches, hands them to queues
- *   shard threads  order, dedupe and produce messages        logic_intake.c
- *   report thread  acks what Kafka has confirmed             logic_intake.c
+ *   shard threads  order, dedupe and produce messages        logic_intake.c,
+ *                                                             logic_batch.c
+ *   report thread  acks what Kafka has confirmed             logic_produce.c
  *   presence       opens and closes, who is told of them     logic_presence.c
  *   janitor        Redis's memory, what dead workers left    logic_janitor.c
  *   rooms          who is online in rooms, and telling    logic_rooms_online.c

@@ -41,7 +41,7 @@ logic_begun_add(im_redis_t *redis, const im_conv_t *conv)
     redisReply  *reply;
 
     if (conv->a == 0) {
-        return IM_OK;                  /* members have a row since they joined */
+        return IM_OK;                  /* members have a row already */
     }
 
     if (begun_note(redis, conv->a, conv->b) != IM_OK

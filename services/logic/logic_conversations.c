@@ -12,9 +12,9 @@
  * 10,000 numbers: a conversation with oneself, or one's own flood, must not
  * make the list slow.
  *
- * A conversation whose first message was acked, but is not stored yet, is waited
- * for (logic_begun.c): the recipient who connects now learns of it from nobody
- * else.
+ * A conversation whose first message was acked, but is not stored yet, is
+ * waited for (logic_begun.c): the recipient who connects now learns of it from
+ * nobody else.
  *
  * A read cursor may be as high as the last number that Redis has given: a
  * message is pushed before it is stored, and who has read it says so at once.

@@ -25,12 +25,6 @@ void logic_intake_flush(void);
  * whatever the limit, and needs no flush. */
 void logic_intake_again(logic_message_t *m);
 
-/* rpc home: the node number for ids, -1 while none is held; im_disc.h tells
- * of floor and limit. */
-void logic_intake_set_node(int node, uint64_t floor_ms, uint64_t limit_ms);
-void logic_intake_set_limit(uint64_t limit_ms);
-uint64_t logic_intake_minted_ms(void);
-
 void logic_intake_stats(logic_intake_stats_t *stats);
 /* 1 if Redis, MySQL and Kafka answered the last time. */
 int logic_intake_healthy(void);

@@ -1,6 +1,7 @@
 /*
  * logic_lookup.h -- what a shard asks MySQL: does this user exist, may he speak
- * in this room, where did a conversation end, was this message stored.  One shard thread each.
+ * in this room, where did a conversation end, was this message stored.  One
+ * shard thread each.
  */
 
 #ifndef LOGIC_LOOKUP_H

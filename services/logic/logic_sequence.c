@@ -12,7 +12,7 @@
  * ms since 1970 6, seq 8.  Two bytes more would cost 16 (jemalloc's classes).
  *
  * The same field twice in one call would get two numbers; the caller folds
- * those first (logic_intake.c).
+ * those first (logic_batch.c).
  */
 
 #include <stdio.h>

@@ -1,0 +1,493 @@
+/*
+ * logic_batch.c -- the steps of a batch: who is known already, who may send,
+ * which number, what of a repeat, and off to Kafka.
+ *
+ * A client that sends again gets the same numbers, as long as these may be
+ * used.  With D = [kafka] delivery_ms: under a number that is younger than
+ * 0.8 D the message is produced again, at most 0.2 D later, and Kafka has
+ * taken it D later (and two seconds, see logic_settle.c) or never.  So a number
+ * older than 2 D + 2 s that is not stored, once all that Kafka has is stored,
+ * never will be: it is void, and the message gets a new one (logic_repeats.c).
+ * In between nobody knows, and the client is told to come again.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_crash.h"
+#include "im_snowflake.h"
+#include "logic_batch.h"
+#include "logic_begun.h"
+#include "logic_ids.h"
+#include "logic_outcome.h"
+#include "logic_produce.h"
+#include "logic_repeats.h"
+#include "logic_rooms_access.h"
+#include "logic_settle.h"
+
+
+#define BATCH_CONFLICT  "this cmid was used with another body"
+
+
+static size_t batch_fold(logic_batch_t *b, size_t n);
+static size_t batch_recipients(logic_batch_t *b, size_t n);
+static size_t batch_blocks(logic_batch_t *b, size_t n);
+static size_t batch_rooms(logic_batch_t *b, size_t n);
+static size_t batch_ids(logic_batch_t *b, size_t n);
+static size_t batch_numbers(logic_batch_t *b, size_t n);
+static int batch_seed(logic_batch_t *b, size_t n);
+static int batch_fresh(void);
+static size_t batch_repeats(logic_batch_t *b, size_t n);
+static int batch_repeat(logic_batch_t *b, logic_message_t *m);
+
+
+static im_dependency_t  batch_redis = { "redis", 0 };
+static im_dependency_t  batch_mysql = { "mysql", 0 };
+
+
+/* Each step answers what ends in it and closes the gap. */
+void
+logic_batch_run(logic_batch_t *b, size_t n)
+{
+    n = batch_fold(b, n);
+    n = batch_recipients(b, n);
+    n = batch_blocks(b, n);
+    n = batch_rooms(b, n);
+    n = batch_ids(b, n);
+    n = batch_numbers(b, n);
+    IM_CRASH_POINT("logic.numbered");
+    n = batch_repeats(b, n);
+
+    if (n > 0) {
+        logic_produce(b->messages, n, &b->answers);
+        IM_CRASH_POINT("logic.produced");
+    }
+}
+
+
+/* Repeats of what is on its way or was confirmed lately.  Tracked first: what
+ * is confirmed in between is remembered before it is untracked. */
+static size_t
+batch_fold(logic_batch_t *b, size_t n)
+{
+    int               rc;
+    size_t            i, k;
+    logic_message_t  *m;
+
+    for (i = 0, k = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (m->seq.by == LOGIC_BY_NOTHING) {
+            b->messages[k++] = m;
+            continue;
+        }
+
+        rc = logic_message_track(m);
+
+        if (rc == IM_BUSY) {
+            continue;                  /* answered with the first */
+        }
+
+        if (rc == IM_OK) {
+            rc = logic_outcome_recall(m);
+
+            if (rc == IM_OK) {
+                logic_outcome_accept(m, &b->answers, 1);
+                continue;
+            }
+
+            if (rc == IM_DECLINED) {
+                b->messages[k++] = m;
+                continue;
+            }
+        }
+
+        logic_outcome_refuse(m, &b->answers, "cmid_conflict", BATCH_CONFLICT);
+    }
+
+    return k;
+}
+
+
+static size_t
+batch_recipients(logic_batch_t *b, size_t n)
+{
+    int              rc;
+    size_t           i, k, missing;
+    uint64_t         uids[LOGIC_SEQUENCE_MAX];
+    logic_message_t *m;
+
+    missing = 0;
+
+    for (i = 0; i < n; i++) {
+        if (!logic_message_room(b->messages[i])
+            && !logic_lookup_known(b->lookup, b->messages[i]->to))
+        {
+            uids[missing++] = b->messages[i]->to;
+        }
+    }
+
+    if (missing == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_users(b->lookup, uids, missing);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&batch_mysql);
+
+    } else {
+        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    }
+
+    for (i = 0, k = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (logic_message_room(m)
+            || logic_lookup_known(b->lookup, m->to))
+        {
+            b->messages[k++] = m;
+
+        } else if (rc == IM_OK) {
+            logic_outcome_refuse(m, &b->answers, "no_such_user",
+                                 "the recipient does not exist");
+
+        } else {
+            logic_outcome_refuse(m, &b->answers, "unavailable",
+                                 "the recipient cannot be looked up");
+        }
+    }
+
+    return k;
+}
+
+
+/* Do the recipients take messages of the senders? */
+static size_t
+batch_blocks(logic_batch_t *b, size_t n)
+{
+    int                   rc;
+    size_t                i, k, direct;
+    logic_message_t      *m;
+    logic_blocks_item_t   items[LOGIC_SEQUENCE_MAX];
+
+    direct = 0;
+
+    for (i = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (!logic_message_room(m)) {
+            items[direct].to = m->to;
+            items[direct++].from = m->from;
+        }
+    }
+
+    if (direct == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_blocks(b->lookup, items, direct);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&batch_mysql);
+
+    } else if (rc == IM_ERROR) {
+        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    }
+
+    for (i = 0, k = 0, direct = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (logic_message_room(m)
+            || items[direct++].answer == LOGIC_BLOCKS_FREE)
+        {
+            b->messages[k++] = m;
+
+        } else if (items[direct - 1].answer == LOGIC_BLOCKS_BLOCKED) {
+            logic_outcome_refuse(m, &b->answers, "blocked",
+                                 "the recipient takes no messages of yours");
+
+        } else {
+            logic_outcome_refuse(m, &b->answers, "unavailable",
+                                 "the recipient cannot be looked up");
+        }
+    }
+
+    return k;
+}
+
+
+/* May the senders speak where they want to? */
+static size_t
+batch_rooms(logic_batch_t *b, size_t n)
+{
+    int                    rc;
+    size_t                 i, k, rooms;
+    logic_message_t       *m;
+    logic_rooms_access_t   items[LOGIC_SEQUENCE_MAX];
+
+    rooms = 0;
+
+    for (i = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (logic_message_room(m)) {
+            items[rooms].room = m->seq.conv.b;
+            items[rooms].uid = m->from;
+            items[rooms++].joined = m->joined;
+        }
+    }
+
+    if (rooms == 0) {
+        return n;
+    }
+
+    rc = logic_lookup_rooms(b->lookup, items, rooms);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&batch_mysql);
+
+    } else {
+        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    }
+
+    for (i = 0, k = 0, rooms = 0; i < n; i++) {
+        m = b->messages[i];
+
+        if (!logic_message_room(m) || items[rooms++].code == NULL) {
+            b->messages[k++] = m;
+            continue;
+        }
+
+        logic_outcome_refuse(m, &b->answers, items[rooms - 1].code,
+                             logic_rooms_access_text(items[rooms - 1].code));
+    }
+
+    return k;
+}
+
+
+static size_t
+batch_ids(logic_batch_t *b, size_t n)
+{
+    size_t  i;
+
+    if (logic_ids_mint(b->messages, n) == IM_OK) {
+        return n;
+    }
+
+    for (i = 0; i < n; i++) {
+        logic_outcome_refuse(b->messages[i], &b->answers, "unavailable",
+                             "no ids can be given at present");
+    }
+
+    return 0;
+}
+
+
+static size_t
+batch_numbers(logic_batch_t *b, size_t n)
+{
+    int           rc;
+    size_t        i;
+    logic_seq_t  *seqs[LOGIC_SEQUENCE_MAX];
+
+    if (n == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < n; i++) {
+        seqs[i] = &b->messages[i]->seq;
+        b->messages[i]->numbered_us = im_mono_us();
+    }
+
+    rc = logic_sequence(b->redis, seqs, n);
+
+    if (rc == IM_OK) {
+        im_dependency_up(&batch_redis);
+        rc = batch_seed(b, n);
+
+    } else {
+        im_dependency_down(&batch_redis, im_redis_error(b->redis));
+    }
+
+    if (rc == IM_OK) {
+        return n;
+    }
+
+    for (i = 0; i < n; i++) {
+        logic_outcome_refuse(b->messages[i], &b->answers, "unavailable",
+                             "the message cannot be numbered");
+    }
+
+    return 0;
+}
+
+
+/*
+ * Conversations that Redis does not know: their last seq is MySQL's.  When
+ * Redis has lost its memory lately, numbers may have been given that MySQL does
+ * not hold yet: those to come begin well above, and clients are told that the
+ * range in between is void.
+ */
+static int
+batch_seed(logic_batch_t *b, size_t n)
+{
+    int           rc, young;
+    size_t        i, k;
+    uint64_t      last;
+    logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
+
+    for (i = 0, k = 0; i < n; i++) {
+        q = &b->messages[i]->seq;
+
+        if (q->result != LOGIC_SEQ_UNSEEDED) {
+            continue;
+        }
+
+        if (logic_lookup_last_seq(b->lookup, &q->conv, &last) != IM_OK) {
+            im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+            return IM_ERROR;
+        }
+
+        rc = logic_sequence_memory(b->redis, q->slot, batch_fresh, &young);
+
+        if (rc == IM_AGAIN) {
+            return IM_ERROR;
+        }
+
+        if (rc == IM_OK && (last == 0 || young)) {
+            rc = logic_begun_add(b->redis, &q->conv);
+        }
+
+        last += young ? LOGIC_SEQUENCE_SKIP : 0;
+
+        if (rc == IM_OK && last > 0) {
+            rc = logic_sequence_seed(b->redis, q, last);
+        }
+
+        if (rc != IM_OK) {
+            im_dependency_down(&batch_redis, im_redis_error(b->redis));
+            return IM_ERROR;
+        }
+
+        q->seeded = 1;
+        again[k++] = q;
+    }
+
+    return (k == 0) ? IM_OK : logic_sequence(b->redis, again, k);
+}
+
+
+void
+logic_batch_remember(void)
+{
+    int          young;
+    unsigned     tag;
+    im_redis_t  *redis;
+
+    redis = logic_redis_create();
+
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        (void) logic_sequence_memory(redis, tag, batch_fresh, &young);
+    }
+
+    im_redis_destroy(redis);
+}
+
+
+/* Whether this Redis is new, and not one that has lost its memory: then the
+ * message log is new, too. */
+static int
+batch_fresh(void)
+{
+    int  fresh;
+
+    fresh = logic_settle_empty();
+
+    im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
+           ? "it has lost its memory: sequence numbers skip ahead"
+           : fresh == 1 ? "it is used for the first time"
+           : "whether it is new is not known, since Kafka does not answer");
+
+    return fresh;
+}
+
+
+static size_t
+batch_repeats(logic_batch_t *b, size_t n)
+{
+    size_t            i, k;
+    logic_message_t  *m;
+
+    for (i = 0, k = 0; i < n; i++) {
+        m = b->messages[i];
+
+        switch (m->seq.result) {
+
+        case LOGIC_SEQ_CONFLICT:
+            logic_outcome_refuse(m, &b->answers, "cmid_conflict",
+                                 BATCH_CONFLICT);
+            break;
+
+        case LOGIC_SEQ_REPEAT:
+            if (batch_repeat(b, m) != IM_OK) {
+                break;
+            }
+
+            /* fall through */
+
+        default:
+            b->messages[k++] = m;
+            break;
+        }
+    }
+
+    return k;
+}
+
+
+/* IM_OK: m is produced under its first numbers; else it is on its way. */
+static int
+batch_repeat(logic_batch_t *b, logic_message_t *m)
+{
+    uint64_t  msg_id;
+
+    m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
+
+    if (logic_lookup_stored(b->lookup, &m->seq.conv, m->seq.seq, &msg_id)
+        != IM_OK)
+    {
+        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+        logic_outcome_refuse(m, &b->answers, "unavailable",
+                             "a repeat cannot be looked up");
+        return IM_ERROR;
+    }
+
+    if (msg_id == m->seq.msg_id) {
+        logic_outcome_accept(m, &b->answers, 1);
+        return IM_DONE;
+    }
+
+    if (m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4) {
+        m->dup = 1;
+        return IM_OK;
+    }
+
+    if (m->seq.age_ms < logic_void_after_ms()) {
+        logic_outcome_refuse(m, &b->answers, "unavailable",
+                             "the first try is not decided yet");
+        return IM_ERROR;
+    }
+
+    logic_repeats_add(m, &b->answers);
+
+    return IM_AGAIN;                   /* see logic_repeats.c */
+}
+
+
+int
+logic_batch_healthy(void)
+{
+    return !batch_redis.down && !batch_mysql.down;
+}

@@ -1,0 +1,30 @@
+/*
+ * logic_batch.h -- what is done with a batch of messages, step by step.
+ */
+
+#ifndef LOGIC_BATCH_H
+#define LOGIC_BATCH_H
+
+#include "logic_lookup.h"
+#include "logic_message.h"
+
+/* Of one shard, on its thread. */
+typedef struct {
+    im_redis_t        *redis;
+    logic_lookup_t    *lookup;
+    logic_touched_t    answers;        /* to be flushed by the caller */
+    logic_message_t   *messages[LOGIC_SEQUENCE_MAX];
+} logic_batch_t;
+
+/* The first n messages, which belong to the batch from here on: each is
+ * answered, or is on its way to Kafka or to logic_repeats.c. */
+void logic_batch_run(logic_batch_t *batch, size_t n);
+
+/* At the start, while Kafka is there to be asked: notes in Redis since when it
+ * remembers. */
+void logic_batch_remember(void);
+
+/* 1 if Redis and MySQL answered the last time. */
+int logic_batch_healthy(void);
+
+#endif

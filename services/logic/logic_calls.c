@@ -1,0 +1,234 @@
+/*
+ * logic_calls.c -- see logic_calls.h.
+ *
+ * The rpc thread only hands a call to a pool: "auth" for what hashes passwords,
+ * "sync" for what may wait a second for the store, "query" for all else.
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "im_error.h"
+#include "logic_blocks.h"
+#include "logic_calls.h"
+#include "logic_conversations.h"
+#include "logic_history.h"
+#include "logic_intake.h"
+#include "logic_links.h"
+#include "logic_presence.h"
+#include "logic_rooms.h"
+#include "logic_sessions.h"
+#include "logic_sync.h"
+#include "logic_users.h"
+
+
+enum { CALLS_AUTH, CALLS_QUERY, CALLS_SYNC, CALLS_POOLS };
+
+
+static void calls_send(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
+
+
+static logic_pool_t  *calls_pools[CALLS_POOLS];
+
+
+#define CALL(name, pool, job)                                                 \
+    static void                                                               \
+    name(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)            \
+    {                                                                         \
+        (void) ctx;                                                           \
+        logic_pool_run(pool, job, req, in);                                   \
+    }
+
+CALL(calls_create, calls_pools[CALLS_AUTH], logic_users_create)
+CALL(calls_login, calls_pools[CALLS_AUTH], logic_users_login)
+CALL(calls_refresh, calls_pools[CALLS_QUERY], logic_sessions_refresh)
+CALL(calls_logout, calls_pools[CALLS_QUERY], logic_sessions_logout)
+CALL(calls_password, calls_pools[CALLS_AUTH], logic_users_password)
+CALL(calls_presence, calls_pools[CALLS_QUERY], logic_presence_query)
+CALL(calls_conversation_set, calls_pools[CALLS_QUERY], logic_conversations_set)
+CALL(calls_block, calls_pools[CALLS_QUERY], logic_blocks_block)
+CALL(calls_unblock, calls_pools[CALLS_QUERY], logic_blocks_unblock)
+CALL(calls_blocks, calls_pools[CALLS_QUERY], logic_blocks_list)
+CALL(calls_auth, calls_pools[CALLS_QUERY], logic_sessions_auth)
+CALL(calls_find, calls_pools[CALLS_QUERY], logic_users_find)
+CALL(calls_send_message, calls_pools[CALLS_QUERY], calls_send)
+CALL(calls_history, calls_pools[CALLS_QUERY], logic_history_get)
+CALL(calls_sync, calls_pools[CALLS_SYNC], logic_sync_get)
+CALL(calls_conversations, calls_pools[CALLS_SYNC], logic_conversations_get)
+CALL(calls_read, calls_pools[CALLS_QUERY], logic_conversations_read)
+CALL(calls_room_create, calls_pools[CALLS_QUERY], logic_rooms_create)
+CALL(calls_room_get, calls_pools[CALLS_QUERY], logic_rooms_get)
+CALL(calls_room_join, calls_pools[CALLS_QUERY], logic_rooms_join)
+CALL(calls_room_leave, calls_pools[CALLS_QUERY], logic_rooms_leave)
+CALL(calls_room_members, calls_pools[CALLS_QUERY], logic_rooms_members)
+CALL(calls_room_add, calls_pools[CALLS_QUERY], logic_rooms_add)
+CALL(calls_room_remove, calls_pools[CALLS_QUERY], logic_rooms_remove)
+CALL(calls_room_set, calls_pools[CALLS_QUERY], logic_rooms_set)
+CALL(calls_room_dismiss, calls_pools[CALLS_QUERY], logic_rooms_dismiss)
+
+
+static const im_rpc_handler_t  calls_handlers[] = {
+    { .name = "CreateUser", .unary = calls_create },
+    { .name = "Login", .unary = calls_login },
+    { .name = "Refresh", .unary = calls_refresh },
+    { .name = "Logout", .unary = calls_logout },
+    { .name = "Password", .unary = calls_password },
+    { .name = "Presence", .unary = calls_presence },
+    { .name = "ConversationSet", .unary = calls_conversation_set },
+    { .name = "Block", .unary = calls_block },
+    { .name = "Unblock", .unary = calls_unblock },
+    { .name = "Blocks", .unary = calls_blocks },
+    { .name = "Auth", .unary = calls_auth },
+    { .name = "FindUser", .unary = calls_find },
+    { .name = "Send", .unary = calls_send_message },
+    { .name = "History", .unary = calls_history },
+    { .name = "Sync", .unary = calls_sync },
+    { .name = "Conversations", .unary = calls_conversations },
+    { .name = "Read", .unary = calls_read },
+    { .name = "RoomCreate", .unary = calls_room_create },
+    { .name = "RoomGet", .unary = calls_room_get },
+    { .name = "RoomJoin", .unary = calls_room_join },
+    { .name = "RoomLeave", .unary = calls_room_leave },
+    { .name = "RoomMembers", .unary = calls_room_members },
+    { .name = "RoomAdd", .unary = calls_room_add },
+    { .name = "RoomRemove", .unary = calls_room_remove },
+    { .name = "RoomSet", .unary = calls_room_set },
+    { .name = "RoomDismiss", .unary = calls_room_dismiss },
+    { .name = "Exchange", .accept = logic_links_accept },
+    { .name = NULL }
+};
+
+static im_rpc_handler_t  calls_table[sizeof(calls_handlers)
+                                     / sizeof(calls_handlers[0])];
+
+
+int
+logic_calls_start(void)
+{
+    calls_pools[CALLS_AUTH] = logic_pool_create("auth",
+                                                logic_conf.auth_threads,
+                                                logic_conf.auth_queue);
+    calls_pools[CALLS_QUERY] = logic_pool_create("query",
+                                                 logic_conf.query_threads,
+                                                 logic_conf.query_queue);
+    calls_pools[CALLS_SYNC] = logic_pool_create("sync",
+                                                logic_conf.sync_threads,
+                                                logic_conf.sync_queue);
+
+    return (calls_pools[CALLS_AUTH] != NULL
+            && calls_pools[CALLS_QUERY] != NULL
+            && calls_pools[CALLS_SYNC] != NULL)
+           ? IM_OK : IM_ERROR;
+}
+
+
+im_rpc_server_t *
+logic_calls_serve(im_rpc_t *rpc)
+{
+    unsigned  i;
+
+    for (i = 0; calls_handlers[i].name != NULL; i++) {
+        calls_table[i] = calls_handlers[i];
+
+        if (calls_table[i].accept != NULL) {
+            calls_table[i].stream = logic_links_handler;
+        }
+    }
+
+    return im_rpc_serve(rpc, logic_conf.rpc_listen, &im__logic__descriptor,
+                        calls_table, NULL);
+}
+
+
+/* The session is checked first, in the pool; then it goes the way of all
+ * messages, and the delivery report answers. */
+static void
+calls_send(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    logic_reply_t            reply = { .req = req };
+    Im__Deliver              d = IM__DELIVER__INIT;
+    const Im__SendRequest   *r;
+
+    r = (const Im__SendRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    if (r->cmid != NULL && strlen(r->cmid) > IM_CMID_MAX) {
+        logic_fail(req, "bad_field", "field 'cmid' is longer than %d bytes",
+                   IM_CMID_MAX);
+        return;
+    }
+
+    if (r->body.len == 0 || r->body.len > IM_BODY_MAX) {
+        logic_fail(req, "too_large", "field 'body' is 1 to %d bytes",
+                   IM_BODY_MAX);
+        return;
+    }
+
+    if (r->has_to == r->has_room) {
+        logic_fail(req, r->has_to ? "bad_field" : "missing_field",
+                   r->has_to ? "fields 'to' and 'room' exclude one another"
+                             : "field 'to' or 'room' is required");
+        return;
+    }
+
+    if (r->has_to && r->to == 0) {
+        logic_fail(req, "no_such_user", "the recipient does not exist");
+        return;
+    }
+
+    if (r->has_room && r->room == 0) {
+        logic_fail(req, "no_such_room", "there is no such room");
+        return;
+    }
+
+    d.from = r->caller->uid;
+    d.to = r->to;
+    d.room = r->room;
+    d.cmid = (r->cmid != NULL) ? r->cmid : "";
+    d.body = r->body;
+
+    reply.req = req;
+    logic_intake_add(&reply, &d);
+    logic_intake_flush();
+}
+
+
+void
+logic_calls_stop(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < CALLS_POOLS; i++) {
+        logic_pool_destroy(calls_pools[i]);
+    }
+}
+
+
+void
+logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
+{
+    int                n;
+    char               text[400];
+    va_list            args;
+    const im_error_t  *e;
+
+    e = im_error_find(code, strlen(code));
+    n = snprintf(text, sizeof(text), "%s: ", e->code);
+
+    va_start(args, fmt);
+    vsnprintf(text + n, sizeof(text) - (size_t) n, fmt, args);
+    va_end(args);
+
+    if (e->http >= 500) {
+        im_log(IM_LOG_WARN, "a call fails, trace %s: %s",
+               im_rpc_req_trace(req), text);
+    }
+
+    im_rpc_fail(req, e->grpc, text);
+}

@@ -1,0 +1,135 @@
+/*
+ * logic_conf.c -- the keys of logic.conf, what is wrong with them, and the
+ * connections that they describe.
+ */
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "im_timeouts.h"
+#include "logic_conf.h"
+#include "logic_devices.h"
+
+
+logic_conf_t  logic_conf;
+im_jwt_key_t  logic_jwt_key;
+
+
+#define KEY(section, key, type, field, value, min, max, doc)                  \
+    { section, key, type, offsetof(logic_conf_t, field), value, min, max, doc }
+
+const im_conf_key_t  logic_conf_keys[] = {
+    KEY("rpc", "listen", IM_CONF_STR, rpc_listen, "127.0.0.1:0", 0, 0,
+        "of the gRPC server; port 0: the kernel chooses"),
+    KEY("rpc", "advertise", IM_CONF_STR, rpc_advertise, "", 0, 0,
+        "host that others dial; empty: that of listen"),
+    KEY("logic", "shards", IM_CONF_UINT, shards, "1", 1, 64,
+        "threads that number and produce messages"),
+    KEY("logic", "queue", IM_CONF_UINT, queue, "65536", 256, 1048576,
+        "messages that may wait in each shard, then busy"),
+    KEY("logic", "hold_max_us", IM_CONF_UINT, hold_max_us, "5000", 0, 50000,
+        "longest wait for a fuller batch, under load only; microseconds"),
+    KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms,
+        IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000,
+        "a message that Kafka has not confirmed by then is refused"),
+    KEY("kafka", "store_group", IM_CONF_STR, store_group, "im.store", 0, 0,
+        "consumer group that im-task stores with: [store] group"),
+    KEY("dedupe", "window_s", IM_CONF_UINT, dedupe_window_s, "300", 60,
+        86400, "a repeat of a cmid is known at least this long; seconds"),
+    KEY("dedupe", "body_window_ms", IM_CONF_UINT, body_window_ms, "1000", 0,
+        60000, "without cmid, the same body within it is a repeat; 0: never"),
+    KEY("auth", "jwt_key_file", IM_CONF_STR, jwt_key_file, NULL, 0, 0,
+        "32 to 512 bytes, the same that nginx has"),
+    KEY("auth", "access_ttl_s", IM_CONF_UINT, access_ttl_s, "900", 10, 86400,
+        "life of an access token; seconds"),
+    KEY("auth", "refresh_ttl_s", IM_CONF_UINT, refresh_ttl_s, "2592000", 60,
+        31536000, "life of a refresh token; seconds"),
+    KEY("auth", "argon2_memory_kib", IM_CONF_UINT, argon2_memory_kib,
+        "19456", 8192, 1048576, "memory of a password hash; KiB"),
+    KEY("auth", "argon2_ops", IM_CONF_UINT, argon2_ops, "2", 1, 16,
+        "passes of a password hash"),
+    KEY("auth", "threads", IM_CONF_UINT, auth_threads, "1", 1, 16,
+        "passwords hashed at a time"),
+    KEY("auth", "queue", IM_CONF_UINT, auth_queue, "64", 1, 4096,
+        "log-ins and registrations that may wait, then busy"),
+    KEY("query", "threads", IM_CONF_UINT, query_threads, "2", 1, 64,
+        "threads for history, refresh and the like"),
+    KEY("query", "queue", IM_CONF_UINT, query_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
+    KEY("sync", "threads", IM_CONF_UINT, sync_threads, "4", 1, 64,
+        "threads for sync, which may wait a second for the store"),
+    KEY("sync", "queue", IM_CONF_UINT, sync_queue, "1024", 1, 65536,
+        "of these calls that may wait, then busy"),
+    KEY("rooms", "group_max", IM_CONF_UINT, rooms_group_max, "5000", 1,
+        100000, "members of a group"),
+    KEY("rooms", "live_max", IM_CONF_UINT, rooms_live_max, "100000", 1,
+        1000000, "users at a time in a live room"),
+    KEY("rooms", "user_groups_max", IM_CONF_UINT, rooms_user_groups_max,
+        "1000", 1, 5000, "groups that one user may be in"),
+    KEY("devices", "policy", IM_CONF_STR, devices_policy, "all", 0, 0,
+        "of one user at a time: all, one_per_class or one"),
+    KEY("devices", "max", IM_CONF_UINT, devices_max, "1000", 1, 10000,
+        "connections of one user at a time"),
+    { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
+};
+
+
+const char *
+logic_conf_check(void *conf)
+{
+    const char              *reason;
+    static char              text[400];
+    const logic_conf_t      *c = conf;
+    logic_devices_policy_t   policy;
+
+    if (strrchr(c->rpc_listen, ':') == NULL) {
+        return "[rpc] listen: it is host:port";
+    }
+
+    if (strncmp(c->rpc_listen, "0.0.0.0:", 8) == 0
+        && c->rpc_advertise[0] == '\0')
+    {
+        return "[rpc] listen on 0.0.0.0 needs [rpc] advertise";
+    }
+
+    if (logic_devices_policy(c->devices_policy, &policy) != IM_OK) {
+        return "[devices] policy: it is all, one_per_class or one";
+    }
+
+    if (im_jwt_key_load(&logic_jwt_key, c->jwt_key_file, &reason) != IM_OK) {
+        snprintf(text, sizeof(text), "[auth] jwt_key_file \"%.200s\": %s",
+                 c->jwt_key_file, reason);
+        return text;
+    }
+
+    return NULL;
+}
+
+
+im_redis_t *
+logic_redis_create(void)
+{
+    im_redis_conf_t  conf;
+
+    conf.address = logic_conf.common.redis_address;
+    conf.password = logic_conf.common.redis_password;
+    conf.timeout_ms = logic_conf.common.redis_timeout_ms;
+
+    return im_redis_create(&conf);
+}
+
+
+im_mysql_t *
+logic_mysql_create(void)
+{
+    im_mysql_conf_t  conf;
+
+    conf.address = logic_conf.common.mysql_address;
+    conf.user = logic_conf.common.mysql_user;
+    conf.password = logic_conf.common.mysql_password;
+    conf.database = logic_conf.common.mysql_database;
+    conf.timeout_ms = logic_conf.common.mysql_timeout_ms;
+
+    return im_mysql_create(&conf);
+}
