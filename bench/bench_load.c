@@ -110,17 +110,24 @@ bench_load_turn(bench_t *b, uint64_t now)
 double
 bench_load_step_ns(const bench_t *b, uint64_t now)
 {
-    double  part;
+    double  part, step, left;
 
-    part = 1;
+    step = 1e9 / b->rate;
 
-    if (now < b->ramp_ns) {
-        part = LOAD_RAMP_FROM + (1 - LOAD_RAMP_FROM)
-               * (double) (now - b->begin_ns)
-               / (double) (b->ramp_ns - b->begin_ns);
+    if (now >= b->ramp_ns) {
+        return step;
     }
 
-    return 1e9 / (b->rate * part);
+    part = LOAD_RAMP_FROM + (1 - LOAD_RAMP_FROM)
+           * (double) (now - b->begin_ns)
+           / (double) (b->ramp_ns - b->begin_ns);
+
+    /* a slow ramp must not reach into what is measured */
+
+    left = (double) (b->ramp_ns - now);
+
+    return (step / part < left) ? step / part
+                                : (step > left) ? step : left;
 }
 
 
