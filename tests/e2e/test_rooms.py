@@ -237,7 +237,7 @@ async def test_online_is_right_within_2_s_and_at_most_once_a_second(
 # And nobody else.
 
 
-async def attempts(s, room, frames=()):
+async def attempts(s, room):
     """Everything that a frame can try; the answers, each an error."""
     forged = {'joined': True, 'instance': s.instance, 'conn': '1',
               'caller': {'uid': '1', 'sid': 'x', 'device': 'y'}}
