@@ -8,8 +8,9 @@ sees goes to a list of events (im_events.py) for the checker.
     ack = await app.send(to, body)        # returns only with an ack
     app.inbox[other]                      # what was shown, in order
 
-A room is (0, id), also as a recipient.  Groups come by themselves; join() enters
-a live room (with `history`, for gaps are filled by sync) on each connection.
+A room is (0, id), also as a recipient.  Groups come by themselves; join()
+enters a live room (with `history`, for gaps are filled by sync) on each
+connection.
 
 Frames to be written wait in a queue of the connection, so that nothing that
 answers a frame has to wait for the network; it is bounded by the number of
