@@ -66,13 +66,17 @@ class Api:
         headers = kw.pop('headers', {})
         if token:
             headers['Authorization'] = 'Bearer ' + token
-        try:
-            async with self.session.request(method, self.url + path,
-                                            headers=headers, **kw) as r:
-                text = await r.text()
-        except (aiohttp.ClientError, asyncio.TimeoutError) as e:
-            raise Problem('%s %s: %s' % (method, path,
-                                         str(e) or 'no answer')) from None
+        # A kept connection may have ended with its worker; to ask again is safe.
+        for tries in (2 if method == 'GET' else 1, 1):
+            try:
+                async with self.session.request(method, self.url + path,
+                                                headers=headers, **kw) as r:
+                    text = await r.text()
+                break
+            except (aiohttp.ClientError, asyncio.TimeoutError) as e:
+                if tries == 1 or not isinstance(e, OSError):
+                    raise Problem('%s %s: %s' % (
+                        method, path, str(e) or 'no answer')) from None
         try:
             body = json.loads(text) if text else {}
         except ValueError:
