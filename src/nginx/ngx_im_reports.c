@@ -48,7 +48,6 @@ static void ngx_im_reports_fill(ngx_im_room_t *room, Im__RoomReport *report,
 static void ngx_im_reports_untouch(ngx_im_room_t *room);
 static int ngx_im_reports_touch_all(ngx_im_room_t *room);
 static uint32_t ngx_im_reports_unique(uint64_t *uids, uint32_t n);
-static int ngx_im_reports_compare(const void *one, const void *two);
 
 
 static const ngx_msec_t  ngx_im_report_ms[NGX_IM_REPORT_QUEUES] = {
@@ -366,7 +365,7 @@ ngx_im_reports_unique(uint64_t *uids, uint32_t n)
         return n;
     }
 
-    qsort(uids, n, sizeof(uint64_t), ngx_im_reports_compare);
+    qsort(uids, n, sizeof(uint64_t), ngx_im_rooms_compare);
 
     k = 1;
 
@@ -377,18 +376,6 @@ ngx_im_reports_unique(uint64_t *uids, uint32_t n)
     }
 
     return k;
-}
-
-
-static int
-ngx_im_reports_compare(const void *one, const void *two)
-{
-    uint64_t  a, b;
-
-    a = *(const uint64_t *) one;
-    b = *(const uint64_t *) two;
-
-    return (a > b) - (a < b);
 }
 
 

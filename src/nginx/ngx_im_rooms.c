@@ -44,7 +44,6 @@ static void ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid);
 static int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
 static void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
 static void ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened);
-static int ngx_im_rooms_compare(const void *one, const void *two);
 static void ngx_im_rooms_remember(const Im__Membership *m);
 static ngx_uint_t ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room);
 static void ngx_im_rooms_doubt(ngx_im_ws_t *ws);
@@ -308,7 +307,7 @@ ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened)
 }
 
 
-static int
+int
 ngx_im_rooms_compare(const void *one, const void *two)
 {
     uint64_t  a, b;

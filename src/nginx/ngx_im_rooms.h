@@ -48,6 +48,8 @@ extern im_topics_t  *ngx_im_topics;    /* of the worker */
 
 ngx_int_t ngx_im_rooms_init(ngx_im_main_conf_t *mcf);
 void ngx_im_rooms_exit(void);
+/* Of two uint64_t, for qsort() and bsearch(). */
+int ngx_im_rooms_compare(const void *one, const void *two);
 
 /* A topic's room, made if there is none.  NULL: out of memory. */
 ngx_im_room_t *ngx_im_room(im_topic_t *topic);
