@@ -74,7 +74,8 @@ class Api:
                     text = await r.text()
                 break
             except (aiohttp.ClientError, asyncio.TimeoutError) as e:
-                if tries == 1 or not isinstance(e, OSError):
+                if (tries == 1 or not isinstance(
+                        e, aiohttp.ClientConnectionError)):
                     raise Problem('%s %s: %s' % (
                         method, path, str(e) or 'no answer')) from None
         try:
