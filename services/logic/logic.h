@@ -31,6 +31,7 @@ typedef struct {
     unsigned           shards;
     unsigned           queue;
     unsigned           hold_max_us;
+    unsigned           room_hold_max_us;
     unsigned           kafka_delivery_ms;
     char              *store_group;
     unsigned           dedupe_window_s;

@@ -30,6 +30,8 @@ const im_conf_key_t  logic_conf_keys[] = {
         "messages that may wait in each shard, then busy"),
     KEY("logic", "hold_max_us", IM_CONF_UINT, hold_max_us, "5000", 0, 50000,
         "longest wait for a fuller batch, under load only; microseconds"),
+    KEY("logic", "room_hold_max_us", IM_CONF_UINT, room_hold_max_us, "30000",
+        0, 100000, "the same of messages to rooms; microseconds"),
     KEY("kafka", "delivery_ms", IM_CONF_UINT, kafka_delivery_ms,
         IM_TIMEOUT_STR(IM_KAFKA_DELIVERY_MS), 500, 60000,
         "a message that Kafka has not confirmed by then is refused"),

@@ -1,16 +1,20 @@
 /*
  * logic_intake.c -- the trip of a message through Logic.
  *
- *   rpc thread --> queue of the shard --> batch of up to 512
- *                                           |  held up to 5 ms under load
+ *   rpc thread --> lanes of the shard --> batch of up to 512
+ *                                           |  held under load
  *                     recipients known? ----+   (logic_lookup.c)
  *                     in the room? ---------+   (logic_rooms_access.c)
  *                     one Redis script -----+   (logic_sequence.c)
  *                     Kafka, by partition --+   (logic_produce.c)
  *   report thread <-- delivery report, then ack to the sender
  *
- * A conversation belongs to one shard, so its order in Redis and Kafka is the
- * order of its queue.  Whatever fails is refused as retryable.
+ * A conversation belongs to one lane of one shard, so its order in Redis and
+ * Kafka is the order of its queue.  Whatever fails is refused as retryable.
+ *
+ * Messages to rooms have a lane of their own, which is held longer: what leaves
+ * here together arrives together, so that the workers write several messages of
+ * a room to each of its members at once.  That is where the CPU goes.
  */
 
 #include <pthread.h>
@@ -28,40 +32,52 @@
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */
-#define INTAKE_RATE_MIN        2000    /* messages a second, see im_pace.h */
-#define INTAKE_RATE_FULL       25000
+#define INTAKE_ROOM_LANES      4
+#define INTAKE_LANES           (1 + INTAKE_ROOM_LANES)
+#define INTAKE_NEVER           UINT64_MAX
 
+
+typedef struct {
+    logic_message_t   *first;
+    logic_message_t  **last;
+    size_t             n;
+    im_pace_t         *pace;
+} intake_lane_t;
 
 typedef struct {
     pthread_t          id;
     pthread_mutex_t    lock;
     pthread_cond_t     wake;
-    logic_message_t   *first;
-    logic_message_t  **last;
-    size_t             n;
+    intake_lane_t      lanes[INTAKE_LANES];
+    im_pace_t          user_pace;
+    im_pace_t          room_pace;      /* of its lanes together */
+    uint64_t           until_us;       /* so long the thread sleeps */
     atomic_int         touched;        /* has not been woken yet */
     int                stop;
-
-    im_pace_t          pace;           /* the rest: shard thread */
-    logic_batch_t      batch;
+    logic_batch_t      batch;          /* shard thread */
 } intake_shard_t;
 
 
+static int intake_shard_start(intake_shard_t *s);
+static void intake_queue(intake_shard_t *s, logic_message_t *m);
+static size_t intake_waiting(const intake_shard_t *s);
 static void *intake_shard_thread(void *arg);
 static size_t intake_take(intake_shard_t *s);
-static void intake_hold(intake_shard_t *s);
+static void intake_take_lane(intake_shard_t *s, intake_lane_t *lane,
+    size_t *n);
+static uint64_t intake_due(const intake_shard_t *s);
+static uint64_t intake_lane_due(const intake_lane_t *lane);
+static void intake_sleep(intake_shard_t *s, uint64_t until_us);
 
 
 static intake_shard_t  *intake_shards;
 
 
-
 int
 logic_intake_start(void)
 {
-    int              rc;
-    unsigned         i;
-    intake_shard_t  *s;
+    int       rc;
+    unsigned  i;
 
     rc = logic_produce_start();
     if (rc != IM_OK) {
@@ -76,22 +92,41 @@ logic_intake_start(void)
     }
 
     for (i = 0; i < logic_conf.shards; i++) {
-        s = &intake_shards[i];
-
-        pthread_mutex_init(&s->lock, NULL);
-        pthread_cond_init(&s->wake, NULL);
-        s->last = &s->first;
-        s->batch.redis = logic_redis_create();
-        s->batch.lookup = logic_lookup_create();
-        im_pace_init(&s->pace, logic_conf.hold_max_us, INTAKE_RATE_MIN,
-                     INTAKE_RATE_FULL);
-
-        if (pthread_create(&s->id, NULL, intake_shard_thread, s) != 0) {
+        if (intake_shard_start(&intake_shards[i]) != IM_OK) {
             return IM_ERROR;
         }
     }
 
     return logic_repeats_start(logic_conf.queue);
+}
+
+
+static int
+intake_shard_start(intake_shard_t *s)
+{
+    unsigned            i;
+    pthread_condattr_t  attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->wake, &attr);
+    pthread_condattr_destroy(&attr);
+
+    pthread_mutex_init(&s->lock, NULL);
+
+    im_pace_init(&s->user_pace, logic_conf.hold_max_us);
+    im_pace_init(&s->room_pace, logic_conf.room_hold_max_us);
+
+    for (i = 0; i < INTAKE_LANES; i++) {
+        s->lanes[i].last = &s->lanes[i].first;
+        s->lanes[i].pace = i ? &s->room_pace : &s->user_pace;
+    }
+
+    s->batch.redis = logic_redis_create();
+    s->batch.lookup = logic_lookup_create();
+
+    return pthread_create(&s->id, NULL, intake_shard_thread, s) == 0
+           ? IM_OK : IM_ERROR;
 }
 
 
@@ -125,16 +160,14 @@ logic_intake_add(logic_reply_t *reply, const Im__Deliver *d)
 
     pthread_mutex_lock(&s->lock);
 
-    if (s->n >= logic_conf.queue || s->stop) {
+    if (intake_waiting(s) >= logic_conf.queue || s->stop) {
         pthread_mutex_unlock(&s->lock);
         logic_outcome_refuse(m, &touched, "busy", "too many messages wait");
         logic_reply_flush(&touched);
         return;
     }
 
-    *s->last = m;
-    s->last = &m->next;
-    s->n++;
+    intake_queue(s, m);
 
     pthread_mutex_unlock(&s->lock);
 
@@ -157,9 +190,7 @@ logic_intake_again(logic_message_t *m)
 
     if (!stop) {
         m->next = NULL;
-        *s->last = m;
-        s->last = &m->next;
-        s->n++;
+        intake_queue(s, m);
         pthread_cond_signal(&s->wake);
     }
 
@@ -183,10 +214,46 @@ logic_intake_flush(void)
 
         if (atomic_exchange(&s->touched, 0)) {
             pthread_mutex_lock(&s->lock);
-            pthread_cond_signal(&s->wake);
+
+            if (intake_due(s) < s->until_us) {
+                pthread_cond_signal(&s->wake);
+            }
+
             pthread_mutex_unlock(&s->lock);
         }
     }
+}
+
+
+/* Under the lock, as all that follows but the thread itself. */
+static void
+intake_queue(intake_shard_t *s, logic_message_t *m)
+{
+    intake_lane_t  *lane;
+
+    lane = logic_message_room(m) ? &s->lanes[1 + m->seq.slot
+                                             % INTAKE_ROOM_LANES]
+                                 : &s->lanes[0];
+
+    *lane->last = m;
+    lane->last = &m->next;
+    lane->n++;
+}
+
+
+static size_t
+intake_waiting(const intake_shard_t *s)
+{
+    unsigned  i;
+    size_t    n;
+
+    n = 0;
+
+    for (i = 0; i < INTAKE_LANES; i++) {
+        n += s->lanes[i].n;
+    }
+
+    return n;
 }
 
 
@@ -218,65 +285,110 @@ intake_shard_thread(void *arg)
 static size_t
 intake_take(intake_shard_t *s)
 {
-    size_t  n;
+    size_t    n;
+    unsigned  i;
+    uint64_t  due;
+
+    n = 0;
 
     pthread_mutex_lock(&s->lock);
 
-    while (s->first == NULL && !s->stop) {
-        pthread_cond_wait(&s->wake, &s->lock);
+    while (!s->stop) {
+        due = intake_due(s);
+
+        if (due <= im_mono_us()) {
+            break;
+        }
+
+        intake_sleep(s, due);
     }
 
-    if (s->first != NULL && !s->stop) {
-        intake_hold(s);
+    for (i = 0; i < INTAKE_LANES; i++) {
+        intake_take_lane(s, &s->lanes[i], &n);
     }
-
-    for (n = 0; n < LOGIC_SEQUENCE_MAX && s->first != NULL; n++) {
-        s->batch.messages[n] = s->first;
-        s->first = s->first->next;
-        s->batch.messages[n]->next = NULL;
-    }
-
-    if (s->first == NULL) {
-        s->last = &s->first;
-    }
-
-    s->n -= n;
 
     pthread_mutex_unlock(&s->lock);
-
-    im_pace_count(&s->pace, (unsigned) n, im_mono_us());
 
     return n;
 }
 
 
-/* Under the lock: waits for company, as long as the recent rate says. */
 static void
-intake_hold(intake_shard_t *s)
+intake_take_lane(intake_shard_t *s, intake_lane_t *lane, size_t *n)
 {
-    unsigned         hold;
-    uint64_t         now, until;
+    size_t            taken;
+    uint64_t          now;
+    logic_message_t  *m;
+
+    now = im_mono_us();
+
+    if (!s->stop && intake_lane_due(lane) > now) {
+        return;
+    }
+
+    for (taken = 0; *n < LOGIC_SEQUENCE_MAX && lane->first != NULL; taken++) {
+        m = lane->first;
+        lane->first = m->next;
+        m->next = NULL;
+        s->batch.messages[(*n)++] = m;
+    }
+
+    if (lane->first == NULL) {
+        lane->last = &lane->first;
+    }
+
+    lane->n -= taken;
+    im_pace_count(lane->pace, (unsigned) taken, now);
+}
+
+
+static uint64_t
+intake_due(const intake_shard_t *s)
+{
+    unsigned  i;
+    uint64_t  due, first;
+
+    first = INTAKE_NEVER;
+
+    for (i = 0; i < INTAKE_LANES; i++) {
+        due = intake_lane_due(&s->lanes[i]);
+        first = (due < first) ? due : first;
+    }
+
+    return first;
+}
+
+
+/* When a lane has waited for company as long as its recent rate is worth. */
+static uint64_t
+intake_lane_due(const intake_lane_t *lane)
+{
+    if (lane->first == NULL) {
+        return INTAKE_NEVER;
+    }
+
+    return (lane->n >= INTAKE_FLUSH) ? 0
+           : lane->first->queued_us + im_pace_hold_us(lane->pace);
+}
+
+
+static void
+intake_sleep(intake_shard_t *s, uint64_t until_us)
+{
     struct timespec  ts;
 
-    hold = im_pace_hold_us(&s->pace);
-    until = s->first->queued_us + hold;
+    s->until_us = until_us;
 
-    while (hold > 0 && s->n < INTAKE_FLUSH && !s->stop) {
-        now = im_mono_us();
+    if (until_us == INTAKE_NEVER) {
+        pthread_cond_wait(&s->wake, &s->lock);
 
-        if (now >= until) {
-            break;
-        }
-
-        pthread_mutex_unlock(&s->lock);
-
-        ts.tv_sec = 0;
-        ts.tv_nsec = (long) ((until - now > 500) ? 500000
-                                                 : (until - now) * 1000);
-        nanosleep(&ts, NULL);
-
-        pthread_mutex_lock(&s->lock);
+    } else {
+        ts.tv_sec = (time_t) (until_us / 1000000);
+        ts.tv_nsec = (long) (until_us % 1000000) * 1000;
+        pthread_cond_timedwait(&s->wake, &s->lock, &ts);
     }
+
+    s->until_us = 0;                   /* it looks for itself */
 }
 
 
@@ -315,7 +427,7 @@ logic_intake_stats(logic_intake_stats_t *stats)
 
     for (i = 0; i < logic_conf.shards; i++) {
         pthread_mutex_lock(&intake_shards[i].lock);
-        stats->waiting += intake_shards[i].n;
+        stats->waiting += intake_waiting(&intake_shards[i]);
         pthread_mutex_unlock(&intake_shards[i].lock);
     }
 }

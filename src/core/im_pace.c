@@ -1,5 +1,5 @@
 /*
- * im_pace.c -- the hold grows linearly with the recent rate.
+ * im_pace.c -- the hold grows linearly with the company that is expected.
  *
  * The rate is measured over windows of 20 ms and smoothed over about five of
  * them: quick enough for a burst, slow enough not to follow single messages.
@@ -12,18 +12,17 @@
 
 #define IM_PACE_WINDOW_US  20000
 #define IM_PACE_SMOOTH     0.2
+#define IM_PACE_ALONE      1.0         /* messages in the longest hold */
+#define IM_PACE_FULL       5.0
 
 
 void
-im_pace_init(im_pace_t *p, unsigned hold_max_us, unsigned rate_min,
-    unsigned rate_full)
+im_pace_init(im_pace_t *p, unsigned hold_max_us)
 {
     p->since_us = 0;
     p->count = 0;
     p->rate = 0;
     p->hold_max_us = hold_max_us;
-    p->rate_min = rate_min;
-    p->rate_full = (rate_full > rate_min) ? rate_full : rate_min + 1;
 }
 
 
@@ -63,17 +62,18 @@ im_pace_count(im_pace_t *p, unsigned n, uint64_t now_us)
 unsigned
 im_pace_hold_us(const im_pace_t *p)
 {
-    double  part;
+    double  expected;
 
-    if (p->rate <= p->rate_min) {
+    expected = p->rate * p->hold_max_us / 1e6;
+
+    if (expected <= IM_PACE_ALONE) {
         return 0;
     }
 
-    if (p->rate >= p->rate_full) {
+    if (expected >= IM_PACE_FULL) {
         return p->hold_max_us;
     }
 
-    part = (p->rate - p->rate_min) / (double) (p->rate_full - p->rate_min);
-
-    return (unsigned) (part * p->hold_max_us);
+    return (unsigned) ((expected - IM_PACE_ALONE)
+                       / (IM_PACE_FULL - IM_PACE_ALONE) * p->hold_max_us);
 }
