@@ -211,7 +211,7 @@ push_take(void)
     wait = (push_count > 0) ? PUSH_IDLE_MS / 10 : PUSH_IDLE_MS;
 
     b->n = im_kafka_consume(push_consumer, b->kafka, task_conf.push_batch,
-                            wait, 0);
+                            wait);
     if (b->n == 0) {
         return IM_OK;
     }

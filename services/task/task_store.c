@@ -122,6 +122,7 @@ task_store_start(void)
     conf.group = task_conf.store_group;
     conf.topic = task_conf.common.kafka_topic;
     conf.client_id = "im-task-store";
+    conf.fill_ms = task_conf.store_fill_ms;
     conf.session_ms = task_conf.session_ms;
     conf.poll_max_ms = task_conf.poll_max_ms;
     conf.log = im_log_lower;
@@ -184,8 +185,7 @@ store_thread(void *arg)
 
     while (!atomic_load(&store_stopping)) {
         n = im_kafka_consume(store_consumer, store_kafka,
-                             task_conf.store_batch, STORE_IDLE_MS,
-                             task_conf.store_fill_ms);
+                             task_conf.store_batch, STORE_IDLE_MS);
 
         if (n > 0) {
             atomic_fetch_add(&store_records, n);

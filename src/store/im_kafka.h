@@ -71,6 +71,9 @@ typedef struct {
     const char    *client_id;
     unsigned       session_ms;
     unsigned       poll_max_ms;    /* who does not poll for so long is out */
+    /* 0: records come at once.  Else the broker holds its answer back for up
+     * to so long, unless it grows large: a request costs more than a record. */
+    unsigned       fill_ms;
     im_log_pt      log;
     void          *log_ctx;
     /* The partitions of this member are about to change: finish and store
@@ -90,12 +93,11 @@ typedef struct {
 im_kafka_consumer_t *im_kafka_consumer_create(
     const im_kafka_consumer_conf_t *conf);
 /*
- * Waits up to wait_ms for a first record, then takes what is there, up to max,
- * lingering up to fill_ms for a fuller batch.  Returns the number, 0 on
- * time-out.  One thread.
+ * Waits up to wait_ms for a first record, then takes what is there, up to max.
+ * Returns the number, 0 on time-out.  One thread.
  */
 size_t im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
-    size_t max, unsigned wait_ms, unsigned fill_ms);
+    size_t max, unsigned wait_ms);
 void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
 /*
  * For a consumer whose database is away: between pause and resume no record

@@ -6,7 +6,8 @@
  *
  * Batches: librdkafka's batch call would wait for its full time-out to fill
  * the batch, which is the latency that a lone message must not see.  So the
- * first record is waited for, and the rest is taken only if it is there.
+ * first record is waited for, and the rest is taken only if it is there.  Who
+ * may be late (fill_ms) lets the broker wait, which saves both sides requests.
  *
  * A member that does not poll for max.poll.interval.ms is put out of its
  * group, and each rebalance waits for it.  So who waits for a database pauses
@@ -24,6 +25,9 @@
 #include <time.h>
 
 #include "im_kafka_int.h"
+
+
+#define CONSUMER_FILL_BYTES  "131072"  /* an answer that is large enough */
 
 
 struct im_kafka_consumer_s {
@@ -57,12 +61,15 @@ im_kafka_consumer_t *
 im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
 {
     char                              error[256], session[16], poll[16];
+    char                              fill[16];
     rd_kafka_conf_t                  *rc;
     im_kafka_consumer_t              *c;
     rd_kafka_topic_partition_list_t  *topics;
 
     snprintf(session, sizeof(session), "%u", conf->session_ms);
     snprintf(poll, sizeof(poll), "%u", conf->poll_max_ms);
+    snprintf(fill, sizeof(fill), "%u", conf->fill_ms ? conf->fill_ms
+                                       : IM_KAFKA_FETCH_WAIT_MS);
 
     const im_kafka_setting_t  settings[] = {
         { "bootstrap.servers", conf->brokers },
@@ -76,7 +83,8 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
         { "enable.auto.commit", "true" },
         { "auto.commit.interval.ms", IM_TIMEOUT_STR(IM_KAFKA_COMMIT_MS) },
         { "auto.offset.reset", "earliest" },
-        { "fetch.wait.max.ms", IM_TIMEOUT_STR(IM_KAFKA_FETCH_WAIT_MS) },
+        { "fetch.wait.max.ms", fill },
+        { "fetch.min.bytes", conf->fill_ms ? CONSUMER_FILL_BYTES : "1" },
         { "fetch.error.backoff.ms",
           IM_TIMEOUT_STR(IM_KAFKA_FETCH_BACKOFF_MS) },
         { "queued.min.messages", "100000" },
@@ -197,19 +205,15 @@ consumer_assign(im_kafka_consumer_t *c,
 
 size_t
 im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
-    size_t max, unsigned wait_ms, unsigned fill_ms)
+    size_t max, unsigned wait_ms)
 {
-    int                  left;
     size_t               n;
-    uint64_t             until, now;
     rd_kafka_message_t  *m;
 
     n = 0;
-    left = (int) wait_ms;
-    until = 0;
 
     while (n < max) {
-        m = rd_kafka_consumer_poll(c->rk, left);
+        m = rd_kafka_consumer_poll(c->rk, n == 0 ? (int) wait_ms : 0);
 
         if (m == NULL) {
             break;
@@ -226,17 +230,6 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
         }
 
         n++;
-
-        if (until == 0) {
-            until = consumer_now_ms() + fill_ms;
-        }
-
-        left = 0;
-
-        if (fill_ms != 0) {
-            now = consumer_now_ms();
-            left = (until > now) ? (int) (until - now) : 0;
-        }
     }
 
     /* after a revocation in here the batch may hold records of the new

@@ -132,7 +132,7 @@ take(im_kafka_consumer_t *c, size_t n)
     got = 0;
 
     for (i = 0; i < 100 && got < n; i++) {
-        got += im_kafka_consume(c, records + got, TAKE - got, 100, 0);
+        got += im_kafka_consume(c, records + got, TAKE - got, 100);
     }
 
     assert_int_equal(got, n);
@@ -366,7 +366,7 @@ test_a_batch_whose_partitions_were_revoked_is_read_again(void **state)
 
     for (m = 0, i = 0; i < 100 && (rc == IM_OK || m == 0); i++) {
         rc = im_kafka_idle(c, 50);
-        m += im_kafka_consume(d, other + m, TAKE - m, 50, 0);
+        m += im_kafka_consume(d, other + m, TAKE - m, 50);
     }
 
     assert_int_equal(rc, IM_DECLINED);
@@ -377,8 +377,8 @@ test_a_batch_whose_partitions_were_revoked_is_read_again(void **state)
     im_kafka_resume(c);
 
     for (n = 0, i = 0; i < 100 && n == 0; i++) {
-        n = im_kafka_consume(c, records, TAKE, 50, 0);
-        m = im_kafka_consume(d, other, TAKE, 50, 0);
+        n = im_kafka_consume(c, records, TAKE, 50);
+        m = im_kafka_consume(d, other, TAKE, 50);
         assert_int_equal(m, 0);
     }
 
