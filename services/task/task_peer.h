@@ -1,14 +1,15 @@
 /*
  * task_peer.h -- the Connect instances and one push stream to each.
  *
- * A peer is known from discovery and lives as long as etcd names it.  Items go
+ * A peer is known from discovery, or expected because Redis names it.  Items go
  * out in order on one stream; the instance answers with the number of items it
- * has taken.  When a stream breaks while the instance is alive, nothing more is
- * sent to it until the pushing thread has opened a new one and has repeated
- * what was not confirmed: so a client never sees a later message first.
+ * has taken.  Nobody waits for a peer here: one that cannot take an item now
+ * (its stream has ended, its queue or its window is full, etcd does not name
+ * it yet) is `behind`, and gets nothing more until the pushing thread has
+ * resumed it with all that it is due, the oldest first.  So a client never
+ * sees a later message first, and a dead or frozen peer holds up no other.
  *
- * task_peer_on_*: on the rpc thread.  All else: on the pushing thread, except
- * where said otherwise.
+ * On the pushing thread, except where said otherwise.
  */
 
 #ifndef TASK_PEER_H
@@ -18,17 +19,19 @@
 
 typedef struct task_peer_s  task_peer_t;
 
-/* What an item waits for. */
+/* What a batch has for one peer. */
 typedef struct {
-    task_peer_t   *peer;       /* borrowed */
+    task_peer_t   *peer;       /* holds a reference */
+    unsigned       due;        /* items */
+    unsigned       handed;     /* of these, given to its stream */
+    unsigned       stream;     /* number of that stream */
     uint64_t       sent;       /* confirmed when the peer has taken these */
-    unsigned       stream;     /* number of the stream it went out on */
 } task_mark_t;
 
 typedef enum {
-    TASK_PEER_WAITS = 0,
-    TASK_PEER_DONE,            /* confirmed, or the peer is gone */
-    TASK_PEER_BROKEN           /* the stream it went out on has ended */
+    TASK_PEER_WAITS = 0,       /* for its stream, or for its answer */
+    TASK_PEER_DONE,            /* the peer has taken all */
+    TASK_PEER_GONE             /* there is no such instance */
 } task_peer_state_t;
 
 /* Subscribes; on the rpc thread. */
@@ -36,29 +39,35 @@ int task_peer_start(im_disc_t *disc);
 /* Forgets all peers; after the runtime was destroyed. */
 void task_peer_stop(void);
 
-/* A reference, to be given back with task_peer_release, also when the peer is
- * gone.  NULL: etcd does not name it. */
+/* A reference, to be given back with task_peer_release.  A name that etcd does
+ * not know, or not any more, is expected for a second; NULL: it is dead. */
 task_peer_t *task_peer_find(const char *id, size_t len);
 void task_peer_hold(task_peer_t *peer);
 void task_peer_release(task_peer_t *peer);
 
 /*
- * Appends an item; the first one opens the stream.  Waits up to wait_ms when
- * the stream's queue is full.  IM_OK; IM_BUSY: the instance does not keep up,
- * the item was dropped; IM_DECLINED: the stream is broken, repeat after
- * task_peer_repair.  *mark tells what to wait for.
+ * Appends an item of the mark's batch; the first one opens the stream.  IM_OK;
+ * IM_AGAIN: not now, it comes with task_peer_resume.
  */
-int task_peer_send(task_peer_t *peer, const Im__PushItem *item,
-    unsigned wait_ms, task_mark_t *mark);
+int task_peer_send(task_mark_t *mark, const Im__PushItem *item);
+/* Ends the items of a batch. */
 void task_peer_flush(task_peer_t *peer);
+/* Before a batch is looked through for its peer once more: `handed` is what
+ * need not be sent again.  Returns how many went out on an older stream. */
+unsigned task_peer_rewind(task_mark_t *mark);
 
 task_peer_state_t task_peer_state(const task_mark_t *mark);
-/* Opens a new stream instead of a broken one; IM_AGAIN: too early. */
-int task_peer_repair(task_peer_t *peer);
-/* Sleeps until a peer has confirmed something or a stream has ended. */
+/* Opens streams that have ended anew, and returns a peer (a reference) that
+ * can take what it is due.  NULL: there is none now. */
+task_peer_t *task_peer_resume(void);
+/* 1: a peer has enough to do, and does it: nobody should get more now. */
+int task_peer_lags(void);
+/* What it was due was given up: it is told, for its clients to ask. */
+void task_peer_missed(task_peer_t *peer);
+/* Sleeps until a peer has confirmed something or a stream has changed. */
 void task_peer_wait(unsigned ms);
 
-/* Any thread. */
+/* Known to etcd; any thread. */
 unsigned task_peer_count(void);
 
 #endif

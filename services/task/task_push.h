@@ -11,8 +11,9 @@ typedef struct {
     uint64_t   records;        /* taken from Kafka */
     uint64_t   pushed;         /* items sent to Connect instances */
     uint64_t   repeated;       /* of these, on a second stream */
-    uint64_t   dropped;        /* not sent: an instance did not keep up */
-    uint64_t   unconfirmed;    /* sent, and not confirmed in time */
+    uint64_t   dropped;        /* items that were given up before they went */
+    uint64_t   unconfirmed;    /* batches that an instance has not confirmed
+                                  in time; one for each instance */
 } task_push_stats_t;
 
 int task_push_start(void);

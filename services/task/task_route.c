@@ -2,9 +2,8 @@
  * task_route.c -- see task_route.h.
  *
  * An instance that Redis names and etcd does not is either dead, or so young
- * that our watch has not told us yet.  A new name is therefore waited for,
- * once, for ROUTE_YOUNG_MS; after that it counts as dead, and its entries are
- * taken out of Redis as they are met.
+ * that our watch has not told us yet.  task_peer_find knows; the entries of a
+ * dead one are taken out of Redis as they are met.
  */
 
 #include <inttypes.h>
@@ -15,17 +14,6 @@
 #include <hiredis.h>
 
 #include "task_route.h"
-
-
-#define ROUTE_YOUNG_MS     1000
-#define ROUTE_MISSING_MAX  1024    /* names remembered */
-
-
-typedef struct {
-    UT_hash_handle   hh;
-    uint64_t         since_us;
-    char             id[];
-} route_missing_t;
 
 
 static int route_add(task_user_t **table, uint64_t id);
@@ -43,11 +31,6 @@ static void route_answer(task_routes_t *r, task_user_t *user,
     const redisReply *reply, unsigned *stale);
 static unsigned route_left(im_redis_t *redis, uint64_t uid);
 static void route_reset(task_user_t *user);
-static task_peer_t *route_peer(const char *id, size_t len);
-static uint64_t route_missing_since(const char *id, size_t len);
-
-
-static route_missing_t  *route_missing;
 
 
 int
@@ -252,7 +235,7 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
             continue;
         }
 
-        peer = route_peer(value, (size_t) (end - value));
+        peer = task_peer_find(value, (size_t) (end - value));
 
         if (peer == NULL) {
 
@@ -317,7 +300,7 @@ route_answer_room(task_routes_t *r, task_user_t *room,
     for (i = 0; i + 1 < reply->elements; i += 2) {
         name.data = (unsigned char *) reply->element[i]->str;
         name.len = reply->element[i]->len;
-        peer = route_peer((char *) name.data, name.len);
+        peer = task_peer_find((char *) name.data, name.len);
 
         if (peer == NULL) {
             *stale += route_room_left(r->redis, room->uid, &name);
@@ -371,57 +354,6 @@ route_reset(task_user_t *user)
 }
 
 
-static task_peer_t *
-route_peer(const char *id, size_t len)
-{
-    uint64_t      since;
-    task_peer_t  *peer;
-
-    for ( ;; ) {
-        peer = task_peer_find(id, len);
-        if (peer != NULL) {
-            return peer;
-        }
-
-        since = route_missing_since(id, len);
-
-        if (im_mono_us() - since >= ROUTE_YOUNG_MS * 1000) {
-            return NULL;
-        }
-
-        task_peer_wait(20);
-    }
-}
-
-
-static uint64_t
-route_missing_since(const char *id, size_t len)
-{
-    route_missing_t  *m;
-
-    HASH_FIND(hh, route_missing, id, len, m);
-
-    if (m != NULL) {
-        return m->since_us;
-    }
-
-    if (HASH_COUNT(route_missing) >= ROUTE_MISSING_MAX) {
-        task_route_stop();
-    }
-
-    m = calloc(1, sizeof(route_missing_t) + len + 1);
-    if (m == NULL) {
-        return 0;
-    }
-
-    memcpy(m->id, id, len);
-    m->since_us = im_mono_us();
-    HASH_ADD_KEYPTR(hh, route_missing, m->id, len, m);
-
-    return m->since_us;
-}
-
-
 const task_user_t *
 task_route_find(task_routes_t *r, uint64_t uid)
 {
@@ -461,17 +393,5 @@ route_free(task_user_t **table)
         HASH_DEL(*table, user);
         route_reset(user);
         free(user);
-    }
-}
-
-
-void
-task_route_stop(void)
-{
-    route_missing_t  *m, *next;
-
-    HASH_ITER(hh, route_missing, m, next) {
-        HASH_DEL(route_missing, m);
-        free(m);
     }
 }

@@ -42,7 +42,5 @@ const task_user_t *task_route_find(task_routes_t *r, uint64_t uid);
 const task_user_t *task_route_find_room(task_routes_t *r, uint64_t room);
 /* Forgets the users and rooms of the batch. */
 void task_route_clear(task_routes_t *r);
-/* Forgets the instances that were missing. */
-void task_route_stop(void);
 
 #endif

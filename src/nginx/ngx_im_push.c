@@ -10,6 +10,13 @@
  * After a failure Task hands its last records over again.  A connection that
  * has had one does not get it again (core/im_seen.h); one that was opened
  * since then does.
+ *
+ * What Task could not hand over in time, because this worker stood still or
+ * could not be reached, is missing, and maybe nothing later tells a client so.
+ * Then all who are here are told to sync: Task knows of which instance it gave
+ * something up, and who has lost his place in etcd knows that he was taken for
+ * dead.  Not chosen: to say so whenever a stream has ended, for that happens
+ * each time a Task is restarted, whose work another one does again.
  */
 
 #include "ngx_im_rooms.h"
@@ -31,6 +38,7 @@ static void *ngx_im_push_accept(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void ngx_im_push_item(const Im__PushItem *item);
+static void ngx_im_push_missed(void);
 static void ngx_im_push_room(uint64_t room, Im__Record *record);
 static void ngx_im_push_user(uint64_t uid, const Im__Record *record,
     ngx_im_ws_buf_t **shared);
@@ -108,9 +116,9 @@ ngx_im_push_on_back(void *ctx)
 {
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "im: this instance was missing in etcd for a while: its "
-                  "connections are announced again");
+                  "connections are announced again, and told to sync");
 
-    ngx_im_ws_announce_all(1);
+    ngx_im_ws_sync_all();
     ngx_im_reports_all();
     ngx_im_presence_refresh(1);
 }
@@ -162,6 +170,11 @@ ngx_im_push_item(const Im__PushItem *item)
     Im__Record       *record;
     ngx_im_ws_buf_t  *shared[NGX_IM_ENCODINGS] = { NULL, NULL };
 
+    if (item->missed) {
+        ngx_im_push_missed();
+        return;
+    }
+
     record = im__record__unpack(NULL, item->record.len, item->record.data);
     if (record == NULL) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
@@ -184,6 +197,17 @@ ngx_im_push_item(const Im__PushItem *item)
     }
 
     im__record__free_unpacked(record, NULL);
+}
+
+
+static void
+ngx_im_push_missed(void)
+{
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "im: this instance did not take messages in time: its "
+                  "connections are told to sync");
+
+    ngx_im_ws_sync_all();
 }
 
 

@@ -96,6 +96,7 @@ struct ngx_im_ws_s {
     unsigned               draining:1;
     unsigned               fin_sent:1;
     unsigned               behind:1;     /* pushes are being left out */
+    unsigned               sync:1;       /* to be told so once it is opened */
     unsigned               questions:3;  /* under way */
     char                   sid[IM_SID_LEN + 1];
     char                   device[IM_DEVICE_MAX + 1];
@@ -185,6 +186,9 @@ void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
 /* Opens all connections again, with Logic only: presence may have lost them.
  * In portions, so that neither this worker nor Logic is held up. */
 void ngx_im_ws_announce_all(ngx_msec_t in_ms);
+/* The same now; pushes to them may be missing, so each is then told to sync:
+ * what is said later finds it. */
+void ngx_im_ws_sync_all(void);
 /* One of them.  IM_BUSY: no Logic takes it now. */
 int ngx_im_ws_open_again(ngx_im_ws_t *ws);
 /* Answers of Logic. */

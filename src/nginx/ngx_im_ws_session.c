@@ -27,6 +27,7 @@ static void ngx_im_ws_announce(ngx_im_ws_t *ws);
 static int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
 static void ngx_im_ws_again_in(ngx_msec_t ms);
 static void ngx_im_ws_on_again(ngx_event_t *ev);
+static int ngx_im_ws_again(ngx_im_ws_t *ws);
 static void ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f);
 static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
 static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
@@ -38,6 +39,7 @@ static im_json_mem_t *ngx_im_ws_mem(size_t len);
 static ngx_event_t          ngx_im_ws_again_event;
 static ngx_connection_t     ngx_im_ws_again_nobody;  /* for debug lines */
 static ngx_im_users_walk_t  ngx_im_ws_again_walk;
+static ngx_uint_t           ngx_im_ws_again_sync;
 
 
 void
@@ -116,6 +118,14 @@ ngx_im_ws_announce_all(ngx_msec_t in_ms)
 }
 
 
+void
+ngx_im_ws_sync_all(void)
+{
+    ngx_im_ws_again_sync = 1;
+    ngx_im_ws_again_in(1);
+}
+
+
 /* Begins the walk, also if one is under way; the sooner of two times holds. */
 static void
 ngx_im_ws_again_in(ngx_msec_t ms)
@@ -144,11 +154,23 @@ static void
 ngx_im_ws_on_again(ngx_event_t *ev)
 {
     if (ngx_im_users_walk(&ngx_im_ws_again_walk, NGX_IM_WS_AGAIN_MAX,
-                          ngx_im_ws_open_again)
+                          ngx_im_ws_again)
         == NGX_AGAIN)
     {
         ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
+        return;
     }
+
+    ngx_im_ws_again_sync = 0;          /* all have been met */
+}
+
+
+static int
+ngx_im_ws_again(ngx_im_ws_t *ws)
+{
+    ws->sync |= ngx_im_ws_again_sync;
+
+    return ngx_im_ws_open_again(ws);
 }
 
 
@@ -172,6 +194,12 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
 
     if (ws->state == NGX_IM_WS_OPEN) {
         ngx_im_rooms_on_opened(ws, opened);   /* it was opened again */
+
+        if (ws->sync) {
+            ws->sync = 0;
+            ngx_im_ws_fall_behind(ws);
+        }
+
         return;
     }
 

@@ -1,0 +1,192 @@
+"""A worker that is dead or frozen holds nobody else up, and whoever is
+connected to a frozen one gets all that was said meanwhile.
+
+Alice and Bob are on one worker, Carl is on the other one, to which something
+happens while all of them are spoken to.
+"""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from im_app import App
+from im_checker import check
+from test_recover import pushed, send_all
+from test_store import Task, alone  # noqa: F401: a fixture
+
+# The push of a batch that touches the sick worker takes 2 to 3 s; nobody else
+# may feel anything of it.  Far more than a push takes on a busy machine.
+STALL_S = 1.0
+
+
+async def seated(app, fits):
+    """Connected to a worker that fits; the kernel chooses it."""
+    async with asyncio.timeout(20):
+        await app.there.wait()
+        while not fits(app.socket.instance):
+            app.cut()
+            while app.there.is_set():
+                await asyncio.sleep(0.01)
+            await app.there.wait()
+
+
+async def three(api, people):
+    users = await people(api, 'alice', 'bob', 'carl')
+    events = []
+    a, b, c = [App(u, events=events).start() for u in users]
+    await a.there.wait()
+    here = a.socket.instance
+    await seated(b, lambda i: i == here)
+    await seated(c, lambda i: i != here)
+    for x, y in ((a, b), (a, c), (b, a)):
+        await x.send(y.user.uid, 'first')
+    return a, b, c, int(c.socket.instance.split('-')[-2])
+
+
+def longest_wait(sender, reader):
+    """Seconds from the first writing of a message to its push."""
+    wrote, came = {}, {}
+    for e in sender.events:
+        if e.device == sender.name and e.kind == 'send':
+            wrote.setdefault(e.cmid, e.time)
+        elif e.device == reader.name and e.kind == 'push':
+            came.setdefault(e.cmid, e.time)
+    cmids = [k for k, to in sender.sent.items() if to == reader.user.uid]
+    return max(came[k] - wrote[k] for k in cmids)
+
+
+async def prove(stack, a, b, c):
+    """Alice and Bob had everything by push, without a wait; Carl has
+    everything."""
+    told = {int(k['msg_id']) for x in (a, b) for cmid, k in x.acks.items()
+            if x.sent[cmid] != c.user.uid}
+    until = time.monotonic() + 10
+    while not told <= pushed(a) | pushed(b) and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    assert told <= pushed(a) | pushed(b)
+    for x, y in ((a, b), (b, a)):
+        assert longest_wait(x, y) < STALL_S
+    rows = []
+    for x, y in ((a, b), (a, c), (b, c)):
+        want = (sum(to == y.user.uid for to in x.sent.values())
+                + sum(to == x.user.uid for to in y.sent.values()))
+        await stack.stored(x.user, y.user, want, 30)
+        rows += stack.rows(x.user, y.user)
+    for x in (a, b, c):
+        await x.settle(30)
+    want = {int(k['msg_id']) for x in (a, b) for k in x.acks.values()}
+    assert len(rows) == len(want)
+    until = time.monotonic() + 10
+    report = check(a.events, rows, {x.name for x in (a, b, c)})
+    while not report.good() and time.monotonic() < until:
+        await asyncio.sleep(0.5)
+        report = check(a.events, rows, {x.name for x in (a, b, c)})
+    assert report.good(), report.text()
+
+
+async def talk(a, b, c, seconds):
+    count = int(seconds / 0.012)
+    await asyncio.gather(send_all(a, b.user.uid, count, 0.01),
+                         send_all(b, a.user.uid, count, 0.01),
+                         send_all(a, c.user.uid, count // 2, 0.02),
+                         send_all(b, c.user.uid, count // 2, 0.02))
+
+
+async def test_a_dead_worker_holds_up_nobody_else(api, people, stack):
+    a, b, c, victim = await three(api, people)
+    before = len(c.closed)
+    # Longer than the lease of the dead one, whose name is still in Redis.
+    talking = asyncio.create_task(talk(a, b, c, 5))
+    await asyncio.sleep(0.7)
+    os.kill(victim, signal.SIGKILL)
+    await talking
+    await prove(stack, a, b, c)
+    assert len(c.closed) == before + 1
+
+
+# Shorter and longer than its lease.
+@pytest.mark.parametrize('seconds', [1.5, 2.3, 5])
+async def test_a_frozen_worker_holds_up_nobody_else(seconds, api, people,
+                                                    stack):
+    a, b, c, victim = await three(api, people)
+    before = len(c.closed), len(a.closed)
+    talking = asyncio.create_task(talk(a, b, c, seconds + 1.5))
+    await asyncio.sleep(0.7)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    await talking
+    await prove(stack, a, b, c)
+    assert (len(c.closed), len(a.closed)) == before
+
+
+# Before and after its push stream has ended, and its lease.
+@pytest.mark.parametrize('said, thawed', [(0, 1.5), (1.3, 1.9), (1.3, 5),
+                                          (4.5, 5)])
+async def test_the_last_message_to_a_frozen_worker_is_not_missed(
+        said, thawed, api, people, stack):
+    """No later one tells that it is missing, and nobody reconnects."""
+    a, b, c, victim = await three(api, people)
+    before = len(c.closed)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(said)
+        await a.send(c.user.uid, 'last')
+        await asyncio.sleep(thawed - said)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    await comes(c, a, 'last')
+    await prove(stack, a, b, c)
+    assert len(c.closed) == before
+
+
+async def comes(reader, sender, body):
+    until = time.monotonic() + 10
+    while not any(m.body == body for m in reader.shown(sender.user.uid)):
+        assert time.monotonic() < until, 'nobody has told him'
+        await asyncio.sleep(0.05)
+
+
+async def test_who_was_given_up_in_a_short_freeze_is_told_to_ask(
+        api, people, stack, alone, tmp_path):
+    """Its lease goes on, so only Task knows that it missed something."""
+    with Task(stack, tmp_path, 'hasty', IM_PUSH_CONFIRM_MS='200') as task:
+        a, b, c, victim = await three(api, people)
+        before = len(c.closed)
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(1.1)       # its push stream has ended
+            await a.send(c.user.uid, 'last')
+            await task.says(lambda h: h['dropped'] == 1, 'gives up', 1)
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        await comes(c, a, 'last')
+        await prove(stack, a, b, c)
+        assert len(c.closed) == before
+
+
+async def test_what_a_task_gives_up_when_it_ends_is_pushed_by_the_next(
+        api, people, stack, alone, tmp_path):
+    with Task(stack, tmp_path, 'ends', IM_PUSH_CONFIRM_MS='500') as task:
+        a, b, c, victim = await three(api, people)
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(1.1)
+            ack = await a.send(c.user.uid, 'last')
+            await asyncio.sleep(0.2)       # it has the record, no deadline yet
+            task.process.terminate()
+            await asyncio.to_thread(task.process.wait, 10)
+        finally:
+            os.kill(victim, signal.SIGCONT)
+    assert int(ack['msg_id']) not in pushed(c)
+    stack.tool('ctl', stack.name, 'start', 'task-1')
+    until = time.monotonic() + 20
+    while int(ack['msg_id']) not in pushed(c):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)
+    await prove(stack, a, b, c)
