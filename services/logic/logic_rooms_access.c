@@ -271,6 +271,7 @@ access_compare(const void *a, const void *b)
 }
 
 
+/* MAX(no) would read all numbers of the room. */
 static int
 access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
 {
@@ -279,8 +280,9 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
     im_mysql_value_t  v[ACCESS_QUERY];
 
     static const char  sql[] =
-        "SELECT r.room, r.kind, r.dismissed_ms, (SELECT COALESCE(MAX(x.no), 0) "
-        "FROM removals x WHERE x.room = r.room) FROM rooms r WHERE r.room IN "
+        "SELECT r.room, r.kind, r.dismissed_ms, COALESCE((SELECT x.no "
+        "FROM removals x WHERE x.room = r.room ORDER BY x.no DESC LIMIT 1), 0) "
+        "FROM rooms r WHERE r.room IN "
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
     for (i = 0; i < n; ) {
