@@ -520,11 +520,12 @@ async def test_who_is_added_while_his_worker_stands_still_is_told_to_sync(
     assert (await c.expect('push'))['body'] == 'after'
 
 
-@pytest.mark.parametrize('kind', ['group', 'live'])
+@pytest.mark.parametrize('kind,others', [('group', 0), ('live', 0),
+                                         ('group', 9000)])
 async def test_a_removal_that_nobody_was_told_counts_for_the_next_message(
-        api, people, stack, kind):
+        api, people, stack, kind, others):
     """As if Logic had died between MySQL and the workers, and nobody had
-    noticed."""
+    noticed; also when more have left than one answer names."""
     alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
     b, c = await together(bob, carl)
     a = await alice.connect(other_than=[b.instance])
@@ -540,8 +541,10 @@ async def test_a_removal_that_nobody_was_told_counts_for_the_next_message(
     for s in (b, c):
         assert (await s.expect('push'))['body'] == 'before'
     stack.mysql('DELETE FROM members WHERE room = {0} AND uid = {1};'
-                'INSERT INTO removals VALUES ({0}, {1}, 1)'
-                .format(room, bob.uid))
+                'INSERT INTO removals SELECT {0}, seq + 1000000000, seq '
+                'FROM seq_1_to_9000 WHERE seq <= {2};'
+                'INSERT INTO removals VALUES ({0}, {1}, {2} + 1)'
+                .format(room, bob.uid, others))
     await asyncio.sleep(5.2)           # Logic remembers for 5 s
     for n in range(20):
         assert (await say(a, room, n))['type'] == 'ack'
