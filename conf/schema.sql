@@ -77,6 +77,16 @@ CREATE TABLE IF NOT EXISTS members (
     PRIMARY KEY (room, uid)
 ) ENGINE = InnoDB;
 
+-- Who has been removed from a room, or has left it: by the last time.  The
+-- number counts the removals of the room; messages carry it.
+CREATE TABLE IF NOT EXISTS removals (
+    room  BIGINT UNSIGNED NOT NULL,
+    uid   BIGINT UNSIGNED NOT NULL,
+    no    BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (room, uid),
+    UNIQUE KEY (room, no)
+) ENGINE = InnoDB;
+
 -- uid takes no messages from other.
 CREATE TABLE IF NOT EXISTS blocks (
     uid    BIGINT UNSIGNED NOT NULL,

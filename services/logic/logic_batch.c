@@ -254,7 +254,15 @@ batch_rooms(logic_batch_t *b, size_t n)
     for (i = 0, k = 0, rooms = 0; i < n; i++) {
         m = b->messages[i];
 
-        if (!logic_message_room(m) || items[rooms++].code == NULL) {
+        if (!logic_message_room(m)) {
+            b->messages[k++] = m;
+            continue;
+        }
+
+        rooms++;
+
+        if (items[rooms - 1].code == NULL) {
+            m->removals = items[rooms - 1].removals;
             b->messages[k++] = m;
             continue;
         }

@@ -67,6 +67,7 @@ CALL(calls_room_add, calls_pools[CALLS_QUERY], logic_rooms_add)
 CALL(calls_room_remove, calls_pools[CALLS_QUERY], logic_rooms_remove)
 CALL(calls_room_set, calls_pools[CALLS_QUERY], logic_rooms_set)
 CALL(calls_room_dismiss, calls_pools[CALLS_QUERY], logic_rooms_dismiss)
+CALL(calls_room_removed, calls_pools[CALLS_QUERY], logic_rooms_removed)
 
 
 static const im_rpc_handler_t  calls_handlers[] = {
@@ -96,6 +97,7 @@ static const im_rpc_handler_t  calls_handlers[] = {
     { .name = "RoomRemove", .unary = calls_room_remove },
     { .name = "RoomSet", .unary = calls_room_set },
     { .name = "RoomDismiss", .unary = calls_room_dismiss },
+    { .name = "RoomRemoved", .unary = calls_room_removed },
     { .name = "Exchange", .accept = logic_links_accept },
     { .name = NULL }
 };

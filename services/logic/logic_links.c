@@ -17,6 +17,7 @@
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
 
 
@@ -64,6 +65,8 @@ logic_links_accept(void *ctx, im_rpc_stream_t *s)
     }
 
     link->stream = s;
+
+    logic_rooms_access_doubt();
 
     pthread_mutex_lock(&links_lock);
     link->next = links;

@@ -124,6 +124,7 @@ logic_message_pack(const logic_message_t *m, im_str_t *out)
     r.from = m->from;
     r.time_ms = m->time_ms;
     r.from_conn = m->reply.conn;
+    r.removals = m->removals;
     r.cmid = m->cmid;
     r.body.data = m->body;
     r.body.len = m->body_len;

@@ -21,6 +21,7 @@ struct logic_message_s {
     uint64_t          to;          /* 0: to the room seq.conv.b */
     uint64_t          time_ms;
     uint64_t          queued_us;
+    uint64_t          removals;    /* of the room, when it was accepted */
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
     unsigned          joined:1;    /* the connection is in the (live) room */

@@ -34,5 +34,7 @@ void logic_rooms_set(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 void logic_rooms_dismiss(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+void logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 
 #endif

@@ -4,7 +4,10 @@
  * Every message of a room asks whether its sender may speak.  The answer is
  * remembered for 5 s, and dropped when a room RPC changes it; these run at the
  * room's home, where its messages are numbered, too.  Another Logic is home for
- * a moment when instances come and go: then an answer may be 5 s old.
+ * a moment when instances come and go.  So a worker that links anew makes all
+ * answers count for nothing: it may have taken us for dead until now.  Left is
+ * a worker that takes another Logic for the home while we are the home of
+ * others: then an answer may be 5 s old.
  *
  * An answer that was read from MySQL before a change must not be remembered
  * after it: each part of the table counts what was dropped, and takes nothing
@@ -39,7 +42,8 @@ typedef struct {
     access_key_t      key;
     uint64_t          until_us;
     uint64_t          muted_until_ms;
-    unsigned char     kind;        /* of a room; 0: there is none */
+    uint64_t          removals;    /* of a room, so far */
+    unsigned char     kind;        /* 0: there is none */
     unsigned char     dismissed;
     unsigned char     role;        /* of a user */
     UT_hash_handle    hh;
@@ -48,6 +52,7 @@ typedef struct {
 typedef struct {
     pthread_mutex_t   lock;
     uint64_t          drops;
+    uint64_t          doubt_us;    /* what is older counts for nothing */
     access_entry_t   *entries;
 } access_part_t;
 
@@ -72,6 +77,8 @@ typedef struct {
 
 
 static int access_known(logic_rooms_access_t *item, uint64_t *drops);
+static int access_valid(const access_part_t *part, const access_entry_t *e,
+    uint64_t now_us);
 static void access_decide(logic_rooms_access_t *item,
     const access_entry_t *room, const access_entry_t *user);
 static int access_load(im_mysql_t *mysql, access_want_t *wants, size_t n);
@@ -176,12 +183,12 @@ access_known(logic_rooms_access_t *item, uint64_t *drops)
     *drops = part->drops;
     HASH_FIND(hh, part->entries, &key, sizeof(key), room);
 
-    if (room != NULL && room->until_us > now) {
+    if (access_valid(part, room, now)) {
         key.uid = item->uid;
         HASH_FIND(hh, part->entries, &key, sizeof(key), user);
     }
 
-    known = (user != NULL && user->until_us > now);
+    known = access_valid(part, user, now);
 
     if (known) {
         access_decide(item, room, user);
@@ -193,10 +200,21 @@ access_known(logic_rooms_access_t *item, uint64_t *drops)
 }
 
 
+static int
+access_valid(const access_part_t *part, const access_entry_t *e,
+    uint64_t now_us)
+{
+    return e != NULL && e->until_us > now_us
+           && e->until_us > part->doubt_us + ACCESS_VALID_US;
+}
+
+
 static void
 access_decide(logic_rooms_access_t *item, const access_entry_t *room,
     const access_entry_t *user)
 {
+    item->removals = room->removals;
+
     if (room->kind == 0) {
         item->code = "no_such_room";
 
@@ -253,6 +271,7 @@ access_compare(const void *a, const void *b)
 }
 
 
+/* MAX(no) would read all numbers of the room. */
 static int
 access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
 {
@@ -261,7 +280,9 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
     im_mysql_value_t  v[ACCESS_QUERY];
 
     static const char  sql[] =
-        "SELECT room, kind, dismissed_ms FROM rooms WHERE room IN "
+        "SELECT r.room, r.kind, r.dismissed_ms, COALESCE((SELECT x.no "
+        "FROM removals x WHERE x.room = r.room ORDER BY x.no DESC LIMIT 1), 0) "
+        "FROM rooms r WHERE r.room IN "
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
     for (i = 0; i < n; ) {
@@ -281,7 +302,7 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
             v[k++].u64 = wants[i].item->room;
         }
 
-        if (access_run(mysql, sql, v, ACCESS_QUERY, 3, access_on_room, &all)
+        if (access_run(mysql, sql, v, ACCESS_QUERY, 4, access_on_room, &all)
             != IM_OK)
         {
             return IM_ERROR;
@@ -302,6 +323,7 @@ access_on_room(void *ctx, const im_mysql_value_t *v)
         if (all->wants[i].item->room == v[0].u64) {
             all->wants[i].room.kind = (unsigned char) v[1].u64;
             all->wants[i].room.dismissed = (v[2].u64 != 0);
+            all->wants[i].room.removals = v[3].u64;
         }
     }
 
@@ -551,6 +573,23 @@ logic_rooms_access_text(const char *code)
     }
 
     return access_texts[i].text;
+}
+
+
+void
+logic_rooms_access_doubt(void)
+{
+    size_t          i;
+    access_part_t  *part;
+
+    for (i = 0; i < ACCESS_PARTS; i++) {
+        part = &access_parts[i];
+
+        pthread_mutex_lock(&part->lock);
+        part->drops++;
+        part->doubt_us = im_mono_us();
+        pthread_mutex_unlock(&part->lock);
+    }
 }
 
 

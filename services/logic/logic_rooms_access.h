@@ -13,6 +13,7 @@ typedef struct {
     uint64_t       uid;
     unsigned       joined:1;   /* the worker says: this connection is in it */
     const char    *code;       /* NULL: may send; else why not */
+    uint64_t       removals;   /* of the room so far */
 } logic_rooms_access_t;
 
 /*
@@ -36,6 +37,9 @@ int logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
 
 /* What to say with such a code. */
 const char *logic_rooms_access_text(const char *code);
+
+/* Of all rooms: others may have made changes.  Any thread, cheap. */
+void logic_rooms_access_doubt(void);
 
 void logic_rooms_access_clear(void);
 

@@ -30,6 +30,8 @@ typedef struct {
     unsigned                 dismissed:1;
     char                     name[LOGIC_ROOMS_NAME_MAX + 1];
 
+    uint64_t                 removals; /* so far, with ours */
+
     logic_rooms_member_t     me;
     logic_rooms_member_t     other;    /* whom it is about */
 
@@ -75,6 +77,7 @@ int logic_rooms_member(logic_rooms_t *r, uint64_t uid,
     logic_rooms_member_t *member);
 /* Members with a role, and the owner (0: none); owner may be NULL. */
 int logic_rooms_size(logic_rooms_t *r, uint64_t *members, uint64_t *owner);
+int logic_rooms_removals(logic_rooms_t *r);     /* sets r->removals */
 /* Takes out of r->uids who is in the room. */
 int logic_rooms_without_members(logic_rooms_t *r);
 /* DECLINED: one of r->uids is in as many groups as permitted. */
@@ -94,6 +97,8 @@ int logic_rooms_put_role(logic_rooms_t *r, uint64_t uid, unsigned role);
 int logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms);
 int logic_rooms_delete_member(logic_rooms_t *r, uint64_t uid);
 int logic_rooms_put_dismissed(logic_rooms_t *r);
+/* Numbers a removal; delete_member does it. */
+int logic_rooms_put_removal(logic_rooms_t *r, uint64_t uid);
 
 /*
  * Tells what was committed.  membership: r->uids, to all Connect instances;

@@ -131,7 +131,8 @@ logic_rooms_remove(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-/* Of a live room anybody can be sent away, whether Logic knows him or not. */
+/* Of a live room anybody can be sent away, whether Logic knows that he is in it
+ * or not. */
 static int
 members_remove_step(logic_rooms_t *r)
 {
@@ -158,7 +159,10 @@ members_remove_step(logic_rooms_t *r)
     if (r->other.role == LOGIC_ROLE_NONE) {
 
         if (r->kind == LOGIC_ROOM_LIVE) {
-            return IM_DONE;
+            rc = logic_rooms_lock_users(r);
+
+            return (rc == IM_DECLINED) ? IM_DONE
+                   : (rc == IM_OK) ? logic_rooms_put_removal(r, q->uid) : rc;
         }
 
         return logic_rooms_refuse(r, "not_member",

@@ -437,7 +437,7 @@ logic_rooms_put_members(logic_rooms_t *r)
         "WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE conv_a = 0";
 
-    if (store_head(r, &head) != IM_OK) {
+    if (store_head(r, &head) != IM_OK || logic_rooms_removals(r) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -552,7 +552,11 @@ logic_rooms_delete_member(logic_rooms_t *r, uint64_t uid)
         rc = logic_rooms_write(r, role, v, 2, NULL);
     }
 
-    return (rc == IM_OK) ? logic_rooms_write(r, conversation, v, 2, NULL) : rc;
+    if (rc == IM_OK) {
+        rc = logic_rooms_write(r, conversation, v, 2, NULL);
+    }
+
+    return (rc == IM_OK) ? logic_rooms_put_removal(r, uid) : rc;
 }
 
 

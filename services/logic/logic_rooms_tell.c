@@ -38,6 +38,10 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
         logic_rooms_access_drop(r->room, r->uids[i]);
     }
 
+    if (!member) {
+        logic_rooms_access_drop(r->room, 0);   /* knew of fewer removals */
+    }
+
     if (member && r->n > 0 && tell_watch(r) != IM_OK) {
         im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
     }
@@ -53,6 +57,7 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
     membership.room = r->room;
     membership.member = member;
     membership.event = &event;
+    membership.removals = r->removals;
 
     item.item_case = IM__DOWN_ITEM__ITEM_MEMBERSHIP;
     item.membership = &membership;

@@ -398,7 +398,7 @@ outbox_unlink(im_outbox_t *box, outbox_item_t *it)
 
 int
 im_outbox_answered(im_outbox_t *box, uint64_t ref,
-    Im__UpItem__ItemCase *kind, uint64_t *conn)
+    Im__UpItem__ItemCase *kind, uint64_t *conn, uint64_t *added_ms)
 {
     outbox_item_t  *it;
     outbox_slot_t  *s;
@@ -415,6 +415,10 @@ im_outbox_answered(im_outbox_t *box, uint64_t ref,
 
     if (conn != NULL) {
         *conn = it->conn;
+    }
+
+    if (added_ms != NULL) {
+        *added_ms = it->added_ms;
     }
 
     s = it->slot;

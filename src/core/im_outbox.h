@@ -61,10 +61,10 @@ void im_outbox_destroy(im_outbox_t *box);
  */
 int im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
     uint64_t now_ms, uint64_t *ref);
-/* IM_OK, its kind and its conn (may be NULL), or IM_DECLINED: no such item
- * waits (any more). */
+/* IM_OK, its kind, its conn and the time when it was added (each may be NULL),
+ * or IM_DECLINED: no such item waits (any more). */
 int im_outbox_answered(im_outbox_t *box, uint64_t ref,
-    Im__UpItem__ItemCase *kind, uint64_t *conn);
+    Im__UpItem__ItemCase *kind, uint64_t *conn, uint64_t *added_ms);
 /* 1 while an item waits for its answer. */
 int im_outbox_waits(im_outbox_t *box, uint64_t ref);
 

@@ -44,7 +44,6 @@ struct ngx_im_fanout_msg_s {
 
 
 static ngx_im_fanout_msg_t *ngx_im_fanout_add(im_topic_t *topic, size_t size);
-static void ngx_im_fanout_gap(ngx_im_room_t *room);
 static void ngx_im_fanout_append(ngx_im_room_t *room,
     ngx_im_fanout_msg_t *msg);
 static void ngx_im_fanout_handler(ngx_event_t *ev);
@@ -148,7 +147,7 @@ ngx_im_fanout_add(im_topic_t *topic, size_t size)
 
 
 /* One is enough for all that is left out, unless some have met it already. */
-static void
+void
 ngx_im_fanout_gap(ngx_im_room_t *room)
 {
     ngx_im_fanout_msg_t  *msg;

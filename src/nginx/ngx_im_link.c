@@ -404,7 +404,7 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
 static void
 ngx_im_link_on_item(const Im__DownItem *item)
 {
-    uint64_t               conn;
+    uint64_t               conn, asked;
     Im__Frame              frame = IM__FRAME__INIT;
     ngx_im_ws_t           *ws;
     Im__UpItem__ItemCase   kind;
@@ -415,7 +415,8 @@ ngx_im_link_on_item(const Im__DownItem *item)
     }
 
     if (ngx_im_link_outbox == NULL
-        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind, &conn)
+        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind, &conn,
+                              &asked)
            != IM_OK)
     {
         return;                        /* too late: it was refused */
@@ -437,7 +438,7 @@ ngx_im_link_on_item(const Im__DownItem *item)
     switch (item->item_case) {
 
     case IM__DOWN_ITEM__ITEM_OPENED:
-        ngx_im_ws_on_opened(ws, item->opened);
+        ngx_im_ws_on_opened(ws, item->opened, (ngx_msec_t) asked);
         break;
 
     case IM__DOWN_ITEM__ITEM_ACK:

@@ -3,9 +3,9 @@
  *
  * A record is unpacked once; the push frame is encoded once for each encoding
  * that a recipient speaks, and shared by reference count between all of them.
- * The body passes as bytes.  A record of a room goes to all who are in it here
- * (ngx_im_fanout.c).  Task is told how many items were taken, so that it
- * may store its Kafka offsets.
+ * The body passes as bytes.  A record of a room goes to all who are in it
+ * here (ngx_im_removals.c, ngx_im_fanout.c).  Task is told how many items were
+ * taken, so that it may store its Kafka offsets.
  *
  * After a failure Task hands its last records over again.  A connection that
  * has had one does not get it again (core/im_seen.h); one that was opened
@@ -211,7 +211,7 @@ ngx_im_push_missed(void)
 }
 
 
-/* The fan-out keeps the record. */
+/* The record is given away. */
 static void
 ngx_im_push_room(uint64_t room, Im__Record *record)
 {
@@ -233,7 +233,7 @@ ngx_im_push_room(uint64_t room, Im__Record *record)
 
     ngx_im_push_repeats += (rc == IM_DONE);
 
-    ngx_im_fanout_record(topic, record, rc == IM_DONE, upto);
+    ngx_im_removals_record(topic, record, rc == IM_DONE, upto);
 }
 
 

@@ -7,60 +7,31 @@
  *
  * Groups change while a user is connected.  Logic then tells all workers, by
  * way of the link to the room's home.  The list of groups that an `opened`
- * brings comes by another way and may be older than such a change, so changes
- * of the last two seconds are remembered and applied on top of each list.  If
- * that makes a difference, one of the two was wrong, and the connection is
- * opened once more when the changes count for nothing any more.  Changes that
- * were lost with a link are made good by opening again (ngx_im_link.c): the list
- * is the whole truth.
+ * brings comes by another way and may be older than such a change; so may be
+ * what this worker learned of removals by asking (ngx_im_removals.c), and an
+ * answer that was asked for before that lets nobody in.  Changes that were lost
+ * with a link are made good by opening again (ngx_im_link.c): the list is the
+ * whole truth.  Who is let in by that has missed what was said until then, and
+ * is told to sync.
  */
 
 #include "ngx_im_rooms.h"
-
-
-#define NGX_IM_ROOMS_CHANGES    4096   /* remembered, at most */
-#define NGX_IM_ROOMS_CHANGE_MS  2000
-#define NGX_IM_ROOMS_DOUBTS     1024   /* connections; more: all are opened */
-#define NGX_IM_ROOMS_DOUBT_MS   (NGX_IM_ROOMS_CHANGE_MS + 100)
-#define NGX_IM_ROOMS_LATER_MS   200    /* the way to Logic is full */
-
-
-typedef struct {
-    uint64_t    uid;
-    uint64_t    room;
-    ngx_msec_t  at;
-    unsigned    member:1;
-} ngx_im_rooms_change_t;
-
-
-/* A connection that is opened again. */
-typedef struct {
-    uint64_t    conn;
-    ngx_msec_t  due;
-} ngx_im_rooms_doubt_t;
 
 
 static void ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid);
 static int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
 static void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
 static void ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened);
-static void ngx_im_rooms_remember(const Im__Membership *m);
-static ngx_uint_t ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room);
-static void ngx_im_rooms_doubt(ngx_im_ws_t *ws);
-static void ngx_im_rooms_on_doubts(ngx_event_t *ev);
+static ngx_uint_t ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room,
+    ngx_msec_t since);
+static ngx_uint_t ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked);
+static void ngx_im_rooms_added(const Im__Membership *m, ngx_uint_t old);
+static void ngx_im_rooms_out(uint64_t room, uint64_t uid,
+    Im__RoomEvent *event);
 static void ngx_im_rooms_tell(ngx_im_ws_t *ws, Im__RoomEvent *event);
 
 
-im_topics_t                  *ngx_im_topics;
-
-static ngx_im_rooms_change_t *ngx_im_rooms_changes;
-static ngx_uint_t             ngx_im_rooms_changes_n;   /* since the start */
-
-static ngx_im_rooms_doubt_t   ngx_im_rooms_doubts[NGX_IM_ROOMS_DOUBTS];
-static ngx_uint_t             ngx_im_rooms_doubts_first;
-static ngx_uint_t             ngx_im_rooms_doubts_n;
-static ngx_event_t            ngx_im_rooms_doubts_event;
-static ngx_connection_t       ngx_im_rooms_nobody;      /* for debug lines */
+im_topics_t  *ngx_im_topics;
 
 
 ngx_int_t
@@ -68,15 +39,15 @@ ngx_im_rooms_init(ngx_im_main_conf_t *mcf)
 {
     ngx_im_topics = im_topics_create(ngx_im_rooms_changed, NULL);
 
-    ngx_im_rooms_changes = ngx_calloc(NGX_IM_ROOMS_CHANGES
-                                      * sizeof(ngx_im_rooms_change_t),
-                                      ngx_cycle->log);
-
-    if (ngx_im_topics == NULL || ngx_im_rooms_changes == NULL) {
+    if (ngx_im_topics == NULL || ngx_im_changes_init() != NGX_OK) {
         return NGX_ERROR;
     }
 
     ngx_im_fanout_init(mcf->fanout_queue);
+
+    if (ngx_im_removals_init(mcf->fanout_queue) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_im_presence_init();
 }
@@ -98,6 +69,7 @@ ngx_im_rooms_exit(void)
         room = topic->data;
 
         if (room != NULL) {
+            ngx_im_removals_drop(room);
             ngx_im_fanout_free(room);
             ngx_im_reports_forget(room);
             ngx_free(room);
@@ -107,8 +79,7 @@ ngx_im_rooms_exit(void)
     im_topics_destroy(ngx_im_topics);
     ngx_im_topics = NULL;
 
-    ngx_free(ngx_im_rooms_changes);
-    ngx_im_rooms_changes = NULL;
+    ngx_im_changes_exit();
 }
 
 
@@ -160,6 +131,7 @@ ngx_im_room_release(ngx_im_room_t *room)
     topic = room->topic;
 
     if (room->first != NULL || room->dirty || room->under_way
+        || room->held != NULL || room->asking
         || (topic->kind == IM_TOPIC_ROOM && topic->members > 0))
     {
         return;
@@ -249,21 +221,67 @@ ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t id)
 
 
 void
-ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
+ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
+    ngx_msec_t asked, ngx_uint_t again)
 {
-    size_t  i;
+    size_t      i;
+    ngx_uint_t  old, missed;
+
+    old = 0;
+    missed = 0;
 
     ngx_im_rooms_reconcile(ws, opened);
 
     for (i = 0; i < opened->n_rooms; i++) {
+
+        if (ngx_im_rooms_is_in(ws, opened->rooms[i])) {
+            continue;
+        }
+
+        if (ngx_im_rooms_is_old(opened->rooms[i], asked)) {
+            old = 1;
+            continue;
+        }
+
         if (ngx_im_rooms_join(ws, opened->rooms[i], 1) != IM_OK) {
             return;
         }
+
+        missed = again;
     }
 
-    if (ngx_im_rooms_apply(ws, 0)) {
-        ngx_im_rooms_doubt(ws);
+    if (ngx_im_rooms_apply(ws, 0, asked)) {
+        ngx_im_changes_doubt(ws);
+        missed = again;
     }
+
+    if (missed) {
+        ngx_im_ws_fall_behind(ws);     /* what was said while he was not in */
+    }
+
+    if (old && ngx_im_ws_open_again(ws) != IM_OK) {
+        ngx_im_changes_doubt(ws);
+    }
+}
+
+
+/* Whether an answer may be from before what is known of removals here. */
+static ngx_uint_t
+ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked)
+{
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, id);
+    room = (topic == NULL) ? NULL : topic->data;
+
+    if (room == NULL) {
+        return 0;                      /* it begins by knowing of none */
+    }
+
+    return (room->checked
+            && (ngx_msec_int_t) (asked - room->checked_at) <= 0)
+           || ngx_im_changes_forgotten(asked);
 }
 
 
@@ -320,12 +338,20 @@ ngx_im_rooms_compare(const void *one, const void *two)
 
 
 int
-ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply)
+ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
+    ngx_msec_t asked)
 {
     ngx_uint_t    group;
     ngx_im_ws_t  *other, *next;
 
     group = ngx_strcmp(reply->room->kind, "group") == 0;
+
+    if (ngx_im_rooms_is_old(reply->room->room, asked)
+        || (!group && ngx_im_changes_removed(ws->sub.uid, reply->room->room,
+                                             asked)))
+    {
+        return IM_AGAIN;
+    }
 
     if (ngx_im_rooms_join(ws, reply->room->room, group) != IM_OK) {
         return IM_ERROR;
@@ -341,7 +367,7 @@ ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply)
         if (other == ws
             || ngx_im_rooms_join(other, reply->room->room, 1) == IM_OK)
         {
-            (void) ngx_im_rooms_apply(other, reply->room->room);
+            (void) ngx_im_rooms_apply(other, reply->room->room, asked);
         }
     }
 
@@ -371,34 +397,86 @@ ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room)
 void
 ngx_im_rooms_on_membership(const Im__Membership *m)
 {
-    ngx_im_ws_t  *ws, *next;
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
 
     if (ngx_im_topics == NULL) {
         return;                        /* a worker without im_ws */
     }
 
-    ngx_im_rooms_remember(m);
+    ngx_im_changes_add(m);
 
-    for (ws = ngx_im_users_find(m->uid); ws != NULL; ws = next) {
-        next = ws->user_next;
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, m->room);
+    room = (topic == NULL) ? NULL : topic->data;
 
-        if (m->member) {
-            (void) ngx_im_rooms_join(ws, m->room, 1);
-            continue;
-        }
+    if (m->member) {
+        ngx_im_rooms_added(m, room != NULL && m->removals < room->removals);
 
-        if (ngx_im_rooms_is_in(ws, m->room)) {
-            ngx_im_rooms_leave_one(ws, m->room);
+    } else {
+        ngx_im_rooms_out(m->room, m->uid, m->event);
 
-            if (m->event != NULL) {
-                ngx_im_rooms_tell(ws, m->event);
-            }
+        if (room != NULL) {
+            ngx_im_removals_told(room, m->removals);
         }
     }
 
     if (m->event != NULL) {
         ngx_im_rooms_on_event(m->event);
     }
+}
+
+
+/* old: he may be among those who have been removed since. */
+static void
+ngx_im_rooms_added(const Im__Membership *m, ngx_uint_t old)
+{
+    ngx_im_ws_t  *ws, *next;
+
+    for (ws = ngx_im_users_find(m->uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (!old) {
+            (void) ngx_im_rooms_join(ws, m->room, 1);
+
+        } else if (!ngx_im_rooms_is_in(ws, m->room)
+                   && ngx_im_ws_open_again(ws) != IM_OK)
+        {
+            ngx_im_changes_doubt(ws);
+        }
+    }
+}
+
+
+static void
+ngx_im_rooms_out(uint64_t room, uint64_t uid, Im__RoomEvent *event)
+{
+    ngx_im_ws_t  *ws, *next;
+
+    for (ws = ngx_im_users_find(uid); ws != NULL; ws = next) {
+        next = ws->user_next;
+
+        if (ngx_im_rooms_is_in(ws, room)) {
+            ngx_im_rooms_leave_one(ws, room);
+
+            if (event != NULL) {
+                ngx_im_rooms_tell(ws, event);
+            }
+        }
+    }
+}
+
+
+void
+ngx_im_rooms_removed(uint64_t room, uint64_t uid)
+{
+    Im__RoomEvent  event = IM__ROOM_EVENT__INIT;
+
+    event.room = room;
+    event.event = (char *) "removed";
+    event.has_uid = 1;
+    event.uid = uid;
+
+    ngx_im_rooms_out(room, uid, &event);
 }
 
 
@@ -434,41 +512,18 @@ ngx_im_rooms_on_event(Im__RoomEvent *event)
 }
 
 
-static void
-ngx_im_rooms_remember(const Im__Membership *m)
-{
-    ngx_im_rooms_change_t  *c;
-
-    c = &ngx_im_rooms_changes[ngx_im_rooms_changes_n++ % NGX_IM_ROOMS_CHANGES];
-
-    c->uid = m->uid;
-    c->room = m->room;
-    c->member = m->member;
-    c->at = ngx_current_msec;
-}
-
-
-/* The changes of the last seconds, in their order; of one room, or (0) all.
- * Whether they made a difference. */
+/* The changes of the last seconds, and all since then, in their order; of one
+ * room, or (0) all.  Whether they made a difference. */
 static ngx_uint_t
-ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room)
+ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
 {
-    ngx_uint_t              i, n, differs;
-    ngx_im_rooms_change_t  *c;
+    ngx_uint_t        at, differs;
+    ngx_im_change_t  *c;
 
-    n = ngx_im_rooms_changes_n;
+    at = ngx_im_changes_since(since);
     differs = 0;
 
-    for (i = n; i > 0 && n - i < NGX_IM_ROOMS_CHANGES; i--) {
-        c = &ngx_im_rooms_changes[(i - 1) % NGX_IM_ROOMS_CHANGES];
-
-        if (ngx_current_msec - c->at > NGX_IM_ROOMS_CHANGE_MS) {
-            break;
-        }
-    }
-
-    for ( /* void */ ; i < n; i++) {
-        c = &ngx_im_rooms_changes[i % NGX_IM_ROOMS_CHANGES];
+    while ((c = ngx_im_changes_next(&at)) != NULL) {
 
         if (c->uid != ws->sub.uid || (room != 0 && c->room != room)) {
             continue;
@@ -489,62 +544,4 @@ ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room)
     }
 
     return differs;
-}
-
-
-static void
-ngx_im_rooms_doubt(ngx_im_ws_t *ws)
-{
-    ngx_im_rooms_doubt_t  *d;
-
-    if (ngx_im_rooms_doubts_n == NGX_IM_ROOMS_DOUBTS) {
-        ngx_im_ws_announce_all(NGX_IM_ROOMS_DOUBT_MS);
-        return;
-    }
-
-    d = &ngx_im_rooms_doubts[(ngx_im_rooms_doubts_first
-                              + ngx_im_rooms_doubts_n++)
-                             % NGX_IM_ROOMS_DOUBTS];
-    d->conn = ws->id;
-    d->due = ngx_current_msec + NGX_IM_ROOMS_DOUBT_MS;
-
-    if (!ngx_im_rooms_doubts_event.timer_set) {
-        ngx_im_rooms_nobody.fd = (ngx_socket_t) -1;
-        ngx_im_rooms_doubts_event.data = &ngx_im_rooms_nobody;
-        ngx_im_rooms_doubts_event.handler = ngx_im_rooms_on_doubts;
-        ngx_im_rooms_doubts_event.log = ngx_cycle->log;
-        ngx_im_rooms_doubts_event.cancelable = 1;
-
-        ngx_add_timer(&ngx_im_rooms_doubts_event, NGX_IM_ROOMS_DOUBT_MS);
-    }
-}
-
-
-static void
-ngx_im_rooms_on_doubts(ngx_event_t *ev)
-{
-    ngx_im_ws_t           *ws;
-    ngx_msec_int_t         wait;
-    ngx_im_rooms_doubt_t  *d;
-
-    while (ngx_im_rooms_doubts_n > 0) {
-        d = &ngx_im_rooms_doubts[ngx_im_rooms_doubts_first];
-        wait = (ngx_msec_int_t) (d->due - ngx_current_msec);
-
-        if (wait > 0) {
-            ngx_add_timer(ev, wait);
-            return;
-        }
-
-        ws = ngx_im_ws_by_id(d->conn);
-
-        if (ws != NULL && ngx_im_ws_open_again(ws) == IM_BUSY) {
-            ngx_add_timer(ev, NGX_IM_ROOMS_LATER_MS);
-            return;
-        }
-
-        ngx_im_rooms_doubts_first = (ngx_im_rooms_doubts_first + 1)
-                                    % NGX_IM_ROOMS_DOUBTS;
-        ngx_im_rooms_doubts_n--;
-    }
 }

@@ -3,6 +3,8 @@
  * whom; and how what is said there reaches them.
  *
  *   ngx_im_rooms.c     memberships of connections (core/im_topics.h)
+ *   ngx_im_changes.c   memberships that have just changed
+ *   ngx_im_removals.c  nothing for who was removed meanwhile
  *   ngx_im_fanout.c    one message to all members, in turns
  *   ngx_im_reports.c   Logic is told who of a room is here
  *   ngx_im_presence.c  subscriptions to users
@@ -16,6 +18,7 @@
 
 
 typedef struct ngx_im_fanout_msg_s  ngx_im_fanout_msg_t;
+typedef struct ngx_im_held_s        ngx_im_held_t;
 
 /* What a topic has besides its members: of a room always, of a user's presence
  * while something is being sent. */
@@ -29,6 +32,10 @@ typedef struct {
     uint32_t              end;
     ngx_queue_t           turn;        /* of topics with something to send */
 
+    uint64_t              removals;    /* all up to this one are known of */
+    ngx_im_held_t        *held;        /* until more are; mostly NULL */
+    ngx_msec_t            checked_at;  /* Logic said who was removed */
+
     ngx_queue_t           queue;       /* of reports */
     ngx_msec_t            due;
     uint64_t              ref;         /* of the report under way */
@@ -39,6 +46,8 @@ typedef struct {
     unsigned              dirty:1;
     unsigned              whole:1;     /* the next report says all */
     unsigned              under_way:1;
+    unsigned              asking:1;    /* who was removed */
+    unsigned              checked:1;
     unsigned              group:1;     /* else live */
 } ngx_im_room_t;
 
@@ -60,14 +69,53 @@ void ngx_im_room_release(ngx_im_room_t *room);
 int ngx_im_rooms_is_in(ngx_im_ws_t *ws, uint64_t room);
 /* The same, and it is a live room. */
 int ngx_im_rooms_is_in_live(ngx_im_ws_t *ws, uint64_t room);
-/* The groups of a connection are these: all of them. */
-void ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened);
-/* Logic let it in.  IM_ERROR: out of memory, it is being closed. */
-int ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply);
+/* The groups of a connection are these: all of them.  asked: when Logic was
+ * asked; the answer may be as old.  again: it was open already. */
+void ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
+    ngx_msec_t asked, ngx_uint_t again);
+/* Logic let it in.  IM_ERROR: out of memory, it is being closed.  IM_AGAIN:
+ * since asked somebody was removed, maybe this one. */
+int ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
+    ngx_msec_t asked);
 /* This connection leaves a live room, all of its user's leave a group. */
 void ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room);
 void ngx_im_rooms_on_membership(const Im__Membership *m);
 void ngx_im_rooms_on_event(Im__RoomEvent *event);
+/* He is not in it any more: all of his connections leave, and are told. */
+void ngx_im_rooms_removed(uint64_t room, uint64_t uid);
+
+/* ngx_im_changes.c */
+typedef struct {
+    uint64_t              uid;
+    uint64_t              room;
+    ngx_msec_t            at;
+    unsigned              member:1;
+} ngx_im_change_t;
+
+ngx_int_t ngx_im_changes_init(void);
+void ngx_im_changes_exit(void);
+void ngx_im_changes_add(const Im__Membership *m);
+/* Number of the first to be applied to an answer that was asked for then, and
+ * the next one, in their order; NULL: no more. */
+ngx_uint_t ngx_im_changes_since(ngx_msec_t since);
+ngx_im_change_t *ngx_im_changes_next(ngx_uint_t *at);
+/* Whether some of those since then are not remembered any more. */
+ngx_uint_t ngx_im_changes_forgotten(ngx_msec_t since);
+/* Whether this user was removed since then. */
+ngx_uint_t ngx_im_changes_removed(uint64_t uid, uint64_t room,
+    ngx_msec_t since);
+/* An answer and what was told do not agree: asked again, a little later. */
+void ngx_im_changes_doubt(ngx_im_ws_t *ws);
+
+/* ngx_im_removals.c */
+ngx_int_t ngx_im_removals_init(size_t held_max);
+/* As ngx_im_fanout_record(), once it is known who has been removed. */
+void ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto);
+/* A removal that has been carried out here has this number. */
+void ngx_im_removals_told(ngx_im_room_t *room, uint64_t number);
+/* Without sending what is held. */
+void ngx_im_removals_drop(ngx_im_room_t *room);
 
 /* ngx_im_fanout.c */
 void ngx_im_fanout_init(size_t queue_max);
@@ -75,6 +123,8 @@ void ngx_im_fanout_init(size_t queue_max);
  * later than upto. */
 void ngx_im_fanout_record(im_topic_t *topic, Im__Record *record,
     ngx_uint_t repeat, uint32_t upto);
+/* Messages were left out: all who are in it are told to sync. */
+void ngx_im_fanout_gap(ngx_im_room_t *room);
 /* Of the moment: who is slow does without. */
 void ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame);
 /* Without sending. */

@@ -191,8 +191,9 @@ void ngx_im_ws_announce_all(ngx_msec_t in_ms);
 void ngx_im_ws_sync_all(void);
 /* One of them.  IM_BUSY: no Logic takes it now. */
 int ngx_im_ws_open_again(ngx_im_ws_t *ws);
-/* Answers of Logic. */
-void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened);
+/* Answers of Logic; asked: when. */
+void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
+    ngx_msec_t asked);
 void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 

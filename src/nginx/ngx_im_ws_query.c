@@ -28,6 +28,7 @@
 typedef struct {
     uint64_t                     conn;
     uint64_t                     id;
+    ngx_msec_t                   asked;
     const im_client_question_t  *question;
 } ngx_im_ws_query_t;
 
@@ -214,6 +215,7 @@ ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
 
     query->conn = ws->id;
     query->id = f->id;
+    query->asked = ngx_current_msec;
     query->question = f->question;
 
     if (method->caller != NULL) {
@@ -296,7 +298,17 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     case IM__FRAME__FRAME_JOIN:
         join = (Im__RoomJoinReply *) reply;
 
-        if (ngx_im_rooms_on_join(ws, join) != IM_OK) {
+        switch (ngx_im_rooms_on_join(ws, join, query->asked)) {
+
+        case IM_OK:
+            break;
+
+        case IM_AGAIN:
+            ngx_im_ws_query_refuse(ws, query->id, "unavailable", "the room "
+                                   "has changed meanwhile", 0);
+            return;
+
+        default:
             return;
         }
 

@@ -187,13 +187,15 @@ ngx_im_ws_open_again(ngx_im_ws_t *ws)
 
 
 void
-ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
+ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
+    ngx_msec_t asked)
 {
     Im__AuthOk  ok = IM__AUTH_OK__INIT;
     Im__Frame   frame = IM__FRAME__INIT;
 
     if (ws->state == NGX_IM_WS_OPEN) {
-        ngx_im_rooms_on_opened(ws, opened);   /* it was opened again */
+        /* it was opened again */
+        ngx_im_rooms_on_opened(ws, opened, asked, 1);
 
         if (ws->sync) {
             ws->sync = 0;
@@ -214,7 +216,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened)
 
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
 
-    ngx_im_rooms_on_opened(ws, opened);
+    ngx_im_rooms_on_opened(ws, opened, asked, 0);
 
     if (ws->state != NGX_IM_WS_OPEN) {
         return;                        /* out of memory */

@@ -140,10 +140,17 @@ say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
 }
 
 
+static int
+answered(im_outbox_t *box, uint64_t ref)
+{
+    return im_outbox_answered(box, ref, NULL, NULL, NULL);
+}
+
+
 static void
 an_answer_ends_an_item(void **state)
 {
-    uint64_t               conn;
+    uint64_t               conn, added;
     im_outbox_t           *box;
     Im__UpItem__ItemCase   kind;
 
@@ -151,25 +158,25 @@ an_answer_ends_an_item(void **state)
 
     box = box_of(100);
 
-    assert_int_equal(say(box, 1, "m1", 0), IM_OK);
+    assert_int_equal(say(box, 1, "m1", 30), IM_OK);
     assert_int_equal(a.way.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn),
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn,
+                                        &added),
                      IM_OK);
     assert_int_equal(kind, IM__UP_ITEM__ITEM_SEND);
     assert_int_equal(conn, 7);
+    assert_int_equal(added, 30);
     assert_int_equal(a.way.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));
 
     /* late, doubled and made-up answers */
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL, NULL),
-                     IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, 0, NULL, NULL), IM_DECLINED);
-    assert_int_equal(im_outbox_answered(box, UINT64_MAX, NULL, NULL),
-                     IM_DECLINED);
+    assert_int_equal(answered(box, a.written[0].ref), IM_DECLINED);
+    assert_int_equal(answered(box, 0), IM_DECLINED);
+    assert_int_equal(answered(box, UINT64_MAX), IM_DECLINED);
 
     im_outbox_destroy(box);
 }
@@ -192,8 +199,7 @@ what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
     }
 
     for (i = 0; i < 40; i++) {
-        assert_int_equal(im_outbox_answered(box, a.written[i].ref, NULL, NULL),
-                         IM_OK);
+        assert_int_equal(answered(box, a.written[i].ref), IM_OK);
     }
 
     home = &b;
@@ -267,8 +273,7 @@ who_is_refused_may_ask_again_at_once(void **state)
     assert_int_equal(b.way.in_flight, 3);
     assert_int_equal(a.way.in_flight, 0);
 
-    assert_int_equal(im_outbox_answered(box, b.written[2].ref, NULL, NULL),
-                     IM_OK);
+    assert_int_equal(answered(box, b.written[2].ref), IM_OK);
     assert_int_equal(b.way.in_flight, 2);
 
     im_outbox_destroy(box);
@@ -284,8 +289,7 @@ who_is_refused_may_ask_again_at_once(void **state)
     asked_again = NULL;
 
     assert_int_equal(b.way.in_flight, 1);
-    assert_int_equal(im_outbox_answered(box, b.written[0].ref, NULL, NULL),
-                     IM_OK);
+    assert_int_equal(answered(box, b.written[0].ref), IM_OK);
 
     im_outbox_destroy(box);
 }
@@ -311,9 +315,9 @@ a_slot_moves_only_when_nothing_is_in_flight(void **state)
     assert_int_equal(b.n, 0);
     assert_int_equal(im_outbox_held(box), 2);
 
-    im_outbox_answered(box, a.written[1].ref, NULL, NULL);
+    answered(box, a.written[1].ref);
     assert_int_equal(b.n, 0);
-    im_outbox_answered(box, a.written[0].ref, NULL, NULL);
+    answered(box, a.written[0].ref);
 
     assert_int_equal(b.n, 2);
     assert_string_equal(b.written[0].cmid, "m3");
@@ -390,8 +394,7 @@ what_waits_too_long_is_refused(void **state)
     assert_string_equal(refused_code, "timeout");
     assert_int_equal(a.way.in_flight, 1);
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, NULL, NULL),
-                     IM_DECLINED);
+    assert_int_equal(answered(box, a.written[0].ref), IM_DECLINED);
 
     im_outbox_destroy(box);
 }
@@ -412,7 +415,7 @@ limits_are_said_as_busy(void **state)
     }
 
     assert_int_equal(say(box, 1, "m", 0), IM_BUSY);
-    im_outbox_answered(box, a.written[0].ref, NULL, NULL);
+    answered(box, a.written[0].ref);
     assert_int_equal(say(box, 1, "m", 0), IM_OK);
 
     im_outbox_destroy(box);

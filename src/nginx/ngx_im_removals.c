@@ -1,0 +1,467 @@
+/*
+ * ngx_im_removals.c -- nobody is shown a message that was accepted after he was
+ * removed, however late this worker hears of the removal.
+ *
+ *     record --> does it know of more removals than we do?
+ *                  no: fan-out                        (nearly always)
+ *                  yes: held, and Logic is asked who was removed
+ *                         |
+ *                         +--> they leave; what was held goes out, in order
+ *
+ * Logic numbers the removals of a room, and a message carries the number that
+ * was the last when it was accepted.  room->removals is the number up to which
+ * all who are in the room here are known to be in it still.  Each removal that
+ * Logic tells is the next number; one that was lost with a link, or comes later
+ * than a message by another stream (the worker stood still: then the order in
+ * which it reads its sockets is anybody's guess), leaves a gap, which the next
+ * message shows.  So it matters neither how long the worker was cut off nor
+ * whether it noticed.
+ *
+ * A room begins at 0: the first message of one that anybody ever left is held
+ * for the millisecond that a question takes.
+ *
+ * Somebody may be let in by an answer that is older than what was learned
+ * here; ngx_im_rooms.c refuses such an answer, by room->checked.
+ *
+ * What is held is bounded by as much as im_ws_fanout_queue; what does not fit
+ * is left out, and the members are told to sync, once it is known who they are.
+ */
+
+#include "ngx_im_rooms.h"
+#include "ngx_im_method.h"
+#include "im_slot.h"
+#include "im_timeouts.h"
+
+
+#define NGX_IM_REMOVALS_ASKED     64       /* questions under way */
+#define NGX_IM_REMOVALS_LATER     200      /* ms; Logic could not say */
+#define NGX_IM_REMOVALS_OVERHEAD  256      /* counted for each message */
+
+
+typedef struct ngx_im_removals_msg_s  ngx_im_removals_msg_t;
+
+struct ngx_im_removals_msg_s {
+    ngx_im_removals_msg_t  *next;
+    Im__Record             *record;
+    size_t                  size;
+    uint32_t                upto;
+    unsigned                repeat:1;
+};
+
+struct ngx_im_held_s {
+    ngx_im_room_t          *room;
+    ngx_im_removals_msg_t  *first;
+    ngx_im_removals_msg_t  *last;
+    uint64_t                want;          /* removals to know of */
+    ngx_queue_t             queue;         /* of rooms to be asked for */
+    unsigned                queued:1;
+    unsigned                gap:1;         /* something did not fit */
+};
+
+
+static ngx_im_held_t *ngx_im_removals_held(ngx_im_room_t *room);
+static void ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto);
+static void ngx_im_removals_wait(ngx_im_held_t *held);
+static void ngx_im_removals_pump(void);
+static int ngx_im_removals_ask(ngx_im_room_t *room);
+static void ngx_im_removals_on_reply(void *data,
+    const im_rpc_status_t *status, const ProtobufCMessage *reply);
+static int ngx_im_removals_answered(ngx_im_room_t *room,
+    const Im__RoomRemovedReply *reply);
+static void ngx_im_removals_failed(ngx_im_room_t *room,
+    const im_rpc_status_t *status);
+static void ngx_im_removals_later(void);
+static void ngx_im_removals_on_later(ngx_event_t *ev);
+static void ngx_im_removals_release(ngx_im_room_t *room);
+static void ngx_im_removals_free_msg(ngx_im_removals_msg_t *msg);
+
+
+static ngx_im_method_t   ngx_im_removals_method;
+static size_t            ngx_im_removals_max;
+static size_t            ngx_im_removals_bytes;
+static ngx_uint_t        ngx_im_removals_asked;    /* under way */
+static ngx_queue_t       ngx_im_removals_queue;
+static ngx_event_t       ngx_im_removals_event;
+static ngx_connection_t  ngx_im_removals_nobody;   /* for debug lines */
+
+
+ngx_int_t
+ngx_im_removals_init(size_t held_max)
+{
+    if (ngx_im_method_find(&ngx_im_removals_method, "RoomRemoved") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_queue_init(&ngx_im_removals_queue);
+    ngx_im_removals_max = held_max;
+
+    ngx_im_removals_nobody.fd = (ngx_socket_t) -1;
+    ngx_im_removals_event.data = &ngx_im_removals_nobody;
+    ngx_im_removals_event.handler = ngx_im_removals_on_later;
+    ngx_im_removals_event.log = ngx_cycle->log;
+    ngx_im_removals_event.cancelable = 1;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto)
+{
+    ngx_im_held_t  *held;
+    ngx_im_room_t  *room;
+
+    room = ngx_im_room(topic);
+
+    if (room != NULL && room->held == NULL
+        && record->removals <= room->removals)
+    {
+        ngx_im_fanout_record(topic, record, repeat, upto);
+        return;
+    }
+
+    held = (room != NULL) ? ngx_im_removals_held(room) : NULL;
+
+    if (held == NULL) {
+        im__record__free_unpacked(record, NULL);
+
+        if (room != NULL) {
+            ngx_im_fanout_gap(room);
+        }
+
+        return;
+    }
+
+    held->want = ngx_max(held->want, record->removals);
+
+    ngx_im_removals_hold(held, record, repeat, upto);
+    ngx_im_removals_pump();
+}
+
+
+/* NULL: out of memory. */
+static ngx_im_held_t *
+ngx_im_removals_held(ngx_im_room_t *room)
+{
+    ngx_im_held_t  *held;
+
+    if (room->held != NULL) {
+        return room->held;
+    }
+
+    held = ngx_calloc(sizeof(ngx_im_held_t), ngx_cycle->log);
+    if (held == NULL) {
+        return NULL;
+    }
+
+    held->room = room;
+    room->held = held;
+
+    ngx_im_removals_wait(held);
+
+    return held;
+}
+
+
+/* After one that did not fit none does: the gap stands behind all others. */
+static void
+ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto)
+{
+    size_t                  size;
+    ngx_im_removals_msg_t  *msg;
+
+    size = sizeof(ngx_im_removals_msg_t) + NGX_IM_REMOVALS_OVERHEAD
+           + record->body.len;
+
+    msg = (held->gap || ngx_im_removals_bytes + size > ngx_im_removals_max)
+          ? NULL : ngx_calloc(sizeof(ngx_im_removals_msg_t), ngx_cycle->log);
+
+    if (msg == NULL) {
+        held->gap = 1;
+        im__record__free_unpacked(record, NULL);
+        return;
+    }
+
+    msg->record = record;
+    msg->size = size;
+    msg->repeat = repeat;
+    msg->upto = upto;
+
+    ngx_im_removals_bytes += size;
+
+    if (held->last == NULL) {
+        held->first = msg;
+
+    } else {
+        held->last->next = msg;
+    }
+
+    held->last = msg;
+}
+
+
+static void
+ngx_im_removals_wait(ngx_im_held_t *held)
+{
+    if (!held->queued && !held->room->asking) {
+        held->queued = 1;
+        ngx_queue_insert_tail(&ngx_im_removals_queue, &held->queue);
+    }
+}
+
+
+static void
+ngx_im_removals_pump(void)
+{
+    ngx_queue_t    *q;
+    ngx_im_held_t  *held;
+
+    while (!ngx_queue_empty(&ngx_im_removals_queue)
+           && ngx_im_removals_asked < NGX_IM_REMOVALS_ASKED
+           && !ngx_im_removals_event.timer_set)
+    {
+        q = ngx_queue_head(&ngx_im_removals_queue);
+        held = ngx_queue_data(q, ngx_im_held_t, queue);
+
+        if (ngx_im_removals_ask(held->room) != IM_OK) {
+            ngx_im_removals_later();
+            return;
+        }
+
+        ngx_queue_remove(q);
+        held->queued = 0;
+    }
+}
+
+
+/* Continues in ngx_im_removals_on_reply(); until then the room stays. */
+static int
+ngx_im_removals_ask(ngx_im_room_t *room)
+{
+    int                      rc;
+    im_disc_call_t          *call;
+    im_disc_call_conf_t      conf;
+    Im__RoomRemovedRequest   request = IM__ROOM_REMOVED_REQUEST__INIT;
+
+    if (ngx_im_disc() == NULL) {
+        return IM_DECLINED;
+    }
+
+    request.room = room->topic->id;
+    request.since = room->removals;
+
+    ngx_im_method_stamp(&ngx_im_removals_method, &request.base,
+                        (char *) ngx_im_instance()->data, 0);
+
+    ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
+    conf.policy = ngx_im_removals_method.policy;
+    conf.slot = ngx_im_method_slot(&ngx_im_removals_method, &request.base, 0);
+    conf.class = ngx_im_removals_method.class;
+    conf.timeout_ms = IM_WS_QUESTION_MS;
+    conf.idempotent = 1;
+    conf.trace = "removals";
+
+    rc = im_disc_call(ngx_im_disc(), "logic", &ngx_im_removals_method.rpc,
+                      &request.base, &conf, ngx_im_removals_on_reply, room,
+                      &call);
+
+    if (rc == IM_OK) {
+        room->asking = 1;
+        ngx_im_removals_asked++;
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "im: room %uL: who was removed after number %uL?",
+                       request.room, request.since);
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_im_removals_on_reply(void *data, const im_rpc_status_t *status,
+    const ProtobufCMessage *reply)
+{
+    ngx_im_room_t  *room = data;
+
+    if (ngx_im_topics == NULL) {
+        return;                        /* the room is gone, too */
+    }
+
+    room->asking = 0;
+    ngx_im_removals_asked--;
+
+    if (reply == NULL) {
+        ngx_im_removals_failed(room, status);
+
+    } else if (ngx_im_removals_answered(room,
+                                        (const Im__RoomRemovedReply *) reply)
+               != IM_OK)
+    {
+        ngx_im_removals_later();       /* it knew less than who accepted */
+    }
+
+    if (room->held != NULL) {
+
+        if (room->held->want <= room->removals || room->topic->members == 0) {
+            ngx_im_removals_release(room);
+
+        } else {
+            ngx_im_removals_wait(room->held);
+        }
+    }
+
+    ngx_im_room_release(room);
+    ngx_im_removals_pump();
+}
+
+
+/* IM_AGAIN: it was of no use. */
+static int
+ngx_im_removals_answered(ngx_im_room_t *room,
+    const Im__RoomRemovedReply *reply)
+{
+    size_t  i;
+
+    for (i = 0; i < reply->n_uids; i++) {
+        ngx_im_rooms_removed(room->topic->id, reply->uids[i]);
+    }
+
+    room->checked = 1;
+    room->checked_at = ngx_current_msec;
+
+    if (reply->removals <= room->removals) {
+        return (room->held != NULL && room->held->want > room->removals)
+               ? IM_AGAIN : IM_OK;
+    }
+
+    room->removals = reply->removals;
+
+    return IM_OK;
+}
+
+
+/* What never will be answered is not waited for; that is not shown either. */
+static void
+ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
+{
+    im_str_t           text;
+    const im_error_t  *error;
+
+    error = ngx_im_method_error(status, &text);
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "im: room %uL: who was removed is not known: %s",
+                  room->topic->id, status->message);
+
+    if (error->retryable || room->held == NULL) {
+        ngx_im_removals_later();
+        return;
+    }
+
+    ngx_im_removals_drop(room);
+    ngx_im_fanout_gap(room);
+}
+
+
+static void
+ngx_im_removals_later(void)
+{
+    if (!ngx_im_removals_event.timer_set) {
+        ngx_add_timer(&ngx_im_removals_event, NGX_IM_REMOVALS_LATER);
+    }
+}
+
+
+static void
+ngx_im_removals_on_later(ngx_event_t *ev)
+{
+    if (ngx_im_topics != NULL) {
+        ngx_im_removals_pump();
+    }
+}
+
+
+/* Who was removed is out of the room already. */
+void
+ngx_im_removals_told(ngx_im_room_t *room, uint64_t number)
+{
+    if (number != room->removals + 1) {
+        return;                        /* known, or one before it is not */
+    }
+
+    room->removals = number;
+
+    if (room->held != NULL && room->held->want <= number) {
+        ngx_im_removals_release(room);
+    }
+}
+
+
+static void
+ngx_im_removals_release(ngx_im_room_t *room)
+{
+    ngx_uint_t              gap;
+    ngx_im_held_t          *held;
+    ngx_im_removals_msg_t  *msg;
+
+    held = room->held;
+    gap = held->gap;
+
+    while (room->topic->members > 0 && held->first != NULL) {
+        msg = held->first;
+        held->first = msg->next;
+
+        ngx_im_fanout_record(room->topic, msg->record, msg->repeat, msg->upto);
+
+        msg->record = NULL;            /* the fan-out's now */
+        ngx_im_removals_free_msg(msg);
+    }
+
+    ngx_im_removals_drop(room);
+
+    if (gap && room->topic->members > 0) {
+        ngx_im_fanout_gap(room);
+    }
+}
+
+
+void
+ngx_im_removals_drop(ngx_im_room_t *room)
+{
+    ngx_im_held_t          *held;
+    ngx_im_removals_msg_t  *msg;
+
+    held = room->held;
+
+    if (held == NULL) {
+        return;
+    }
+
+    room->held = NULL;
+
+    if (held->queued) {
+        ngx_queue_remove(&held->queue);
+    }
+
+    while (held->first != NULL) {
+        msg = held->first;
+        held->first = msg->next;
+        ngx_im_removals_free_msg(msg);
+    }
+
+    ngx_free(held);
+}
+
+
+static void
+ngx_im_removals_free_msg(ngx_im_removals_msg_t *msg)
+{
+    ngx_im_removals_bytes -= msg->size;
+
+    im__record__free_unpacked(msg->record, NULL);
+    ngx_free(msg);
+}
