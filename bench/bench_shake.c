@@ -44,7 +44,7 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
         return;
     }
 
-    if (c->index >= b->connections) {
+    if (b->nchan && c->index >= b->connections) {
         /* a publisher: nothing is asked before there is something to say */
 
         bench_conn_opened(b, c);
