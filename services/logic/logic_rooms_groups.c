@@ -3,10 +3,10 @@
  *
  * MySQL has the truth, and Redis must never say what is older: a connection
  * would be in a group that its user was removed from.  A text is written only
- * where there is none (SET NX), and a change first puts a mark in its place, for
- * longer than any transaction may take.  So whoever has read MySQL before the
- * change cannot write after it, and nothing is to be done once the transaction
- * has ended, however it did.
+ * where there is none (SET NX), and a change first puts a mark in its place,
+ * for longer than any transaction may take.  So whoever has read MySQL before
+ * the change cannot write after it, and nothing is to be done once the
+ * transaction has ended, however it did.
  *
  *     "12 345 6789"    the groups
  *     "0"              in none

@@ -1,7 +1,7 @@
 /*
- * logic_rooms_groups.h -- the groups of a user, im:g:{uid} in Redis: a text that
- * is written from MySQL when it is asked for, and replaced by a mark before a
- * change.
+ * logic_rooms_groups.h -- the groups of a user, im:g:{uid} in Redis: a text
+ * that is written from MySQL when it is asked for, and replaced by a mark
+ * before a change.
  */
 
 #ifndef LOGIC_ROOMS_GROUPS_H
