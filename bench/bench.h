@@ -79,6 +79,7 @@ typedef struct {
     uint32_t        index;          /* the peer is index ^ 1 */
     int             instance;       /* in bench_t.instances, or -1 */
     uint64_t        uid;
+    char           *token;          /* until it is sent */
     unsigned char  *in;             /* start of a frame, NULL as a rule */
     unsigned char  *out;            /* what the socket did not take */
     uint32_t        in_len;
@@ -276,6 +277,8 @@ void bench_conn_close(bench_t *b, bench_conn_t *c);
 
 /* bench_shake.c */
 
+/* Signs the tokens of the connections that are begun next, up to target. */
+int bench_shake_prepare(bench_t *b, uint32_t target);
 /* TCP is there: asks for the upgrade. */
 void bench_shake_begin(bench_t *b, bench_conn_t *c);
 /* Length of the reply's head, or 0 while it is not complete.  p has room for

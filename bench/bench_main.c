@@ -119,6 +119,10 @@ main_open(bench_t *b, uint32_t target)
 {
     uint64_t  begin, until;
 
+    if (bench_shake_prepare(b, target) != IM_OK) {
+        return IM_ERROR;
+    }
+
     begin = bench_now_ns();
     until = begin + MAIN_OPEN_S * 1000000000ULL;
 

@@ -4,9 +4,11 @@
  * Tokens are signed here with the server's own key: a log-in costs the server
  * 20 ms of argon2 on purpose, and is not what is measured.  To the server they
  * are tokens like any other; a session is good while nobody has revoked it.
+ * They are signed before the clock starts: a client has its token.
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,6 +18,7 @@
 
 
 #define SHAKE_TOKEN_TTL_S  7200
+#define SHAKE_TOKEN_MAX    1024
 
 /* The key of every handshake, and the answer to it (RFC 6455 section 1.3). */
 #define SHAKE_KEY          "dGhlIHNhbXBsZSBub25jZQ=="
@@ -23,6 +26,8 @@
 
 
 static int shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap);
+static int shake_sign(bench_t *b, const bench_conn_t *c, int64_t now,
+    char *token, size_t cap);
 static void shake_make_sid(bench_t *b, char *sid);
 static int shake_instance(bench_t *b, const char *head);
 
@@ -44,7 +49,7 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
         return;
     }
 
-    if (c->index >= b->connections) {
+    if (b->nchan && c->index >= b->connections) {
         /* a publisher: nothing is asked before there is something to say */
 
         bench_conn_opened(b, c);
@@ -56,7 +61,7 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
     n = b->nchan ? bench_nchan_subscribe(b, c, request, sizeof(request))
                  : shake_request(b, c, request, sizeof(request));
     if (n < 0) {
-        bench_conn_end(b, c, "cannot sign a token");
+        bench_conn_end(b, c, "there is no token");
         return;
     }
 
@@ -71,14 +76,40 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
 }
 
 
-static int
-shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap)
+int
+bench_shake_prepare(bench_t *b, uint32_t target)
 {
-    char             token[1024];
-    int64_t          now;
-    im_jwt_claims_t  claims;
+    char      token[SHAKE_TOKEN_MAX];
+    int64_t   now;
+    uint32_t  i;
 
     now = (int64_t) time(NULL);
+
+    for (i = b->started; i < target && !b->nchan; i++) {
+
+        if (shake_sign(b, &b->conns[i], now, token, sizeof(token)) != IM_OK) {
+            bench_say("cannot sign a token");
+            return IM_ERROR;
+        }
+
+        free(b->conns[i].token);
+        b->conns[i].token = strdup(token);
+
+        if (b->conns[i].token == NULL) {
+            bench_say("memory is short");
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
+shake_sign(bench_t *b, const bench_conn_t *c, int64_t now, char *token,
+    size_t cap)
+{
+    im_jwt_claims_t  claims;
 
     memset(&claims, 0, sizeof(claims));
     claims.uid = c->uid;
@@ -86,11 +117,20 @@ shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap)
     shake_make_sid(b, claims.sid);
     memcpy(claims.device, "bench", 6);
 
-    if (im_jwt_sign(&b->key, &claims, now, token, sizeof(token)) != IM_OK) {
+    return im_jwt_sign(&b->key, &claims, now, token, cap);
+}
+
+
+static int
+shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap)
+{
+    int  n;
+
+    if (c->token == NULL) {
         return IM_ERROR;
     }
 
-    return snprintf(out, cap,
+    n = snprintf(out, cap,
                  "GET /ws HTTP/1.1\r\n"
                  "Host: %s:%s\r\n"
                  "Upgrade: websocket\r\n"
@@ -102,7 +142,12 @@ shake_request(bench_t *b, bench_conn_t *c, char *out, size_t cap)
                  b->host, b->port,
                  b->encoding == IM_ENCODING_JSON ? IM_CLIENT_JSON
                                                  : IM_CLIENT_PROTO,
-                 token);
+                 c->token);
+
+    free(c->token);
+    c->token = NULL;
+
+    return n;
 }
 
 

@@ -5,7 +5,7 @@
  *           EXISTS im:re:<conn>       was it replaced? (unless all may stay)
  *           HGETALL im:u:{uid}        who else is there
  *           HSETNX im:u:{uid} <conn> "<instance> <sid> <device> <since_ms>"
- *           SMEMBERS im:g:{uid}       the groups; empty: MySQL is asked
+ *           GET im:g:{uid}            the groups; not there: MySQL is asked
  *           ZREM im:off <uid>         the leave that nobody has heard of
  *   close   HDEL im:u:{uid} <conn>, HVALS im:u:{uid}
  *
@@ -45,6 +45,7 @@ static int batch_read_others(presence_t *p, presence_job_t *job,
 static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const logic_route_t *route);
 static int batch_read_groups(presence_t *p, presence_job_t *job);
+static void batch_on_group(void *ctx, uint64_t room);
 static int batch_number(im_redis_t *redis, long long *n);
 static int batch_write(presence_t *p, presence_job_t *jobs);
 static void batch_answer(presence_t *p, presence_job_t *job);
@@ -136,7 +137,7 @@ batch_ask(presence_t *p, const presence_job_t *job)
             && logic_words(r, 2, "EXISTS", re) != IM_OK)
         || logic_words(r, 2, "HGETALL", key) != IM_OK
         || logic_words(r, 4, "HSETNX", key, conn, value) != IM_OK
-        || logic_words(r, 2, "SMEMBERS", groups) != IM_OK)
+        || logic_words(r, 2, "GET", groups) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -317,11 +318,9 @@ batch_loser(presence_t *p, presence_job_t *job, const char *conn,
 }
 
 
-/* "0" says that the user is in none. */
 static int
 batch_read_groups(presence_t *p, presence_job_t *job)
 {
-    size_t       i;
     redisReply  *reply;
 
     reply = im_redis_reply(p->db.redis);
@@ -329,16 +328,27 @@ batch_read_groups(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
-    job->missing = (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0);
-    job->groups = !job->missing;
+    job->groups = 1;                   /* unless memory is short */
 
-    for (i = 0; !job->missing && i < reply->elements; i++) {
-        logic_presence_room(job, strtoull(reply->element[i]->str, NULL, 10));
+    if (reply->type != REDIS_REPLY_STRING
+        || logic_rooms_groups_take(reply->str, reply->len, batch_on_group,
+                                   job)
+           != IM_OK)
+    {
+        job->missing = 1;
+        job->groups = 0;
     }
 
     im_redis_free(reply);
 
     return IM_OK;
+}
+
+
+static void
+batch_on_group(void *ctx, uint64_t room)
+{
+    logic_presence_room(ctx, room);
 }
 
 

@@ -1,6 +1,6 @@
 /*
- * logic_rooms_groups.h -- the groups of a user, im:g:{uid} in Redis: a set that
- * is filled from MySQL when it is asked for ("0" stands for none), and dropped
+ * logic_rooms_groups.h -- the groups of a user, im:g:{uid} in Redis: a text
+ * that is written from MySQL when it is asked for, and replaced by a mark
  * before a change.
  */
 
@@ -9,22 +9,29 @@
 
 #include "logic_pool.h"
 
-/* Key of a user's set; size 40 is enough.  Its length. */
+/* Key of a user's groups; size 40 is enough.  Its length. */
 size_t logic_rooms_groups_key(char *key, size_t size, uint64_t uid);
 
 /*
- * Users whose set is not in Redis (SMEMBERS was empty): what MySQL says, one
- * query for 15 users, and puts it into Redis.  on_group is called for each
- * group of each user; not at all for one who is in none.  IM_ERROR: MySQL or
- * Redis does not answer.
+ * What GET of the key has said: on_group is called for each group, or not at
+ * all for one who is in none.  IM_DECLINED, and nothing is called: ask MySQL.
+ */
+int logic_rooms_groups_take(const char *text, size_t len,
+    void (*on_group)(void *ctx, uint64_t room), void *ctx);
+
+/*
+ * Users whose groups are not in Redis: what MySQL says, one query for up to 64
+ * users, and puts it into Redis.  on_group is called for each group of each
+ * user; not at all for one who is in none.  IM_ERROR: MySQL or Redis does not
+ * answer.
  */
 int logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
     void (*on_group)(void *ctx, uint64_t uid, uint64_t room), void *ctx);
 
 /*
- * Before a change of these users' groups is written to MySQL: their sets are
- * dropped, and for 30 s nobody fills them, so that what was read before the
- * change is never remembered after it.
+ * Before a change of these users' groups is written to MySQL: what Redis says
+ * is dropped, and for 30 s nobody writes it again, so that what was read before
+ * the change is never remembered after it.
  */
 int logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids,
     size_t n);

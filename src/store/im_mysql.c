@@ -25,7 +25,8 @@
 
 
 #define MYSQL_STATEMENTS  96
-#define MYSQL_PARAMS      16
+#define MYSQL_PARAMS      64
+#define MYSQL_COLUMNS     16
 #define MYSQL_COLUMN_MAX  65536
 #define MYSQL_IDLE_MS     100
 
@@ -94,7 +95,7 @@ im_mysql_create(const im_mysql_conf_t *conf)
     m->password = strdup(conf->password ? conf->password : "");
     m->database = strdup(conf->database);
     m->timeout_s = (conf->timeout_ms + 999) / 1000;
-    m->columns = malloc(MYSQL_PARAMS * MYSQL_COLUMN_MAX);
+    m->columns = malloc(MYSQL_COLUMNS * MYSQL_COLUMN_MAX);
 
     if (m->address == NULL || m->user == NULL || m->password == NULL
         || m->database == NULL || m->columns == NULL)
@@ -365,7 +366,7 @@ im_mysql_run(im_mysql_t *m, const char *sql, const im_mysql_value_t *params,
     MYSQL_BIND   binds[MYSQL_PARAMS];
     MYSQL_STMT  *stmt;
 
-    if (n_params > MYSQL_PARAMS || n_columns > MYSQL_PARAMS) {
+    if (n_params > MYSQL_PARAMS || n_columns > MYSQL_COLUMNS) {
         return IM_ERROR;
     }
 
@@ -379,7 +380,7 @@ im_mysql_run(im_mysql_t *m, const char *sql, const im_mysql_value_t *params,
         return mysql_failed(m, NULL);
     }
 
-    memset(binds, 0, sizeof(binds));
+    memset(binds, 0, n_params * sizeof(MYSQL_BIND));
 
     for (i = 0; i < n_params; i++) {
         mysql_bind_param(&binds[i], &params[i]);
@@ -414,10 +415,10 @@ mysql_fetch(im_mysql_t *m, MYSQL_STMT *stmt, const im_mysql_type_t *columns,
 {
     int               rc;
     size_t            i;
-    MYSQL_BIND        binds[MYSQL_PARAMS];
-    mysql_flag_t      nulls[MYSQL_PARAMS];
-    unsigned long     lens[MYSQL_PARAMS];
-    im_mysql_value_t  values[MYSQL_PARAMS];
+    MYSQL_BIND        binds[MYSQL_COLUMNS];
+    mysql_flag_t      nulls[MYSQL_COLUMNS];
+    unsigned long     lens[MYSQL_COLUMNS];
+    im_mysql_value_t  values[MYSQL_COLUMNS];
 
     memset(binds, 0, sizeof(binds));
     memset(values, 0, sizeof(values));
@@ -544,7 +545,7 @@ mysql_insert_array(im_mysql_t *m, MYSQL_STMT *stmt,
     texts = (const char **) (numbers + n * rows);
     lens = (unsigned long *) (texts + n * rows);
 
-    memset(binds, 0, sizeof(binds));
+    memset(binds, 0, n * sizeof(MYSQL_BIND));
 
     for (i = 0; i < n; i++) {
 
@@ -608,7 +609,7 @@ mysql_insert_rows(im_mysql_t *m, MYSQL_STMT *stmt,
     rc = IM_OK;
 
     for (r = 0; r < rows && rc == IM_OK; r++) {
-        memset(binds, 0, sizeof(binds));
+        memset(binds, 0, n * sizeof(MYSQL_BIND));
 
         for (i = 0; i < n; i++) {
             mysql_bind_param(&binds[i], &values[r * n + i]);
