@@ -234,6 +234,7 @@ batch_rooms(logic_batch_t *b, size_t n)
         if (logic_message_room(m)) {
             items[rooms].room = m->seq.conv.b;
             items[rooms].uid = m->from;
+            items[rooms].by_frame = (m->reply.stream != NULL);
             items[rooms++].joined = m->joined;
         }
     }
