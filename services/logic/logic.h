@@ -8,6 +8,7 @@
  *   presence       opens and closes, who is told of them     logic_presence.c
  *   janitor        Redis's memory, what dead workers left    logic_janitor.c
  *   rooms          who is online in rooms, and telling    logic_rooms_online.c
+ *   trim           rows of live rooms are deleted           logic_rooms_trim.c
  *   pools          "auth" (password hashing), "query",
  *                  "sync" (waits for the store)            logic_pool.c
  */
@@ -51,6 +52,7 @@ typedef struct {
     unsigned           devices_max;
     unsigned           rooms_group_max;
     unsigned           rooms_live_max;
+    unsigned           rooms_live_keep_s;
     unsigned           rooms_user_groups_max;
 } logic_conf_t;
 

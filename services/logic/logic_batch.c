@@ -9,6 +9,11 @@
  * older than 2 D + 2 s that is not stored, once all that Kafka has is stored,
  * never will be: it is void, and the message gets a new one (logic_repeats.c).
  * In between nobody knows, and the client is told to come again.
+ *
+ * Who may not send (any more) is asked for before a number is given.  What was
+ * accepted is acked for ever, though: so a message that is denied is looked for
+ * among the repeats, without a number for what is not found.  This is rare, and
+ * may cost a call of Redis more.
  */
 
 #include <stdlib.h>
@@ -33,6 +38,9 @@ static size_t batch_fold(logic_batch_t *b, size_t n);
 static size_t batch_recipients(logic_batch_t *b, size_t n);
 static size_t batch_blocks(logic_batch_t *b, size_t n);
 static size_t batch_rooms(logic_batch_t *b, size_t n);
+static void batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
+    const char *text);
+static void batch_denied(logic_batch_t *b);
 static size_t batch_ids(logic_batch_t *b, size_t n);
 static size_t batch_numbers(logic_batch_t *b, size_t n);
 static int batch_seed(logic_batch_t *b, size_t n);
@@ -49,10 +57,13 @@ static im_dependency_t  batch_mysql = { "mysql", 0 };
 void
 logic_batch_run(logic_batch_t *b, size_t n)
 {
+    b->n_denied = 0;
+
     n = batch_fold(b, n);
     n = batch_recipients(b, n);
     n = batch_blocks(b, n);
     n = batch_rooms(b, n);
+    batch_denied(b);
     n = batch_ids(b, n);
     n = batch_numbers(b, n);
     IM_CRASH_POINT("logic.numbered");
@@ -204,8 +215,8 @@ batch_blocks(logic_batch_t *b, size_t n)
             b->messages[k++] = m;
 
         } else if (items[direct - 1].answer == LOGIC_BLOCKS_BLOCKED) {
-            logic_outcome_refuse(m, &b->answers, "blocked",
-                                 "the recipient takes no messages of yours");
+            batch_deny(b, m, "blocked",
+                       "the recipient takes no messages of yours");
 
         } else {
             logic_outcome_refuse(m, &b->answers, "unavailable",
@@ -234,6 +245,7 @@ batch_rooms(logic_batch_t *b, size_t n)
         if (logic_message_room(m)) {
             items[rooms].room = m->seq.conv.b;
             items[rooms].uid = m->from;
+            items[rooms].by_frame = (m->reply.stream != NULL);
             items[rooms++].joined = m->joined;
         }
     }
@@ -267,11 +279,71 @@ batch_rooms(logic_batch_t *b, size_t n)
             continue;
         }
 
-        logic_outcome_refuse(m, &b->answers, items[rooms - 1].code,
-                             logic_rooms_access_text(items[rooms - 1].code));
+        batch_deny(b, m, items[rooms - 1].code,
+                   logic_rooms_access_text(items[rooms - 1].code));
     }
 
     return k;
+}
+
+
+/* Refuses it, or puts it aside: it may be a repeat.  Who gives no cmid has no
+ * promise beyond a second. */
+static void
+batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
+    const char *text)
+{
+    if (m->seq.by != LOGIC_BY_CMID || strcmp(code, "unavailable") == 0) {
+        logic_outcome_refuse(m, &b->answers, code, text);
+        return;
+    }
+
+    m->denied = code;
+    m->denied_text = text;
+    b->denied[b->n_denied++] = m;
+}
+
+
+static void
+batch_denied(logic_batch_t *b)
+{
+    int               rc;
+    size_t            i;
+    logic_seq_t      *seqs[LOGIC_SEQUENCE_MAX];
+    logic_message_t  *m;
+
+    if (b->n_denied == 0) {
+        return;
+    }
+
+    for (i = 0; i < b->n_denied; i++) {
+        seqs[i] = &b->denied[i]->seq;
+    }
+
+    rc = logic_sequence_look(b->redis, seqs, b->n_denied);
+
+    if (rc != IM_OK) {
+        im_dependency_down(&batch_redis, im_redis_error(b->redis));
+    }
+
+    for (i = 0; i < b->n_denied; i++) {
+        m = b->denied[i];
+
+        if (rc != IM_OK) {
+            logic_outcome_refuse(m, &b->answers, "unavailable",
+                                 "a repeat cannot be looked up");
+
+        } else if (m->seq.result == LOGIC_SEQ_REPEAT) {
+            (void) batch_repeat(b, m);         /* which answers it */
+
+        } else if (m->seq.result == LOGIC_SEQ_CONFLICT) {
+            logic_outcome_refuse(m, &b->answers, "cmid_conflict",
+                                 BATCH_CONFLICT);
+
+        } else {
+            logic_outcome_refuse(m, &b->answers, m->denied, m->denied_text);
+        }
+    }
 }
 
 
@@ -455,7 +527,8 @@ batch_repeats(logic_batch_t *b, size_t n)
 }
 
 
-/* IM_OK: m is produced under its first numbers; else it is on its way. */
+/* IM_OK: m, unless it is denied, is produced under its first numbers; else it
+ * is on its way. */
 static int
 batch_repeat(logic_batch_t *b, logic_message_t *m)
 {
@@ -477,7 +550,9 @@ batch_repeat(logic_batch_t *b, logic_message_t *m)
         return IM_DONE;
     }
 
-    if (m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4) {
+    if (m->denied == NULL
+        && m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4)
+    {
         m->dup = 1;
         return IM_OK;
     }

@@ -14,6 +14,8 @@ typedef struct {
     logic_lookup_t    *lookup;
     logic_touched_t    answers;        /* to be flushed by the caller */
     logic_message_t   *messages[LOGIC_SEQUENCE_MAX];
+    logic_message_t   *denied[LOGIC_SEQUENCE_MAX];
+    size_t             n_denied;
 } logic_batch_t;
 
 /* The first n messages, which belong to the batch from here on: each is

@@ -10,6 +10,7 @@
 #include "im_timeouts.h"
 #include "logic_conf.h"
 #include "logic_devices.h"
+#include "logic_rooms_trim.h"
 
 
 logic_conf_t  logic_conf;
@@ -67,6 +68,8 @@ const im_conf_key_t  logic_conf_keys[] = {
         100000, "members of a group"),
     KEY("rooms", "live_max", IM_CONF_UINT, rooms_live_max, "100000", 1,
         1000000, "users at a time in a live room"),
+    KEY("rooms", "live_keep_s", IM_CONF_UINT, rooms_live_keep_s, "3600", 0,
+        31536000, "rows of live rooms without history; seconds, 0: for ever"),
     KEY("rooms", "user_groups_max", IM_CONF_UINT, rooms_user_groups_max,
         "1000", 1, 5000, "groups that one user may be in"),
     KEY("devices", "policy", IM_CONF_STR, devices_policy, "all", 0, 0,
@@ -97,6 +100,11 @@ logic_conf_check(void *conf)
 
     if (logic_devices_policy(c->devices_policy, &policy) != IM_OK) {
         return "[devices] policy: it is all, one_per_class or one";
+    }
+
+    reason = logic_rooms_trim_check(c);
+    if (reason != NULL) {
+        return reason;
     }
 
     if (im_jwt_key_load(&logic_jwt_key, c->jwt_key_file, &reason) != IM_OK) {

@@ -29,6 +29,7 @@
 #include "logic_repeats.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
+#include "logic_rooms_trim.h"
 #include "logic_settle.h"
 #include "logic_users.h"
 
@@ -141,7 +142,8 @@ main_start(void)
     if (logic_calls_start() != IM_OK
         || logic_presence_start(logic_conf.queue) != IM_OK
         || logic_janitor_start() != IM_OK
-        || logic_rooms_online_start(logic_conf.queue) != IM_OK)
+        || logic_rooms_online_start(logic_conf.queue) != IM_OK
+        || logic_rooms_trim_start() != IM_OK)
     {
         return IM_ERROR;
     }
@@ -323,6 +325,7 @@ main_stop(void)
     logic_presence_stop();
     logic_janitor_stop();
     logic_rooms_online_stop();
+    logic_rooms_trim_stop();
     im_health_stop();
 
     if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {

@@ -25,6 +25,8 @@ struct logic_message_s {
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
     unsigned          joined:1;    /* the connection is in the (live) room */
+    const char       *denied;      /* code: it may pass as a repeat only */
+    const char       *denied_text;
     uint64_t          numbered_us; /* when its number was asked for */
     unsigned char     key[16];     /* of the Kafka record */
     UT_hash_handle    hh;          /* by seq.field */

@@ -71,7 +71,6 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
     if (query_ask(db->redis, r) != IM_OK
         || query_read(db->redis, r, users) != IM_OK)
     {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(db->redis));
         logic_fail(req, "unavailable", "presence cannot be looked up");
         free(users);
         return;
@@ -146,10 +145,11 @@ static int
 query_read(im_redis_t *redis, const Im__PresenceRequest *r,
     query_user_t *users)
 {
-    int          k, skip;
+    int          k, rc, skip;
     size_t       i;
     redisReply  *reply;
 
+    rc = IM_OK;
     skip = (r->instance != NULL && r->instance[0] != '\0') ? 2 : 0;
 
     for (i = 0; i < r->n_uids; i++) {
@@ -158,6 +158,11 @@ query_read(im_redis_t *redis, const Im__PresenceRequest *r,
             reply = im_redis_reply(redis);
             if (reply == NULL) {
                 return IM_ERROR;
+            }
+
+            if (reply->type == REDIS_REPLY_ERROR) {
+                im_log(IM_LOG_WARN, "redis: %s", reply->str);
+                rc = IM_ERROR;         /* the other replies are read, too */
             }
 
             if (k == skip) {
@@ -170,7 +175,7 @@ query_read(im_redis_t *redis, const Im__PresenceRequest *r,
         }
     }
 
-    return IM_OK;
+    return rc;
 }
 
 

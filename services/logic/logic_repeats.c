@@ -180,6 +180,9 @@ repeats_decide(logic_message_t *m, repeats_settled_t *settled)
     } else if (msg_id == m->seq.msg_id) {
         logic_outcome_accept(m, &repeats_answers, 1);
 
+    } else if (m->denied != NULL) {
+        logic_outcome_refuse(m, &repeats_answers, m->denied, m->denied_text);
+
     } else {
         atomic_fetch_add(&repeats_voids, 1);
         m->seq.void_id = m->seq.msg_id;

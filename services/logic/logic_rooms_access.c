@@ -223,7 +223,8 @@ access_decide(logic_rooms_access_t *item, const access_entry_t *room,
 
     } else if (room->kind == LOGIC_ROOM_GROUP
                ? user->role == LOGIC_ROLE_NONE
-               : !item->joined && user->role < LOGIC_ROLE_ADMIN)
+               : !item->joined
+                 && (item->by_frame || user->role < LOGIC_ROLE_ADMIN))
     {
         item->code = "not_member";
 

@@ -11,6 +11,7 @@
 typedef struct {
     uint64_t       room;
     uint64_t       uid;
+    unsigned       by_frame:1; /* else by HTTP */
     unsigned       joined:1;   /* the worker says: this connection is in it */
     const char    *code;       /* NULL: may send; else why not */
     uint64_t       removals;   /* of the room so far */

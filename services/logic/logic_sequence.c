@@ -32,17 +32,22 @@
 #define SEQUENCE_YOUNG_MS   (3600 * 1000)
 
 
+typedef struct sequence_call_s  sequence_call_t;
+
 /* One call: n messages of one tag. */
-typedef struct {
+struct sequence_call_s {
+    redisReply     *(*eval)(sequence_call_t *c);
     im_redis_t     *redis;
     logic_seq_t   **items;
     size_t          n;
     unsigned        tag;
-} sequence_call_t;
+};
 
 
+static int sequence_tags(sequence_call_t *all);
 static int sequence_tag(sequence_call_t *c);
 static redisReply *sequence_eval(sequence_call_t *c);
+static redisReply *sequence_eval_look(sequence_call_t *c);
 static int sequence_take(logic_seq_t *item, const redisReply *r,
     uint64_t now_ms);
 static void sequence_arg(im_str_t *arg, void *data, size_t len);
@@ -118,6 +123,23 @@ static _Thread_local im_redis_script_t  sequence_script = {
 };
 
 
+/* KEYS: prefix of the buckets.  ARGV: n fields; length of a bucket in s.
+ * Returns for each the entry of the first try, or nothing; then the time. */
+static _Thread_local im_redis_script_t  sequence_look_script = {
+    "local n = #ARGV - 1\n"
+    "local t = redis.call('TIME')\n"
+    "local bucket = math.floor(t[1] / ARGV[n + 1])\n"
+    "local this = KEYS[1] .. string.format('%.0f', bucket)\n"
+    "local before = KEYS[1] .. string.format('%.0f', bucket - 1)\n"
+    "local a = redis.call('HMGET', this, unpack(ARGV, 1, n))\n"
+    "local b = redis.call('HMGET', before, unpack(ARGV, 1, n))\n"
+    "for i = 1, n do a[i] = a[i] or b[i] end\n"
+    "a[n + 1] = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "return a\n",
+    ""
+};
+
+
 /* KEYS: the mark.  ARGV: its value if there is none, or "" (only look).
  * Returns how long ago Redis began to remember, in ms; -1: there is no mark. */
 static _Thread_local im_redis_script_t  sequence_memory_script = {
@@ -136,26 +158,41 @@ static _Thread_local im_redis_script_t  sequence_memory_script = {
 int
 logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n)
 {
+    sequence_call_t  c = { sequence_eval, redis, items, n, 0 };
+
+    return sequence_tags(&c);
+}
+
+
+int
+logic_sequence_look(im_redis_t *redis, logic_seq_t **items, size_t n)
+{
+    sequence_call_t  c = { sequence_eval_look, redis, items, n, 0 };
+
+    return sequence_tags(&c);
+}
+
+
+static int
+sequence_tags(sequence_call_t *all)
+{
     size_t            i;
     logic_seq_t      *part[LOGIC_SEQUENCE_MAX];
     sequence_call_t   c;
 
-    c.redis = redis;
-    c.items = items;
-    c.n = n;
-    c.tag = 0;
-
     if (logic_conf.common.redis_tags == 1) {
-        return sequence_tag(&c);
+        return sequence_tag(all);
     }
 
-    for (; c.tag < logic_conf.common.redis_tags; c.tag++) {
-        c.items = part;
+    c = *all;
+    c.items = part;
+
+    for (c.tag = 0; c.tag < logic_conf.common.redis_tags; c.tag++) {
         c.n = 0;
 
-        for (i = 0; i < n; i++) {
-            if (sequence_tag_of(items[i]) == c.tag) {
-                part[c.n++] = items[i];
+        for (i = 0; i < all->n; i++) {
+            if (sequence_tag_of(all->items[i]) == c.tag) {
+                part[c.n++] = all->items[i];
             }
         }
 
@@ -176,7 +213,7 @@ sequence_tag(sequence_call_t *c)
     uint64_t     now;
     redisReply  *reply;
 
-    reply = sequence_eval(c);
+    reply = c->eval(c);
     if (reply == NULL) {
         return IM_ERROR;
     }
@@ -242,6 +279,29 @@ sequence_eval(sequence_call_t *c)
 }
 
 
+static redisReply *
+sequence_eval_look(sequence_call_t *c)
+{
+    int       len;
+    char      prefix[32], length[16];
+    size_t    i;
+    im_str_t  argv[2 + LOGIC_SEQUENCE_MAX];
+
+    len = snprintf(prefix, sizeof(prefix), "im:d:{%u}:", c->tag);
+    sequence_arg(&argv[0], prefix, (size_t) len);
+
+    for (i = 0; i < c->n; i++) {
+        sequence_arg(&argv[1 + i], c->items[i]->field, 16);
+    }
+
+    len = snprintf(length, sizeof(length), "%u", logic_conf.dedupe_window_s);
+    sequence_arg(&argv[1 + c->n], length, (size_t) len);
+
+    return im_redis_eval(c->redis, &sequence_look_script, 1,
+                         (int) (2 + c->n), argv);
+}
+
+
 static int
 sequence_take(logic_seq_t *item, const redisReply *r, uint64_t now_ms)
 {
@@ -252,6 +312,11 @@ sequence_take(logic_seq_t *item, const redisReply *r, uint64_t now_ms)
         item->seq = (uint64_t) r->integer;
         item->age_ms = 0;
         item->result = (r->integer == 0) ? LOGIC_SEQ_UNSEEDED : LOGIC_SEQ_NEW;
+        return IM_OK;
+    }
+
+    if (r->type == REDIS_REPLY_NIL) {
+        item->result = LOGIC_SEQ_NEW;
         return IM_OK;
     }
 

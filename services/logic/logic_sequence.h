@@ -19,7 +19,7 @@
 #define LOGIC_SEQUENCE_SKIP  ((uint64_t) 1 << 20)
 
 typedef enum {
-    LOGIC_SEQ_NEW = 0,             /* seq is the next one */
+    LOGIC_SEQ_NEW = 0,             /* seq is the next one; of a look: none */
     LOGIC_SEQ_REPEAT,              /* msg_id, seq, age are the first try's */
     LOGIC_SEQ_CONFLICT,            /* the cmid belongs to another body */
     LOGIC_SEQ_UNSEEDED             /* Redis does not know the conversation */
@@ -49,6 +49,9 @@ typedef struct {
 
 /* IM_OK, or IM_ERROR when Redis does not answer (im_redis_error tells). */
 int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n);
+
+/* The same for items by cmid without giving a number: are they repeats? */
+int logic_sequence_look(im_redis_t *redis, logic_seq_t **items, size_t n);
 
 /* The last seq of a conversation, where Redis has none. */
 int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,

@@ -5,7 +5,10 @@
  *     presence     <-- topic                 <-- PresenceEvent, by a link
  *
  * A connection subscribes here before Logic is asked, so that no change falls
- * between the answer and the first event.  Logic tells this worker of a user
+ * between the answer and the first event.  If it is refused, what it added is
+ * taken back, but for what another question of this connection has added, too,
+ * and is not refused: each user that was added belongs to all questions under
+ * way that name him, until one is answered.  Logic tells this worker of a user
  * for an hour after it was last asked; so all subscriptions are said again
  * every 15 minutes.  When Redis has lost them, or a link broke, events may have
  * been lost, too: then subscribers are told what the answer says.  What is not
@@ -25,6 +28,19 @@
 #define NGX_IM_PRESENCE_REFRESH  (15 * 60 * 1000)
 
 
+struct ngx_im_presence_ask_s {
+    ngx_queue_t   queue;
+    uint64_t      conn;
+    size_t        n;
+    uint64_t      uids[];              /* who goes if this is refused */
+};
+
+
+static int ngx_im_presence_add(ngx_im_ws_t *ws,
+    const Im__PresenceSubscribe *sub, ngx_im_presence_ask_t **ask);
+static void ngx_im_presence_drop(ngx_im_ws_t *ws, uint64_t uid);
+static ngx_uint_t ngx_im_presence_asked(ngx_im_ws_t *ws, uint64_t uid,
+    ngx_uint_t forget);
 static void ngx_im_presence_in(ngx_msec_t ms);
 static void ngx_im_presence_on_refresh(ngx_event_t *ev);
 static int ngx_im_presence_ask(uint64_t *uids, size_t n);
@@ -33,6 +49,7 @@ static void ngx_im_presence_on_reply(void *data,
 
 
 static ngx_im_method_t   ngx_im_presence_method;
+static ngx_queue_t       ngx_im_presence_asks;     /* under way */
 static uint32_t          ngx_im_presence_at;       /* number of a topic */
 static ngx_uint_t        ngx_im_presence_missed;   /* events, maybe */
 static ngx_event_t       ngx_im_presence_event;
@@ -46,6 +63,8 @@ ngx_im_presence_init(void)
         return NGX_ERROR;
     }
 
+    ngx_queue_init(&ngx_im_presence_asks);
+
     ngx_im_presence_nobody.fd = (ngx_socket_t) -1;
     ngx_im_presence_event.data = &ngx_im_presence_nobody;
     ngx_im_presence_event.handler = ngx_im_presence_on_refresh;
@@ -58,10 +77,10 @@ ngx_im_presence_init(void)
 
 int
 ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
-    Im__PresenceRequest *request, const char **code, const char **text)
+    Im__PresenceRequest *request, ngx_im_presence_ask_t **ask,
+    const char **code, const char **text)
 {
-    size_t       i;
-    im_topic_t  *topic;
+    size_t  i;
 
     if (sub->n_add > NGX_IM_PRESENCE_UIDS
         || sub->n_remove > NGX_IM_PRESENCE_UIDS)
@@ -72,11 +91,8 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     }
 
     for (i = 0; i < sub->n_remove; i++) {
-        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE,
-                               sub->remove[i]);
-        if (topic != NULL) {
-            (void) im_topics_leave(ngx_im_topics, topic, &ws->sub);
-        }
+        (void) ngx_im_presence_asked(ws, sub->remove[i], 1);
+        ngx_im_presence_drop(ws, sub->remove[i]);
     }
 
     if (ws->sub.n[IM_TOPIC_PRESENCE] + sub->n_add
@@ -87,19 +103,14 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
         return IM_DECLINED;
     }
 
-    for (i = 0; i < sub->n_add; i++) {
-        if (im_topics_join(ngx_im_topics, IM_TOPIC_PRESENCE, sub->add[i],
-                           &ws->sub, &topic)
-            == IM_ERROR)
-        {
-            *code = "busy";
-            *text = "out of memory";
-            return IM_DECLINED;
-        }
-    }
-
     if (sub->n_add == 0) {
         return IM_DONE;
+    }
+
+    if (ngx_im_presence_add(ws, sub, ask) != IM_OK) {
+        *code = "busy";
+        *text = "out of memory";
+        return IM_DECLINED;
     }
 
     im__presence_request__init(request);
@@ -111,6 +122,128 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     }
 
     return IM_OK;
+}
+
+
+static int
+ngx_im_presence_add(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
+    ngx_im_presence_ask_t **ask)
+{
+    int                     rc;
+    size_t                  i;
+    im_topic_t             *topic;
+    ngx_im_presence_ask_t  *a;
+
+    a = ngx_alloc(sizeof(ngx_im_presence_ask_t)
+                  + sub->n_add * sizeof(uint64_t), ws->connection->log);
+    if (a == NULL) {
+        return IM_ERROR;
+    }
+
+    a->conn = ws->id;
+    a->n = 0;
+    rc = IM_OK;
+
+    for (i = 0; i < sub->n_add && rc != IM_ERROR; i++) {
+        rc = im_topics_join(ngx_im_topics, IM_TOPIC_PRESENCE, sub->add[i],
+                            &ws->sub, &topic);
+
+        if (rc == IM_OK
+            || (rc == IM_DONE && ngx_im_presence_asked(ws, sub->add[i], 0)))
+        {
+            a->uids[a->n++] = sub->add[i];
+        }
+    }
+
+    ngx_queue_insert_tail(&ngx_im_presence_asks, &a->queue);
+
+    if (rc == IM_ERROR) {
+        ngx_im_presence_answered(ws, a, 0);
+        return IM_ERROR;
+    }
+
+    *ask = a;
+
+    return IM_OK;
+}
+
+
+static void
+ngx_im_presence_drop(ngx_im_ws_t *ws, uint64_t uid)
+{
+    im_topic_t  *topic;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE, uid);
+
+    if (topic != NULL) {
+        (void) im_topics_leave(ngx_im_topics, topic, &ws->sub);
+    }
+}
+
+
+/* Whether this user belongs to a question under way of this connection; does
+ * not any more, if he is to be forgotten.  Most have no other question. */
+static ngx_uint_t
+ngx_im_presence_asked(ngx_im_ws_t *ws, uint64_t uid, ngx_uint_t forget)
+{
+    size_t                  i;
+    ngx_uint_t              found;
+    ngx_queue_t            *q;
+    ngx_im_presence_ask_t  *a;
+
+    found = 0;
+
+    if (ws->questions == 0) {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&ngx_im_presence_asks);
+         q != ngx_queue_sentinel(&ngx_im_presence_asks);
+         q = ngx_queue_next(q))
+    {
+        a = ngx_queue_data(q, ngx_im_presence_ask_t, queue);
+
+        if (a->conn != ws->id) {
+            continue;
+        }
+
+        for (i = a->n; i > 0; i--) {
+            if (a->uids[i - 1] != uid) {
+                continue;
+            }
+
+            found = 1;
+
+            if (forget) {
+                a->uids[i - 1] = a->uids[--a->n];
+            }
+        }
+    }
+
+    return found;
+}
+
+
+void
+ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
+    ngx_uint_t ok)
+{
+    size_t  i;
+
+    if (ask == NULL) {
+        return;
+    }
+
+    ngx_queue_remove(&ask->queue);
+
+    for (i = 0; ws != NULL && i < ask->n; i++) {
+
+        if (!ngx_im_presence_asked(ws, ask->uids[i], ok) && !ok) {
+            ngx_im_presence_drop(ws, ask->uids[i]);
+        }
+    }
+
+    ngx_free(ask);
 }
 
 

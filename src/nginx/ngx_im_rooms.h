@@ -139,13 +139,20 @@ void ngx_im_reports_all(void);
 void ngx_im_reports_forget(ngx_im_room_t *room);
 
 /* ngx_im_presence.c */
+/* What a question under way has subscribed to. */
+typedef struct ngx_im_presence_ask_s  ngx_im_presence_ask_t;
+
 ngx_int_t ngx_im_presence_init(void);
-/* Changes the subscriptions.  IM_OK: request (uids are sub's) is to be asked.
- * IM_DONE: nobody was added, the answer is empty.  IM_DECLINED: *code, *text
- * say why it is refused. */
+/* Changes the subscriptions.  IM_OK: request (uids are sub's) is to be asked,
+ * and *ask ended by ngx_im_presence_answered.  IM_DONE: nobody was added, the
+ * answer is empty.  IM_DECLINED: *code, *text say why it is refused. */
 int ngx_im_presence_subscribe(ngx_im_ws_t *ws,
     const Im__PresenceSubscribe *sub, Im__PresenceRequest *request,
-    const char **code, const char **text);
+    ngx_im_presence_ask_t **ask, const char **code, const char **text);
+/* ok: the client has the answer; else what was added is taken back.  ws is NULL
+ * if it has gone, ask if there is none. */
+void ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
+    ngx_uint_t ok);
 void ngx_im_presence_on_event(const Im__PresenceEvent *event);
 /* Says to Redis again what this worker wants to hear of, and tells subscribers
  * how things are. */

@@ -30,23 +30,25 @@ typedef struct {
     uint64_t                     id;
     ngx_msec_t                   asked;
     const im_client_question_t  *question;
+    ngx_im_presence_ask_t       *presence;     /* NULL: it is no presence_sub */
 } ngx_im_ws_query_t;
 
 
 static void ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    ProtobufCMessage *message);
+    ProtobufCMessage *message, ngx_im_presence_ask_t *presence);
 static void ngx_im_ws_query_join(ngx_im_ws_t *ws, const im_client_frame_t *f);
 static void ngx_im_ws_query_leave(ngx_im_ws_t *ws,
     const im_client_frame_t *f);
 static void ngx_im_ws_query_presence(ngx_im_ws_t *ws,
     const im_client_frame_t *f);
 static int ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    const ngx_im_method_t *method, ProtobufCMessage *message);
+    const ngx_im_method_t *method, ProtobufCMessage *message,
+    ngx_im_presence_ask_t *presence);
 static void ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply);
-static void ngx_im_ws_query_replied(ngx_im_ws_t *ws,
+static int ngx_im_ws_query_replied(ngx_im_ws_t *ws,
     const ngx_im_ws_query_t *query, ProtobufCMessage *reply);
-static void ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
+static int ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
     const im_client_question_t *question, ProtobufCMessage *reply);
 static void ngx_im_ws_query_failed(ngx_im_ws_t *ws,
     const ngx_im_ws_query_t *query, const im_rpc_status_t *status);
@@ -100,7 +102,7 @@ ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f)
         break;
 
     default:
-        ngx_im_ws_query_ask(ws, f, f->message);
+        ngx_im_ws_query_ask(ws, f, f->message, NULL);
         break;
     }
 }
@@ -121,7 +123,7 @@ ngx_im_ws_query_join(ngx_im_ws_t *ws, const im_client_frame_t *f)
         return;
     }
 
-    ngx_im_ws_query_ask(ws, f, f->message);
+    ngx_im_ws_query_ask(ws, f, f->message, NULL);
 }
 
 
@@ -134,33 +136,34 @@ ngx_im_ws_query_leave(ngx_im_ws_t *ws, const im_client_frame_t *f)
     leave = (Im__RoomLeaveRequest *) f->message;
 
     if (!ngx_im_rooms_is_in_live(ws, leave->room)) {
-        ngx_im_ws_query_ask(ws, f, f->message);
+        ngx_im_ws_query_ask(ws, f, f->message, NULL);
         return;
     }
 
     ngx_im_rooms_leave(ws, leave->room);
 
     reply.room = leave->room;
-    ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
+    (void) ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
 }
 
 
 static void
 ngx_im_ws_query_presence(ngx_im_ws_t *ws, const im_client_frame_t *f)
 {
-    const char           *code, *text;
-    Im__PresenceReply     reply = IM__PRESENCE_REPLY__INIT;
-    Im__PresenceRequest   request;
+    const char             *code, *text;
+    Im__PresenceReply       reply = IM__PRESENCE_REPLY__INIT;
+    Im__PresenceRequest     request;
+    ngx_im_presence_ask_t  *ask;
 
     switch (ngx_im_presence_subscribe(ws, (Im__PresenceSubscribe *) f->message,
-                                      &request, &code, &text))
+                                      &request, &ask, &code, &text))
     {
     case IM_OK:
-        ngx_im_ws_query_ask(ws, f, &request.base);
+        ngx_im_ws_query_ask(ws, f, &request.base, ask);
         break;
 
     case IM_DONE:
-        ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
+        (void) ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
         break;
 
     default:
@@ -172,7 +175,7 @@ ngx_im_ws_query_presence(ngx_im_ws_t *ws, const im_client_frame_t *f)
 
 static void
 ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    ProtobufCMessage *message)
+    ProtobufCMessage *message, ngx_im_presence_ask_t *presence)
 {
     int               rc;
     ngx_msec_t        wait;
@@ -180,9 +183,11 @@ ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
 
     method = &ngx_im_ws_methods[f->question - im_client_questions];
 
-    rc = ngx_im_ws_query_call(ws, f, method, message);
+    rc = ngx_im_ws_query_call(ws, f, method, message, presence);
 
     if (rc != IM_OK) {
+        ngx_im_presence_answered(ws, presence, 0);
+
         wait = (rc == IM_DECLINED && ngx_im_disc() != NULL)
                ? im_disc_wait_ms(ngx_im_disc(), "logic", method->class) : 0;
 
@@ -195,7 +200,8 @@ ngx_im_ws_query_ask(ngx_im_ws_t *ws, const im_client_frame_t *f,
 /* Continues in ngx_im_ws_query_on_reply(). */
 static int
 ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
-    const ngx_im_method_t *method, ProtobufCMessage *message)
+    const ngx_im_method_t *method, ProtobufCMessage *message,
+    ngx_im_presence_ask_t *presence)
 {
     int                   rc;
     u_char                trace[IM_RPC_TRACE_MAX + 1];
@@ -217,6 +223,7 @@ ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
     query->id = f->id;
     query->asked = ngx_current_msec;
     query->question = f->question;
+    query->presence = presence;
 
     if (method->caller != NULL) {
         caller.uid = ws->sub.uid;
@@ -259,10 +266,11 @@ static void
 ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply)
 {
-    ngx_im_ws_query_t *query = data;
+    int                 rc;
+    ngx_im_ws_t        *ws;
+    ngx_im_ws_query_t  *query = data;
 
-    ngx_im_ws_t  *ws;
-
+    rc = IM_ERROR;
     ws = ngx_im_ws_by_id(query->conn);
 
     if (ws != NULL) {
@@ -270,27 +278,33 @@ ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
 
         if (reply != NULL) {
             /* unpacked for this call alone: the id may be written */
-            ngx_im_ws_query_replied(ws, query, (ProtobufCMessage *) reply);
+            rc = ngx_im_ws_query_replied(ws, query,
+                                         (ProtobufCMessage *) reply);
 
         } else {
             ngx_im_ws_query_failed(ws, query, status);
         }
     }
 
+    /* it may have ended now */
+    ngx_im_presence_answered(ngx_im_ws_by_id(query->conn), query->presence,
+                             rc == IM_OK);
     ngx_free(query);
 }
 
 
-/* What Logic let happen happens here before the client is told. */
-static void
+/* What Logic let happen happens here before the client is told.  IM_OK: it has
+ * the answer. */
+static int
 ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     ProtobufCMessage *reply)
 {
+    int                  rc;
     Im__RoomJoinReply   *join;
     Im__RoomLeaveReply  *leave;
 
     if (ws->state != NGX_IM_WS_OPEN) {
-        return;                        /* it is closing */
+        return IM_OK;                  /* it is closing */
     }
 
     switch (query->question->frame) {
@@ -298,18 +312,15 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     case IM__FRAME__FRAME_JOIN:
         join = (Im__RoomJoinReply *) reply;
 
-        switch (ngx_im_rooms_on_join(ws, join, query->asked)) {
+        rc = ngx_im_rooms_on_join(ws, join, query->asked);
 
-        case IM_OK:
-            break;
-
-        case IM_AGAIN:
+        if (rc == IM_AGAIN) {
             ngx_im_ws_query_refuse(ws, query->id, "unavailable", "the room "
                                    "has changed meanwhile", 0);
-            return;
+        }
 
-        default:
-            return;
+        if (rc != IM_OK) {
+            return IM_ERROR;
         }
 
         break;
@@ -323,19 +334,22 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
         break;
     }
 
-    ngx_im_ws_query_answer(ws, query->id, query->question, reply);
+    return ngx_im_ws_query_answer(ws, query->id, query->question, reply);
 }
 
 
-static void
+static int
 ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
     const im_client_question_t *question, ProtobufCMessage *reply)
 {
+    int        rc;
     Im__Frame  frame;
 
     im_client_answer(&frame, question, id, reply);
 
-    switch (ngx_im_ws_send_answer(ws, &frame)) {
+    rc = ngx_im_ws_send_answer(ws, &frame);
+
+    switch (rc) {
 
     case IM_BUSY:
         ngx_im_ws_query_refuse(ws, id, "busy", "the answer does not "
@@ -351,6 +365,8 @@ ngx_im_ws_query_answer(ngx_im_ws_t *ws, uint64_t id,
     default:
         break;
     }
+
+    return rc;
 }
 
 

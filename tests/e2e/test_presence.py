@@ -234,3 +234,80 @@ async def test_many_at_once_come_and_go(api, people, stack):
         for uid, online in (await change(x, 8)).items():
             assert not online and seen[uid]
             seen[uid] = False
+
+
+# A subscription that is refused.
+
+
+async def beside(socket, user):
+    """A connection of this user to the same worker."""
+    while True:
+        s = await user.connect()
+        if s.instance == socket.instance:
+            return s
+        await s.close()
+
+
+async def subscribed(socket, *questions):
+    """Asks them all at once; the type of each answer."""
+    for n, uids in enumerate(questions):
+        await socket.write(type='presence_sub', id=str(n + 1),
+                           add=[str(u) for u in uids])
+    kinds = {}
+    while len(kinds) < len(questions):
+        f = await socket.receive()
+        if f['type'] in ('presence_res', 'error'):
+            kinds[f['id']] = f['type']
+        else:
+            socket.frames.append(f)
+    return [kinds[str(n + 1)] for n in range(len(questions))]
+
+
+async def comes(user, witness):
+    """The user comes, and who is subscribed in this worker was told."""
+    s = await user.connect()
+    while (await change(witness)) != {user.uid: True}:
+        pass
+    return s
+
+
+async def test_who_was_refused_is_not_told(api, people, stack):
+    w, a, b, c = await people(api, 'witness', 'refused', 'comes', 'bad')
+    witness = await w.connect()
+    s = await beside(witness, a)
+    await watch(witness, b.uid, c.uid)
+    # What Logic asks for this user is an error.
+    redis(stack, 'DEL', 'im:ps:{%d}' % c.uid)
+    redis(stack, 'SET', 'im:ps:{%d}' % c.uid, 'x')
+    assert await subscribed(s, [b.uid, c.uid]) == ['error']
+    await comes(b, witness)
+    assert await s.nothing('presence', 0.5)
+    # Asked again, when it is well again.
+    redis(stack, 'DEL', 'im:ps:{%d}' % c.uid)
+    assert await subscribed(s, [b.uid, c.uid]) == ['presence_res']
+    await watch(witness, c.uid)
+    await comes(c, witness)
+    assert await change(s) == {c.uid: True}
+
+
+@pytest.mark.parametrize('order', ['before', 'after', 'twice'])
+async def test_a_refusal_takes_nothing_that_another_answer_gave(
+        api, people, stack, order):
+    w, a, b, c = await people(api, 'witness', 'refused', 'comes', 'bad')
+    witness = await w.connect()
+    s = await beside(witness, a)
+    await watch(witness, b.uid)
+    redis(stack, 'SET', 'im:ps:{%d}' % c.uid, 'x')
+    bad, good = [b.uid, c.uid], [b.uid]
+    if order == 'twice':
+        assert await subscribed(s, bad, bad) == ['error', 'error']
+    elif order == 'before':
+        assert await subscribed(s, bad, good) == ['error', 'presence_res']
+    else:
+        assert await subscribed(s, good, bad) == ['presence_res', 'error']
+    await comes(b, witness)
+    if order == 'twice':
+        assert await s.nothing('presence', 0.5)
+    else:
+        assert await change(s) == {b.uid: True}
+    redis(stack, 'DEL', 'im:ps:{%d}' % c.uid)

@@ -237,6 +237,28 @@ async def test_online_is_right_within_2_s_and_at_most_once_a_second(
 # And nobody else.
 
 
+async def test_by_frame_only_who_has_joined_speaks_in_a_live_room(api, people):
+    """Its owner and admins, too: who has not joined would not hear answers."""
+    alice, bob, carl = await people(api, 'alice', 'bob', 'carl')
+    room = await live(alice)
+    await api.call('PATCH', '/v1/rooms/%s/members/%d' % (room, bob.uid),
+                   alice.token, json={'role': 'admin'})
+    for user in (alice, bob, carl):
+        s = await user.connect()
+        assert await say(s, room, 'too early') == 'not_member'
+        await ask(s, 'join', 'join_res', room=room)
+        assert (await say(s, room, 'in time'))['type'] == 'ack'
+        # It is the connection that has joined, not the user.
+        other = await user.connect()
+        assert await say(other, room, 'elsewhere') == 'not_member'
+        await ask(s, 'leave', 'leave_res', room=room)
+        assert await say(s, room, 'too late') == 'not_member'
+    for user in (alice, bob):
+        r = await api.call('POST', '/v1/messages', user.token, json={
+            'room': room, 'body': 'by HTTP'})
+        assert int(r['seq']) > 3
+
+
 async def attempts(s, room):
     """Everything that a frame can try; the answers, each an error."""
     forged = {'joined': True, 'instance': s.instance, 'conn': '1',

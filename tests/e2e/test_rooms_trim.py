@@ -1,0 +1,101 @@
+"""Rows of a live room that keeps no history go when nobody can ask for them
+any more, and all others stay."""
+
+import asyncio
+import time
+
+from im_client import new_cmid
+from test_dedupe import redis
+from test_logic_steps import Logic, stopped
+from test_room_rules import create
+
+KEEP_S = 660                       # the least that [rooms] live_keep_s may be
+
+
+def seqs(stack, room):
+    return [int(r[0]) for r in stack.mysql(
+        'SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = %d '
+        'ORDER BY seq' % room.id)]
+
+
+async def until(true, seconds=40):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+
+
+async def said(stack, room, user, n):
+    acks = [await room.send(user, k, new_cmid()) for k in range(n)]
+    await until(lambda: len(seqs(stack, room)) >= n)
+    return acks
+
+
+def seen_long_ago(stack, room, seq):
+    """As if a walk had found this number as the highest one, long ago."""
+    at = int(redis(stack, 'TIME')[0]) - KEEP_S - 1
+    redis(stack, 'SET', 'im:rk:{%d}' % room.id, '%d %d' % (seq, at * 1000))
+
+
+async def test_old_rows_of_a_live_room_without_history_are_deleted(
+        api, people, stack, tmp_path):
+    alice = await people(api, 'alice')
+    live = await create(alice, 'live')
+    kept = await create(alice, 'live', history=True)
+    group = await create(alice)
+    large = await create(alice, 'live')
+    quiet = await create(alice, 'live')
+    for room in (live, kept, group):
+        await said(stack, room, alice, 5)
+        seen_long_ago(stack, room, 4)
+    # More than one portion, and what a lost Redis leaves: a wide gap.
+    many = [*range(1, 1801), *range(3000001, 3000701)]
+    stack.mysql('INSERT INTO messages VALUES '
+                + ', '.join('(0, %d, %d, %d, %d, 1, "", "1")' % (
+                    large.id, n, n, alice.uid) for n in many))
+    seen_long_ago(stack, large, many[-1])
+    await said(stack, quiet, alice, 1)
+    seen_long_ago(stack, quiet, 1)
+    with stopped(stack, 'logic-1'), Logic(
+            stack, tmp_path, IM_ROOMS_LIVE_KEEP_S=str(KEEP_S)) as logic:
+        await asyncio.to_thread(logic.takes_part)
+        await until(lambda: seqs(stack, live) == [4, 5]
+                    and seqs(stack, large) == many[-1:])
+        assert seqs(stack, kept) == seqs(stack, group) == [1, 2, 3, 4, 5]
+        assert seqs(stack, quiet) == [1]
+        # The newest row stays, so no number comes again.
+        redis(stack, 'SET', 'im:memory:{0}', '0')
+        redis(stack, 'DEL', 'im:s:{0}:0:%d' % live.id)
+        assert (await live.send(alice, 'next'))['seq'] == '6'
+        assert (await large.send(alice, 'next'))['seq'] == str(many[-1] + 1)
+
+
+async def test_a_row_that_a_repeat_may_ask_for_stays(api, people, stack,
+                                                     tmp_path):
+    alice = await people(api, 'alice')
+    live = await create(alice, 'live')
+    acks = [await live.send(alice, n, 'c%d' % n) for n in range(3)]
+    await until(lambda: len(seqs(stack, live)) == 3)
+    with stopped(stack, 'logic-1'), Logic(
+            stack, tmp_path, IM_ROOMS_LIVE_KEEP_S=str(KEEP_S)) as logic:
+        await asyncio.to_thread(logic.takes_part)
+        await until(lambda: redis(stack, 'EXISTS',
+                                  'im:rk:{%d}' % live.id) == ['1'])
+        assert redis(stack, 'GET', 'im:rk:{%d}' % live.id)[0] == '3'
+        # Numbered by another Logic: this one has to look the rows up.
+        for n, ack in enumerate(acks):
+            again = await live.send(alice, n, 'c%d' % n)
+            assert again['dup'] and again['seq'] == ack['seq']
+        assert seqs(stack, live) == [1, 2, 3]
+
+
+async def test_rows_must_outlive_what_is_known_of_repeats(stack):
+    from test_daemons import run
+    for window, keep, code in ((300, 660, 0), (300, 659, 1), (3600, 3600, 1),
+                               (3600, 7260, 0), (86400, 0, 0)):
+        out = run(stack, 'im-logic', '--check',
+                  IM_AUTH_JWT_KEY_FILE=stack.env['IM_JWT_KEY_FILE'],
+                  IM_DEDUPE_WINDOW_S=str(window),
+                  IM_ROOMS_LIVE_KEEP_S=str(keep))
+        assert out[0] == code, out
+        assert code == 0 or '[rooms] live_keep_s' in out[2]
