@@ -322,7 +322,10 @@ batch_denied(logic_batch_t *b)
 
     rc = logic_sequence_look(b->redis, seqs, b->n_denied);
 
-    if (rc != IM_OK) {
+    if (rc == IM_OK) {
+        im_dependency_up(&batch_redis);
+
+    } else {
         im_dependency_down(&batch_redis, im_redis_error(b->redis));
     }
 

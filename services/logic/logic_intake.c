@@ -51,6 +51,7 @@ typedef struct {
     intake_lane_t      lanes[INTAKE_LANES];
     im_pace_t          user_pace;
     im_pace_t          room_pace;      /* of its lanes together */
+    unsigned           turn;           /* the lane that is served first */
     uint64_t           until_us;       /* so long the thread sleeps */
     atomic_int         touched;        /* has not been woken yet */
     int                stop;
@@ -229,11 +230,14 @@ logic_intake_flush(void)
 static void
 intake_queue(intake_shard_t *s, logic_message_t *m)
 {
+    unsigned        n;
     intake_lane_t  *lane;
 
-    lane = logic_message_room(m) ? &s->lanes[1 + m->seq.slot
-                                             % INTAKE_ROOM_LANES]
-                                 : &s->lanes[0];
+    /* slots that share a shard differ in what is left of them */
+
+    n = logic_message_room(m)
+        ? 1 + m->seq.slot / logic_conf.shards % INTAKE_ROOM_LANES : 0;
+    lane = &s->lanes[n];
 
     *lane->last = m;
     lane->last = &m->next;
@@ -303,9 +307,13 @@ intake_take(intake_shard_t *s)
         intake_sleep(s, due);
     }
 
-    for (i = 0; i < INTAKE_LANES; i++) {
-        intake_take_lane(s, &s->lanes[i], &n);
+    /* when one fills the batch, the next begins with the one behind it */
+
+    for (i = 0; i < INTAKE_LANES && n < LOGIC_SEQUENCE_MAX; i++) {
+        intake_take_lane(s, &s->lanes[(s->turn + i) % INTAKE_LANES], &n);
     }
+
+    s->turn = (s->turn + i) % INTAKE_LANES;
 
     pthread_mutex_unlock(&s->lock);
 
@@ -368,7 +376,7 @@ intake_lane_due(const intake_lane_t *lane)
     }
 
     return (lane->n >= INTAKE_FLUSH) ? 0
-           : lane->first->queued_us + im_pace_hold_us(lane->pace);
+           : lane->first->queued_us + im_pace_hold_us(lane->pace, lane->first->queued_us);
 }
 
 

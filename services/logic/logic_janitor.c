@@ -9,7 +9,9 @@
  * nothing any more, but its users must be told as gone: the Logic that is home
  * to the name's slot goes through all users, some hundred at a time, and takes
  * out what belongs to instances that are dead.  It then leaves a note; who does
- * not find one after 8 s does it instead.  The same is done a while after the
+ * not find one after 8 s does it instead.  The note does not live for much
+ * longer: an instance that was cut off comes back under its name, and may die
+ * once more.  The same is done a while after the
  * start and every 10 minutes, for what happened while no Logic was there.
  *
  * A thread of its own, with its own connection: a walk must not hold up opens.
@@ -43,7 +45,7 @@
 #define JANITOR_EVERY_US   600000000
 #define JANITOR_SCAN       "500"
 #define JANITOR_PAUSE_MS   2
-#define JANITOR_NOTE_S     "600"
+#define JANITOR_NOTE_S     "15"        /* more than JANITOR_LATE_US */
 
 
 typedef struct {
@@ -57,7 +59,8 @@ static void *janitor_thread(void *arg);
 static int janitor_wait(unsigned ms);
 static int janitor_memory(im_redis_t *redis);
 static int janitor_dead(im_redis_t *redis);
-static int janitor_due(char *id);
+static int janitor_due(char *id, int *late);
+static int janitor_swept(im_redis_t *redis, const char *id);
 static int janitor_clean(im_redis_t *redis, const char *id);
 static int janitor_walk(im_redis_t *redis);
 static int janitor_users(im_redis_t *redis, const redisReply *keys);
@@ -223,7 +226,7 @@ janitor_memory(im_redis_t *redis)
 static int
 janitor_dead(im_redis_t *redis)
 {
-    int   rc, all;
+    int   rc, all, late;
     char  id[JANITOR_ID];
 
     pthread_mutex_lock(&janitor_lock);
@@ -240,8 +243,9 @@ janitor_dead(im_redis_t *redis)
         return janitor_walk(redis);
     }
 
-    while (janitor_due(id)) {
-        rc = janitor_clean(redis, id);
+    while (janitor_due(id, &late)) {
+        rc = (late && janitor_swept(redis, id)) ? IM_OK
+             : janitor_clean(redis, id);
 
         if (rc != IM_OK) {
             janitor_on_gone(id);       /* with the next tick */
@@ -253,9 +257,10 @@ janitor_dead(im_redis_t *redis)
 }
 
 
-/* id: of an instance that we are to clean up after, now. */
+/* id: of an instance that we are to clean up after, now.  late: in place of
+ * another Logic, if that has not. */
 static int
-janitor_due(char *id)
+janitor_due(char *id, int *late)
 {
     int              due;
     unsigned         i;
@@ -268,8 +273,8 @@ janitor_due(char *id)
     for (i = 0; i < janitor_gone_n && !due; i++) {
         gone = &janitor_gone[i];
 
-        due = logic_home(logic_home_slot_of(gone->id))
-              || im_mono_us() > gone->at_us + JANITOR_LATE_US;
+        *late = !logic_home(logic_home_slot_of(gone->id));
+        due = !*late || im_mono_us() > gone->at_us + JANITOR_LATE_US;
 
         if (due) {
             memcpy(id, gone->id, JANITOR_ID);
@@ -284,29 +289,34 @@ janitor_due(char *id)
 
 
 static int
-janitor_clean(im_redis_t *redis, const char *id)
+janitor_swept(im_redis_t *redis, const char *id)
 {
-    int          rc, done;
+    int          done;
     char         note[200];
     redisReply  *reply;
 
     snprintf(note, sizeof(note), "im:swept:%s", id);
 
     if (logic_words(redis, 2, "EXISTS", note) != IM_OK) {
-        return IM_ERROR;
+        return 0;
     }
 
     reply = im_redis_reply(redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
-    done = (reply->type == REDIS_REPLY_INTEGER && reply->integer > 0);
+    done = (reply != NULL && reply->type == REDIS_REPLY_INTEGER
+            && reply->integer > 0);
     im_redis_free(reply);
 
-    if (done) {
-        return IM_OK;
-    }
+    return done;
+}
+
+
+static int
+janitor_clean(im_redis_t *redis, const char *id)
+{
+    int   rc;
+    char  note[200];
+
+    snprintf(note, sizeof(note), "im:swept:%s", id);
 
     im_log(IM_LOG_NOTICE, "connect %s is gone: its users are taken out", id);
 

@@ -34,6 +34,7 @@
 #define GROUPS_MANY        64
 #define GROUPS_MARK        "x"
 #define GROUPS_MARK_S      "30"
+#define GROUPS_FRESH_US    10000000    /* less than GROUPS_MARK_S */
 #define GROUPS_TTL_S       "3600"
 #define GROUPS_MAX         4000    /* in one text */
 #define GROUPS_DIGITS      21      /* of one, with a space */
@@ -101,14 +102,16 @@ logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
     int        rc;
     size_t     i, k, first, last, part;
     unsigned   asked;
+    uint64_t   read_us;
     groups_t   g = { .n = 0 };
 
     rc = IM_OK;
-    asked = 0;
 
     for (i = 0; i < n && rc == IM_OK; i += part) {
         part = (n - i < GROUPS_MANY) ? n - i : GROUPS_MANY;
         g.n = 0;
+        asked = 0;
+        read_us = im_mono_us();
         rc = groups_read(db, uids + i, part, &g);
 
         /* rows come by user, as the primary key does */
@@ -129,18 +132,20 @@ logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
                 on_group(ctx, uids[i + k], g.rows[last].room);
             }
 
-            rc = groups_fill(db->redis, uids[i + k], g.rows + first,
-                             last - first, &asked);
+            /* what was read long ago must not outlive the mark of a change */
+
+            if (im_mono_us() - read_us < GROUPS_FRESH_US) {
+                rc = groups_fill(db->redis, uids[i + k], g.rows + first,
+                                 last - first, &asked);
+            }
+        }
+
+        if (logic_words_done(db->redis, asked) != IM_OK) {
+            rc = IM_ERROR;
         }
     }
 
     free(g.rows);
-
-    /* also after a failure of MySQL: the next command's reply comes after */
-
-    if (logic_words_done(db->redis, asked) != IM_OK) {
-        rc = IM_ERROR;
-    }
 
     return rc;
 }

@@ -61,7 +61,7 @@ static const im_conf_key_t  main_keys[] = {
         "consumer group of all instances that store"),
     KEY("store", "batch", IM_CONF_UINT, store_batch, "1000", 1, 10000,
         "rows of one INSERT, at most"),
-    KEY("store", "fill_ms", IM_CONF_UINT, store_fill_ms, "40", 0, 1000,
+    KEY("store", "fill_ms", IM_CONF_UINT, store_fill_ms, "40", 0, 500,
         "longest wait of the broker for a fuller batch"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };

@@ -12,6 +12,7 @@
 
 #define IM_PACE_WINDOW_US  20000
 #define IM_PACE_SMOOTH     0.2
+#define IM_PACE_OLD_US     (5 * IM_PACE_WINDOW_US)
 #define IM_PACE_ALONE      1.0         /* messages in the longest hold */
 #define IM_PACE_FULL       5.0
 
@@ -47,7 +48,7 @@ im_pace_count(im_pace_t *p, unsigned n, uint64_t now_us)
 
     /* a long window is old news: the more it spans, the more it counts */
 
-    if (span >= 5 * IM_PACE_WINDOW_US) {
+    if (span >= IM_PACE_OLD_US) {
         p->rate = rate;
 
     } else {
@@ -60,9 +61,13 @@ im_pace_count(im_pace_t *p, unsigned n, uint64_t now_us)
 
 
 unsigned
-im_pace_hold_us(const im_pace_t *p)
+im_pace_hold_us(const im_pace_t *p, uint64_t now_us)
 {
     double  expected;
+
+    if (now_us > p->since_us + IM_PACE_OLD_US) {
+        return 0;                      /* it comes after a silence */
+    }
 
     expected = p->rate * p->hold_max_us / 1e6;
 

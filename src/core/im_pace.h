@@ -25,7 +25,8 @@ void im_pace_init(im_pace_t *p, unsigned hold_max_us);
 /* n messages were taken at now_us (monotonic). */
 void im_pace_count(im_pace_t *p, unsigned n, uint64_t now_us);
 
-/* Microseconds to wait for company, 0 to hold_max_us. */
-unsigned im_pace_hold_us(const im_pace_t *p);
+/* Microseconds that a message of now_us is to wait for company, 0 to
+ * hold_max_us. */
+unsigned im_pace_hold_us(const im_pace_t *p, uint64_t now_us);
 
 #endif

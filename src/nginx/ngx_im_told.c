@@ -55,19 +55,29 @@ ngx_im_told(const Im__DownItem *item)
 static void
 ngx_im_told_announce(const Im__Announce *announce)
 {
+    int              lost;
     static uint64_t  epoch;
 
     if (announce->epoch == epoch) {
         return;
     }
 
+    lost = (epoch != 0);
     epoch = announce->epoch;
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "im: presence was lost (epoch %uL): all who are here are "
                   "announced again", epoch);
 
-    ngx_im_ws_announce_all(1);
+    /* what was said since it was lost has found nobody */
+
+    if (lost) {
+        ngx_im_ws_sync_all();
+
+    } else {
+        ngx_im_ws_announce_all(1);
+    }
+
     ngx_im_reports_all();
     ngx_im_presence_refresh(1);
 }
