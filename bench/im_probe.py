@@ -8,7 +8,6 @@ machine takes to wake us up; `idle()` measures that beforehand.
 
 import base64
 import os
-import select
 import socket
 import struct
 import threading
@@ -51,6 +50,10 @@ class Connection:
                              if text.startswith('X-IM-Instance'))
         self.frame(1)              # auth_ok
 
+    def need(self, size):
+        while len(self.data) < size:
+            self.more()
+
     def more(self):
         part = self.s.recv(65536)
         if not part:
@@ -60,13 +63,12 @@ class Connection:
     def frame(self, wanted):
         """The payload of the next frame with this opcode."""
         while True:
-            while len(self.data) < 4:
-                self.more()
+            self.need(2)
             opcode, size, head = self.data[0] & 15, self.data[1], 2
             if size == 126:
+                self.need(4)
                 size, head = struct.unpack('>H', self.data[2:4])[0], 4
-            while len(self.data) < head + size:
-                self.more()
+            self.need(head + size)
             payload = self.data[head:head + size]
             self.data = self.data[head + size:]
             if opcode == wanted:
