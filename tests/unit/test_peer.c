@@ -341,7 +341,7 @@ lags_while_it_confirms(unsigned n, unsigned answers)
 
 
 static void
-test_one_that_is_slow_is_waited_for_a_moment_and_again_when_it_is_not(
+test_a_slow_one_is_waited_for_a_moment_and_again_when_it_is_not(
     void **state)
 {
     unsigned     lags;
@@ -552,7 +552,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         T(test_what_was_not_confirmed_is_due_again_on_the_next_stream),
         T(test_one_that_says_nothing_is_not_waited_for),
-        T(test_one_that_is_slow_is_waited_for_a_moment_and_again_when_it_is_not),
+        T(test_a_slow_one_is_waited_for_a_moment_and_again_when_it_is_not),
         T(test_all_wait_while_all_are_busy),
         T(test_what_was_confirmed_is_not_due_again_when_the_stream_ends),
         T(test_who_was_given_up_is_told_until_it_has_confirmed_that),
