@@ -25,6 +25,7 @@ typedef struct {
     unsigned       due;        /* items */
     unsigned       handed;     /* of these, given to its stream */
     unsigned       stream;     /* number of that stream */
+    unsigned       done:1;     /* was seen to be confirmed */
     uint64_t       sent;       /* confirmed when the peer has taken these */
 } task_mark_t;
 
@@ -56,11 +57,14 @@ void task_peer_flush(task_peer_t *peer);
  * need not be sent again.  Returns how many went out on an older stream. */
 unsigned task_peer_rewind(task_mark_t *mark);
 
-task_peer_state_t task_peer_state(const task_mark_t *mark);
+/* To be asked of all marks of a peer that was resumed: what was confirmed is
+ * known of one stream back only. */
+task_peer_state_t task_peer_state(task_mark_t *mark);
 /* Opens streams that have ended anew, and returns a peer (a reference) that
  * can take what it is due.  NULL: there is none now. */
 task_peer_t *task_peer_resume(void);
-/* 1: a peer has enough to do, and does it: nobody should get more now. */
+/* 1: a peer has had enough to do for a moment, or all have, and they do it:
+ * nobody should get more now. */
 int task_peer_lags(void);
 /* What it was due was given up: it is told, for its clients to ask. */
 void task_peer_missed(task_peer_t *peer);

@@ -9,10 +9,13 @@
  * has answered, or all that waits for a dead one would be packed again and
  * again.
  *
- * A peer may have PEER_WINDOW batches' worth of items unconfirmed.  While it
- * confirms, everybody waits for it (task_peer_lags), which is what holds Task
- * back when all are busy.  When it has said nothing for PEER_STUCK_MS, it is
- * alone with its trouble, a while before its heartbeat says that it is frozen.
+ * A peer may have PEER_WINDOW batches' worth of items unconfirmed.  When it has
+ * them, everybody waits for it (task_peer_lags), but for PEER_PRESSED_MS only:
+ * then it is alone with its trouble until it has caught up, or one slow peer
+ * would be the speed of all.  If nobody is free, there is nobody to hold up,
+ * and Task waits while one of them confirms: so it is held back when all are
+ * busy.  Nobody waits for one that has said nothing for PEER_STUCK_MS, which is
+ * a while before its heartbeat says that it is frozen.
  *
  * peer_on_*: on the rpc thread.  All else: on the pushing thread.
  */
@@ -23,12 +26,14 @@
 
 #define PEER_REPAIR_MS    100      /* between two streams to one instance */
 #define PEER_STUCK_MS     100      /* silence of one that has enough to do */
+#define PEER_PRESSED_MS   200      /* others wait for one that is slow */
 #define PEER_WINDOW       8        /* batches of unconfirmed items */
 
 
 static void peer_open(task_peer_t *peer);
 static int peer_ready(const task_peer_t *peer);
 static int peer_add(task_peer_t *peer, const Im__PushItem *item);
+static void peer_press(task_peer_t *peer);
 static void peer_on_open(void *ctx, im_rpc_stream_t *s);
 static void peer_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     size_t len);
@@ -39,6 +44,7 @@ static void peer_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
 static void peer_reopen(task_peer_t *peer, uint64_t now);
 static void peer_tell(task_peer_t *peer);
+static int peer_caught_up(const task_peer_t *peer);
 
 
 static const im_rpc_stream_handler_t  peer_handler = {
@@ -140,8 +146,7 @@ peer_add(task_peer_t *peer, const Im__PushItem *item)
     if (rc == IM_BUSY) {
         im_rpc_stream_flush(peer->stream);
         peer->busy = 1;
-        peer->heard_us = im_mono_us();
-        peer_pressed = 1;
+        peer_press(peer);
     }
 
     if (rc == IM_ERROR) {
@@ -149,6 +154,21 @@ peer_add(task_peer_t *peer, const Im__PushItem *item)
     }
 
     return IM_AGAIN;
+}
+
+
+/* Locked.  Its queue or its window is full.  Since when counts from the first
+ * time: a slow one gets some room again and again. */
+static void
+peer_press(task_peer_t *peer)
+{
+    peer->heard_us = im_mono_us();
+
+    if (peer->pressed_us == 0) {
+        peer->pressed_us = peer->heard_us;
+    }
+
+    peer_pressed = 1;
 }
 
 
@@ -162,8 +182,7 @@ task_peer_flush(task_peer_t *peer)
 
         if (!peer->full && peer->sent >= peer->received + peer_window()) {
             peer->full = 1;
-            peer->heard_us = im_mono_us();
-            peer_pressed = 1;
+            peer_press(peer);
         }
     }
 
@@ -285,11 +304,16 @@ peer_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 }
 
 
-/* Locked.  All that is not confirmed is due again; what was is known until the
- * next stream. */
+/* Locked.  All that is not confirmed is due again; what was is known until
+ * another stream with items has ended. */
 void
 task_peer_lost(task_peer_t *peer)
 {
+    if (peer->sent > 0) {
+        peer->ended = peer->streams;
+        peer->confirmed = peer->received;
+    }
+
     peer->stream = NULL;
     peer->behind = 1;
     peer->missed |= (peer->told != 0);
@@ -319,7 +343,7 @@ task_peer_rewind(task_mark_t *mark)
 
 
 task_peer_state_t
-task_peer_state(const task_mark_t *mark)
+task_peer_state(task_mark_t *mark)
 {
     task_peer_t        *peer;
     task_peer_state_t   state;
@@ -329,9 +353,14 @@ task_peer_state(const task_mark_t *mark)
 
     pthread_mutex_lock(&task_peer_lock);
 
-    if (mark->handed >= mark->due && mark->stream == peer->streams
-        && peer->received >= mark->sent)
+    if (mark->handed >= mark->due
+        && ((mark->stream == peer->streams && peer->received >= mark->sent)
+            || (mark->stream == peer->ended && peer->confirmed >= mark->sent)))
     {
+        mark->done = 1;
+    }
+
+    if (mark->done) {
         state = TASK_PEER_DONE;
 
     } else if (peer->channel == NULL && im_mono_us() >= peer->until_us) {
@@ -421,11 +450,13 @@ peer_tell(task_peer_t *peer)
 int
 task_peer_lags(void)
 {
-    int           lags;
+    int           one, any, free;
     uint64_t      now;
     task_peer_t  *peer, *next;
 
-    lags = 0;
+    one = 0;
+    any = 0;
+    free = 0;
 
     pthread_mutex_lock(&task_peer_lock);
 
@@ -434,16 +465,43 @@ task_peer_lags(void)
         now = im_mono_us();
 
         HASH_ITER(hh, task_peer_table, peer, next) {
-            if (peer_ready(peer) && (peer->busy || peer->full)) {
-                peer_pressed = 1;
-                lags |= (now < peer->heard_us + PEER_STUCK_MS * 1000);
+
+            if (peer->pressed_us != 0 && peer_caught_up(peer)) {
+                peer->pressed_us = 0;
+            }
+
+            peer_pressed |= (peer->pressed_us != 0);
+
+            if (!peer->busy && !peer->full) {
+                free |= (peer->channel != NULL && !peer->broken
+                         && !peer->behind);
+
+            } else if (peer_ready(peer)
+                       && now < peer->heard_us + PEER_STUCK_MS * 1000)
+            {
+                any = 1;
+                one |= (now < peer->pressed_us + PEER_PRESSED_MS * 1000);
             }
         }
     }
 
     pthread_mutex_unlock(&task_peer_lock);
 
-    return lags;
+    return one || (any && !free);
+}
+
+
+/* Locked.  Not while it is being resumed, which is on this thread, too: it is
+ * not behind then, but not for long. */
+static int
+peer_caught_up(const task_peer_t *peer)
+{
+    if (peer->channel == NULL) {
+        return 1;                      /* begins anew when it is back */
+    }
+
+    return !peer->behind && !peer->busy && !peer->full
+           && peer->sent < peer->received + task_conf.push_batch;
 }
 
 

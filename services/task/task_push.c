@@ -298,10 +298,11 @@ push_resume(void)
     while ((peer = task_peer_resume()) != NULL) {
         rc = IM_OK;
 
-        for (b = push_first; b != NULL && rc == IM_OK; b = b->next) {
+        for (b = push_first; b != NULL; b = b->next) {
             for (m = 0; m < b->n_marks; m++) {
                 if (b->marks[m].peer == peer
-                    && task_peer_state(&b->marks[m]) != TASK_PEER_DONE)
+                    && task_peer_state(&b->marks[m]) != TASK_PEER_DONE
+                    && rc == IM_OK)
                 {
                     rc = task_batch_again(b, &b->marks[m]);
                 }

@@ -207,7 +207,7 @@ ngx_im_push_missed(void)
                   "im: this instance did not take messages in time: its "
                   "connections are told to sync");
 
-    ngx_im_ws_sync_all();
+    ngx_im_ws_sync_later();
 }
 
 

@@ -183,19 +183,26 @@ void ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message);
 void ngx_im_ws_session_timer(ngx_im_ws_t *ws);
 void ngx_im_ws_session_end(ngx_im_ws_t *ws);
 void ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state);
+/* Asks Logic to open it; ref: NULL, or to see whether the question waits. */
+int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
+/* Answers of Logic; asked: when. */
+void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
+    ngx_msec_t asked);
+void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
+void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
+
+/* ngx_im_ws_again.c */
 /* Opens all connections again, with Logic only: presence may have lost them.
  * In portions, so that neither this worker nor Logic is held up. */
 void ngx_im_ws_announce_all(ngx_msec_t in_ms);
 /* The same now; pushes to them may be missing, so each is then told to sync:
  * what is said later finds it. */
 void ngx_im_ws_sync_all(void);
+/* The same, where nothing but pushes is missing: not while it is being done or
+ * was begun just before, but once more after that. */
+void ngx_im_ws_sync_later(void);
 /* One of them.  IM_BUSY: no Logic takes it now. */
 int ngx_im_ws_open_again(ngx_im_ws_t *ws);
-/* Answers of Logic; asked: when. */
-void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
-    ngx_msec_t asked);
-void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
-void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 
 /* ngx_im_link.c: as im_outbox_add and im_outbox_waits. */
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);

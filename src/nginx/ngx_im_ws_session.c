@@ -16,30 +16,18 @@
 
 
 #define NGX_IM_WS_LOGIN_RETRY_MS  100
-#define NGX_IM_WS_AGAIN_MAX       200   /* opened again in one portion */
-#define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
 #define NGX_IM_WS_AGAIN_LATER     1000  /* Logic could not do it */
 #define NGX_IM_WS_MEM_STEP        4096
 
 
 static void ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
 static void ngx_im_ws_announce(ngx_im_ws_t *ws);
-static int ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref);
-static void ngx_im_ws_again_in(ngx_msec_t ms);
-static void ngx_im_ws_on_again(ngx_event_t *ev);
-static int ngx_im_ws_again(ngx_im_ws_t *ws);
 static void ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f);
 static void ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth);
 static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
 static void ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send);
 static void ngx_im_ws_check_silence(ngx_im_ws_t *ws);
 static im_json_mem_t *ngx_im_ws_mem(size_t len);
-
-
-static ngx_event_t          ngx_im_ws_again_event;
-static ngx_connection_t     ngx_im_ws_again_nobody;  /* for debug lines */
-static ngx_im_users_walk_t  ngx_im_ws_again_walk;
-static ngx_uint_t           ngx_im_ws_again_sync;
 
 
 void
@@ -93,7 +81,7 @@ ngx_im_ws_announce(ngx_im_ws_t *ws)
 }
 
 
-static int
+int
 ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
 {
     Im__Open    open = IM__OPEN__INIT;
@@ -108,81 +96,6 @@ ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
     item.open = &open;
 
     return ngx_im_link_send(im_slot_of_user(ws->sub.uid), &item, ref);
-}
-
-
-void
-ngx_im_ws_announce_all(ngx_msec_t in_ms)
-{
-    ngx_im_ws_again_in(in_ms);
-}
-
-
-void
-ngx_im_ws_sync_all(void)
-{
-    ngx_im_ws_again_sync = 1;
-    ngx_im_ws_again_in(1);
-}
-
-
-/* Begins the walk, also if one is under way; the sooner of two times holds. */
-static void
-ngx_im_ws_again_in(ngx_msec_t ms)
-{
-    ngx_memzero(&ngx_im_ws_again_walk, sizeof(ngx_im_users_walk_t));
-
-    if (ngx_im_ws_again_event.timer_set
-        && (ngx_msec_int_t) (ngx_im_ws_again_event.timer.key
-                             - ngx_current_msec)
-           <= (ngx_msec_int_t) ms)
-    {
-        return;
-    }
-
-    ngx_im_ws_again_nobody.fd = (ngx_socket_t) -1;
-    ngx_im_ws_again_event.data = &ngx_im_ws_again_nobody;
-    ngx_im_ws_again_event.handler = ngx_im_ws_on_again;
-    ngx_im_ws_again_event.log = ngx_cycle->log;
-    ngx_im_ws_again_event.cancelable = 1;
-
-    ngx_add_timer(&ngx_im_ws_again_event, ms);
-}
-
-
-static void
-ngx_im_ws_on_again(ngx_event_t *ev)
-{
-    if (ngx_im_users_walk(&ngx_im_ws_again_walk, NGX_IM_WS_AGAIN_MAX,
-                          ngx_im_ws_again)
-        == NGX_AGAIN)
-    {
-        ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
-        return;
-    }
-
-    ngx_im_ws_again_sync = 0;          /* all have been met */
-}
-
-
-static int
-ngx_im_ws_again(ngx_im_ws_t *ws)
-{
-    ws->sync |= ngx_im_ws_again_sync;
-
-    return ngx_im_ws_open_again(ws);
-}
-
-
-/* No Logic, or a full way to it: this one is met again. */
-int
-ngx_im_ws_open_again(ngx_im_ws_t *ws)
-{
-    if (ws->state != NGX_IM_WS_OPEN) {
-        return IM_OK;
-    }
-
-    return (ngx_im_ws_ask_open(ws, NULL) == IM_OK) ? IM_OK : IM_BUSY;
 }
 
 
@@ -275,7 +188,7 @@ ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error)
         return;
     }
 
-    ngx_im_ws_again_in(NGX_IM_WS_AGAIN_LATER);
+    ngx_im_ws_announce_all(NGX_IM_WS_AGAIN_LATER);
 }
 
 

@@ -108,6 +108,39 @@ async def test_redis_was_emptied_and_all_is_there_again_within_5_s(
         redis(stack, 'SET', 'im:memory:{0}', '0')
 
 
+async def test_what_is_said_after_redis_was_emptied_is_not_missed(
+        api, people, stack):
+    """Nobody is found until all have been announced again: they are told."""
+    users = await people(api, 'alice', 'bob', 'carl', 'dora')
+    sockets = [await users[0].connect()]
+    for u in users[1:3]:
+        sockets.append(await u.connect(other_than=[sockets[0].instance]))
+    while True:
+        d = await users[3].connect()
+        if d.instance == sockets[0].instance:
+            break
+        await d.close()
+    sockets.append(d)
+    a, b = sockets[:2]
+    redis(stack, 'FLUSHALL')
+    began = time.monotonic()
+    try:
+        async def said():
+            return await a.send(users[1].uid, 'hello')
+        await until(10, said)
+        while True:
+            f = await b.receive(max(0.01, began + 10 - time.monotonic()))
+            b.frames.append(f)
+            if f['type'] in ('push', 'sync_needed'):
+                break
+        for s in sockets:
+            await s.expect('sync_needed',
+                           max(0.01, began + 10 - time.monotonic()))
+    finally:
+        # as after a long life, for the tests to come
+        redis(stack, 'SET', 'im:memory:{0}', '0')
+
+
 async def test_a_worker_that_dies_takes_its_users_out_of_the_room(
         api, people, stack):
     alice, bob = await people(api, 'alice', 'bob')

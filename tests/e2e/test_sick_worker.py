@@ -14,6 +14,8 @@ import pytest
 
 from im_app import App
 from im_checker import check
+from im_client import Problem
+from test_presence import change, watch
 from test_recover import pushed, send_all
 from test_store import Task, alone  # noqa: F401: a fixture
 
@@ -168,6 +170,60 @@ async def test_who_was_given_up_in_a_short_freeze_is_told_to_ask(
         await comes(c, a, 'last')
         await prove(stack, a, b, c)
         assert len(c.closed) == before
+
+
+async def test_a_worker_that_misses_something_often_tells_to_sync_seldom(
+        api, people, stack, alone, tmp_path):
+    """And once more after the last time."""
+    with Task(stack, tmp_path, 'hasty', IM_PUSH_CONFIRM_MS='200') as task:
+        a, b, c, victim = await three(api, people)
+        w = await people(api, 'witness')
+        s = await w.connect(other_than=[a.socket.instance])
+        times = []
+
+        async def read():
+            while True:
+                await s.expect('sync_needed', 60)
+                times.append(time.monotonic())
+        reading = asyncio.create_task(read())
+        for n in range(3):
+            os.kill(victim, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(1.1)
+                await a.send(c.user.uid, 'missed %d' % n)
+                await task.says(lambda h: h['dropped'] == n + 1, 'gives up', 1)
+            finally:
+                os.kill(victim, signal.SIGCONT)
+            await asyncio.sleep(0.4)
+        await comes(c, a, 'missed 2')
+        await asyncio.sleep(1)
+        reading.cancel()
+        assert len(times) > 1
+        assert all(y - x > 3 for x, y in zip(times, times[1:]))
+        await prove(stack, a, b, c)
+
+
+async def test_a_worker_that_came_back_and_dies_takes_its_users_away(
+        api, people, stack):
+    """It was taken for dead just before, and is cleaned up after once more."""
+    a, b = await people(api, 'watches', 'victim')
+    x = await a.connect()
+    y = await b.connect(other_than=[x.instance])
+    victim = int(y.instance.split('-')[-2])
+    known = await watch(x, b.uid)
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(4.5)
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until or not known[b.uid]:
+        try:
+            await change(x, 0.2, known)
+        except Problem:
+            assert time.monotonic() < until + 5, 'it does not come back'
+    os.kill(victim, signal.SIGKILL)
+    assert await change(x, 12, known) == {b.uid: False}
 
 
 async def test_what_a_task_gives_up_when_it_ends_is_pushed_by_the_next(

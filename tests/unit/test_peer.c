@@ -17,6 +17,7 @@
 
 #define WINDOW  (8 * 2)        /* items, of batches of 2 */
 #define NAME    "host-1-cafe"
+#define OTHER   "host-2-cafe"
 
 
 task_conf_t  task_conf;        /* task_main.c stays out */
@@ -25,7 +26,7 @@ static const im_disc_handler_t  *disc_handler;
 
 static im_rpc_t            *rpc;
 static im_rpc_channel_t    *channel;
-static im_disc_instance_t   instance;
+static im_disc_instance_t   instance, other;
 static _Atomic(im_rpc_stream_t *)  stream;     /* of the instance */
 static atomic_int           streams, answering;
 static atomic_uint          taken;             /* items, of this stream */
@@ -47,13 +48,20 @@ im_disc_subscribe(im_disc_t *disc, const char *service,
 
 
 static void
-answer(im_rpc_stream_t *s)
+answer_n(im_rpc_stream_t *s, unsigned n)
 {
     Im__Pushed  pushed = IM__PUSHED__INIT;
 
-    pushed.received = atomic_load(&taken);
+    pushed.received = n;
     assert_int_equal(im_rpc_stream_add(s, &pushed.base), IM_OK);
     im_rpc_stream_flush(s);
+}
+
+
+static void
+answer(im_rpc_stream_t *s)
+{
+    answer_n(s, atomic_load(&taken));
 }
 
 
@@ -140,9 +148,13 @@ setup(void **state)
     instance.id = NAME;
     instance.address = "here";
     instance.channel = channel;
+    other = instance;
+    other.id = OTHER;
 
     atomic_store(&answering, 1);
     atomic_store(&streams, 0);
+    atomic_store(&stream, NULL);
+    atomic_store(&taken, 0);
     atomic_store(&told, 0);
     assert_int_equal(task_peer_start(NULL), IM_OK);
 
@@ -198,7 +210,7 @@ send_n(task_mark_t *mark, unsigned n)
 
 
 static int
-is_done(const task_mark_t *mark)
+is_done(task_mark_t *mark)
 {
     return task_peer_state(mark) == TASK_PEER_DONE;
 }
@@ -309,6 +321,135 @@ test_one_that_says_nothing_is_not_waited_for(void **state)
 }
 
 
+/* Confirms n of what it has taken each 10 ms; in how many of the answers to
+ * come everybody is to wait. */
+static unsigned
+lags_while_it_confirms(unsigned n, unsigned answers)
+{
+    unsigned  i, lags;
+
+    lags = 0;
+
+    for (i = 0; i < answers; i++) {
+        answer_n(atomic_load(&stream), n);
+        usleep(10000);
+        lags += (unsigned) task_peer_lags();
+    }
+
+    return lags;
+}
+
+
+static void
+test_a_slow_one_is_waited_for_a_moment_and_again_when_it_is_not(
+    void **state)
+{
+    unsigned     lags;
+    task_mark_t  mark;
+
+    (void) state;
+
+    disc_handler->up(NULL, &instance);
+    disc_handler->up(NULL, &other);
+    mark = mark_of(NAME);
+
+    atomic_store(&answering, 0);
+    send_n(&mark, WINDOW);
+    WITHIN_5_S(atomic_load(&taken) == WINDOW);
+    assert_true(task_peer_lags());
+
+    /* the other one is free, and gets its items */
+
+    lags = lags_while_it_confirms(1, 100);
+    assert_in_range(lags, 1, 50);
+    assert_int_equal(lags_while_it_confirms(1, 20), 0);
+
+    /* some room, which is filled at once: it is as slow as before */
+
+    mark.due++;
+    assert_int_equal(send_one(&mark), IM_AGAIN);
+    answer_n(atomic_load(&stream), WINDOW / 2 + 1);
+    WITHIN_5_S(is_resumed(&mark));
+    mark.due--;
+    send_n(&mark, WINDOW / 2 + 1);
+    assert_int_equal(lags_while_it_confirms(WINDOW / 2 + 1, 20), 0);
+
+    /* it has caught up */
+
+    WITHIN_5_S(atomic_load(&taken) == WINDOW + WINDOW / 2 + 1);
+    answer(atomic_load(&stream));
+    WITHIN_5_S(is_done(&mark));
+    assert_false(task_peer_lags());
+    send_n(&mark, WINDOW);
+    assert_true(task_peer_lags());
+
+    task_peer_release(mark.peer);
+}
+
+
+static void
+test_all_wait_while_all_are_busy(void **state)
+{
+    task_mark_t  mark;
+
+    (void) state;
+
+    disc_handler->up(NULL, &instance);
+    mark = mark_of(NAME);
+
+    atomic_store(&answering, 0);
+    send_n(&mark, WINDOW);
+    WITHIN_5_S(atomic_load(&taken) == WINDOW);
+
+    /* far longer than for one of several; a few, on a busy machine */
+
+    assert_in_range(lags_while_it_confirms(1, 100), 60, 100);
+
+    WITHIN_5_S(!task_peer_lags());
+    task_peer_release(mark.peer);
+}
+
+
+static void
+test_what_was_confirmed_is_not_due_again_when_the_stream_ends(void **state)
+{
+    task_mark_t  first, copy, later;
+
+    (void) state;
+
+    disc_handler->up(NULL, &instance);
+    first = mark_of(NAME);
+    later = mark_of(NAME);
+
+    send_n(&first, 3);
+    copy = first;
+    WITHIN_5_S(is_done(&copy));        /* nobody asks of the first one */
+
+    atomic_store(&answering, 0);
+    send_n(&later, 2);
+    WITHIN_5_S(atomic_load(&taken) == 5);
+
+    im_rpc_stream_cancel(atomic_load(&stream));
+    WITHIN_5_S(is_resumed(&first) && atomic_load(&streams) == 2);
+    assert_true(is_done(&first));
+    assert_false(is_done(&later));
+
+    /* and stays so, whatever becomes of later ones */
+
+    assert_int_equal(task_peer_rewind(&later), 2);
+    later.due = 0;
+    send_n(&later, 2);
+    WITHIN_5_S(atomic_load(&taken) == 2);
+    im_rpc_stream_cancel(atomic_load(&stream));
+    WITHIN_5_S(is_resumed(&first) && atomic_load(&streams) == 3);
+    assert_true(is_done(&first));
+    assert_false(is_done(&later));
+
+    task_peer_release(first.peer);
+    task_peer_release(later.peer);
+}
+
+
 static void
 test_who_was_given_up_is_told_until_it_has_confirmed_that(void **state)
 {
@@ -411,6 +552,9 @@ main(void)
     const struct CMUnitTest  tests[] = {
         T(test_what_was_not_confirmed_is_due_again_on_the_next_stream),
         T(test_one_that_says_nothing_is_not_waited_for),
+        T(test_a_slow_one_is_waited_for_a_moment_and_again_when_it_is_not),
+        T(test_all_wait_while_all_are_busy),
+        T(test_what_was_confirmed_is_not_due_again_when_the_stream_ends),
         T(test_who_was_given_up_is_told_until_it_has_confirmed_that),
         T(test_one_that_etcd_does_not_know_yet_gets_its_items_once_it_does),
         T(test_one_that_is_gone_is_dead_after_a_second_and_may_come_back),

@@ -1,0 +1,167 @@
+/*
+ * ngx_im_ws_again.c -- all connections of this worker are opened once more.
+ *
+ *     announce_all ----------------+--> walk, 200 each 20 ms --> Open
+ *     sync_all --------------------+
+ *     sync_later --5 s after one---+
+ *
+ * What Logic and Redis know of them may have been lost, which is made good by
+ * an Open of each.  If pushes may be missing, too, each is told sync_needed
+ * when its Open was answered: what is said after that sync finds its route.
+ */
+
+#include "ngx_im_rooms.h"
+
+
+#define NGX_IM_WS_AGAIN_MAX       200   /* opened again in one portion */
+#define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
+#define NGX_IM_WS_SYNC_PAUSE      5000  /* from one sync of all to the next */
+
+
+static void ngx_im_ws_sync_once_more(void);
+static void ngx_im_ws_on_sync(ngx_event_t *ev);
+static void ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn);
+static void ngx_im_ws_again_in(ngx_msec_t ms);
+static void ngx_im_ws_on_again(ngx_event_t *ev);
+static int ngx_im_ws_again(ngx_im_ws_t *ws);
+
+
+static ngx_event_t          ngx_im_ws_again_event;
+static ngx_event_t          ngx_im_ws_sync_event;    /* the next sync of all */
+static ngx_connection_t     ngx_im_ws_again_nobody;  /* for debug lines */
+static ngx_im_users_walk_t  ngx_im_ws_again_walk;
+static ngx_uint_t           ngx_im_ws_again_sync;    /* all are to be told */
+static ngx_uint_t           ngx_im_ws_sync_more;     /* and once more */
+static ngx_msec_t           ngx_im_ws_sync_from;     /* the next one */
+
+
+void
+ngx_im_ws_announce_all(ngx_msec_t in_ms)
+{
+    ngx_im_ws_again_in(in_ms);
+}
+
+
+void
+ngx_im_ws_sync_all(void)
+{
+    ngx_im_ws_again_sync = 1;
+    ngx_im_ws_sync_more = 0;           /* this one is for all that was missed */
+    ngx_im_ws_sync_from = ngx_current_msec + NGX_IM_WS_SYNC_PAUSE;
+
+    ngx_im_ws_again_in(1);
+}
+
+
+/* A worker that is slower than what it is due hears several times a second that
+ * it missed something.  If each time began the walk anew, the first ones would
+ * be told again and again, and the last ones never. */
+void
+ngx_im_ws_sync_later(void)
+{
+    ngx_im_ws_sync_more = 1;
+
+    if (!ngx_im_ws_again_sync) {
+        ngx_im_ws_sync_once_more();    /* else when all have been met */
+    }
+}
+
+
+/* No sync is under way.  Now, or when the pause is over. */
+static void
+ngx_im_ws_sync_once_more(void)
+{
+    ngx_msec_int_t  left;
+
+    left = (ngx_im_ws_sync_from == 0) ? 0
+           : (ngx_msec_int_t) (ngx_im_ws_sync_from - ngx_current_msec);
+
+    if (left <= 0) {
+        ngx_im_ws_sync_all();
+        return;
+    }
+
+    if (!ngx_im_ws_sync_event.timer_set) {
+        ngx_im_ws_timer_init(&ngx_im_ws_sync_event, ngx_im_ws_on_sync);
+        ngx_add_timer(&ngx_im_ws_sync_event, (ngx_msec_t) left);
+    }
+}
+
+
+static void
+ngx_im_ws_on_sync(ngx_event_t *ev)
+{
+    if (ngx_im_ws_sync_more && !ngx_im_ws_again_sync) {
+        ngx_im_ws_sync_once_more();
+    }
+}
+
+
+static void
+ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn)
+{
+    ngx_im_ws_again_nobody.fd = (ngx_socket_t) -1;
+    ev->data = &ngx_im_ws_again_nobody;
+    ev->handler = fn;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
+}
+
+
+/* Begins the walk, also if one is under way; the sooner of two times holds. */
+static void
+ngx_im_ws_again_in(ngx_msec_t ms)
+{
+    ngx_memzero(&ngx_im_ws_again_walk, sizeof(ngx_im_users_walk_t));
+
+    if (ngx_im_ws_again_event.timer_set
+        && (ngx_msec_int_t) (ngx_im_ws_again_event.timer.key
+                             - ngx_current_msec)
+           <= (ngx_msec_int_t) ms)
+    {
+        return;
+    }
+
+    ngx_im_ws_timer_init(&ngx_im_ws_again_event, ngx_im_ws_on_again);
+    ngx_add_timer(&ngx_im_ws_again_event, ms);
+}
+
+
+static void
+ngx_im_ws_on_again(ngx_event_t *ev)
+{
+    if (ngx_im_users_walk(&ngx_im_ws_again_walk, NGX_IM_WS_AGAIN_MAX,
+                          ngx_im_ws_again)
+        == NGX_AGAIN)
+    {
+        ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
+        return;
+    }
+
+    ngx_im_ws_again_sync = 0;          /* all have been met */
+
+    if (ngx_im_ws_sync_more) {
+        ngx_im_ws_sync_once_more();
+    }
+}
+
+
+static int
+ngx_im_ws_again(ngx_im_ws_t *ws)
+{
+    ws->sync |= ngx_im_ws_again_sync;
+
+    return ngx_im_ws_open_again(ws);
+}
+
+
+/* No Logic, or a full way to it: this one is met again. */
+int
+ngx_im_ws_open_again(ngx_im_ws_t *ws)
+{
+    if (ws->state != NGX_IM_WS_OPEN) {
+        return IM_OK;
+    }
+
+    return (ngx_im_ws_ask_open(ws, NULL) == IM_OK) ? IM_OK : IM_BUSY;
+}
