@@ -8,6 +8,9 @@
  * two Logics may tell of one user in another order.  Where that makes a
  * difference, the connection is opened once more when these changes count for
  * nothing any more.
+ *
+ * Of two that tell of one user in one room, the numbers of removals say which
+ * was first, unless it is too long ago.
  */
 
 #include "ngx_im_rooms.h"
@@ -15,6 +18,7 @@
 
 #define NGX_IM_CHANGES           4096   /* remembered, at most */
 #define NGX_IM_CHANGES_MS        2000
+#define NGX_IM_CHANGES_ORDER_MS  10000  /* one may be told so much too late */
 #define NGX_IM_CHANGES_DOUBTS    1024   /* connections; more: all are opened */
 #define NGX_IM_CHANGES_DOUBT_MS  (NGX_IM_CHANGES_MS + 100)
 #define NGX_IM_CHANGES_LATER_MS  200    /* the way to Logic is full */
@@ -60,16 +64,46 @@ ngx_im_changes_exit(void)
 
 
 void
-ngx_im_changes_add(const Im__Membership *m)
+ngx_im_changes_add(uint64_t uid, uint64_t room, uint64_t removals,
+    ngx_uint_t member)
 {
     ngx_im_change_t  *c;
 
     c = &ngx_im_changes[ngx_im_changes_n++ % NGX_IM_CHANGES];
 
-    c->uid = m->uid;
-    c->room = m->room;
-    c->member = m->member;
+    c->uid = uid;
+    c->room = room;
+    c->removals = removals;
+    c->member = member;
     c->at = ngx_current_msec;
+}
+
+
+/* Who was added after removal 5 is told with 5, too. */
+ngx_uint_t
+ngx_im_changes_overtaken(const Im__Membership *m)
+{
+    ngx_uint_t        at;
+    ngx_im_change_t  *c;
+
+    at = ngx_im_changes_from(ngx_current_msec - NGX_IM_CHANGES_ORDER_MS);
+
+    while ((c = ngx_im_changes_next(&at)) != NULL) {
+
+        if (c->uid != m->uid || c->room != m->room
+            || c->member == (unsigned) m->member)
+        {
+            continue;
+        }
+
+        if (c->removals > m->removals
+            || (c->member && c->removals == m->removals))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -22,6 +22,7 @@
 
 
 #define NGX_IM_PRESENCE_UIDS     200   /* in one question */
+#define NGX_IM_PRESENCE_ASKS     8     /* over what a connection may ask */
 #define NGX_IM_PRESENCE_LOOK     2000  /* topics looked at for one */
 #define NGX_IM_PRESENCE_PAUSE    20    /* ms between two questions */
 #define NGX_IM_PRESENCE_LATER    1000  /* no Logic could take it */
@@ -39,8 +40,10 @@ struct ngx_im_presence_ask_s {
 static int ngx_im_presence_add(ngx_im_ws_t *ws,
     const Im__PresenceSubscribe *sub, ngx_im_presence_ask_t **ask);
 static void ngx_im_presence_drop(ngx_im_ws_t *ws, uint64_t uid);
-static ngx_uint_t ngx_im_presence_asked(ngx_im_ws_t *ws, uint64_t uid,
-    ngx_uint_t forget);
+static ngx_uint_t ngx_im_presence_others(ngx_im_ws_t *ws,
+    ngx_im_presence_ask_t **asks);
+static ngx_uint_t ngx_im_presence_asked(ngx_im_presence_ask_t **asks,
+    ngx_uint_t n, uint64_t uid, ngx_uint_t forget);
 static void ngx_im_presence_in(ngx_msec_t ms);
 static void ngx_im_presence_on_refresh(ngx_event_t *ev);
 static int ngx_im_presence_ask(uint64_t *uids, size_t n);
@@ -80,7 +83,9 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     Im__PresenceRequest *request, ngx_im_presence_ask_t **ask,
     const char **code, const char **text)
 {
-    size_t  i;
+    size_t                  i;
+    ngx_uint_t              n;
+    ngx_im_presence_ask_t  *asks[NGX_IM_PRESENCE_ASKS];
 
     if (sub->n_add > NGX_IM_PRESENCE_UIDS
         || sub->n_remove > NGX_IM_PRESENCE_UIDS)
@@ -90,8 +95,10 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
         return IM_DECLINED;
     }
 
+    n = (sub->n_remove > 0) ? ngx_im_presence_others(ws, asks) : 0;
+
     for (i = 0; i < sub->n_remove; i++) {
-        (void) ngx_im_presence_asked(ws, sub->remove[i], 1);
+        (void) ngx_im_presence_asked(asks, n, sub->remove[i], 1);
         ngx_im_presence_drop(ws, sub->remove[i]);
     }
 
@@ -132,7 +139,8 @@ ngx_im_presence_add(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     int                     rc;
     size_t                  i;
     im_topic_t             *topic;
-    ngx_im_presence_ask_t  *a;
+    ngx_uint_t              n;
+    ngx_im_presence_ask_t  *a, *asks[NGX_IM_PRESENCE_ASKS];
 
     a = ngx_alloc(sizeof(ngx_im_presence_ask_t)
                   + sub->n_add * sizeof(uint64_t), ws->connection->log);
@@ -143,13 +151,15 @@ ngx_im_presence_add(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     a->conn = ws->id;
     a->n = 0;
     rc = IM_OK;
+    n = ngx_im_presence_others(ws, asks);
 
     for (i = 0; i < sub->n_add && rc != IM_ERROR; i++) {
         rc = im_topics_join(ngx_im_topics, IM_TOPIC_PRESENCE, sub->add[i],
                             &ws->sub, &topic);
 
         if (rc == IM_OK
-            || (rc == IM_DONE && ngx_im_presence_asked(ws, sub->add[i], 0)))
+            || (rc == IM_DONE
+                && ngx_im_presence_asked(asks, n, sub->add[i], 0)))
         {
             a->uids[a->n++] = sub->add[i];
         }
@@ -181,31 +191,51 @@ ngx_im_presence_drop(ngx_im_ws_t *ws, uint64_t uid)
 }
 
 
-/* Whether this user belongs to a question under way of this connection; does
- * not any more, if he is to be forgotten.  Most have no other question. */
+/* The questions under way of this connection.  Most have no other one, and then
+ * those of the worker need not be looked at. */
 static ngx_uint_t
-ngx_im_presence_asked(ngx_im_ws_t *ws, uint64_t uid, ngx_uint_t forget)
+ngx_im_presence_others(ngx_im_ws_t *ws, ngx_im_presence_ask_t **asks)
 {
-    size_t                  i;
-    ngx_uint_t              found;
+    ngx_uint_t              n;
     ngx_queue_t            *q;
     ngx_im_presence_ask_t  *a;
 
-    found = 0;
+    n = 0;
 
     if (ws->questions == 0) {
         return 0;
     }
 
     for (q = ngx_queue_head(&ngx_im_presence_asks);
-         q != ngx_queue_sentinel(&ngx_im_presence_asks);
+         q != ngx_queue_sentinel(&ngx_im_presence_asks)
+         && n < NGX_IM_PRESENCE_ASKS;
          q = ngx_queue_next(q))
     {
         a = ngx_queue_data(q, ngx_im_presence_ask_t, queue);
 
-        if (a->conn != ws->id) {
-            continue;
+        if (a->conn == ws->id) {
+            asks[n++] = a;
         }
+    }
+
+    return n;
+}
+
+
+/* Whether this user belongs to one of these questions; does not any more, if he
+ * is to be forgotten. */
+static ngx_uint_t
+ngx_im_presence_asked(ngx_im_presence_ask_t **asks, ngx_uint_t n, uint64_t uid,
+    ngx_uint_t forget)
+{
+    size_t                  i;
+    ngx_uint_t              k, found;
+    ngx_im_presence_ask_t  *a;
+
+    found = 0;
+
+    for (k = 0; k < n; k++) {
+        a = asks[k];
 
         for (i = a->n; i > 0; i--) {
             if (a->uids[i - 1] != uid) {
@@ -228,7 +258,9 @@ void
 ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
     ngx_uint_t ok)
 {
-    size_t  i;
+    size_t                  i;
+    ngx_uint_t              n;
+    ngx_im_presence_ask_t  *asks[NGX_IM_PRESENCE_ASKS];
 
     if (ask == NULL) {
         return;
@@ -236,9 +268,11 @@ ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
 
     ngx_queue_remove(&ask->queue);
 
+    n = (ws != NULL) ? ngx_im_presence_others(ws, asks) : 0;
+
     for (i = 0; ws != NULL && i < ask->n; i++) {
 
-        if (!ngx_im_presence_asked(ws, ask->uids[i], ok) && !ok) {
+        if (!ngx_im_presence_asked(asks, n, ask->uids[i], ok) && !ok) {
             ngx_im_presence_drop(ws, ask->uids[i]);
         }
     }

@@ -25,6 +25,9 @@
  *
  * What is held is bounded by as much as im_ws_fanout_queue; what does not fit
  * is left out, and the members are told to sync, once it is known who they are.
+ *
+ * So they are if Logic cannot say it, or if MySQL does not know so many
+ * removals for some seconds (it has lost some): its word counts then.
  */
 
 #include "ngx_im_rooms.h"
@@ -35,6 +38,8 @@
 
 #define NGX_IM_REMOVALS_ASKED     64       /* questions under way */
 #define NGX_IM_REMOVALS_LATER     200      /* ms; Logic could not say */
+#define NGX_IM_REMOVALS_REFUSED   1000     /* ms; and it never will */
+#define NGX_IM_REMOVALS_LESS      5000     /* ms; MySQL knows of fewer */
 #define NGX_IM_REMOVALS_OVERHEAD  256      /* counted for each message */
 
 
@@ -52,10 +57,17 @@ struct ngx_im_held_s {
     ngx_im_room_t          *room;
     ngx_im_removals_msg_t  *first;
     ngx_im_removals_msg_t  *last;
-    uint64_t                want;          /* removals to know of */
+    uint64_t                want;          /* of the first one left out */
+    uint64_t                asked;         /* the last question is for this */
+    uint64_t                ahead_from;    /* carried out, but not all before */
+    uint64_t                ahead_to;      /* 0: none */
+    ngx_msec_t              less_at;       /* first answer of no use */
     ngx_queue_t             queue;         /* of rooms to be asked for */
+    ngx_event_t             again;         /* to be asked for later */
     unsigned                queued:1;
-    unsigned                gap:1;         /* something did not fit */
+    unsigned                gap:1;         /* something was left out */
+    unsigned                less:1;
+    unsigned                refused:1;     /* all is left out for a while */
 };
 
 
@@ -63,17 +75,24 @@ static ngx_im_held_t *ngx_im_removals_held(ngx_im_room_t *room);
 static void ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
     ngx_uint_t repeat, uint32_t upto);
 static void ngx_im_removals_wait(ngx_im_held_t *held);
+static void ngx_im_removals_wait_ms(ngx_im_held_t *held, ngx_msec_t ms);
+static void ngx_im_removals_on_again(ngx_event_t *ev);
 static void ngx_im_removals_pump(void);
 static int ngx_im_removals_ask(ngx_im_room_t *room);
 static void ngx_im_removals_on_reply(void *data,
     const im_rpc_status_t *status, const ProtobufCMessage *reply);
-static int ngx_im_removals_answered(ngx_im_room_t *room,
+static void ngx_im_removals_answered(ngx_im_room_t *room,
     const Im__RoomRemovedReply *reply);
+static void ngx_im_removals_less(ngx_im_held_t *held, uint64_t number);
 static void ngx_im_removals_failed(ngx_im_room_t *room,
     const im_rpc_status_t *status);
 static void ngx_im_removals_later(void);
 static void ngx_im_removals_on_later(ngx_event_t *ev);
+static void ngx_im_removals_known(ngx_im_room_t *room, uint64_t number);
+static uint64_t ngx_im_removals_next(ngx_im_held_t *held);
 static void ngx_im_removals_release(ngx_im_room_t *room);
+static void ngx_im_removals_send(ngx_im_held_t *held);
+static void ngx_im_removals_free_msgs(ngx_im_held_t *held);
 static void ngx_im_removals_free_msg(ngx_im_removals_msg_t *msg);
 
 
@@ -134,8 +153,6 @@ ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
         return;
     }
 
-    held->want = ngx_max(held->want, record->removals);
-
     ngx_im_removals_hold(held, record, repeat, upto);
     ngx_im_removals_pump();
 }
@@ -159,6 +176,11 @@ ngx_im_removals_held(ngx_im_room_t *room)
     held->room = room;
     room->held = held;
 
+    held->again.data = &ngx_im_removals_nobody;
+    held->again.handler = ngx_im_removals_on_again;
+    held->again.log = ngx_cycle->log;
+    held->again.cancelable = 1;
+
     ngx_im_removals_wait(held);
 
     return held;
@@ -176,11 +198,17 @@ ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
     size = sizeof(ngx_im_removals_msg_t) + NGX_IM_REMOVALS_OVERHEAD
            + record->body.len;
 
-    msg = (held->gap || ngx_im_removals_bytes + size > ngx_im_removals_max)
+    msg = (held->gap || held->refused
+           || ngx_im_removals_bytes + size > ngx_im_removals_max)
           ? NULL : ngx_calloc(sizeof(ngx_im_removals_msg_t), ngx_cycle->log);
 
     if (msg == NULL) {
-        held->gap = 1;
+
+        if (!held->gap) {
+            held->gap = 1;
+            held->want = record->removals;
+        }
+
         im__record__free_unpacked(record, NULL);
         return;
     }
@@ -206,10 +234,40 @@ ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
 static void
 ngx_im_removals_wait(ngx_im_held_t *held)
 {
-    if (!held->queued && !held->room->asking) {
+    if (!held->queued && !held->again.timer_set && !held->room->asking) {
         held->queued = 1;
         ngx_queue_insert_tail(&ngx_im_removals_queue, &held->queue);
     }
+}
+
+
+/* One room that Logic cannot answer for does not hold up the others. */
+static void
+ngx_im_removals_wait_ms(ngx_im_held_t *held, ngx_msec_t ms)
+{
+    if (!held->queued && !held->again.timer_set) {
+        ngx_add_timer(&held->again, ms);
+    }
+}
+
+
+static void
+ngx_im_removals_on_again(ngx_event_t *ev)
+{
+    ngx_im_held_t  *held;
+    ngx_im_room_t  *room;
+
+    held = ngx_queue_data(ev, ngx_im_held_t, again);
+    room = held->room;
+
+    if (held->first == NULL && !held->gap) {
+        ngx_im_removals_drop(room);    /* nothing was said meanwhile */
+        ngx_im_room_release(room);
+        return;
+    }
+
+    ngx_im_removals_wait(held);
+    ngx_im_removals_pump();
 }
 
 
@@ -233,6 +291,7 @@ ngx_im_removals_pump(void)
 
         ngx_queue_remove(q);
         held->queued = 0;
+        held->asked = ngx_im_removals_next(held);
     }
 }
 
@@ -294,24 +353,19 @@ ngx_im_removals_on_reply(void *data, const im_rpc_status_t *status,
     room->asking = 0;
     ngx_im_removals_asked--;
 
-    if (reply == NULL) {
-        ngx_im_removals_failed(room, status);
+    if (reply != NULL) {
+        ngx_im_removals_answered(room, (const Im__RoomRemovedReply *) reply);
 
-    } else if (ngx_im_removals_answered(room,
-                                        (const Im__RoomRemovedReply *) reply)
-               != IM_OK)
-    {
-        ngx_im_removals_later();       /* it knew less than who accepted */
+    } else {
+        ngx_im_removals_failed(room, status);
     }
 
     if (room->held != NULL) {
+        ngx_im_removals_release(room);
+    }
 
-        if (room->held->want <= room->removals || room->topic->members == 0) {
-            ngx_im_removals_release(room);
-
-        } else {
-            ngx_im_removals_wait(room->held);
-        }
+    if (room->held != NULL) {
+        ngx_im_removals_wait(room->held);
     }
 
     ngx_im_room_release(room);
@@ -319,28 +373,71 @@ ngx_im_removals_on_reply(void *data, const im_rpc_status_t *status,
 }
 
 
-/* IM_AGAIN: it was of no use. */
-static int
+static void
 ngx_im_removals_answered(ngx_im_room_t *room,
     const Im__RoomRemovedReply *reply)
 {
-    size_t  i;
+    size_t          i;
+    ngx_im_held_t  *held;
 
     for (i = 0; i < reply->n_uids; i++) {
-        ngx_im_rooms_removed(room->topic->id, reply->uids[i]);
+        ngx_im_rooms_removed(room->topic->id, reply->uids[i], reply->removals);
     }
 
     room->checked = 1;
     room->checked_at = ngx_current_msec;
 
-    if (reply->removals <= room->removals) {
-        return (room->held != NULL && room->held->want > room->removals)
-               ? IM_AGAIN : IM_OK;
+    held = room->held;
+
+    if (held != NULL) {
+        held->refused = 0;
     }
 
-    room->removals = reply->removals;
+    if (reply->removals > room->removals) {
+        ngx_im_removals_known(room, reply->removals);
 
-    return IM_OK;
+    } else if (held != NULL && ngx_im_removals_next(held) > room->removals
+               && ngx_im_removals_next(held) == held->asked)
+    {
+        ngx_im_removals_less(held, reply->removals);
+    }
+}
+
+
+/* MySQL knew less than who accepted the message: asked again, and believed
+ * after a while. */
+static void
+ngx_im_removals_less(ngx_im_held_t *held, uint64_t number)
+{
+    ngx_im_room_t  *room;
+
+    if (!held->less) {
+        held->less = 1;
+        held->less_at = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - held->less_at < NGX_IM_REMOVALS_LESS) {
+        ngx_im_removals_wait_ms(held, NGX_IM_REMOVALS_LATER);
+        return;
+    }
+
+    room = held->room;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "im: room %uL: a message is of after removal %uL, MySQL "
+                  "knows of %uL: it has lost some", room->topic->id,
+                  ngx_im_removals_next(held), number);
+
+    while (held->first != NULL && room->topic->members > 0) {
+        ngx_im_removals_send(held);
+    }
+
+    ngx_im_removals_drop(room);
+    room->removals = number;
+
+    if (room->topic->members > 0) {
+        ngx_im_fanout_gap(room);
+    }
 }
 
 
@@ -349,6 +446,7 @@ static void
 ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
 {
     im_str_t           text;
+    ngx_im_held_t     *held;
     const im_error_t  *error;
 
     error = ngx_im_method_error(status, &text);
@@ -357,12 +455,23 @@ ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
                   "im: room %uL: who was removed is not known: %s",
                   room->topic->id, status->message);
 
-    if (error->retryable || room->held == NULL) {
-        ngx_im_removals_later();
+    held = room->held;
+
+    if (held == NULL) {
         return;
     }
 
-    ngx_im_removals_drop(room);
+    if (error->retryable) {
+        ngx_im_removals_wait_ms(held, NGX_IM_REMOVALS_LATER);
+        return;
+    }
+
+    ngx_im_removals_free_msgs(held);
+
+    held->refused = 1;
+    held->gap = 0;
+
+    ngx_im_removals_wait_ms(held, NGX_IM_REMOVALS_REFUSED);
     ngx_im_fanout_gap(room);
 }
 
@@ -389,37 +498,96 @@ ngx_im_removals_on_later(ngx_event_t *ev)
 void
 ngx_im_removals_told(ngx_im_room_t *room, uint64_t number)
 {
-    if (number != room->removals + 1) {
-        return;                        /* known, or one before it is not */
+    ngx_im_held_t  *held;
+
+    if (number <= room->removals) {
+        return;
     }
 
-    room->removals = number;
+    held = room->held;
 
-    if (room->held != NULL && room->held->want <= number) {
-        ngx_im_removals_release(room);
+    if (number == room->removals + 1) {
+        ngx_im_removals_known(room, number);
+
+        if (held != NULL) {
+            ngx_im_removals_release(room);
+        }
+
+        return;
+    }
+
+    if (held == NULL) {
+        return;                        /* the next message will show the gap */
+    }
+
+    if (held->ahead_to != 0 && number == held->ahead_to + 1) {
+        held->ahead_to = number;
+
+    } else if (held->ahead_to != 0 && number == held->ahead_from - 1) {
+        held->ahead_from = number;
+
+    } else if (number > held->ahead_to) {
+        held->ahead_from = number;
+        held->ahead_to = number;
     }
 }
 
 
+/* All up to this number, and with that maybe some that have been told. */
+static void
+ngx_im_removals_known(ngx_im_room_t *room, uint64_t number)
+{
+    ngx_im_held_t  *held;
+
+    held = room->held;
+    room->removals = number;
+
+    if (held == NULL) {
+        return;
+    }
+
+    held->less = 0;
+
+    if (held->ahead_to > number && held->ahead_from <= number + 1) {
+        room->removals = held->ahead_to;
+    }
+}
+
+
+/* The number that what is held waits for. */
+static uint64_t
+ngx_im_removals_next(ngx_im_held_t *held)
+{
+    return (held->first != NULL) ? held->first->record->removals
+                                 : held->want;
+}
+
+
+/* What waits for no more; a later one may need numbers that grow as fast. */
 static void
 ngx_im_removals_release(ngx_im_room_t *room)
 {
-    ngx_uint_t              gap;
-    ngx_im_held_t          *held;
-    ngx_im_removals_msg_t  *msg;
+    ngx_uint_t      gap;
+    ngx_im_held_t  *held;
 
     held = room->held;
-    gap = held->gap;
 
-    while (room->topic->members > 0 && held->first != NULL) {
-        msg = held->first;
-        held->first = msg->next;
+    while (held->first != NULL && room->topic->members > 0) {
 
-        ngx_im_fanout_record(room->topic, msg->record, msg->repeat, msg->upto);
+        if (ngx_im_removals_next(held) > room->removals) {
+            return;
+        }
 
-        msg->record = NULL;            /* the fan-out's now */
-        ngx_im_removals_free_msg(msg);
+        ngx_im_removals_send(held);
     }
+
+    if (room->topic->members > 0
+        && (held->refused || (held->gap && held->want > room->removals)))
+    {
+        return;
+    }
+
+    gap = held->gap;
 
     ngx_im_removals_drop(room);
 
@@ -429,11 +597,30 @@ ngx_im_removals_release(ngx_im_room_t *room)
 }
 
 
+static void
+ngx_im_removals_send(ngx_im_held_t *held)
+{
+    ngx_im_removals_msg_t  *msg;
+
+    msg = held->first;
+    held->first = msg->next;
+
+    if (held->first == NULL) {
+        held->last = NULL;
+    }
+
+    ngx_im_fanout_record(held->room->topic, msg->record, msg->repeat,
+                         msg->upto);
+
+    msg->record = NULL;                /* the fan-out's now */
+    ngx_im_removals_free_msg(msg);
+}
+
+
 void
 ngx_im_removals_drop(ngx_im_room_t *room)
 {
-    ngx_im_held_t          *held;
-    ngx_im_removals_msg_t  *msg;
+    ngx_im_held_t  *held;
 
     held = room->held;
 
@@ -447,13 +634,27 @@ ngx_im_removals_drop(ngx_im_room_t *room)
         ngx_queue_remove(&held->queue);
     }
 
+    if (held->again.timer_set) {
+        ngx_del_timer(&held->again);
+    }
+
+    ngx_im_removals_free_msgs(held);
+    ngx_free(held);
+}
+
+
+static void
+ngx_im_removals_free_msgs(ngx_im_held_t *held)
+{
+    ngx_im_removals_msg_t  *msg;
+
     while (held->first != NULL) {
         msg = held->first;
         held->first = msg->next;
         ngx_im_removals_free_msg(msg);
     }
 
-    ngx_free(held);
+    held->last = NULL;
 }
 
 

@@ -24,7 +24,9 @@ static void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
 static void ngx_im_rooms_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened);
 static ngx_uint_t ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room,
     ngx_msec_t since);
-static ngx_uint_t ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked);
+static ngx_uint_t ngx_im_rooms_is_before(uint64_t id, uint64_t removals);
+static ngx_uint_t ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked,
+    ngx_uint_t named);
 static void ngx_im_rooms_added(const Im__Membership *m, ngx_uint_t old);
 static void ngx_im_rooms_out(uint64_t room, uint64_t uid,
     Im__RoomEvent *event);
@@ -225,10 +227,14 @@ ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
     ngx_msec_t asked, ngx_uint_t again)
 {
     size_t      i;
-    ngx_uint_t  old, missed;
+    ngx_uint_t  named, old, missed;
 
     old = 0;
     missed = 0;
+
+    /* a log-in asks several times, and who logs in is not found by his name */
+
+    named = again && (int32_t) ((uint32_t) asked - ws->opened_ms) > 0;
 
     ngx_im_rooms_reconcile(ws, opened);
 
@@ -238,7 +244,7 @@ ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
             continue;
         }
 
-        if (ngx_im_rooms_is_old(opened->rooms[i], asked)) {
+        if (ngx_im_rooms_is_old(opened->rooms[i], asked, named)) {
             old = 1;
             continue;
         }
@@ -259,15 +265,18 @@ ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
         ngx_im_ws_fall_behind(ws);     /* what was said while he was not in */
     }
 
-    if (old && ngx_im_ws_open_again(ws) != IM_OK) {
+    /* not at once over and over: removals may come more often than answers */
+
+    if (old && (again || ngx_im_ws_open_again(ws) != IM_OK)) {
         ngx_im_changes_doubt(ws);
     }
 }
 
 
-/* Whether an answer may be from before what is known of removals here. */
+/* Whether an answer may be from before what is known of removals here.  named:
+ * those of who has it are among the changes. */
 static ngx_uint_t
-ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked)
+ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked, ngx_uint_t named)
 {
     im_topic_t     *topic;
     ngx_im_room_t  *room;
@@ -279,7 +288,7 @@ ngx_im_rooms_is_old(uint64_t id, ngx_msec_t asked)
         return 0;                      /* it begins by knowing of none */
     }
 
-    return (room->checked
+    return (!named && room->checked
             && (ngx_msec_int_t) (asked - room->checked_at) <= 0)
            || ngx_im_changes_forgotten(asked);
 }
@@ -346,7 +355,7 @@ ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
 
     group = ngx_strcmp(reply->room->kind, "group") == 0;
 
-    if (ngx_im_rooms_is_old(reply->room->room, asked)
+    if (ngx_im_rooms_is_old(reply->room->room, asked, 0)
         || (!group && ngx_im_changes_removed(ws->sub.uid, reply->room->room,
                                              asked)))
     {
@@ -398,29 +407,34 @@ void
 ngx_im_rooms_on_membership(const Im__Membership *m)
 {
     im_topic_t     *topic;
+    ngx_uint_t      overtaken;
     ngx_im_room_t  *room;
 
     if (ngx_im_topics == NULL) {
         return;                        /* a worker without im_ws */
     }
 
-    ngx_im_changes_add(m);
-
     topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, m->room);
     room = (topic == NULL) ? NULL : topic->data;
 
-    if (m->member) {
-        ngx_im_rooms_added(m, room != NULL && m->removals < room->removals);
+    overtaken = ngx_im_changes_overtaken(m);
 
-    } else {
-        ngx_im_rooms_out(m->room, m->uid, m->event);
+    if (!overtaken) {
+        ngx_im_changes_add(m->uid, m->room, m->removals, m->member);
 
-        if (room != NULL) {
-            ngx_im_removals_told(room, m->removals);
+        if (m->member) {
+            ngx_im_rooms_added(m, ngx_im_rooms_is_before(m->room,
+                                                         m->removals));
+        } else {
+            ngx_im_rooms_out(m->room, m->uid, m->event);
         }
     }
 
-    if (m->event != NULL) {
+    if (!m->member && room != NULL) {
+        ngx_im_removals_told(room, m->removals);
+    }
+
+    if (m->event != NULL && !overtaken) {
         ngx_im_rooms_on_event(m->event);
     }
 }
@@ -466,10 +480,18 @@ ngx_im_rooms_out(uint64_t room, uint64_t uid, Im__RoomEvent *event)
 }
 
 
+/* To be applied to what comes for his connections; one that logs in is let in
+ * by what was asked for later than this. */
 void
-ngx_im_rooms_removed(uint64_t room, uint64_t uid)
+ngx_im_rooms_removed(uint64_t room, uint64_t uid, uint64_t removals)
 {
     Im__RoomEvent  event = IM__ROOM_EVENT__INIT;
+
+    if (ngx_im_users_find(uid) == NULL) {
+        return;
+    }
+
+    ngx_im_changes_add(uid, room, removals, 0);
 
     event.room = room;
     event.event = (char *) "removed";
@@ -513,7 +535,8 @@ ngx_im_rooms_on_event(Im__RoomEvent *event)
 
 
 /* The changes of the last seconds, and all since then, in their order; of one
- * room, or (0) all.  Whether they made a difference. */
+ * room, or (0) all.  Whether they made a difference.  Who has come to a live
+ * room again was let in after them. */
 static ngx_uint_t
 ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
 {
@@ -529,7 +552,9 @@ ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
             continue;
         }
 
-        if (c->member == (unsigned) ngx_im_rooms_is_in(ws, c->room)) {
+        if (c->member == (unsigned) ngx_im_rooms_is_in(ws, c->room)
+            || (!c->member && ngx_im_rooms_is_in_live(ws, c->room)))
+        {
             continue;
         }
 
@@ -538,10 +563,26 @@ ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
         if (!c->member) {
             ngx_im_rooms_leave_one(ws, c->room);
 
-        } else if (ngx_im_rooms_join(ws, c->room, 1) != IM_OK) {
+        } else if (!ngx_im_rooms_is_before(c->room, c->removals)
+                   && ngx_im_rooms_join(ws, c->room, 1) != IM_OK)
+        {
             break;
         }
     }
 
     return differs;
+}
+
+
+/* Who was added then may be among those who have been removed since. */
+static ngx_uint_t
+ngx_im_rooms_is_before(uint64_t id, uint64_t removals)
+{
+    im_topic_t     *topic;
+    ngx_im_room_t  *room;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, id);
+    room = (topic == NULL) ? NULL : topic->data;
+
+    return room != NULL && removals < room->removals;
 }

@@ -81,20 +81,25 @@ int ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
 void ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room);
 void ngx_im_rooms_on_membership(const Im__Membership *m);
 void ngx_im_rooms_on_event(Im__RoomEvent *event);
-/* He is not in it any more: all of his connections leave, and are told. */
-void ngx_im_rooms_removed(uint64_t room, uint64_t uid);
+/* He is not in it any more, says an answer that knows of so many removals: all
+ * of his connections leave, and are told. */
+void ngx_im_rooms_removed(uint64_t room, uint64_t uid, uint64_t removals);
 
 /* ngx_im_changes.c */
 typedef struct {
     uint64_t              uid;
     uint64_t              room;
+    uint64_t              removals;    /* of the room, so far */
     ngx_msec_t            at;
     unsigned              member:1;
 } ngx_im_change_t;
 
 ngx_int_t ngx_im_changes_init(void);
 void ngx_im_changes_exit(void);
-void ngx_im_changes_add(const Im__Membership *m);
+void ngx_im_changes_add(uint64_t uid, uint64_t room, uint64_t removals,
+    ngx_uint_t member);
+/* Whether a later change of this user in this room was told before. */
+ngx_uint_t ngx_im_changes_overtaken(const Im__Membership *m);
 /* Number of the first to be applied to an answer that was asked for then, and
  * the next one, in their order; NULL: no more. */
 ngx_uint_t ngx_im_changes_since(ngx_msec_t since);

@@ -128,6 +128,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
     }
 
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
+    ws->opened_ms = (uint32_t) ngx_current_msec;
 
     ngx_im_rooms_on_opened(ws, opened, asked, 0);
 
