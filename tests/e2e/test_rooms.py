@@ -511,11 +511,14 @@ async def test_who_is_removed_while_his_worker_stands_still_gets_no_more(
         await asyncio.sleep(0.01)
     got = bodies(await all_frames(b))
     assert got in ([], ['before']), 'removed, and still gets %s' % got
-    got = [n for n in bodies(await all_frames(c)) if n != 'before']
+    frames = await all_frames(c)
+    got = [n for n in bodies(frames) if n != 'before']
     assert got == sorted(got) and got[-1] == sent[-1]
-    # A gap is seen by the client; a break of links alone makes none.
+    # A gap is seen by the client; a break of links alone makes none, unless
+    # the removal above had to wait for this worker and it lost its lease.
     missed = sorted(set(sent) - set(got))
-    assert not missed or how != 'for a moment', missed
+    assert not missed or how != 'for a moment' or any(
+        f['type'] == 'sync_needed' for f in frames), missed
     if kind == 'group':
         assert await refused(b, 'history', room=room) == 'forbidden'
 
