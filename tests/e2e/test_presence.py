@@ -14,6 +14,13 @@ from im_client import Problem
 GONE = 4           # seconds: 1.8 s of grace, and what a busy machine adds
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quiet():
+    """A worker that has lost a link asks how all are, a second later, and says
+    what it hears at once: not in the middle of a test of when one is told."""
+    time.sleep(3)
+
+
 def redis(stack, *args):
     r = subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *args],
                        stdout=subprocess.PIPE, text=True, timeout=20)
