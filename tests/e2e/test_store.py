@@ -67,7 +67,7 @@ class Task(Daemon):
         while True:
             assert self.process.poll() is None, self.log.read_text()
             h = self.health()
-            if h and true(h[1]):
+            if h and 'starting' not in h[1] and true(h[1]):
                 return h[1]
             assert time.monotonic() < end, '%s: %s %s' % (
                 what, h, self.log.read_text())
