@@ -19,7 +19,7 @@ TRIES = 60             # connections until each worker has one
 
 
 def percentiles(ms):
-    ms = sorted(ms) or [0.0]
+    ms = sorted(ms)
     at = [ms[min(int(len(ms) * q), len(ms) - 1)] for q in (0.5, 0.99, 1)]
     return {'p50_ms': round(at[0], 2), 'p99_ms': round(at[1], 2),
             'max_ms': round(at[2], 2), 'pings': len(ms)}
@@ -94,14 +94,21 @@ class Probe:
             self.by_worker.setdefault(c.instance, c)
             if len(self.by_worker) == workers:
                 break
+        if len(self.by_worker) < workers:
+            raise OSError('no connection to each of %d workers in %d tries'
+                          % (workers, TRIES))
         self.times = {}
+        self.failed = []
         self.ended = threading.Event()
         self.threads = []
 
     def watch(self, c):
         times = self.times[c.instance] = []
-        while not self.ended.wait(EVERY_S):
-            times.append(c.ping())
+        try:
+            while not self.ended.wait(EVERY_S):
+                times.append(c.ping())
+        except OSError as e:
+            self.failed.append(e)
 
     def start(self):
         self.ended.clear()
@@ -114,7 +121,10 @@ class Probe:
         """Percentiles over all workers."""
         self.ended.set()
         for t in self.threads:
-            t.join(WAIT_S)
+            t.join(2 * WAIT_S)
+        # No pong is no short one.
+        if self.failed or not all(self.times.values()):
+            raise OSError('no pong: %s' % self.failed)
         return percentiles([x for t in self.times.values() for x in t])
 
     def idle(self, seconds=2):
