@@ -267,7 +267,8 @@ class Talk:
         self.a, self.b, self.pause = a, b, 1 / per_s
         self.acks = {}                 # seq -> msg_id
         self.got = {}
-        self.ended = False
+        self.ended = False             # no more is to be said
+        self.said = False              # all of it was acked
 
     async def __aenter__(self):
         self.from_a = await self.a.connect()
@@ -283,9 +284,10 @@ class Talk:
             ack = await self.from_a.expect('ack')
             self.acks[int(ack['seq'])] = ack['msg_id']
             await asyncio.sleep(self.pause)
+        self.said = True
 
     async def read(self):
-        while not self.ended or len(self.got) < len(self.acks):
+        while not self.said or len(self.got) < len(self.acks):
             try:
                 p = await self.at_b.expect('push', wait=0.2)
             except Problem as e:
