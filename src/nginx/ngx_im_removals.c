@@ -23,8 +23,8 @@
  * Somebody may be let in by an answer that is older than what was learned
  * here; ngx_im_rooms.c refuses such an answer, by room->checked.
  *
- * What is held is bounded by as much as im_ws_fanout_queue; what does not fit
- * is left out, and the members are told to sync, once it is known who they are.
+ * What is held is bounded (ngx_im_backlog.c); what does not fit is left out, and
+ * the members are told to sync, once it is known who they are.
  *
  * So they are if Logic cannot say it, or if MySQL does not know so many
  * removals for some seconds (it has lost some): its word counts then.
@@ -40,40 +40,24 @@
 #define NGX_IM_REMOVALS_LATER     200      /* ms; Logic could not say */
 #define NGX_IM_REMOVALS_REFUSED   1000     /* ms; and it never will */
 #define NGX_IM_REMOVALS_LESS      5000     /* ms; MySQL knows of fewer */
-#define NGX_IM_REMOVALS_OVERHEAD  256      /* counted for each message */
 
-
-typedef struct ngx_im_removals_msg_s  ngx_im_removals_msg_t;
-
-struct ngx_im_removals_msg_s {
-    ngx_im_removals_msg_t  *next;
-    Im__Record             *record;
-    size_t                  size;
-    uint32_t                upto;
-    unsigned                repeat:1;
-};
 
 struct ngx_im_held_s {
-    ngx_im_room_t          *room;
-    ngx_im_removals_msg_t  *first;
-    ngx_im_removals_msg_t  *last;
-    uint64_t                want;          /* of the first one left out */
-    uint64_t                asked;         /* the last question is for this */
-    uint64_t                ahead_from;    /* carried out, but not all before */
-    uint64_t                ahead_to;      /* 0: none */
-    ngx_msec_t              less_at;       /* first answer of no use */
-    ngx_queue_t             queue;         /* of rooms to be asked for */
-    ngx_event_t             again;         /* to be asked for later */
-    unsigned                queued:1;
-    unsigned                gap:1;         /* something was left out */
-    unsigned                less:1;
-    unsigned                refused:1;     /* all is left out for a while */
+    ngx_im_room_t     *room;
+    ngx_im_backlog_t   backlog;
+    uint64_t           asked;          /* the last question is for this */
+    uint64_t           ahead_from;     /* carried out, but not all before */
+    uint64_t           ahead_to;       /* 0: none */
+    ngx_msec_t         less_at;        /* first answer of no use */
+    ngx_queue_t        queue;          /* of rooms to be asked for */
+    ngx_event_t        again;          /* to be asked for later */
+    unsigned           queued:1;
+    unsigned           less:1;
+    unsigned           refused:1;      /* all is left out for a while */
 };
 
 
 static ngx_im_held_t *ngx_im_removals_held(ngx_im_room_t *room);
-static void ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
-    ngx_uint_t repeat, uint32_t upto);
 static void ngx_im_removals_wait(ngx_im_held_t *held);
 static void ngx_im_removals_wait_ms(ngx_im_held_t *held, ngx_msec_t ms);
 static void ngx_im_removals_on_again(ngx_event_t *ev);
@@ -89,16 +73,10 @@ static void ngx_im_removals_failed(ngx_im_room_t *room,
 static void ngx_im_removals_later(void);
 static void ngx_im_removals_on_later(ngx_event_t *ev);
 static void ngx_im_removals_known(ngx_im_room_t *room, uint64_t number);
-static uint64_t ngx_im_removals_next(ngx_im_held_t *held);
 static void ngx_im_removals_release(ngx_im_room_t *room);
-static void ngx_im_removals_send(ngx_im_held_t *held);
-static void ngx_im_removals_free_msgs(ngx_im_held_t *held);
-static void ngx_im_removals_free_msg(ngx_im_removals_msg_t *msg);
 
 
 static ngx_im_method_t   ngx_im_removals_method;
-static size_t            ngx_im_removals_max;
-static size_t            ngx_im_removals_bytes;
 static ngx_uint_t        ngx_im_removals_asked;    /* under way */
 static ngx_queue_t       ngx_im_removals_queue;
 static ngx_event_t       ngx_im_removals_event;
@@ -106,14 +84,13 @@ static ngx_connection_t  ngx_im_removals_nobody;   /* for debug lines */
 
 
 ngx_int_t
-ngx_im_removals_init(size_t held_max)
+ngx_im_removals_init(void)
 {
     if (ngx_im_method_find(&ngx_im_removals_method, "RoomRemoved") != NGX_OK) {
         return NGX_ERROR;
     }
 
     ngx_queue_init(&ngx_im_removals_queue);
-    ngx_im_removals_max = held_max;
 
     ngx_im_removals_nobody.fd = (ngx_socket_t) -1;
     ngx_im_removals_event.data = &ngx_im_removals_nobody;
@@ -153,7 +130,13 @@ ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
         return;
     }
 
-    ngx_im_removals_hold(held, record, repeat, upto);
+    if (held->refused) {
+        ngx_im_backlog_skip(&held->backlog, record);
+
+    } else {
+        ngx_im_backlog_add(&held->backlog, record, repeat, upto);
+    }
+
     ngx_im_removals_pump();
 }
 
@@ -187,50 +170,6 @@ ngx_im_removals_held(ngx_im_room_t *room)
 }
 
 
-/* After one that did not fit none does: the gap stands behind all others. */
-static void
-ngx_im_removals_hold(ngx_im_held_t *held, Im__Record *record,
-    ngx_uint_t repeat, uint32_t upto)
-{
-    size_t                  size;
-    ngx_im_removals_msg_t  *msg;
-
-    size = sizeof(ngx_im_removals_msg_t) + NGX_IM_REMOVALS_OVERHEAD
-           + record->body.len;
-
-    msg = (held->gap || held->refused
-           || ngx_im_removals_bytes + size > ngx_im_removals_max)
-          ? NULL : ngx_calloc(sizeof(ngx_im_removals_msg_t), ngx_cycle->log);
-
-    if (msg == NULL) {
-
-        if (!held->gap) {
-            held->gap = 1;
-            held->want = record->removals;
-        }
-
-        im__record__free_unpacked(record, NULL);
-        return;
-    }
-
-    msg->record = record;
-    msg->size = size;
-    msg->repeat = repeat;
-    msg->upto = upto;
-
-    ngx_im_removals_bytes += size;
-
-    if (held->last == NULL) {
-        held->first = msg;
-
-    } else {
-        held->last->next = msg;
-    }
-
-    held->last = msg;
-}
-
-
 static void
 ngx_im_removals_wait(ngx_im_held_t *held)
 {
@@ -260,7 +199,7 @@ ngx_im_removals_on_again(ngx_event_t *ev)
     held = ngx_queue_data(ev, ngx_im_held_t, again);
     room = held->room;
 
-    if (held->first == NULL && !held->gap) {
+    if (held->backlog.first == NULL && !held->backlog.gap) {
         ngx_im_removals_drop(room);    /* nothing was said meanwhile */
         ngx_im_room_release(room);
         return;
@@ -291,7 +230,7 @@ ngx_im_removals_pump(void)
 
         ngx_queue_remove(q);
         held->queued = 0;
-        held->asked = ngx_im_removals_next(held);
+        held->asked = ngx_im_backlog_removals(&held->backlog);
     }
 }
 
@@ -378,6 +317,7 @@ ngx_im_removals_answered(ngx_im_room_t *room,
     const Im__RoomRemovedReply *reply)
 {
     size_t          i;
+    uint64_t        needed;
     ngx_im_held_t  *held;
 
     for (i = 0; i < reply->n_uids; i++) {
@@ -395,10 +335,12 @@ ngx_im_removals_answered(ngx_im_room_t *room,
 
     if (reply->removals > room->removals) {
         ngx_im_removals_known(room, reply->removals);
+        return;
+    }
 
-    } else if (held != NULL && ngx_im_removals_next(held) > room->removals
-               && ngx_im_removals_next(held) == held->asked)
-    {
+    needed = (held != NULL) ? ngx_im_backlog_removals(&held->backlog) : 0;
+
+    if (needed > room->removals && needed == held->asked) {
         ngx_im_removals_less(held, reply->removals);
     }
 }
@@ -426,10 +368,10 @@ ngx_im_removals_less(ngx_im_held_t *held, uint64_t number)
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "im: room %uL: a message is of after removal %uL, MySQL "
                   "knows of %uL: it has lost some", room->topic->id,
-                  ngx_im_removals_next(held), number);
+                  ngx_im_backlog_removals(&held->backlog), number);
 
-    while (held->first != NULL && room->topic->members > 0) {
-        ngx_im_removals_send(held);
+    while (held->backlog.first != NULL && room->topic->members > 0) {
+        ngx_im_backlog_send(&held->backlog, room->topic);
     }
 
     ngx_im_removals_drop(room);
@@ -466,10 +408,8 @@ ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
         return;
     }
 
-    ngx_im_removals_free_msgs(held);
-
+    ngx_im_backlog_clear(&held->backlog);
     held->refused = 1;
-    held->gap = 0;
 
     ngx_im_removals_wait_ms(held, NGX_IM_REMOVALS_REFUSED);
     ngx_im_fanout_gap(room);
@@ -554,15 +494,6 @@ ngx_im_removals_known(ngx_im_room_t *room, uint64_t number)
 }
 
 
-/* The number that what is held waits for. */
-static uint64_t
-ngx_im_removals_next(ngx_im_held_t *held)
-{
-    return (held->first != NULL) ? held->first->record->removals
-                                 : held->want;
-}
-
-
 /* What waits for no more; a later one may need numbers that grow as fast. */
 static void
 ngx_im_removals_release(ngx_im_room_t *room)
@@ -572,48 +503,30 @@ ngx_im_removals_release(ngx_im_room_t *room)
 
     held = room->held;
 
-    while (held->first != NULL && room->topic->members > 0) {
+    while (held->backlog.first != NULL && room->topic->members > 0) {
 
-        if (ngx_im_removals_next(held) > room->removals) {
+        if (ngx_im_backlog_removals(&held->backlog) > room->removals) {
             return;
         }
 
-        ngx_im_removals_send(held);
+        ngx_im_backlog_send(&held->backlog, room->topic);
     }
 
     if (room->topic->members > 0
-        && (held->refused || (held->gap && held->want > room->removals)))
+        && (held->refused
+            || (held->backlog.gap
+                && ngx_im_backlog_removals(&held->backlog) > room->removals)))
     {
         return;
     }
 
-    gap = held->gap;
+    gap = held->backlog.gap;
 
     ngx_im_removals_drop(room);
 
     if (gap && room->topic->members > 0) {
         ngx_im_fanout_gap(room);
     }
-}
-
-
-static void
-ngx_im_removals_send(ngx_im_held_t *held)
-{
-    ngx_im_removals_msg_t  *msg;
-
-    msg = held->first;
-    held->first = msg->next;
-
-    if (held->first == NULL) {
-        held->last = NULL;
-    }
-
-    ngx_im_fanout_record(held->room->topic, msg->record, msg->repeat,
-                         msg->upto);
-
-    msg->record = NULL;                /* the fan-out's now */
-    ngx_im_removals_free_msg(msg);
 }
 
 
@@ -638,31 +551,6 @@ ngx_im_removals_drop(ngx_im_room_t *room)
         ngx_del_timer(&held->again);
     }
 
-    ngx_im_removals_free_msgs(held);
+    ngx_im_backlog_clear(&held->backlog);
     ngx_free(held);
-}
-
-
-static void
-ngx_im_removals_free_msgs(ngx_im_held_t *held)
-{
-    ngx_im_removals_msg_t  *msg;
-
-    while (held->first != NULL) {
-        msg = held->first;
-        held->first = msg->next;
-        ngx_im_removals_free_msg(msg);
-    }
-
-    held->last = NULL;
-}
-
-
-static void
-ngx_im_removals_free_msg(ngx_im_removals_msg_t *msg)
-{
-    ngx_im_removals_bytes -= msg->size;
-
-    im__record__free_unpacked(msg->record, NULL);
-    ngx_free(msg);
 }

@@ -46,8 +46,9 @@ ngx_im_rooms_init(ngx_im_main_conf_t *mcf)
     }
 
     ngx_im_fanout_init(mcf->fanout_queue);
+    ngx_im_backlog_init(mcf->fanout_queue);
 
-    if (ngx_im_removals_init(mcf->fanout_queue) != NGX_OK) {
+    if (ngx_im_removals_init() != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -5,6 +5,7 @@
  *   ngx_im_rooms.c     memberships of connections (core/im_topics.h)
  *   ngx_im_changes.c   memberships that have just changed
  *   ngx_im_removals.c  nothing for who was removed meanwhile
+ *   ngx_im_backlog.c   what waits until that is known
  *   ngx_im_fanout.c    one message to all members, in turns
  *   ngx_im_reports.c   Logic is told who of a room is here
  *   ngx_im_presence.c  subscriptions to users
@@ -113,7 +114,7 @@ ngx_uint_t ngx_im_changes_removed(uint64_t uid, uint64_t room,
 void ngx_im_changes_doubt(ngx_im_ws_t *ws);
 
 /* ngx_im_removals.c */
-ngx_int_t ngx_im_removals_init(size_t held_max);
+ngx_int_t ngx_im_removals_init(void);
 /* As ngx_im_fanout_record(), once it is known who has been removed. */
 void ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
     ngx_uint_t repeat, uint32_t upto);
@@ -121,6 +122,29 @@ void ngx_im_removals_record(im_topic_t *topic, Im__Record *record,
 void ngx_im_removals_told(ngx_im_room_t *room, uint64_t number);
 /* Without sending what is held. */
 void ngx_im_removals_drop(ngx_im_room_t *room);
+
+/* ngx_im_backlog.c */
+typedef struct ngx_im_backlog_msg_s  ngx_im_backlog_msg_t;
+
+typedef struct {
+    ngx_im_backlog_msg_t  *first;      /* NULL: nothing is kept */
+    ngx_im_backlog_msg_t  *last;
+    uint64_t               gap_removals;   /* of the first one left out */
+    unsigned               gap:1;      /* something was left out */
+} ngx_im_backlog_t;
+
+void ngx_im_backlog_init(size_t bytes_max);
+/* Takes the record; repeat and upto are for ngx_im_fanout_record(). */
+void ngx_im_backlog_add(ngx_im_backlog_t *b, Im__Record *record,
+    ngx_uint_t repeat, uint32_t upto);
+/* Takes the record and leaves it out. */
+void ngx_im_backlog_skip(ngx_im_backlog_t *b, Im__Record *record);
+/* The number of removals that the oldest of them needs to be known. */
+uint64_t ngx_im_backlog_removals(const ngx_im_backlog_t *b);
+/* The oldest, which there is. */
+void ngx_im_backlog_send(ngx_im_backlog_t *b, im_topic_t *topic);
+/* Without sending, the gap included. */
+void ngx_im_backlog_clear(ngx_im_backlog_t *b);
 
 /* ngx_im_fanout.c */
 void ngx_im_fanout_init(size_t queue_max);
