@@ -4,6 +4,7 @@ speak there any more.  What was not accepted stays refused."""
 import asyncio
 import time
 
+from conftest import taken
 from im_client import Problem, new_cmid
 from test_blocks import block
 from test_logic_steps import DELIVERY_MS, VOID_S, Logic, answer, stopped
@@ -140,3 +141,8 @@ async def test_a_number_that_was_not_confirmed_does_not_let_it_pass(
         assert f.get('code') == 'blocked', f
         assert time.monotonic() >= began + VOID_S - 1
     assert [seq for seq, _ in await stack.stored(alice, bob, 1)] == ['1']
+    # Kafka was away: the next test finds it in use again.
+    t = await alice.connect()
+    await taken(alice.send, alice.uid, 'a note')
+    await t.expect('push', 30)
+    assert len(await stack.stored(alice, alice, 1)) == 1
