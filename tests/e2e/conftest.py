@@ -174,6 +174,19 @@ async def refused(awaitable, status, code=None):
     return e.value
 
 
+async def taken(call, *args, seconds=20, **kw):
+    """What a call answers once it is not refused as retryable: a client, too,
+    asks again while the store lags or something is coming back."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return await call(*args, **kw)
+        except Problem as e:
+            if not e.body.get('retryable') or time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.2)
+
+
 @pytest.fixture(scope='session')
 def crashing():
     """Folder of the daemons that have crash points (im_crash.h)."""

@@ -90,9 +90,9 @@ async def test_wrong_password_and_unknown_user_look_the_same(api, people):
         unknown.append(t)
         bodies.append(body)
     assert all(b == bodies[0] for b in bodies)
-    # A missing hash would be tens of times faster.
+    # A missing hash would be ten times faster and more.
     ratio = statistics.median(wrong) / statistics.median(unknown)
-    assert 0.5 < ratio < 2
+    assert 0.25 < ratio < 4, (wrong, unknown)
 
 
 async def test_refresh_gives_new_tokens_once(api, people):
@@ -117,8 +117,8 @@ async def test_logout_ends_this_session_and_its_sockets(api, people):
     s = await alice.connect()
     await api.call('POST', '/v1/logout', alice.token)
     kick = await s.expect('kick')
-    assert kick['code'] == 'session_revoked'
-    with pytest.raises(Problem):
+    assert kick['code'] == 'session_revoked', kick
+    with pytest.raises(Problem, match='closed'):
         await s.receive()
     assert s.ws.close_code == 4101
     await refused(alice.send(alice.uid, 'hello'), 401, 'session_revoked')
@@ -198,7 +198,7 @@ async def test_expired_and_foreign_tokens_are_refused(api, people, stack):
         s = await Socket.open(api.address, None, 'im.v1.json')
         await s.write(type='auth', token=token)
         assert (await s.expect('error'))['code'] == code
-        with pytest.raises(Problem):
+        with pytest.raises(Problem, match='closed'):
             await s.receive()
         assert s.ws.close_code == 4100
     assert (await alice.history(alice.uid))['messages'] == []

@@ -1,11 +1,12 @@
 """Messages: acked, received, stored, once, in order."""
 
 import asyncio
+import json
 
 import websockets
 
 from conftest import refused
-from im_client import exchange, new_cmid
+from im_client import WAIT, exchange, new_cmid
 
 
 async def pair(api, people):
@@ -131,19 +132,18 @@ async def test_ping_is_answered(api, people):
     s = await (await people(api, 'alice')).connect()
     await s.write(type='ping')
     assert (await s.expect('pong'))['type'] == 'pong'
-    await asyncio.wait_for(await s.ws.ping(b'hello'), 5)
+    await asyncio.wait_for(await s.ws.ping(b'hello'), WAIT)
 
 
 async def test_auth_by_first_frame_and_by_argument(api, people):
     alice = await people(api, 'alice')
     async with websockets.connect('ws://%s/ws' % api.address) as ws:
-        import json
         await ws.send(json.dumps({'type': 'auth', 'token': alice.token}))
-        ok = json.loads(await asyncio.wait_for(ws.recv(), 5))
+        ok = json.loads(await asyncio.wait_for(ws.recv(), WAIT))
         assert (ok['type'], ok['uid']) == ('auth_ok', str(alice.uid))
     async with websockets.connect('ws://%s/ws?access_token=%s' % (
             api.address, alice.token)) as ws:
-        ok = json.loads(await asyncio.wait_for(ws.recv(), 5))
+        ok = json.loads(await asyncio.wait_for(ws.recv(), WAIT))
         assert (ok['type'], ok['uid']) == ('auth_ok', str(alice.uid))
 
 
@@ -155,8 +155,8 @@ async def test_both_subprotocols_understand_each_other(api, people, proto):
 
     async def receive(kind):
         f = proto.Frame()
-        f.ParseFromString(await asyncio.wait_for(a.ws.recv(), 5))
-        assert f.WhichOneof('frame') == kind
+        f.ParseFromString(await asyncio.wait_for(a.ws.recv(), WAIT))
+        assert f.WhichOneof('frame') == kind, f
         return getattr(f, kind)
 
     assert (await receive('auth_ok')).uid == alice.uid

@@ -92,10 +92,11 @@ async def test_the_examples_of_frames_are_true(api, people, text):
     s = await (await people(api, 'alice')).connect()
     assert s.auth_ok.keys() == [e for e in seen
                                 if e['type'] == 'auth_ok'][0].keys()
+    answers = {'ping': 'pong', 'send': 'ack', 'history': 'history_res'}
     for e in seen:
-        if e['type'] in ('ping', 'send', 'history'):
+        if e['type'] in answers:
             await s.write(**dict(e, **{'to': str(s.auth_ok['uid'])}
                                  if 'to' in e else {}))
-            answer = await s.receive()
+            answer = await s.expect(answers[e['type']])
             like = [x for x in seen if x['type'] == answer['type']][0]
-            assert answer.keys() == like.keys()
+            assert answer.keys() == like.keys(), answer

@@ -587,17 +587,29 @@ class App:
         return (self.there.is_set() and not self.unacked
                 and not self.syncing and not self.asking
                 and self.rooms <= self.joined
-                and not any(c.pending or c.head > c.have
+                and not any(c.pending or not c.live or c.head > c.have
                             for c in self.conversations.values()
                             if not c.gone))
 
     async def settle(self, seconds=30):
-        async with asyncio.timeout(seconds):
-            while not self.settled():
-                if self.stopped:
-                    raise Problem('%s stopped: %s' % (self.name,
-                                                      self.stopped))
-                await asyncio.sleep(0.02)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while not self.settled():
+            if self.stopped:
+                raise Problem('%s stopped: %s' % (self.name, self.stopped))
+            if loop.time() > until:
+                raise Problem('%s has not settled in %g s: %s' % (
+                    self.name, seconds, self.state()))
+            await asyncio.sleep(0.02)
+
+    def state(self):
+        """What settled() looks at, for people."""
+        return {'there': self.there.is_set(), 'unacked': len(self.unacked),
+                'syncing': self.syncing, 'asking': self.asking,
+                'rooms': self.rooms - self.joined, 'behind': [
+                    (c.other, c.have, c.head, c.pending, c.live)
+                    for c in self.conversations.values() if not c.gone
+                    and (c.pending or not c.live or c.head > c.have)]}
 
     def shown(self, other):
         return self.inbox.get(other, [])

@@ -196,12 +196,12 @@ class Stack(Conf, Ready):
         if soft < files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
         code, out = run(['supervisord', '-c',
-                         self.path('conf', 'supervisord.conf')], 20,
+                         self.path('conf', 'supervisord.conf')], 40,
                         env=dict(os.environ, IM_STACK_ID=self.state['id']),
                         cwd=self.state['sock'])
         if code != 0:
             raise Failure('supervisord does not start: ' + out)
-        self.until('supervisord', 15, self.alive)
+        self.until('supervisord', 30, self.alive)
 
     def until(self, name, seconds, ready):
         """Waits for ready(); a program that gave up is not waited for."""
@@ -211,7 +211,8 @@ class Stack(Conf, Ready):
                 return
             if name in self.state.get('started', []):
                 info = self.processes().get(name, {})
-                if info.get('statename') in ('FATAL', 'EXITED', 'STOPPED'):
+                # One that has exited is started again at once.
+                if info.get('statename') in ('FATAL', 'STOPPED'):
                     raise Failure('%s: %s\n%s' % (
                         name, info.get('description', '').strip() or 'ended',
                         self.tail(name)))
@@ -226,10 +227,15 @@ class Stack(Conf, Ready):
             text = tail(self.log('nginx.out')) + text
         return text
 
-    def bring_up(self):
+    def bring_up(self, stopped=True):
+        """Starts what does not run, unless it was stopped on purpose and is
+        to stay so, and waits for all of it."""
         names = self.selected()
         begin = time.time()
         states = self.processes()
+        if not stopped:
+            names = [n for n in names if states.get(n, {}).get(
+                'statename') not in ('STOPPED', 'STOPPING')]
         started = [n for n in names if n in states]
         self.state['started'] = started
         self.save()
@@ -241,6 +247,9 @@ class Stack(Conf, Ready):
             try:
                 self.supervisor().startProcess(name, False)
             except xmlrpc.client.Fault as e:
+                # The supervisor may have done so meanwhile.
+                if e.faultString.startswith('ALREADY_STARTED'):
+                    return
                 raise Failure('%s: %s' % (name, e.faultString))
 
         def wait(name, seconds, ready):
@@ -254,8 +263,8 @@ class Stack(Conf, Ready):
         for n in backends:
             start(n)
         checks = {
-            'etcd': (20, self.etcd_ready),
-            'redis': (20, self.redis_ready),
+            'etcd': (40, self.etcd_ready),
+            'redis': (40, self.redis_ready),
             'mysql': (60, self.mysql_ready),
             'kafka': (60, self.kafka_ready),
         }
@@ -264,7 +273,8 @@ class Stack(Conf, Ready):
             if n == 'mysql':
                 self.load_schema()
 
-        if any(n not in BACKENDS for n in names):
+        if (any(n not in BACKENDS for n in names)
+                and ('kafka' in names or self.state['kafka'])):
             self.create_topics()
         for kind in ('logic', 'task'):
             mine = [n for n in names if n.startswith(kind)]
@@ -277,7 +287,7 @@ class Stack(Conf, Ready):
                 wait(n, 40, lambda n=n: http_ok(self.address(n)))
         if 'nginx' in names:
             start('nginx')
-            wait('nginx', 20, self.nginx_ready)
+            wait('nginx', 40, self.nginx_ready)
 
     # Stop.
 
