@@ -257,11 +257,11 @@ a_peer_that_goes_silent_ends_the_stream(void **state)
     ch = im_rpc_channel_peer(rpc, address, NULL);
     reach(ch);
 
-    stream(ch, 2000, 600);
+    stream(ch, 2000, 300);
     assert_int_equal(atomic_load(&opened), 1);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
-    assert_string_equal(outcome.message, "nothing heard for 600 ms");
-    assert_in_range(outcome.took_us, 600000, 8000000);
+    assert_string_equal(outcome.message, "nothing heard for 300 ms");
+    assert_in_range(outcome.took_us, 300000, 8000000);
 
     im_rpc_channel_unref(ch);
     im_rpc_destroy(rpc);
