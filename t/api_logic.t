@@ -38,7 +38,7 @@ __DATA__
 --- config eval: $::Config
 --- request eval: ::user('/v1/register', $::Alice, 'correct horse')
 --- more_headers eval: $::Json
---- timeout: 10
+--- timeout: 15
 --- error_code: 201
 --- response_headers
 Content-Type: application/json
@@ -53,7 +53,7 @@ Content-Type: application/json
 --- config eval: $::Config
 --- request eval: ::user('/v1/register', $::Alice, 'battery staple')
 --- more_headers eval: $::Json
---- timeout: 10
+--- timeout: 15
 --- error_code: 409
 --- response_headers
 Content-Type: application/problem+json
@@ -96,7 +96,7 @@ Content-Type: application/problem+json
 --- config eval: $::Config
 --- request eval: ::user('/v1/login', $::Alice, 'correct horse')
 --- more_headers eval: $::Json
---- timeout: 10
+--- timeout: 15
 --- response_headers
 Cache-Control: no-store
 --- response_body_like: ^\{"uid":"\d+","access_token":"[-\w]+\.[-\w]+\.[-\w]+","refresh_token":"[-\w]+","expires_in":\d+\}$
@@ -110,7 +110,7 @@ Cache-Control: no-store
 --- config eval: $::Config
 --- request eval: ::user('/v1/login', $::Alice, 'wrong horse')
 --- more_headers eval: $::Json
---- timeout: 10
+--- timeout: 15
 --- error_code: 401
 --- response_headers
 WWW-Authenticate: Bearer
@@ -125,7 +125,7 @@ WWW-Authenticate: Bearer
 --- config eval: $::Config
 --- request eval: ::user('/v1/login', $::Ghost, 'wrong horse')
 --- more_headers eval: $::Json
---- timeout: 10
+--- timeout: 15
 --- error_code: 401
 --- response_headers
 WWW-Authenticate: Bearer
@@ -232,7 +232,7 @@ old site
 POST /v1/messages
 {"to":"9000000001","cmid":"c1","body":{"text":"hello"}}
 --- more_headers eval: ::bearer(7000002) . "\n$::Json"
---- timeout: 5
+--- timeout: 15
 --- error_code: 404
 --- response_headers
 Content-Type: application/problem+json
@@ -248,7 +248,7 @@ Content-Type: application/problem+json
 --- request
 GET /v1/messages?with=7000003&limit=10
 --- more_headers eval: ::bearer(7000002)
---- timeout: 5
+--- timeout: 15
 --- response_headers
 Content-Type: application/json
 --- response_body_like: ^\{.*"more":false\}$

@@ -50,7 +50,8 @@ __DATA__
 --- raw_request eval
 [::me() . ::text('{"type":"join","id":"3","room":"1"}'), ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until: "id":"3"
+--- timeout: 15
 --- error_code: 101
 --- response_body eval: ::says(::refusal('no_such_room', 3))
 --- no_error_log
@@ -93,7 +94,8 @@ __DATA__
  ::text('{"type":"presence_sub","id":"6","remove":["7000091"]}')
  . ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until: "id":"5"
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 ::says(qr/\x81.(?:..)?\{"type":"presence_res","id":"5","users":\[\{"uid":"7000091","online":false,"devices":\[\]\}\]\}\x81.\{"type":"presence_res","id":"6","users":\[\]\}/s)

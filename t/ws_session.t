@@ -138,7 +138,8 @@ __DATA__
 [::me() . ::text('{"type":"send","to":"9000000001","cmid":"c2","body":"hi"}'),
  ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until: "cmid":"c2"
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 ::opens('\x81.(?:..)?\{"type":"error","code":"no_such_user"[^}]*"cmid":"c2"[^}]*\}')
@@ -165,7 +166,7 @@ qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x04\x22\x02\x08\x05$::Bye\z
 --- http_config eval: ::http_config()
 --- config eval: $::Config
 --- raw_request eval: ::handshake('/silent', ::bearer(7000001))
---- timeout: 6
+--- timeout: 15
 --- error_code: 101
 --- response_body_like: auth_ok.*\x89\x00.*\x88.\x0f\xa3
 --- error_log
@@ -180,7 +181,8 @@ closing 4003
 [::me() . ::text('{"type":"history","with":"7000002","limit":5,"id":"77"}'),
  ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until: "id":"77"
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 ::opens('\x81.\{"type":"history_res","messages":\[\],"more":false,"id":"77"\}')
@@ -196,7 +198,8 @@ closing 4003
 [::handshake('/ws', 'Sec-WebSocket-Protocol: im.v1.proto', ::bearer(7000001))
  . ::frame(2, "\x6a\x04\x08\x02\x30\x05"), ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until eval: qr/\x72\x04\x10\x00\x18\x05/
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x06\x72\x04\x10\x00\x18\x05$::Bye\z/s
@@ -212,7 +215,8 @@ qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x06\x72\x04\x10\x00\x18\x05
 [::me() . ::text('{"type":"history","with":"7000002","limit":5000,"id":77}'),
  ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until: "id":"77"
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 ::opens('\x81.(?:..)?\{"type":"error","code":"bad_field","message":"[^"]*limit[^"]*","id":"77"\}')
@@ -242,7 +246,8 @@ qr/^\x82.\x12.\x08\xc1\x9f\xab\x03\x12\x04test.*\x82\x06\x72\x04\x10\x00\x18\x05
 [::me() . join('', map { ::text(qq({"type":"history","with":2,"id":"$_"})) } 1 .. 5),
  ::text('{"type":"history","with":2,"id":"6"}'), ::close_frame()]
 --- raw_request_middle_delay: 1
---- timeout: 5
+--- raw_request_middle_until eval: [qr/(?:history_res.*){4}/s, qr/"id":"6"/]
+--- timeout: 15
 --- error_code: 101
 --- response_body eval
 my $answer = '(?:\x81.\{"type":"history_res","messages":\[\],"more":false,"id":"[1-4]"\})';

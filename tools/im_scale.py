@@ -3,6 +3,8 @@
 Pairs of users talk all the time, by WebSocket, and callers ask by HTTP.  What
 happened to each message and to each call is kept with its times, so that it
 can be said afterwards how long anybody had to wait, and that nothing was lost.
+So is by how much this process itself was late: what a busy machine did to it,
+it may have done to the others, too.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from im_client import Problem, new_cmid
 
 PAUSE = 0.04       # seconds between two messages of one sender
 LATE = 20          # seconds until a message counts as lost
+TICK = 0.01
 
 
 class Message:
@@ -114,6 +117,7 @@ class Traffic:
         self.stop = asyncio.Event()
         self.tasks = []
         self.broken = None         # a connection that ended, or the like
+        self.late = []             # (when, by how many seconds) we were
 
     async def start(self, mark):
         users = []
@@ -130,6 +134,7 @@ class Traffic:
         for t in self.talks:
             self.run(t.acks())
             self.run(t.pushes())
+        self.run(self.clock())
         self.writers = [self.run(t.write(self.stop)) for t in self.talks]
         self.callers = [self.run(self.call(t)) for t in self.talks[:4]]
 
@@ -142,6 +147,12 @@ class Traffic:
     def ended(self, task):
         if not task.cancelled() and task.exception() and not self.broken:
             self.broken = task.exception()
+
+    async def clock(self):
+        while True:
+            due = time.monotonic() + TICK
+            await asyncio.sleep(TICK)
+            self.late.append((due, time.monotonic() - due))
 
     async def call(self, talk):
         """Idempotent calls, of every kind that the API tier has."""
@@ -187,6 +198,11 @@ class Traffic:
             if begin <= c.began < end:
                 call = max(call, (c.ended or now) - c.began)
         return ack, push, call
+
+    def lateness(self, begin, end):
+        """By how much this process was late at most between the two times."""
+        return max((late for due, late in self.late if begin <= due < end),
+                   default=0)
 
     def failures(self):
         """What a client was told: refused messages and failed calls."""

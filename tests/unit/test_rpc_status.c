@@ -26,7 +26,7 @@ an_answer_is_an_answer_also_if_it_is_no(void **state)
     serve(rpc, address, rpc);
     ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc));
 
-    call(ch, NULL, 2000);
+    reach(ch);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_ANSWERED);
     assert_string_equal(outcome.message, "unavailable: redis is away");
@@ -48,6 +48,7 @@ a_trace_id_arrives_and_cannot_forge_a_log_line(void **state)
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
     ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc));
+    reach(ch);
 
     call(ch, "7f3a90", 2000);
     assert_int_equal(outcome.code, IM_RPC_OK);
@@ -83,7 +84,7 @@ another_process_on_the_port_refuses_before_any_handler(void **state)
     atomic_store(&handled, 0);
 
     ch = im_rpc_channel_peer(rpc, address, "0123456789abcdef");
-    call(ch, NULL, 2000);
+    reach(ch);
     assert_int_equal(outcome.code, IM_RPC_FAILED_PRECONDITION);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
     assert_int_equal(atomic_load(&handled), 0);
@@ -112,10 +113,10 @@ nobody_there_is_known_at_once_and_surely(void **state)
     fd = listener(address, 0);
     ch = im_rpc_channel_peer(rpc, address, NULL);
 
-    call(ch, NULL, 3000);
+    call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
-    assert_true(outcome.took_us < 1000000);
+    assert_in_range(outcome.took_us, 0, 3000000);
 
     stream(ch, 300, 0);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
@@ -144,7 +145,7 @@ silence_after_connect_is_known_within_the_connect_limit(void **state)
     call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
-    assert_true(outcome.took_us < (IM_RPC_CONNECT_MS + 1500) * 1000);
+    assert_in_range(outcome.took_us, 0, (IM_RPC_CONNECT_MS + 2500) * 1000);
 
     im_rpc_channel_unref(ch);
     im_rpc_destroy(rpc);
@@ -219,6 +220,7 @@ a_message_over_the_limit_is_refused_and_the_channel_lives(void **state)
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
     ch = im_rpc_channel_peer(rpc, address, NULL);
+    reach(ch);
 
     packed.len = 3 << 20;
     big = calloc(1, packed.len);
@@ -253,22 +255,25 @@ a_peer_that_goes_silent_ends_the_stream(void **state)
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
     ch = im_rpc_channel_peer(rpc, address, NULL);
+    reach(ch);
 
-    stream(ch, 2000, 600);
+    stream(ch, 2000, 300);
     assert_int_equal(atomic_load(&opened), 1);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
-    assert_string_equal(outcome.message, "nothing heard for 600 ms");
-    assert_in_range(outcome.took_us, 600000, 2000000);
+    assert_string_equal(outcome.message, "nothing heard for 300 ms");
+    assert_in_range(outcome.took_us, 300000, 8000000);
 
     im_rpc_channel_unref(ch);
     im_rpc_destroy(rpc);
 }
 
 
-/* A home loop, as in a worker: nothing runs between start and destroy. */
+/* A home loop, as in a worker that is connected and leaves: nothing runs
+ * between the start of the call, whose answer takes us, and destroy. */
 static void
-leave(const char *address, const char *boot, unsigned last)
+leave(const char *address, const char *boot, unsigned last, unsigned us)
 {
+    int                ms;
     im_rpc_t          *rpc;
     im_rpc_call_t     *c;
     im_rpc_conf_t      conf;
@@ -282,7 +287,18 @@ leave(const char *address, const char *boot, unsigned last)
     assert_non_null(rpc);
 
     ch = im_rpc_channel_peer(rpc, address, boot);
-    c = call_start(ch, NULL, 4000);
+    atomic_store(&late_us, 0);
+    (void) call_start(ch, NULL, 4000);
+
+    for (ms = 0; ms < WAIT_MS && !atomic_load(&outcome.done); ms++) {
+        im_rpc_dispatch(rpc);
+        usleep(1000);
+    }
+
+    assert_int_equal(outcome.code, IM_RPC_OK);
+
+    atomic_store(&late_us, us);
+    c = call_start(ch, NULL, 8000);
 
     if (last) {
         im_rpc_call_last(c);
@@ -304,30 +320,18 @@ the_last_words_are_heard_and_do_not_hold_up_the_exit(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
-    atomic_store(&late_us, 50000);
 
-    leave(address, im_rpc_boot(rpc), 0);
-    assert_int_equal(outcome.code, IM_RPC_CANCELLED);
-
-    leave(address, im_rpc_boot(rpc), 1);
+    leave(address, im_rpc_boot(rpc), 1, 50000);
     assert_int_equal(outcome.code, IM_RPC_OK);
 
-    atomic_store(&late_us, (IM_RPC_LEAVE_MS + 2000) * 1000);
-    leave(address, im_rpc_boot(rpc), 1);
+    leave(address, im_rpc_boot(rpc), 0, 1000000);
+    assert_int_equal(outcome.code, IM_RPC_CANCELLED);
+
+    leave(address, im_rpc_boot(rpc), 1, (IM_RPC_LEAVE_MS + 2000) * 1000);
     assert_int_equal(outcome.code, IM_RPC_CANCELLED);
 
     atomic_store(&late_us, 0);
     im_rpc_destroy(rpc);
-}
-
-
-static void *
-kill_soon(void *arg)
-{
-    usleep(100000);
-    kill(*(pid_t *) arg, SIGKILL);
-
-    return NULL;
 }
 
 
@@ -338,7 +342,6 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
     char               address[32];
     pid_t              pid;
     im_rpc_t          *rpc;
-    pthread_t          killer;
     im_rpc_channel_t  *ch;
 
     (void) state;
@@ -365,25 +368,27 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
 
     rpc = runtime(NULL);
     ch = im_rpc_channel_peer(rpc, address, NULL);
-    call(ch, NULL, 2000);
+    reach(ch);
     assert_int_equal(outcome.code, IM_RPC_OK);
 
     /* stopped: the call arrives but is not read */
 
     kill(pid, SIGSTOP);
     assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);    /* it has */
-    call(ch, NULL, 300);
+    call(ch, NULL, 1000);
     assert_int_equal(outcome.code, IM_RPC_DEADLINE_EXCEEDED);
     assert_int_equal(outcome.sent, IM_RPC_MAYBE_SENT);
 
     /* killed, while a call waits there */
 
-    assert_int_equal(pthread_create(&killer, NULL, kill_soon, &pid), 0);
-    call(ch, NULL, 4000);
-    pthread_join(killer, NULL);
+    (void) call_start(ch, NULL, 5000);
+    usleep(500000);
+    assert_int_equal(atomic_load(&outcome.done), 0);
+    kill(pid, SIGKILL);
+    wait_for(&outcome.done);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_MAYBE_SENT);
-    assert_true(outcome.took_us < 1000000);
+    assert_in_range(outcome.took_us, 500000, 4000000);
 
     waitpid(pid, NULL, 0);
     close(pipes[0]);

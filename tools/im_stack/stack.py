@@ -150,6 +150,8 @@ class Stack(Conf, Ready):
         os.chmod(self.path('data'), 0o700)
 
         old = self.state.get('ports', {})
+        # A port of another stack may be free for the moment.
+        taken = list(old.values()) + ports_of_others(self.name)
         ports = {}
         names = ['etcd', 'etcd_peer', 'kafka', 'kafka_controller', 'http']
         for kind, count in (('logic', o.logic), ('task', o.task)):
@@ -157,7 +159,7 @@ class Stack(Conf, Ready):
         for n in names:
             p = old.get(n)
             if p is None or p in ports.values() or not port_free(p):
-                p = free_port(list(old.values()) + list(ports.values()))
+                p = free_port(taken + list(ports.values()))
             ports[n] = p
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -373,6 +375,11 @@ class Stack(Conf, Ready):
     def need(self):
         if not self.alive():
             raise Failure('stack %s does not run' % self.name)
+
+
+def ports_of_others(name=None):
+    return [p for s in all_stacks() if s.name != name
+            for p in s.state.get('ports', {}).values()]
 
 
 def all_stacks():

@@ -7,8 +7,13 @@
 # in PERL5LIB, is found first.
 #
 # What differs: it binds to 127.0.0.1 only, does not shuffle, keeps nginx
-# running between blocks of equal configuration, and dies on a section that it
-# does not know, so that a suite cannot come to depend on something untested.
+# running between blocks of equal configuration, waits longer (a machine may be
+# slow), and dies on a section that it does not know, so that a suite cannot
+# come to depend on something untested.
+#
+# One section is its own: raw_request_middle_until, a pattern or a list of them.
+# The next piece of raw_request is sent when all that has come so far matches;
+# the real Test::Nginx goes by raw_request_middle_delay, which stands there, too.
 #
 # Environment: TEST_NGINX_BINARY, TEST_NGINX_LOAD_MODULES, TEST_NGINX_SERVROOT,
 # TEST_NGINX_CLIENT_PORT, TEST_NGINX_TIMEOUT, TEST_NGINX_LOG_LEVEL,
@@ -41,8 +46,8 @@ our @EXPORT = qw(
 
 my %Known = map { $_ => 1 } qw(
     config http_config main_config request raw_request
-    raw_request_middle_delay more_headers response_body response_body_like
-    response_body_unlike response_headers response_headers_like error_code
+    raw_request_middle_delay raw_request_middle_until more_headers
+    response_body response_body_like response_body_unlike response_headers response_headers_like error_code
     error_code_like error_log no_error_log timeout wait log_level must_die
     user_files post_setup_server_root ignore_response abort shutdown
     SKIP ONLY LAST
@@ -53,7 +58,7 @@ my $Root        = $ENV{TEST_NGINX_SERVROOT}
                   || File::Spec->rel2abs('t/servroot');
 my $Binary      = $ENV{TEST_NGINX_BINARY} || 'nginx';
 my $Port        = $ENV{TEST_NGINX_CLIENT_PORT} || 1984;
-my $Timeout     = $ENV{TEST_NGINX_TIMEOUT} || 3;
+my $Timeout     = $ENV{TEST_NGINX_TIMEOUT} || 15;
 my $Level       = $ENV{TEST_NGINX_LOG_LEVEL} || 'debug';
 my $RepeatEach  = 1;
 my $Workers     = 1;
@@ -459,8 +464,9 @@ sub send_request ($$) {
             }
         }
 
-        if (@left && $block->raw_request_middle_delay) {
-            sleep($block->raw_request_middle_delay);
+        if (@left) {
+            between_pieces($block, scalar(@$pieces) - @left - 1, $sock,
+                           $select, \$resp, $limit);
             $end = time + $limit;
         }
     }
@@ -479,6 +485,31 @@ sub send_request ($$) {
         unless defined $block->abort;
 
     return $resp;
+}
+
+# After the piece of this number, and before the next one.
+sub between_pieces ($$$$$$) {
+    my ($block, $piece, $sock, $select, $resp, $limit) = @_;
+    my $until = $block->raw_request_middle_until;
+    my $end = time + $limit;
+
+    if (!defined $until) {
+        sleep($block->raw_request_middle_delay)
+            if $block->raw_request_middle_delay;
+        return;
+    }
+
+    my $like = ref $until eq 'ARRAY' ? $until->[$piece] : $until;
+
+    while ($$resp !~ /$like/s) {
+        my $n = read_some($sock, $select, $resp, $end - time);
+
+        if (defined $n ? $n <= 0 : time > $end) {
+            diag($block->name . " - \"$like\" did not come before "
+                 . "piece " . ($piece + 2));
+            return;
+        }
+    }
 }
 
 # Bytes read; 0 or -1 at the end; undef when nothing came in time.

@@ -1,0 +1,150 @@
+/*
+ * test_kafka_member.c -- how a consumer loses its partitions or keeps them, and
+ * what it reads again, against the broker that librdkafka has for tests.
+ */
+
+#include <time.h>
+
+#include "unit_kafka.h"
+
+
+static void
+test_a_member_that_does_not_poll_loses_its_partitions(void **state)
+{
+    unsigned              i;
+    struct timespec       pause = { 4, 500000000 };
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    produce(0, "a");
+    c = join();
+    take(c, 1);
+    nanosleep(&pause, NULL);
+    im_kafka_batch_free(records, 1);
+
+    for (i = 0; i < 200 && revokes == 0; i++) {
+        (void) im_kafka_idle(c, 50);
+    }
+
+    assert_int_equal(revokes, 1);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_member_that_is_paused_keeps_its_partitions(void **state)
+{
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    produce(0, "a");
+    c = join();
+    take(c, 1);
+    produce(0, "b");
+    produce(1, "c");
+
+    im_kafka_pause(c);
+    assert_int_equal(im_kafka_idle(c, 5000), IM_OK);
+    assert_int_equal(revokes, 0);
+
+    assert_int_equal(im_kafka_store(c, 0, records[0].offset), IM_OK);
+    im_kafka_batch_free(records, 1);
+
+    im_kafka_resume(c);
+    take(c, 2);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_batch_whose_partitions_were_revoked_is_read_again(void **state)
+{
+    int                   rc;
+    size_t                n, m;
+    unsigned              i;
+    im_kafka_record_t     other[TAKE];
+    im_kafka_consumer_t  *c, *d;
+
+    (void) state;
+
+    produce(0, "a");
+    produce(1, "b");
+    c = join();
+    take(c, 2);
+    im_kafka_pause(c);
+
+    d = join();
+    rc = IM_OK;
+
+    for (m = 0, i = 0; i < 400 && (rc == IM_OK || m == 0); i++) {
+        rc = im_kafka_idle(c, 50);
+        m += im_kafka_consume(d, other + m, TAKE - m, 50);
+    }
+
+    assert_int_equal(rc, IM_DECLINED);
+    assert_int_equal(m, 1);                /* its partition, once more */
+    im_kafka_batch_free(other, m);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_resume(c);
+
+    for (n = 0, i = 0; i < 400 && n == 0; i++) {
+        n = im_kafka_consume(c, records, TAKE, 50);
+        m = im_kafka_consume(d, other, TAKE, 50);
+        assert_int_equal(m, 0);
+    }
+
+    assert_int_equal(n, 1);                /* and the one that was kept */
+    im_kafka_batch_free(records, n);
+
+    im_kafka_consumer_destroy(d);
+    im_kafka_consumer_destroy(c);
+}
+
+
+static void
+test_a_record_that_comes_uninvited_is_read_again(void **state)
+{
+    unsigned              i;
+    im_kafka_consumer_t  *c;
+
+    (void) state;
+
+    c = join();
+    produce(0, "a");
+    produce(0, "b");
+
+    for (i = 0; i < 400; i++) {
+        if (im_kafka_idle(c, 50) == IM_DECLINED) {
+            break;
+        }
+    }
+
+    assert_true(i < 400);
+    take(c, 2);
+    assert_int_equal(records[0].offset, 0);
+    assert_int_equal(records[1].offset, 1);
+    im_kafka_batch_free(records, 2);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
+int
+main(void)
+{
+#define T(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest  tests[] = {
+        T(test_a_member_that_does_not_poll_loses_its_partitions),
+        T(test_a_member_that_is_paused_keeps_its_partitions),
+        T(test_a_batch_whose_partitions_were_revoked_is_read_again),
+        T(test_a_record_that_comes_uninvited_is_read_again),
+    };
+
+    return cmocka_run_group_tests_name("kafka_member", tests, NULL, NULL);
+}
