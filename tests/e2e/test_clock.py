@@ -15,17 +15,17 @@ import os
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 from im_client import Api, Problem, new_cmid
-from test_daemons import Daemon
+from im_stack.base import free_port
+from test_daemons import Daemon, get
 from test_existing_nginx import Nginx
 
 LIBRARY = (glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1') or [''])[0]
 EPOCH_MS = 1735689600000
+WORKERS = 2                        # of test_existing_nginx.Nginx
 
 pytestmark = [
     pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
@@ -69,9 +69,8 @@ class Gate:
 
     def __init__(self, to):
         self.to = to.rsplit(':', 1)
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.address = '127.0.0.1:%d' % s.getsockname()[1]
+        # Which no outgoing connection takes before it is opened.
+        self.address = '127.0.0.1:%d' % free_port([])
 
     def open(self):
         self.sock = socket.create_server(
@@ -142,16 +141,15 @@ class World:
         gate.open()
         self.gates.append(gate)
         d.until(d.healthy, 'not healthy')
+        d.until(lambda: self.health(d)['links'] >= WORKERS, 'not linked')
         return d
 
-    def node(self, logic):
+    def health(self, logic):
         port = int(logic.port_file.read_text())
-        try:
-            with urllib.request.urlopen('http://127.0.0.1:%d/healthz' % port,
-                                        timeout=5) as r:
-                return json.load(r)['node']
-        except urllib.error.HTTPError as e:
-            return json.load(e)['node']
+        return json.loads(get('127.0.0.1:%d' % port)[1])
+
+    def node(self, logic):
+        return self.health(logic)['node']
 
     def end(self):
         for d in self.logics:
@@ -170,7 +168,8 @@ def world(stack, tmp_path):
 
 
 class Talk:
-    """Two who talk: one message after another, each until it is acked."""
+    """Two who talk: one message after another, each until it is acked, be it
+    as long as a restart takes."""
 
     def __init__(self, a, b):
         self.a, self.b = a, b
@@ -179,7 +178,7 @@ class Talk:
 
     async def say(self, way):
         cmid = new_cmid()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 40
         while True:
             try:
                 r = await way.call('POST', '/v1/messages', self.a.token, json={
@@ -228,10 +227,22 @@ class Traffic:
         begin = time.monotonic()
         await asyncio.sleep(seconds)
         end = time.monotonic()
+        self.check_that_all_talk()
         for t in self.talks:
-            assert not [task for task in self.tasks if task.done()]
             if gap is not None:
                 assert t.gap(begin, end) < gap, t.refused[-5:]
+
+    async def begin(self):
+        """Until everybody has said something, and a while longer."""
+        until = time.monotonic() + 20
+        while not all(t.acks for t in self.talks):
+            self.check_that_all_talk()
+            assert time.monotonic() < until, 'nobody talks'
+            await asyncio.sleep(0.05)
+        await self.go_on(1)
+
+    def check_that_all_talk(self):
+        assert not [task for task in self.tasks if task.done()]
 
 
 @pytest.fixture
@@ -248,7 +259,7 @@ def talks(api, people):
 async def check(world, talks):
     """What must be true whatever the clock did."""
     ids = [m for t in talks for m, _, _ in t.acks]
-    assert len(ids) > 100
+    assert len(ids) > 50
     assert len(set(ids)) == len(ids)
     for t in talks:
         seqs = [s for _, s, _ in t.acks]
@@ -268,15 +279,15 @@ async def test_a_step_back_stops_ids_for_seconds_at_most(world, talks, step):
     first = world.node(logic)
     people = await talks()
     async with Traffic(world, people) as t:
-        await t.go_on(1.5, gap=1)
+        await t.begin()
         world.clock.set(step)
-        await t.go_on(4, gap=3)
+        await t.go_on(4, gap=3.5)
         # Not by running on at the old time: by another number.
         assert world.node(logic) != first
         now = time.time() * 1000 + step * 1000
-        assert abs(time_of(people[0].acks[-1]) - now) < 3000
+        assert abs(time_of(people[0].acks[-1]) - now) < 4000
         world.clock.set(0)
-        await t.go_on(2, gap=3)
+        await t.go_on(2)
     await check(world, people)
 
 
@@ -285,11 +296,11 @@ async def test_a_step_back_that_is_small_is_not_noticed(world, talks):
     first = world.node(logic)
     people = await talks()
     async with Traffic(world, people) as t:
-        await t.go_on(1.5, gap=1)
+        await t.begin()
         world.clock.set(-3)
-        await t.go_on(2, gap=1)
+        await t.go_on(2.5, gap=2)
         world.clock.set(0)
-        await t.go_on(2, gap=1)
+        await t.go_on(2.5, gap=2)
         assert world.node(logic) == first
     assert not [r for p in people for r in p.refused]
     await check(world, people)
@@ -299,11 +310,11 @@ async def test_a_clock_that_stands_still_stops_nobody(world, talks):
     world.logic()
     people = await talks()
     async with Traffic(world, people) as t:
-        await t.go_on(1.5, gap=1)
+        await t.begin()
         world.clock.freeze()
-        await t.go_on(3, gap=1)
+        await t.go_on(3, gap=2)
         world.clock.set(0)
-        await t.go_on(2, gap=1)
+        await t.go_on(2.5, gap=2)
     assert not [r for p in people for r in p.refused]
     await check(world, people)
 
@@ -314,12 +325,12 @@ async def test_an_hour_ahead_and_back_again_stops_ids_for_seconds_at_most(
     first = world.node(logic)
     people = await talks()
     async with Traffic(world, people) as t:
-        await t.go_on(1.5, gap=1)
+        await t.begin()
         world.clock.set(3600)
-        await t.go_on(4, gap=3)
+        await t.go_on(4, gap=3.5)
         assert world.node(logic) == first
         world.clock.set(0)
-        await t.go_on(5, gap=3)
+        await t.go_on(5, gap=4)
         assert world.node(logic) != first
     await check(world, people)
 
@@ -329,7 +340,7 @@ async def test_a_restart_in_the_past_repeats_no_id(world, talks):
     nodes = [world.node(logic)]
     people = await talks()
     async with Traffic(world, people) as t:
-        await t.go_on(1.5, gap=1)
+        await t.begin()
         for step, how in ((-3600, 'kill'), (-3600, 'end'), (-1800, 'kill'),
                           (0, 'kill')):
             if how == 'kill':

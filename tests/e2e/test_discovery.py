@@ -10,26 +10,24 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
+from im_stack.base import free_port
+
 LEASE = 2
-SOON = 5         # on a machine that does other things; else it is milliseconds
+SOON = 10        # on a machine that does other things; else it is milliseconds
 
 
 def free_ports(n):
-    socks = [socket.socket() for _ in range(n)]
-    try:
-        for s in socks:
-            s.bind(('127.0.0.1', 0))
-        return [s.getsockname()[1] for s in socks]
-    finally:
-        for s in socks:
-            s.close()
+    """Which no outgoing connection takes while etcd restarts."""
+    ports = []
+    for _ in range(n):
+        ports.append(free_port(ports))
+    return ports
 
 
 class Etcd:
@@ -74,8 +72,9 @@ class Etcd:
             self.ctl('move-leader', '%x' % ids[n])
 
     def ready(self):
-        until = time.monotonic() + 20
-        while subprocess.run(self.ctl_command('get', '/ready'),
+        """All members answer, and have a leader."""
+        until = time.monotonic() + 30
+        while subprocess.run(self.ctl_command('endpoint', 'health'),
                              stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL).returncode != 0:
             assert time.monotonic() < until, 'etcd does not start'
@@ -147,7 +146,7 @@ class Process:
             self.p.send_signal(signal.SIGCONT)
             self.p.send_signal(signal.SIGINT)
             try:
-                self.p.wait(15)
+                self.p.wait(30)
             except subprocess.TimeoutExpired:
                 self.p.kill()
                 self.p.wait(5)
@@ -202,25 +201,18 @@ def world(stack, tmp_path):
         assert code in (0, -signal.SIGKILL), lines[-5:]
 
 
-def slack(world):
-    """Seconds.  The promise is that of the usual build."""
-    return 3 if 'asan' in world.stack.build else 1
-
-
 def test_who_comes_drains_and_leaves_is_seen_in_milliseconds(world):
     etcd = world.etcd()
     w = world.watch(etcd)
-    r = world.register(etcd, 'a')
+    # 50 ms on an idle machine; a lease that ends would take longer than SOON.
+    r = world.register(etcd, 'a', '--lease', str(3 * SOON))
     w.expect('up logic a 127.0.0.1:4100 boot [0-9a-f]{16} load 0$', SOON)
 
-    # 50 ms on an idle machine; a lease that ends would take longer than this.
-    t = r.signal(signal.SIGUSR1)
-    seen, _ = w.expect('changed logic a draining', SOON)
-    assert seen - t < LEASE / 2
+    r.signal(signal.SIGUSR1)
+    w.expect('changed logic a draining', SOON)
 
-    t = r.signal(signal.SIGINT)
-    seen, _ = w.expect('down logic a', SOON)
-    assert seen - t < LEASE / 2
+    r.signal(signal.SIGINT)
+    w.expect('down logic a', SOON)
 
 
 def test_who_is_killed_is_gone_within_its_lease_and_a_second(world):
@@ -228,15 +220,20 @@ def test_who_is_killed_is_gone_within_its_lease_and_a_second(world):
     w = world.watch(etcd)
     r = world.register(etcd, 'a')
     w.expect('up logic a', SOON)
-    t = r.signal(signal.SIGKILL)
-    seen, _ = w.expect('down logic a', LEASE + 5)
-    assert seen - t < LEASE + slack(world)
+    r.signal(signal.SIGKILL)
+    # A lease of that length, as etcd counts it on this machine, from now.
+    lease = etcd.ctl('lease', 'grant', str(LEASE + 1)).split()[1]
+    etcd.ctl('put', '--lease', lease, '/im/logic/bare', json.dumps(
+        {'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b'}))
+    bare, _ = w.expect('down logic bare', LEASE + 1 + SOON)
+    seen, _ = w.expect('down logic a', SOON)
+    assert seen < bare + 0.5           # it looks for ended ones each 0.5 s
 
 
 def test_a_restart_of_etcd_is_not_noticed(world):
     etcd = world.etcd()
     w = world.watch(etcd)
-    world.register(etcd, 'a')
+    world.register(etcd, 'a', '--lease', '3')
     w.expect('up logic a', SOON)
     etcd.kill()
     w.expect('log . etcd .* the last view stays', SOON)
@@ -244,26 +241,26 @@ def test_a_restart_of_etcd_is_not_noticed(world):
     etcd.start()
     t = time.monotonic()
     world.register(etcd, 'b')
-    w.expect('up logic b', 15, after=t)
-    time.sleep(LEASE + 1)
+    w.expect('up logic b', 20, after=t)
+    time.sleep(3 + 2)                  # the lease, and what a leader adds
     assert not w.find('down')
 
 
 def test_etcd_may_be_away_for_longer_than_the_lease(world):
     etcd = world.etcd()
     w = world.watch(etcd)
-    a = world.register(etcd, 'a', '--node')
+    a = world.register(etcd, 'a', '--node', '--lease', '3')
     node = a.expect(r'node (\d+)', SOON)[1][1]
-    b = world.register(etcd, 'b')
+    b = world.register(etcd, 'b', '--lease', '3')
     w.expect('up logic b', SOON)
     etcd.kill()
-    time.sleep(2 * LEASE + 1)
+    time.sleep(4)
     b.p.kill()                         # leaves while nobody can say so
     time.sleep(1)
     assert not w.find('down')          # the last view stays in force
     etcd.start()
-    w.expect('down logic b', LEASE + 15)
-    time.sleep(LEASE + 1)
+    w.expect('down logic b', 3 + 20)
+    time.sleep(1.5)                    # both leases began anew together
     assert not w.find('down logic a')
     # Ids were minted on: the number's lease is far longer.
     assert not a.find('node lost')
@@ -273,7 +270,7 @@ def test_etcd_may_be_away_for_longer_than_the_lease(world):
 def test_what_was_compacted_away_is_found_missing(world):
     etcd = world.etcd()
     w = world.watch(etcd)
-    world.register(etcd, 'stays')
+    world.register(etcd, 'stays', '--lease', '10')
     value = json.dumps({'proto': 1, 'address': '127.0.0.1:9', 'boot': 'b'})
     etcd.ctl('put', '/im/logic/goes', value)
     w.expect('up logic goes', SOON)
@@ -287,7 +284,7 @@ def test_what_was_compacted_away_is_found_missing(world):
     out = json.loads(etcd.ctl('get', '/im/logic/new', '-w', 'json'))
     etcd.ctl('compact', str(out['header']['revision']))
     w.signal(signal.SIGCONT)
-    w.expect('down logic goes', 15)
+    w.expect('down logic goes', 20)
     w.expect('up logic new', SOON)
     assert not w.find('down logic stays')
 
@@ -321,7 +318,7 @@ def test_one_of_three_members_may_die(world, leader):
     etcd.kill(0)                       # the one that all use
     t = time.monotonic()
     world.register(etcd, 'b')
-    w.expect('up logic b', 15, after=t)
+    w.expect('up logic b', 20, after=t)
     time.sleep(3 + 3)                  # the lease, and what a leader adds
     assert not w.find('down')
     # Not even for itself: it was there all the time.
@@ -333,7 +330,7 @@ def test_one_of_three_members_may_die(world, leader):
 def test_what_could_not_be_said_while_etcd_was_away_is_said_then(world):
     etcd = world.etcd()
     w = world.watch(etcd)
-    a = world.register(etcd, 'a')
+    a = world.register(etcd, 'a', '--lease', '10')
     w.expect('up logic a', SOON)
     etcd.kill()
     w.expect('log . etcd .* the last view stays', SOON)
@@ -341,7 +338,7 @@ def test_what_could_not_be_said_while_etcd_was_away_is_said_then(world):
     time.sleep(1)                      # the put has failed
     assert not w.find('changed logic a')
     etcd.start()
-    w.expect('changed logic a draining', 15)
+    w.expect('changed logic a draining', 20)
     # It was there all the time, so nobody has to act as if it was back.
     assert not a.find('log . etcd: registered .* again')
     assert not w.find('down')
@@ -393,7 +390,7 @@ def test_garbage_is_logged_once_with_its_key_and_reason(world):
         t = time.monotonic()
         etcd.kill()
         etcd.start()
-        w.expect('log . etcd .* connected', 15, after=t)
+        w.expect('log . etcd .* connected', 20, after=t)
     for key in bad:
         found = w.find('log 4 etcd key %s is not used: .{8,}'
                        % re.escape(key))
@@ -462,13 +459,13 @@ def now_ms():
     return int(time.time() * 1000)
 
 
-def number(process, within=3, after=0):
+def number(process, within=SOON, after=0):
     """(node, floor, limit) as a holder is told, and when."""
     t, m = process.expect(r'node (\d+) floor (\d+) limit (\d+)', within, after)
     return int(m[1]), int(m[2]), int(m[3]), t
 
 
-def until(true, what, seconds=5):
+def until(true, what, seconds=SOON):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what
@@ -490,7 +487,7 @@ def test_a_number_whose_holder_died_rests_until_the_clock_passes_its_floor(
     assert sorted(taken) == [0, 1]
     etcd.ctl('del', '--prefix', '/im/node/')     # as when their leases end
     c = world.register(etcd, 'c', '--node', '--nodes', '2')
-    c.expect('log 3 etcd: no node number is free', 3)
+    c.expect('log 3 etcd: no node number is free', SOON)
     passed = str(now_ms() - 1)
     etcd.ctl('put', '/im/floor/1', passed)
     n, floor, _, _ = number(c)
@@ -506,7 +503,7 @@ def test_who_leaves_lowers_the_floor_to_its_last_id(world):
     number(a)
     assert int(floors(etcd)[0]) > minted
     a.signal(signal.SIGINT)
-    a.p.wait(10)
+    a.p.wait(30)
     assert floors(etcd) == {0: str(minted)} and holders(etcd) == []
     b = world.register(etcd, 'b', '--node', '--nodes', '1')
     n, floor, _, _ = number(b)           # at once
@@ -518,10 +515,10 @@ def test_a_floor_that_is_garbage_is_logged_and_its_number_passed_over(world):
     etcd.ctl('put', '/im/floor/0', 'soon')
     a = world.register(etcd, 'a', '--node', '--nodes', '2')
     assert number(a)[0] == 1
-    a.expect('log 4 etcd key /im/floor/0 is not used: it is no time', 1)
+    a.expect('log 4 etcd key /im/floor/0 is not used: it is no time', SOON)
     etcd.ctl('put', '/im/floor/0', '')
     b = world.register(etcd, 'b', '--node', '--nodes', '2')
-    b.expect('log 3 etcd: no node number is free', 3)
+    b.expect('log 3 etcd: no node number is free', SOON)
     etcd.ctl('del', '/im/floor/0')       # what its log told people to do
     assert number(b)[0] == 0
 
@@ -532,11 +529,11 @@ def test_who_is_ahead_of_the_clock_takes_another_number(world):
     a = world.register(etcd, 'a', '--node', '--nodes', '3', '--minted',
                        str(ahead))
     first, _, _, t = number(a)
-    lost, _ = a.expect('node lost', 3)
-    a.expect(r'log 4 the clock is \d+ ms behind the last id', 1)
+    lost, _ = a.expect('node lost', SOON)
+    a.expect(r'log 4 the clock is \d+ ms behind the last id', SOON)
     second, _, _, _ = number(a, after=lost)
     assert second != first
-    assert floors(etcd)[first] == str(ahead)
+    until(lambda: floors(etcd)[first] == str(ahead), 'its floor is not lower')
 
 
 def test_a_floor_is_not_written_by_who_has_lost_the_number(world):
@@ -549,5 +546,5 @@ def test_a_floor_is_not_written_by_who_has_lost_the_number(world):
     etcd.ctl('put', '/im/floor/0', '9' * 15)
     a.signal(signal.SIGINT)
     a.signal(signal.SIGCONT)
-    a.p.wait(15)
+    a.p.wait(30)
     assert floors(etcd) == {0: '9' * 15} and holders(etcd) == [0]

@@ -18,7 +18,7 @@ def prove(stack, faults, **plan):
     seed = int(os.environ.get('IM_CHECKER_SEED', '0')) or int.from_bytes(
         os.urandom(3), 'big')
     report = hunt(stack.env, Plan(users=20, talks=80, seed=seed,
-                                  faults=faults, limit_s=100 * SLOW, **plan))
+                                  faults=faults, limit_s=200 * SLOW, **plan))
     print(report.text())
     assert report.good(), report.text()
     return report
@@ -47,12 +47,17 @@ async def test_who_connects_learns_of_a_conversation_not_yet_stored(
          '-u', stack.env['IM_MYSQL_USER'], stack.env['IM_MYSQL_DATABASE'],
          '-e', 'LOCK TABLES messages READ, conversations READ; '
                'SELECT SLEEP(4)'], stdout=subprocess.DEVNULL)
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(20):
+        while stack.mysql("SELECT COUNT(*) FROM information_schema.processlist"
+                          " WHERE info LIKE '%SLEEP(4)'"
+                          " AND state = 'User sleep'") == [['0']]:
+            assert lock.poll() is None
+            await asyncio.sleep(0.05)
     await a.send(bob.uid, 'the first of all')
     await asyncio.sleep(1)
     b = App(bob).start()
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not b.shown(alice.uid):
                 await asyncio.sleep(0.1)
     finally:

@@ -52,17 +52,18 @@ def test_a_logic_that_dies_between_two_steps(stack, crashing, tmp_path,
     died = []
 
     def wait(logic):
-        died.append(logic.process.wait(60))
+        died.append(logic.process.wait(150))
 
     with Logic(stack, tmp_path, os.path.join(crashing, 'im-logic'),
-               IM_CRASH_AT=point + ':50') as logic:
+               IM_CRASH_AT=point + ':20') as logic:
         logic.takes_part()
         waiter = threading.Thread(target=wait, args=(logic,))
         waiter.start()
         report = hunt(stack.env, Plan(
             users=20, talks=80, messages=1500, rate=500, processes=1,
             seed=int.from_bytes(os.urandom(3), 'big'), limit_s=200))
-        waiter.join(1)
+        # The messages are sent: if it lives it will live on.
+        waiter.join(5)
     assert died == [137], logic.log.read_text()
     assert report.good(), report.text()
 
@@ -116,18 +117,21 @@ async def test_a_number_that_kafka_never_took_is_void_and_the_message_is_not(
         while f['type'] == 'error':
             assert f['code'] == 'unavailable', f
             await asyncio.sleep(0.3)
+            asked = time.monotonic()
             f = await answer(s, bob.uid, 'once', cmid)
         assert (f['seq'], f.get('dup')) == ('3', None)
         assert (await answer(s, bob.uid, 'once', cmid))['dup'] is True
         rows = await stack.stored(alice, bob, 2)
         assert rows[1] == ['3', f['msg_id']]
 
-        # Everybody is told that 2 is nobody's, once that is sure.
+        # Everybody is told that 2 is nobody's, once that is sure: sync cannot
+        # know that it is older than 3.
         c = await synced(bob, alice.uid, 1)
-        assert c['messages'] == [] and c['pending'] and c['next'] == '1'
-        until = time.monotonic() + KNOWN_VOID_S + 5
+        if time.monotonic() < asked + KNOWN_VOID_S:
+            assert c['messages'] == [] and c['pending'] and c['next'] == '1'
+        until = time.monotonic() + KNOWN_VOID_S + 15
         while not c['messages']:
-            assert time.monotonic() < until
+            assert time.monotonic() < until, c
             await asyncio.sleep(0.5)
             c = await synced(bob, alice.uid, 1)
         assert c['voids'] == [{'from': '2', 'to': '2'}]

@@ -7,6 +7,7 @@ happens while all of them are spoken to.
 
 import asyncio
 import os
+import re
 import signal
 import time
 
@@ -16,17 +17,19 @@ from im_app import App
 from im_checker import check
 from im_client import Problem
 from test_presence import change, watch
-from test_recover import pushed, send_all
-from test_store import Task, alone  # noqa: F401: a fixture
+from test_recover import pushed, send_all, told
+from test_store import Task, alone, until  # noqa: F401: a fixture
 
 # The push of a batch that touches the sick worker takes 2 to 3 s; nobody else
-# may feel anything of it.  Far more than a push takes on a busy machine.
-STALL_S = 1.0
+# may feel anything of it.  Far more than a push takes on a busy machine,
+# counted from the ack: before that the disk has a word in it.
+STALL_S = 1.2
+ACK_S = 2.5
 
 
 async def seated(app, fits):
     """Connected to a worker that fits; the kernel chooses it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await app.there.wait()
         while not fits(app.socket.instance):
             app.cut()
@@ -36,6 +39,8 @@ async def seated(app, fits):
 
 
 async def three(api, people):
+    """Apps of Alice, Bob and Carl, and the pid of Carl's worker.  Task is at
+    work, and has a stream to each worker."""
     users = await people(api, 'alice', 'bob', 'carl')
     events = []
     a, b, c = [App(u, events=events).start() for u in users]
@@ -44,33 +49,35 @@ async def three(api, people):
     await seated(b, lambda i: i == here)
     await seated(c, lambda i: i != here)
     for x, y in ((a, b), (a, c), (b, a)):
-        await x.send(y.user.uid, 'first')
+        await told(y, [await x.send(y.user.uid, 'first')])
+    # These may have waited for a Task that was joining its group.
+    a.calm, b.calm = set(a.sent), set(b.sent)
     return a, b, c, int(c.socket.instance.split('-')[-2])
 
 
-def longest_wait(sender, reader):
-    """Seconds from the first writing of a message to its push."""
-    wrote, came = {}, {}
+def longest_waits(sender, reader):
+    """Seconds from the first writing of a message to its ack, and from there
+    to its push."""
+    wrote, acked, came = {}, {}, {}
     for e in sender.events:
-        if e.device == sender.name and e.kind == 'send':
-            wrote.setdefault(e.cmid, e.time)
+        if e.device == sender.name and e.kind in ('send', 'ack'):
+            (wrote if e.kind == 'send' else acked).setdefault(e.cmid, e.time)
         elif e.device == reader.name and e.kind == 'push':
             came.setdefault(e.cmid, e.time)
-    cmids = [k for k, to in sender.sent.items() if to == reader.user.uid]
-    return max(came[k] - wrote[k] for k in cmids)
+    cmids = [k for k, to in sender.sent.items()
+             if to == reader.user.uid and k not in sender.calm]
+    return (max((acked[k] - wrote[k] for k in cmids), default=0),
+            max((came[k] - acked[k] for k in cmids), default=0))
 
 
 async def prove(stack, a, b, c):
     """Alice and Bob had everything by push, without a wait; Carl has
     everything."""
-    told = {int(k['msg_id']) for x in (a, b) for cmid, k in x.acks.items()
-            if x.sent[cmid] != c.user.uid}
-    until = time.monotonic() + 10
-    while not told <= pushed(a) | pushed(b) and time.monotonic() < until:
-        await asyncio.sleep(0.05)
-    assert told <= pushed(a) | pushed(b)
     for x, y in ((a, b), (b, a)):
-        assert longest_wait(x, y) < STALL_S
+        await told(y, [k for cmid, k in x.acks.items()
+                       if x.sent[cmid] == y.user.uid])
+        ack, push = longest_waits(x, y)
+        assert ack < ACK_S and push < STALL_S, (ack, push)
     rows = []
     for x, y in ((a, b), (a, c), (b, c)):
         want = (sum(to == y.user.uid for to in x.sent.values())
@@ -81,9 +88,9 @@ async def prove(stack, a, b, c):
         await x.settle(30)
     want = {int(k['msg_id']) for x in (a, b) for k in x.acks.values()}
     assert len(rows) == len(want)
-    until = time.monotonic() + 10
+    end = time.monotonic() + 20
     report = check(a.events, rows, {x.name for x in (a, b, c)})
-    while not report.good() and time.monotonic() < until:
+    while not report.good() and time.monotonic() < end:
         await asyncio.sleep(0.5)
         report = check(a.events, rows, {x.name for x in (a, b, c)})
     assert report.good(), report.text()
@@ -148,10 +155,27 @@ async def test_the_last_message_to_a_frozen_worker_is_not_missed(
 
 
 async def comes(reader, sender, body):
-    until = time.monotonic() + 10
-    while not any(m.body == body for m in reader.shown(sender.user.uid)):
-        assert time.monotonic() < until, 'nobody has told him'
-        await asyncio.sleep(0.05)
+    await until(lambda: any(m.body == body
+                            for m in reader.shown(sender.user.uid)),
+                'nobody has told him', 20)
+
+
+def endings(task, instance):
+    """How often its stream to this worker has ended."""
+    return task.log.read_text().count(
+        'connect %s: the push stream ended' % instance)
+
+
+async def freeze(task, app):
+    """Its worker; until Task has noticed, so that it sends nothing more."""
+    n = endings(task, app.socket.instance)
+    os.kill(int(app.socket.instance.split('-')[-2]), signal.SIGSTOP)
+    await until(lambda: endings(task, app.socket.instance) > n,
+                'its push stream goes on', 10)
+
+
+async def count(task, what):
+    return (await task.says(lambda h: True, 'nothing'))[what]
 
 
 async def test_who_was_given_up_in_a_short_freeze_is_told_to_ask(
@@ -160,11 +184,11 @@ async def test_who_was_given_up_in_a_short_freeze_is_told_to_ask(
     with Task(stack, tmp_path, 'hasty', IM_PUSH_CONFIRM_MS='200') as task:
         a, b, c, victim = await three(api, people)
         before = len(c.closed)
-        os.kill(victim, signal.SIGSTOP)
+        dropped = await count(task, 'dropped')
         try:
-            await asyncio.sleep(1.1)       # its push stream has ended
+            await freeze(task, c)
             await a.send(c.user.uid, 'last')
-            await task.says(lambda h: h['dropped'] == 1, 'gives up', 1)
+            await task.says(lambda h: h['dropped'] > dropped, 'gives up', 10)
         finally:
             os.kill(victim, signal.SIGCONT)
         await comes(c, a, 'last')
@@ -186,21 +210,33 @@ async def test_a_worker_that_misses_something_often_tells_to_sync_seldom(
                 await s.expect('sync_needed', 60)
                 times.append(time.monotonic())
         reading = asyncio.create_task(read())
+        ended = leases_lost(stack, victim)
         for n in range(3):
-            os.kill(victim, signal.SIGSTOP)
+            dropped = await count(task, 'dropped')
             try:
-                await asyncio.sleep(1.1)
+                await freeze(task, c)
                 await a.send(c.user.uid, 'missed %d' % n)
-                await task.says(lambda h: h['dropped'] == n + 1, 'gives up', 1)
+                await task.says(lambda h: h['dropped'] > dropped, 'gives up',
+                                10)
             finally:
                 os.kill(victim, signal.SIGCONT)
+            if n == 0:
+                await until(lambda: times, 'nobody was told')
             await asyncio.sleep(0.4)
         await comes(c, a, 'missed 2')
-        await asyncio.sleep(1)
+        await until(lambda: len(times) > 1, 'told once only')
         reading.cancel()
-        assert len(times) > 1
-        assert all(y - x > 3 for x, y in zip(times, times[1:]))
+        # Whose lease ends, because all is slow, tells of that at once.
+        if leases_lost(stack, victim) == ended:
+            assert all(y - x > 3 for x, y in zip(times, times[1:])), times
         await prove(stack, a, b, c)
+
+
+def leases_lost(stack, pid):
+    with open(os.path.join(stack.dir, 'log', 'nginx.log'),
+              errors='replace') as f:
+        return len(re.findall(
+            r' %d#\d+: .*lease of this instance was lost' % pid, f.read()))
 
 
 async def test_a_worker_that_came_back_and_dies_takes_its_users_away(
@@ -213,36 +249,35 @@ async def test_a_worker_that_came_back_and_dies_takes_its_users_away(
     known = await watch(x, b.uid)
     os.kill(victim, signal.SIGSTOP)
     try:
-        await asyncio.sleep(4.5)
+        await stack.lease_ends(y.instance)
+        await asyncio.sleep(1.2)       # so long it is still expected
     finally:
         os.kill(victim, signal.SIGCONT)
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until or not known[b.uid]:
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end or not known[b.uid]:
         try:
             await change(x, 0.2, known)
         except Problem:
-            assert time.monotonic() < until + 5, 'it does not come back'
+            assert time.monotonic() < end + 15, 'it does not come back'
     os.kill(victim, signal.SIGKILL)
-    assert await change(x, 12, known) == {b.uid: False}
+    assert await change(x, 20, known) == {b.uid: False}
 
 
 async def test_what_a_task_gives_up_when_it_ends_is_pushed_by_the_next(
         api, people, stack, alone, tmp_path):
-    with Task(stack, tmp_path, 'ends', IM_PUSH_CONFIRM_MS='500') as task:
+    with Task(stack, tmp_path, 'ends', IM_PUSH_CONFIRM_MS='700') as task:
         a, b, c, victim = await three(api, people)
-        os.kill(victim, signal.SIGSTOP)
+        taken = await count(task, 'push_records')
         try:
-            await asyncio.sleep(1.1)
+            await freeze(task, c)
             ack = await a.send(c.user.uid, 'last')
-            await asyncio.sleep(0.2)       # it has the record, no deadline yet
+            # It has the record, and 0.7 s until it gives it up.
+            await task.says(lambda h: h['push_records'] > taken, 'takes it')
             task.process.terminate()
-            await asyncio.to_thread(task.process.wait, 10)
+            assert await asyncio.to_thread(task.process.wait, 20) == 0
         finally:
             os.kill(victim, signal.SIGCONT)
     assert int(ack['msg_id']) not in pushed(c)
     stack.tool('ctl', stack.name, 'start', 'task-1')
-    until = time.monotonic() + 20
-    while int(ack['msg_id']) not in pushed(c):
-        assert time.monotonic() < until
-        await asyncio.sleep(0.05)
+    await told(c, [ack])
     await prove(stack, a, b, c)

@@ -23,6 +23,8 @@ from test_daemons import Daemon, get
 
 # A dead member is replaced after this long; the stack's broker allows it.
 SESSION_MS = 2000
+# As long as a process may be late on a busy machine, and be no dead member.
+PATIENT_MS = 3000
 
 
 @pytest.fixture
@@ -254,9 +256,10 @@ def members(stack, conv):
 
 
 async def until(true, what, seconds=30):
+    """what: a sentence, or what makes it then."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, what() if callable(what) else what
         await asyncio.sleep(0.05)
 
 
@@ -302,6 +305,9 @@ class Talk:
         if kind is None:
             await asyncio.wait_for(asyncio.gather(*self.tasks), 30)
         for t in self.tasks:
+            # What went wrong elsewhere may only follow from this.
+            if kind and t.done() and not t.cancelled() and t.exception():
+                print('of the talk: %r' % t.exception())
             t.cancel()
 
     async def is_whole(self, stack):
@@ -325,7 +331,7 @@ async def test_a_crash_between_two_steps_loses_and_doubles_nothing(
               IM_CRASH_AT=point + ':2') as dies:
         async with Talk(a, b) as talk:
             await until(lambda: dies.process.poll() is not None,
-                        'it lives: ' + dies.log.read_text())
+                        lambda: 'it lives: ' + dies.log.read_text())
             assert dies.process.returncode == 137
             assert len(talk.acks) > 0
             with Task(stack, tmp_path, 'lives') as lives:
@@ -382,7 +388,8 @@ async def test_while_mysql_is_away_the_group_is_served_and_nothing_is_lost(
     a, b = await people(api, 'alice', 'bob')
     with Task(stack, tmp_path, 'waits', '--role', 'store',
               IM_MYSQL_ADDRESS=way.address,
-              IM_KAFKA_POLL_MAX_MS=str(SESSION_MS)) as waits:
+              IM_KAFKA_SESSION_MS=str(PATIENT_MS),
+              IM_KAFKA_POLL_MAX_MS=str(PATIENT_MS)) as waits:
         before = await waits.idle()
         way.cut()
         for n in range(30):
@@ -390,8 +397,8 @@ async def test_while_mysql_is_away_the_group_is_served_and_nothing_is_lost(
         h = await waits.says(lambda h: not h['stores'] and h['lag'] == 30,
                              'no lag of 30')
         assert waits.health()[0] == 503
-        # three times as long as a member may hang
-        await asyncio.sleep(3 * SESSION_MS / 1000)
+        # twice as long as a member may hang
+        await asyncio.sleep(2 * PATIENT_MS / 1000)
         assert not re.search(r'MAXPOLL|revoked', waits.log.read_text())
         for n in range(30, 40):
             await a.send(b.uid, n)
@@ -416,11 +423,11 @@ async def test_a_batch_that_waits_is_given_up_to_a_member_that_can_store(
         with Task(stack, tmp_path, 'comes', '--role', 'store') as comes:
             await comes.joins()
             await until(lambda: 'given up' in waits.log.read_text(),
-                        'keeps its batch')
+                        lambda: 'keeps its batch: ' + waits.log.read_text())
             # Who can store may not have this conversation's partition yet.
             waits.process.kill()
             assert len(await stack.stored(a, b, 10)) == 10
-            assert comes.health()[1]['dead'] == 0
+            await comes.says(lambda h: h['dead'] == 0, 'dead letters')
 
 
 async def test_one_bad_row_does_not_keep_the_others_out(

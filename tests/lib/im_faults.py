@@ -92,7 +92,8 @@ class Faults:
         pid = self.pid(name)
         if not pid:
             return
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         until = time.monotonic() + BACK_S
         while self.pid(name) in (0, pid):
             if time.monotonic() > until:
@@ -103,7 +104,8 @@ class Faults:
         pid = self.pid(name)
         if not pid:
             return
-        os.kill(pid, signal.SIGSTOP)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
         try:
             self.ending.wait(self.rng.uniform(0.5, 4))
         finally:

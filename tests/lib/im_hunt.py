@@ -8,6 +8,7 @@ the machine makes of it does not, so a seed repeats a plan, not a run.
 
 import asyncio
 import collections
+import itertools
 import json
 import os
 import pickle
@@ -70,15 +71,29 @@ class Plan:
         return [self.rng.sample(users, n) for n in sizes]
 
 
+async def patiently(call, tries=100):
+    """What was before us may still be coming back."""
+    while True:
+        tries -= 1
+        try:
+            return await call()
+        except Problem as e:
+            if not e.body.get('retryable') or not tries:
+                raise
+        await asyncio.sleep(0.1)
+
+
 async def make_groups(http, plan, users, say):
     """(0, room) -> uids of its members."""
     groups = {}
     async with Api(http) as api:
         for members in plan.members(users):
-            owner = await User(api, *members[0], PASSWORD).log_in()
-            r = await api.call('POST', '/v1/rooms', owner.token, json={
-                'kind': 'group', 'name': 'hunt', 'members': [
-                    str(uid) for uid, _ in members[1:]]})
+            owner = await patiently(
+                User(api, *members[0], PASSWORD).log_in)
+            r = await patiently(lambda: api.call(
+                'POST', '/v1/rooms', owner.token, json={
+                    'kind': 'group', 'name': 'hunt', 'members': [
+                        str(uid) for uid, _ in members[1:]]}))
             groups[0, int(r['room'])] = {uid for uid, _ in members}
     say('%d groups' % len(groups))
     return groups
@@ -90,16 +105,15 @@ async def register(http, plan, say):
     at_once = asyncio.Semaphore(REGISTER_AT_ONCE)
 
     async def one(api, n):
+        tries = itertools.count()
+
+        async def named():
+            # Another name each time: one that timed out may be taken.
+            name = '%s.%d.%d' % (mark, n, next(tries))
+            return (await api.register(name, PASSWORD)).uid, name
+
         async with at_once:
-            for tries in range(100):
-                name = '%s.%d.%d' % (mark, n, tries)
-                try:
-                    return (await api.register(name, PASSWORD)).uid, name
-                except Problem as e:
-                    # What was before us may still be coming back.
-                    if not e.body.get('retryable') or tries == 99:
-                        raise
-                    await asyncio.sleep(0.1)
+            return await patiently(named)
 
     async with Api(http) as api:
         users = await asyncio.gather(*(one(api, n)

@@ -27,6 +27,7 @@ sys.path[:0] = [os.path.join(TOP, 'tools'), os.path.join(TOP, 'tests/lib')]
 from im_app import App                                   # noqa: E402
 from im_client import Api, Problem, User                 # noqa: E402
 from im_events import Recorder, body_id, conversation    # noqa: E402
+from im_hunt import patiently                            # noqa: E402
 
 LOGINS = 8             # at a time; each costs the server 20 ms of a core
 WAIT_S = 120           # for acks, and for the last sync
@@ -204,8 +205,9 @@ class Process:
             user = User(api, u['uid'], u['name'], self.plan['password'])
             rng = random.Random(self.rng.getrandbits(64))
             async with at_once:
-                app = await App.log_in(user, 'd%d' % n, events=self.events,
-                                       rng=rng, on_message=lambda *_: None)
+                app = await patiently(lambda: App.log_in(
+                    user, 'd%d' % n, events=self.events, rng=rng,
+                    on_message=lambda *_: None))
                 async with asyncio.timeout(WAIT_S):
                     await app.there.wait()
             others = [tuple(o) if isinstance(o, list) else o
@@ -220,12 +222,17 @@ class Process:
 
     async def last_sync(self):
         """Everybody comes back once more: now all is to be had."""
-        for t in self.talkers:
-            t.app.record('final')
-            t.app.online()
-            t.app.cut()
-        await asyncio.sleep(0.1)
-        await self.all(t.app.settle(WAIT_S) for t in self.talkers)
+        async def again(app):
+            before = app.connection
+            app.record('final')
+            app.online()
+            app.cut()
+            async with asyncio.timeout(WAIT_S):
+                while app.connection == before and not app.stopped:
+                    await asyncio.sleep(0.02)
+            await app.settle(WAIT_S)
+
+        await self.all(again(t.app) for t in self.talkers)
 
     def write(self):
         complete = [t.app.name for t in self.talkers]
