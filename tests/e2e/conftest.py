@@ -1,7 +1,7 @@
 """What all end-to-end tests share: the running stack and fresh users.
 
 tests/run starts the stack and puts its addresses into the environment.
-Coroutines run as tests by themselves, each with a limit of 60 s.
+Coroutines run as tests by themselves, each with a limit of 120 s.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
 
-LIMIT = 60 * (3 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1)
+# Of a coroutine that hangs.  Twice as long as any takes on a busy machine.
+LIMIT = 120 * (2 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1)
+BACK = ('unavailable', 'busy', 'timeout')      # says who is coming back
 
 
 def pytest_pyfunc_call(pyfuncitem):
@@ -81,9 +83,26 @@ class Stack:
     def tool(self, *args):
         r = subprocess.run(['/usr/bin/python3', 'tools/stack', *args],
                            cwd=TOP, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=60)
+                           stderr=subprocess.STDOUT, text=True, timeout=100)
         assert r.returncode == 0, r.stdout
         return r.stdout
+
+    def listed(self, instance):
+        """Whether etcd names this nginx worker: until its lease ends."""
+        r = subprocess.run(['etcdctl', '--endpoints', self.env['IM_ETCD'],
+                            'get', '--keys-only', '/im/connect/' + instance],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True, timeout=20,
+                           env=dict(os.environ, ETCDCTL_API='3'))
+        assert r.returncode == 0, r.stdout
+        return instance in r.stdout
+
+    async def lease_ends(self, instance):
+        """Waits until a worker that is frozen or dead is taken for dead."""
+        until = time.monotonic() + 30
+        while await asyncio.to_thread(self.listed, instance):
+            assert time.monotonic() < until, '%s is still in etcd' % instance
+            await asyncio.sleep(0.2)
 
     def pids(self):
         """program -> pid, of what the supervisor runs."""
@@ -96,13 +115,16 @@ class Stack:
         with open('/proc/%d/task/%d/children' % (master, master)) as f:
             return [int(p) for p in f.read().split()]
 
-    def mysql(self, sql):
-        r = subprocess.run(
+    def ask_mysql(self, sql):
+        return subprocess.run(
             ['mariadb', '--no-defaults', '-N', '-B',
              '-S', self.env['IM_MYSQL'], '-u', self.env['IM_MYSQL_USER'],
              self.env['IM_MYSQL_DATABASE'], '-e', sql],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=20)
+
+    def mysql(self, sql):
+        r = self.ask_mysql(sql)
         assert r.returncode == 0, r.stderr
         return [line.split('\t') for line in r.stdout.splitlines()]
 
@@ -110,13 +132,18 @@ class Stack:
         return 'conv_a = %d AND conv_b = %d' % (min(a.uid, b.uid),
                                                 max(a.uid, b.uid))
 
-    async def stored(self, a, b, want, seconds=20):
+    async def stored(self, a, b, want, seconds=30):
         """(seq, msg_id) of the conversation's rows, once there are so many."""
+        sql = ('SELECT seq, msg_id FROM messages WHERE %s ORDER BY seq'
+               % self.conversation(a, b))
         until = time.monotonic() + seconds
         while True:
-            rows = self.mysql('SELECT seq, msg_id FROM messages WHERE %s '
-                              'ORDER BY seq' % self.conversation(a, b))
-            if len(rows) >= want or time.monotonic() > until:
+            # It may be starting: then there are no rows yet.
+            r = self.ask_mysql(sql)
+            late = time.monotonic() > until
+            assert r.returncode == 0 or not late, r.stderr
+            rows = [line.split('\t') for line in r.stdout.splitlines()]
+            if r.returncode == 0 and (len(rows) >= want or late):
                 return rows
             await asyncio.sleep(0.1)
 
@@ -149,15 +176,24 @@ def api(stack):
 
 
 class People:
-    """Makes users with names that nobody has."""
+    """Makes users with names that nobody has.  What the test before has
+    damaged may still be coming back: that is waited for."""
 
     async def __call__(self, api, *names):
-        users = []
-        for n in names:
-            u = await api.register('%s-%s' % (n, os.urandom(4).hex()),
-                                   'correct horse battery')
-            users.append(await u.log_in())
+        users = [await self.one(api, n) for n in names]
         return users[0] if len(users) == 1 else users
+
+    async def one(self, api, name):
+        until = time.monotonic() + 30
+        while True:
+            try:
+                u = await api.register('%s-%s' % (name, os.urandom(4).hex()),
+                                       'correct horse battery')
+                return await u.log_in()
+            except Problem as e:
+                if e.code not in BACK or time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.1)
 
 
 @pytest.fixture
