@@ -41,8 +41,12 @@ class World:
                                  'im_etcd_prefix %s; im_jwt_key_file'
                                  % self.prefix))
         self.logics = []
-        self.logic(**env)
-        self.nginx.start()
+        try:
+            self.logic(**env)
+            self.nginx.start()
+        except BaseException:
+            self.end()
+            raise
 
     def logic(self, **env):
         path = self.path / ('logic-%d' % len(self.logics))
@@ -96,7 +100,7 @@ async def user(world, api):
                                    'correct horse battery')
             return await u.log_in()
         except Problem as e:
-            if n == 99 or e.status not in (0, 503):
+            if n == 99 or e.status not in (0, 503, 504):
                 raise
             await asyncio.sleep(0.1)
 
