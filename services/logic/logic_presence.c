@@ -100,6 +100,7 @@ logic_presence_open(logic_reply_t *reply, const char *instance,
     snprintf(job->instance, sizeof(job->instance), "%s", instance);
     memcpy(job->sid, open->sid, sizeof(job->sid));
     snprintf(job->device, sizeof(job->device), "%s", open->device);
+    job->again = (open->again != 0);
 
     presence_queue(job);
 }

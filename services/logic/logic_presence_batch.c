@@ -171,6 +171,12 @@ batch_read(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
+    /* its worker was taken for dead, and then a newer one came */
+
+    if (job->again && !own && job->n_losers > 0) {
+        job->replaced = 1;
+    }
+
     job->written = (written >= 0);
     job->came = (job->written && others == 0 && left == 0
                  && (!own || im_mono_us() < p->doubt_us));

@@ -90,6 +90,7 @@ ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
     open.uid = ws->sub.uid;
     open.sid = ws->sid;
     open.device = ws->device;
+    open.again = (ws->state == NGX_IM_WS_OPEN);
 
     item.conn = ws->id;
     item.item_case = IM__UP_ITEM__ITEM_OPEN;

@@ -1,6 +1,8 @@
 """Who is online, and who is told when that changes."""
 
 import asyncio
+import collections
+import json
 import os
 import signal
 import subprocess
@@ -10,15 +12,35 @@ import pytest
 
 from conftest import refused
 from im_client import Problem
+from im_frozen import frozen, pid_of
+from test_daemons import get
 
-GONE = 4           # seconds: 1.8 s of grace, and what a busy machine adds
+GRACE = 1.8        # seconds: who comes back within them has not gone
+GONE = 4           # and what a busy machine adds
 
 
 @pytest.fixture(scope='module', autouse=True)
-def quiet():
+def quiet(stack):
     """A worker that has lost a link asks how all are, a second later, and says
     what it hears at once: not in the middle of a test of when one is told."""
+    end = time.monotonic() + 20
+    while linked(stack) < int(stack.env['IM_NGINX_WORKERS']):
+        assert time.monotonic() < end, 'workers have no link to Logic'
+        time.sleep(0.1)
     time.sleep(3)
+
+
+def linked(stack):
+    try:
+        return json.loads(get(stack.env['IM_LOGIC_HEALTH'])[1]).get('links', 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def links_opened(stack):
+    """How often a worker has opened a link: then it says all states again."""
+    with open(os.path.join(stack.dir, 'log', 'nginx.log')) as f:
+        return sum('link to logic' in line for line in f)
 
 
 def redis(stack, *args):
@@ -39,7 +61,8 @@ async def presence(user, *uids):
 async def until(user, uid, online, seconds):
     end = time.monotonic() + seconds
     while (await presence(user, uid))[uid]['online'] != online:
-        assert time.monotonic() < end, 'not %s' % online
+        assert time.monotonic() < end, \
+            'online is not %s within %g s' % (online, seconds)
         await asyncio.sleep(0.05)
 
 
@@ -66,6 +89,15 @@ async def change(socket, wait=10, known=None):
             return told
 
 
+async def unchanged(socket, known, seconds):
+    """Nothing comes that is not known."""
+    try:
+        told = await change(socket, seconds, known)
+    except Problem:
+        return
+    raise AssertionError('told of %s' % told)
+
+
 async def test_online_is_who_has_a_connection(api, people):
     a, b, c = await people(api, 'asks', 'comes', 'never')
     assert not (await presence(a, b.uid))[b.uid]['online']
@@ -79,7 +111,7 @@ async def test_online_is_who_has_a_connection(api, people):
     assert device['device'] == 'default'
     assert 0 <= before - int(device['since_ms']) < 10000
     await phone.close()
-    await until(a, b.uid, False, 2)
+    await until(a, b.uid, False, 10)
 
 
 async def test_devices_are_named_once_since_the_first(api, people):
@@ -114,53 +146,69 @@ async def test_a_client_cannot_subscribe_an_instance(api, people, stack):
 
 
 async def test_subscribers_on_all_workers_are_told(api, people):
-    a, b, c = await people(api, 'one', 'two', 'watched')
+    a, b, *comers = await people(api, 'one', 'two', *3 * ['watched'])
     x = await a.connect()
     y = await b.connect(other_than=[x.instance])
     known = {}
     for s in (x, y):
-        known[s] = await watch(s, c.uid, b.uid)
-        assert known[s] == {c.uid: False, b.uid: True}
-    z = await c.connect()
-    began = time.monotonic()
-    for s in (x, y):
-        assert await change(s, 2, known[s]) == {c.uid: True}
-    assert time.monotonic() - began < 1
+        known[s] = await watch(s, b.uid, *(c.uid for c in comers))
+        assert known[s] == {b.uid: True, **{c.uid: False for c in comers}}
+    took = []
+    for c in comers:
+        z = await c.connect()
+        began = time.monotonic()
+        for s in (x, y):
+            assert await change(s, 10, known[s]) == {c.uid: True}
+        took.append(time.monotonic() - began)
+    # At once: no grace.  A machine that stalls does not do so each time.
+    assert min(took) < 1, took
     began = time.monotonic()
     await z.close()
     for s in (x, y):
-        assert await change(s, 10, known[s]) == {c.uid: False}
-    assert 1 < time.monotonic() - began < GONE
+        assert await change(s, 15, known[s]) == {c.uid: False}
+    assert 1 < time.monotonic() - began < 2 * GONE
     # Not any more: nothing comes.
     await x.write(type='presence_sub', id='2', remove=[str(c.uid)])
     await x.expect('presence_res')
     await c.connect()
-    assert await change(y, 2, known[y]) == {c.uid: True}
-    assert await x.nothing('presence', 0.5)
+    assert await change(y, 10, known[y]) == {c.uid: True}
+    await unchanged(x, known[x], 0.5)
 
 
 async def test_a_reconnect_is_no_change(api, people):
     a, b = await people(api, 'watches', 'moves')
     x = await a.connect()
-    first = await b.connect()
-    assert await watch(x, b.uid) == {b.uid: True}
-    await first.close()
-    await asyncio.sleep(0.5)
-    await b.connect()
-    assert await x.nothing('presence', GONE)
+    s = await b.connect()
+    known = await watch(x, b.uid)
+    assert known == {b.uid: True}
+    for _ in range(5):
+        began = time.monotonic()
+        await s.close()
+        await asyncio.sleep(0.5)
+        s = await b.connect()
+        took = time.monotonic() - began
+        if took < GRACE - 0.2:
+            break
+        # Too slow to be no change: let it be told, and try to be quicker.
+        await asyncio.sleep(GONE)
+        while not await x.nothing('presence', 0.1):
+            pass
+    assert took < GRACE - 0.2, 'it takes %.1f s to connect' % took
+    await unchanged(x, known, GONE)
 
 
 async def test_a_second_device_is_no_change_either(api, people):
     a, b = await people(api, 'watches', 'has-two')
     x = await a.connect()
     first = await b.connect()
-    assert await watch(x, b.uid) == {b.uid: True}
+    known = await watch(x, b.uid)
+    assert known == {b.uid: True}
     second = await b.connect()
     await first.close()
-    assert await x.nothing('presence', GONE)
+    await unchanged(x, known, GONE)
     assert (await presence(a, b.uid))[b.uid]['online']
     await second.close()
-    assert await change(x) == {b.uid: False}
+    assert await change(x, 10, known) == {b.uid: False}
 
 
 async def test_a_late_close_takes_nobody_away(api, people, stack):
@@ -169,18 +217,18 @@ async def test_a_late_close_takes_nobody_away(api, people, stack):
     a, b = await people(api, 'asks', 'moves')
     old = await b.connect()
     new = await b.connect(other_than=[old.instance])
-    pid = int(old.instance.rsplit('-', 2)[1])
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid_of(old.instance)):
         old.ws.transport.abort()
         await asyncio.sleep(0.3)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    await asyncio.sleep(1)
+    key = 'im:u:{%d}' % b.uid
+    end = time.monotonic() + 10
+    while redis(stack, 'HLEN', key) != ['1']:
+        assert time.monotonic() < end, redis(stack, 'HGETALL', key)
+        await asyncio.sleep(0.05)
     r = await presence(a, b.uid)
     assert r[b.uid]['online'] and len(r[b.uid]['devices']) == 1
+    assert new.instance in ''.join(redis(stack, 'HVALS', key))
     assert await new.nothing('kick', 0.1)
-    assert len(redis(stack, 'HKEYS', 'im:u:{%d}' % b.uid)) == 1
 
 
 async def test_who_was_on_a_killed_worker_is_told_as_gone(api, people, stack):
@@ -190,14 +238,15 @@ async def test_who_was_on_a_killed_worker_is_told_as_gone(api, people, stack):
     known = await watch(x, b.uid)
     assert known == {b.uid: True}
     began = time.monotonic()
-    os.kill(int(y.instance.rsplit('-', 2)[1]), signal.SIGKILL)
-    # the lease of 3 s, and a walk through those who are online
-    assert await change(x, 12, known) == {b.uid: False}
+    os.kill(pid_of(y.instance), signal.SIGKILL)
+    # The lease of 3 s, and a walk through those who are online.  If it were
+    # not the home that walks, but another one, 8 s later: 10 s at least.
+    assert await change(x, 20, known) == {b.uid: False}
     assert time.monotonic() - began < 10
     assert not (await presence(a, b.uid))[b.uid]['online']
     assert redis(stack, 'HKEYS', 'im:u:{%d}' % b.uid) == ['']
     await b.connect()
-    assert await change(x, 5, known) == {b.uid: True}
+    assert await change(x, 10, known) == {b.uid: True}
 
 
 async def test_a_redis_that_lost_all_knows_it_again_within_5_s(api, people,
@@ -205,21 +254,22 @@ async def test_a_redis_that_lost_all_knows_it_again_within_5_s(api, people,
     a, b, c = await people(api, 'watches', 'stays', 'comes-later')
     x = await a.connect()
     y = await b.connect(other_than=[x.instance])
-    assert await watch(x, b.uid, c.uid) == {b.uid: True, c.uid: False}
+    known = await watch(x, b.uid, c.uid)
+    assert known == {b.uid: True, c.uid: False}
     # The counters stay, so that numbers need not skip for this test.
-    for pattern in ('im:u:*', 'im:ps:*', 'im:g:*', 'im:off', 'im:presence'):
+    for pattern in ('im:u:*', 'im:ps:*', 'im:g:*', 'im:off'):
         keys = redis(stack, '--scan', '--pattern', pattern)
         if keys:
             redis(stack, 'DEL', *keys)
     assert not (await presence(a, b.uid))[b.uid]['online']
+    # By this it is noticed.
+    redis(stack, 'DEL', 'im:presence')
     await until(a, b.uid, True, 5)
     await until(a, a.uid, True, 5)
-    await asyncio.sleep(1)
     # Subscriptions, too.
     await c.connect()
-    end = time.monotonic() + 5
-    while c.uid not in await change(x, 5):
-        assert time.monotonic() < end
+    while c.uid not in await change(x, 10, known):
+        pass
     # And messages find their way.
     await x.send(b.uid, 'hello')
     assert (await y.expect('push'))['body'] == 'hello'
@@ -233,28 +283,35 @@ async def test_a_leave_is_told_though_logic_was_restarted(api, people, stack):
     assert known == {b.uid: True}
     pid = stack.pids()['logic-1']
     await y.close()
-    await until(a, b.uid, False, 2)
+    await until(a, b.uid, False, 10)
     os.kill(pid, signal.SIGKILL)
-    assert await change(x, 20, known) == {b.uid: False}
+    assert await change(x, 30, known) == {b.uid: False}
 
 
 async def test_many_at_once_come_and_go(api, people, stack):
-    """Each change is told once."""
+    """Each change is told, and once, if nothing fails meanwhile."""
     a = await people(api, 'watches')
     some = await asyncio.gather(*[people(api, 'p%d' % n) for n in range(40)])
     x = await a.connect()
-    assert not any((await watch(x, *[u.uid for u in some])).values())
+    known = await watch(x, *[u.uid for u in some])
+    assert not any(known.values())
+    links = links_opened(stack)
+    told = collections.Counter()
+
+    async def all_are(online):
+        while set(known.values()) != {online}:
+            f = await x.expect('presence', 15)
+            for u in f['users']:
+                known[int(u['uid'])] = u['online']
+                told[u['uid'], u['online']] += 1
+
     sockets = await asyncio.gather(*[u.connect() for u in some])
-    seen = {}
-    while len(seen) < len(some):
-        for uid, online in (await change(x, 5)).items():
-            assert online and uid not in seen
-            seen[uid] = online
+    await all_are(True)
     await asyncio.gather(*[s.close() for s in sockets])
-    while any(seen.values()):
-        for uid, online in (await change(x, 8)).items():
-            assert not online and seen[uid]
-            seen[uid] = False
+    await all_are(False)
+    assert len(told) == 2 * len(some)
+    if links_opened(stack) == links:
+        assert set(told.values()) == {1}, told.most_common(5)
 
 
 # A subscription that is refused.
@@ -308,7 +365,8 @@ async def test_who_was_refused_is_not_told(api, people, stack):
     assert await subscribed(s, [b.uid, c.uid]) == ['presence_res']
     await watch(witness, c.uid)
     await comes(c, witness)
-    assert await change(s) == {c.uid: True}
+    known = {b.uid: True, c.uid: False}
+    assert await change(s, 10, known) == {c.uid: True}
 
 
 @pytest.mark.parametrize('order', ['before', 'after', 'twice'])
@@ -330,5 +388,5 @@ async def test_a_refusal_takes_nothing_that_another_answer_gave(
     if order == 'twice':
         assert await s.nothing('presence', 0.5)
     else:
-        assert await change(s) == {b.uid: True}
+        assert await change(s, 10, {b.uid: False}) == {b.uid: True}
     redis(stack, 'DEL', 'im:ps:{%d}' % c.uid)

@@ -8,8 +8,8 @@ import time
 from im_client import Socket
 from test_accounts import signed
 from test_dedupe import redis
-from test_rooms_edge import group, say
-from test_rooms_recover import acked, heard
+from test_rooms_edge import acked, group
+from test_rooms_recover import heard
 
 CROWD = 200                  # more than one query asks for
 
@@ -83,11 +83,12 @@ async def test_of_many_who_log_in_at_once_each_is_in_his_own_groups(
             "SELECT uid FROM users WHERE name LIKE '%s%%' ORDER BY uid"
             % mark)):
         where[int(row[0])] = [[], rooms[:1], rooms[1:2], rooms[1:]][n % 4]
-    for uid, there in where.items():
-        for room in there:
-            stack.mysql('INSERT INTO members VALUES (%s, %d, 1, 0, %d);'
-                        'INSERT INTO conversations (uid, conv_a, conv_b) '
-                        'VALUES (%d, 0, %s);' % (room, uid, now, uid, room))
+    pairs = [(uid, room) for uid, there in where.items() for room in there]
+    stack.mysql('INSERT INTO members VALUES %s;'
+                'INSERT INTO conversations (uid, conv_a, conv_b) VALUES %s;'
+                % (','.join('(%s, %d, 1, 0, %d)' % (room, uid, now)
+                            for uid, room in pairs),
+                   ','.join('(%d, 0, %s)' % pair for pair in pairs)))
     with open(stack.env['IM_JWT_KEY_FILE'], 'rb') as f:
         key = f.read().strip()
     at = int(time.time())
@@ -100,7 +101,7 @@ async def test_of_many_who_log_in_at_once_each_is_in_his_own_groups(
     sockets = await asyncio.gather(*map(connect, where))
     a = await alice.connect()
     for room in rooms:
-        assert isinstance(await say(a, room, 'to ' + room), dict)
+        await acked(a, room, 'to ' + room)
     try:
         for s, (uid, there) in zip(sockets, where.items()):
             heard_here = [await s.expect('push') for _ in there]
@@ -108,6 +109,6 @@ async def test_of_many_who_log_in_at_once_each_is_in_his_own_groups(
             assert sorted(known(stack, uid).split()) \
                 == sorted(there or ['0'])
         for s in sockets[::10]:
-            await s.nothing('push', 0.1)
+            assert await s.nothing('push', 0.1)
     finally:
         await asyncio.gather(*(s.close() for s in sockets))
