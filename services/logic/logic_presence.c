@@ -6,9 +6,9 @@
  *   im:ps:{uid}      instances that want to be told of the user
  *   im:re:<conn>     this connection was replaced by another device
  *
- * A connection's entry is written once (HSETNX): when it is announced again it
- * keeps the time since when it is there.  It is removed by its own id, so a
- * late close never takes a newer connection away.
+ * A connection's entry is written once (HSETNX), with the time since when it is
+ * there; a worker that announces it again says how old it is.  It is removed by
+ * its own id, so a late close never takes a newer connection away.
  *
  *   rpc thread --> queue --> batch of up to 256   logic_presence_batch.c
  *                              |
@@ -100,7 +100,7 @@ logic_presence_open(logic_reply_t *reply, const char *instance,
     snprintf(job->instance, sizeof(job->instance), "%s", instance);
     memcpy(job->sid, open->sid, sizeof(job->sid));
     snprintf(job->device, sizeof(job->device), "%s", open->device);
-    job->again = (open->again != 0);
+    job->age_ms = open->age_ms;
 
     presence_queue(job);
 }

@@ -36,7 +36,7 @@
 #define BATCH_REPLACED   "3600"        /* seconds */
 
 
-static int batch_ask(presence_t *p, const presence_job_t *job);
+static int batch_ask(presence_t *p, presence_job_t *job);
 static int batch_read(presence_t *p, presence_job_t *job);
 static int batch_read_close(presence_t *p, presence_job_t *job);
 static int batch_read_checks(presence_t *p, presence_job_t *job);
@@ -107,9 +107,10 @@ logic_presence_batch(presence_t *p, presence_job_t *jobs)
 
 
 static int
-batch_ask(presence_t *p, const presence_job_t *job)
+batch_ask(presence_t *p, presence_job_t *job)
 {
     int          rc;
+    uint64_t     now;
     char         key[32], conn[20], uid[24], rev[64], re[32], groups[40];
     char         value[256];
     im_redis_t  *r;
@@ -128,8 +129,11 @@ batch_ask(presence_t *p, const presence_job_t *job)
     snprintf(uid, sizeof(uid), "%" PRIu64, job->uid);
     snprintf(rev, sizeof(rev), "im:rev:%s", job->sid);
     snprintf(re, sizeof(re), "im:re:%s", conn);
+
+    now = im_now_ms();
+    job->since_ms = (job->age_ms < now) ? now - job->age_ms : 0;
     snprintf(value, sizeof(value), "%s %s %s %" PRIu64, job->instance,
-             job->sid, job->device, im_now_ms());
+             job->sid, job->device, job->since_ms);
     (void) logic_rooms_groups_key(groups, sizeof(groups), job->uid);
 
     if (logic_words(r, 2, "EXISTS", rev) != IM_OK
@@ -169,12 +173,6 @@ batch_read(presence_t *p, presence_job_t *job)
         || batch_number(p->db.redis, &left) != IM_OK)
     {
         return IM_ERROR;
-    }
-
-    /* its worker was taken for dead, and then a newer one came */
-
-    if (job->again && !own && job->n_losers > 0) {
-        job->replaced = 1;
     }
 
     job->written = (written >= 0);
@@ -294,6 +292,8 @@ batch_read_others(presence_t *p, presence_job_t *job, size_t *others,
 }
 
 
+/* One of two; the newer stays.  It may be the other one: if this one's worker
+ * was taken for dead, there was nobody to be replaced when the other came. */
 static void
 batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const logic_route_t *route)
@@ -304,9 +304,16 @@ batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     device.data = (unsigned char *) job->device;
     device.len = strlen(job->device);
 
-    if (job->n_losers == PRESENCE_LOSERS
-        || !logic_devices_replaces(p->policy, &device, &route->device))
-    {
+    if (!logic_devices_replaces(p->policy, &device, &route->device)) {
+        return;
+    }
+
+    if (job->age_ms > 0 && route->since_ms > job->since_ms) {
+        job->replaced = 1;
+        return;
+    }
+
+    if (job->n_losers == PRESENCE_LOSERS) {
         return;
     }
 

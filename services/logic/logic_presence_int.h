@@ -38,7 +38,8 @@ struct presence_job_s {
     char              instance[160];
     char              sid[IM_SID_LEN + 1];
     char              device[IM_DEVICE_MAX + 1];
-    unsigned          again:1;     /* it was open before */
+    uint64_t          age_ms;      /* announced again; 0: it is new */
+    uint64_t          since_ms;
 
     /* What Redis has said. */
     unsigned          revoked:1;   /* the session was ended */

@@ -235,7 +235,7 @@ ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
 
     /* a log-in asks several times, and who logs in is not found by his name */
 
-    named = again && (int32_t) ((uint32_t) asked - ws->opened_ms) > 0;
+    named = again && (ngx_msec_int_t) (asked - ws->opened_ms) > 0;
 
     ngx_im_rooms_reconcile(ws, opened);
 

@@ -81,13 +81,13 @@ struct ngx_im_ws_s {
     ngx_im_ws_part_t      *frame;        /* partial frame */
     ngx_im_ws_part_t      *message;      /* fragments */
     ngx_im_ws_buf_t      **out;
+    ngx_msec_t             opened_ms;    /* ngx_current_msec at its opening */
     uint32_t               out_size;     /* bytes waiting */
     uint16_t               out_n;
     uint16_t               out_cap;
     uint32_t               out_sent;     /* of out[0] */
     uint32_t               heard_s;      /* ngx_time() of the last byte */
     uint32_t               opened;       /* running number, of its opening */
-    uint32_t               opened_ms;    /* ngx_current_msec then */
     uint16_t               close_code;
     unsigned               state:3;
     unsigned               encoding:1;

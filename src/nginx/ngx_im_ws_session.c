@@ -90,7 +90,10 @@ ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
     open.uid = ws->sub.uid;
     open.sid = ws->sid;
     open.device = ws->device;
-    open.again = (ws->state == NGX_IM_WS_OPEN);
+
+    if (ws->state == NGX_IM_WS_OPEN) {
+        open.age_ms = ngx_max(ngx_current_msec - ws->opened_ms, 1);
+    }
 
     item.conn = ws->id;
     item.item_case = IM__UP_ITEM__ITEM_OPEN;
@@ -129,7 +132,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
     }
 
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
-    ws->opened_ms = (uint32_t) ngx_current_msec;
+    ws->opened_ms = ngx_current_msec;
 
     ngx_im_rooms_on_opened(ws, opened, asked, 0);
 

@@ -118,10 +118,14 @@ async def replaced(socket):
     assert socket.ws.close_code == 4102
 
 
-async def names(u):
+async def devices(u):
     r = await u.api.call('POST', '/v1/presence', u.token,
                          json={'uids': [str(u.uid)]})
-    return sorted(d['device'] for d in r['users'][0]['devices'])
+    return r['users'][0]['devices']
+
+
+async def names(u):
+    return sorted(d['device'] for d in await devices(u))
 
 
 @policy('one_per_class')
@@ -214,6 +218,24 @@ async def test_who_was_taken_for_dead_and_is_the_only_one_stays(world):
         await s.expect('sync_needed')
         assert await s.nothing('kick', 1)
         assert await names(u) == ['default']
+
+
+@policy('one')
+async def test_redis_without_memory_is_told_since_when_somebody_is_here(world):
+    async with Api(world.nginx.address) as api:
+        u = await user(world, api)
+        s = await u.connect()
+        before = (await devices(u))[0]
+        await asyncio.sleep(1.5)
+        subprocess.run(['redis-cli', '-s', str(world.path / 'redis'),
+                        'flushall'], check=True, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 10
+        while not await names(u):
+            assert time.monotonic() < end, 'not announced again'
+            await asyncio.sleep(0.1)
+        after = (await devices(u))[0]
+        assert abs(int(after['since_ms']) - int(before['since_ms'])) < 1000
+        assert await s.nothing('kick', 0.5)
 
 
 @policy('all')
