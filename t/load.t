@@ -75,21 +75,7 @@ ok
 
 
 
-=== TEST 5: a graceful stop leaves no connection behind
---- http_config eval: ::http_config()
---- config
-    location = /t { return 200 "ok\n"; }
-    location = /ws { im_ws; }
---- request
-GET /t
---- response_body
-ok
---- no_error_log
-open socket
-
-
-
-=== TEST 6: all endpoints, included by one line
+=== TEST 5: all endpoints, included by one line
 --- http_config
     im_jwt_key_file $TEST_NGINX_IM_KEY;
 --- config
