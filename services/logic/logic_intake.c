@@ -371,12 +371,16 @@ intake_due(const intake_shard_t *s)
 static uint64_t
 intake_lane_due(const intake_lane_t *lane)
 {
+    uint64_t  since;
+
     if (lane->first == NULL) {
         return INTAKE_NEVER;
     }
 
-    return (lane->n >= INTAKE_FLUSH) ? 0
-           : lane->first->queued_us + im_pace_hold_us(lane->pace, lane->first->queued_us);
+    since = lane->first->queued_us;
+
+    return (lane->n >= INTAKE_FLUSH)
+           ? 0 : since + im_pace_hold_us(lane->pace, since);
 }
 
 

@@ -35,7 +35,8 @@ logic_presence_groups(presence_t *p, presence_job_t *jobs)
 
     for (job = jobs; job != NULL; job = job->next) {
 
-        if (job->kind != PRESENCE_OPEN || !job->missing || logic_presence_refused(job))
+        if (job->kind != PRESENCE_OPEN || !job->missing
+            || logic_presence_refused(job))
         {
             continue;
         }

@@ -61,8 +61,8 @@ static uint64_t sequence_get(const unsigned char *p, int n);
  * KEYS: prefix of the buckets, then the counter of each message.
  * ARGV: n fields ("" without); n times msg_id, digest and, of a void one,
  * msg_id of the first try; n flags; length of a bucket in s, window of bodies
- * in ms.  Returns for each message: its number, or the entry of the first try, or
- * 0; then the time.
+ * in ms.  Returns for each message: its number, or the entry of the first try,
+ * or 0; then the time.
  */
 static _Thread_local im_redis_script_t  sequence_script = {
     "local n = #KEYS - 1\n"

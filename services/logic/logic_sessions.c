@@ -4,8 +4,8 @@
  * An access token (JWT) is checked at the edge without asking anybody, so it
  * lives 15 minutes.  A refresh token is 32 random bytes, stored as SHA-256 and
  * changed at each use: an old one is worth nothing.  Log-out deletes the row,
- * marks the session for as long as a token of it may live (logic_revoked.c), and
- * tells every Connect instance to end its live connections.
+ * marks the session for as long as a token of it may live (logic_revoked.c),
+ * and tells every Connect instance to end its live connections.
  */
 
 #include <stdio.h>

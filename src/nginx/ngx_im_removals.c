@@ -23,8 +23,8 @@
  * Somebody may be let in by an answer that is older than what was learned
  * here; ngx_im_rooms.c refuses such an answer, by room->checked.
  *
- * What is held is bounded (ngx_im_backlog.c); what does not fit is left out, and
- * the members are told to sync, once it is known who they are.
+ * What is held is bounded (ngx_im_backlog.c); what does not fit is left out,
+ * and the members are told to sync, once it is known who they are.
  *
  * So they are if Logic cannot say it, or if MySQL does not know so many
  * removals for some seconds (it has lost some): its word counts then.
