@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import http.server
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -211,6 +212,21 @@ class Nginx:
             except OSError:
                 assert time.monotonic() < end, self.errors()
                 time.sleep(0.05)
+
+    def linked(self):
+        """Waits until each worker has a link to each Logic that it knows."""
+        end = time.monotonic() + 30
+        while True:
+            with open(os.path.join(self.dir, 'error.log')) as f:
+                words = re.findall(r'#(\d+): im: (?:logic (\S+) at \S+ is up|'
+                                   r'link to logic (\S+) is open)', f.read())
+            known = {(int(pid), up) for pid, up, _ in words if up}
+            links = {(int(pid), link) for pid, _, link in words if link}
+            if (links >= known
+                    and {pid for pid, _ in links} >= self.workers() != set()):
+                return self
+            assert time.monotonic() < end, (known, links, self.errors())
+            time.sleep(0.05)
 
     def stop(self):
         """The exit code of a graceful stop."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import time
 
@@ -15,8 +16,8 @@ NEW = 'a better horse battery'
 
 
 class Both:
-    """Calls that reach a worker of one's choice: one connection each, as long
-    as the kernel spreads them."""
+    """Calls that reach both workers: each has a connection of its own, and the
+    kernel spreads them where they have sockets of their own."""
 
     def __init__(self, address):
         self.host, self.port = address.rsplit(':', 1)
@@ -47,14 +48,15 @@ def site(stack, tmp_path):
     conf = os.path.join(n.dir, 'nginx.conf')
     with open(conf) as f:
         text = f.read()
+    text = re.sub('(listen 127.0.0.1:[0-9]+);', r'\1 reuseport;', text)
     at = text.rindex('location ')
     text = text[:at] + 'location = /style.css { im_jwt required; }\n' \
         + text[at:]
     with open(conf, 'w') as f:
         f.write(text)
-    n.start()
     try:
-        yield n
+        # One that is not linked yet does not know who has logged out.
+        yield n.start().linked()
     finally:
         n.kill()
 
