@@ -139,7 +139,6 @@ ngx_im_ws_buf_t *ngx_im_ws_encode(const Im__Frame *frame,
 void ngx_im_ws_buf_free_kept(void);
 
 /* ngx_im_ws_write.c */
-void ngx_im_ws_write_handler(ngx_event_t *wev);
 /* Queues a shared buffer, taking a reference of its own, or leaves it out: the
  * client is then told to sync once it reads again. */
 void ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
@@ -160,10 +159,20 @@ void ngx_im_ws_send_error(ngx_im_ws_t *ws, const char *code,
 void ngx_im_ws_send_refusal(ngx_im_ws_t *ws, Im__Error *error);
 /* Appends without a look at the limit: a Close. */
 void ngx_im_ws_append(ngx_im_ws_t *ws, const u_char *data, size_t len);
-void ngx_im_ws_flush_all(void);
+/* Its socket may take more. */
+void ngx_im_ws_catch_up(ngx_im_ws_t *ws);
 /* Forget what waits; cut: but for what is half on its way. */
 void ngx_im_ws_drop_out(ngx_im_ws_t *ws);
 void ngx_im_ws_cut_out(ngx_im_ws_t *ws);
+
+/* ngx_im_ws_flush.c */
+/* Writes what the socket takes.  NGX_ERROR: the connection is being freed. */
+ngx_int_t ngx_im_ws_flush(ngx_im_ws_t *ws);
+/* At the end of this turn of the loop. */
+void ngx_im_ws_flush_later(ngx_im_ws_t *ws);
+/* Now, all that are to be later. */
+void ngx_im_ws_flush_all(void);
+void ngx_im_ws_write_handler(ngx_event_t *wev);
 
 /* ngx_im_ws_end.c */
 /* Sends Close and lingers for the peer's answer. */

@@ -1,15 +1,14 @@
 /*
  * ngx_im_ws_write.c -- the way out: shared buffers, one flush a loop turn.
  *
- *     send_frame ---+                      posted event, end of the turn
- *     send_push ----+--> out[] + dirty ---> flush: one writev a connection
- *     send_control -+                       |
- *                                           +--> socket full: write handler
+ *     send_frame ---+
+ *     send_push ----+--> out[] --> ngx_im_ws_flush.c, end of the turn
+ *     send_control -+
  *
  * All frames that a connection is given in one turn of the loop leave in one
  * system call.  A small private frame (an ack) is appended to the last private
  * buffer, so a burst of acks costs one buffer; a push is shared between its
- * recipients and never copied.
+ * recipients, not copied for each.
  *
  * Who reads too slowly loses no push unknowingly.  A push that does not fit
  * into im_ws_send_queue is left out, and so are all after it, until the queue
@@ -25,7 +24,6 @@
 
 #define NGX_IM_WS_OUT_MAX     4096     /* buffers waiting on a connection */
 #define NGX_IM_WS_RETRY_MS    1000     /* a refused client is to wait */
-#define NGX_IM_WS_CHAIN       64       /* buffers handed to one writev */
 #define NGX_IM_WS_OVER        65536    /* the last one may go over by this */
 #define NGX_IM_WS_PUSHES      1        /* shares of im_ws_send_queue */
 #define NGX_IM_WS_ANSWERS     2
@@ -39,20 +37,6 @@ static int ngx_im_ws_fits_now(ngx_im_ws_t *ws, size_t len, ngx_uint_t share);
 static int ngx_im_ws_room(ngx_im_ws_t *ws, size_t len);
 static void ngx_im_ws_put(ngx_im_ws_t *ws, const Im__Frame *frame,
     size_t len);
-static void ngx_im_ws_mark_dirty(ngx_im_ws_t *ws);
-static void ngx_im_ws_flush_handler(ngx_event_t *ev);
-static ngx_int_t ngx_im_ws_flush(ngx_im_ws_t *ws);
-static void ngx_im_ws_catch_up(ngx_im_ws_t *ws);
-static size_t ngx_im_ws_chain(ngx_im_ws_t *ws, ngx_chain_t *chain,
-    ngx_buf_t *bufs);
-static void ngx_im_ws_consume(ngx_im_ws_t *ws, size_t sent);
-
-
-static ngx_im_ws_t  *ngx_im_ws_dirty;
-
-static ngx_event_t  ngx_im_ws_flush_event = {
-    .handler = ngx_im_ws_flush_handler
-};
 
 
 void
@@ -103,7 +87,7 @@ ngx_im_ws_fall_behind(ngx_im_ws_t *ws)
     }
 
     ws->behind = 1;
-    ngx_im_ws_mark_dirty(ws);
+    ngx_im_ws_flush_later(ws);
 }
 
 
@@ -118,7 +102,7 @@ ngx_im_ws_share(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
         return;
     }
 
-    ngx_im_ws_mark_dirty(ws);
+    ngx_im_ws_flush_later(ws);
 }
 
 
@@ -171,7 +155,7 @@ ngx_im_ws_put(ngx_im_ws_t *ws, const Im__Frame *frame, size_t len)
 
     (void) im_client_encode(frame, ws->encoding, p, len);
 
-    ngx_im_ws_mark_dirty(ws);
+    ngx_im_ws_flush_later(ws);
 }
 
 
@@ -247,7 +231,7 @@ ngx_im_ws_append(ngx_im_ws_t *ws, const u_char *data, size_t len)
     }
 
     ngx_memcpy(p, data, len);
-    ngx_im_ws_mark_dirty(ws);
+    ngx_im_ws_flush_later(ws);
 }
 
 
@@ -377,114 +361,8 @@ ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
 }
 
 
-static void
-ngx_im_ws_mark_dirty(ngx_im_ws_t *ws)
-{
-    if (ws->dirty || ws->dead) {
-        return;
-    }
-
-    ws->dirty = 1;
-    ws->work_next = ngx_im_ws_dirty;
-    ngx_im_ws_dirty = ws;
-
-    if (!ngx_im_ws_flush_event.posted) {
-        ngx_im_ws_flush_event.log = ngx_cycle->log;
-        ngx_post_event(&ngx_im_ws_flush_event, &ngx_posted_events);
-    }
-}
-
-
-void
-ngx_im_ws_flush_all(void)
-{
-    ngx_im_ws_flush_handler(NULL);
-}
-
-
-static void
-ngx_im_ws_flush_handler(ngx_event_t *ev)
-{
-    ngx_im_ws_t  *ws;
-
-    while (ngx_im_ws_dirty != NULL) {
-        ws = ngx_im_ws_dirty;
-        ngx_im_ws_dirty = ws->work_next;
-        ws->dirty = 0;
-
-        if (!ws->dead && ws->connection->write->ready) {
-            (void) ngx_im_ws_flush(ws);
-        }
-    }
-}
-
-
-void
-ngx_im_ws_write_handler(ngx_event_t *wev)
-{
-    ngx_connection_t  *c;
-
-    c = wev->data;
-
-    if (wev->ready) {
-        (void) ngx_im_ws_flush(c->data);
-    }
-}
-
-
-/* Writes what the socket takes.  NGX_ERROR: the connection is being freed. */
-static ngx_int_t
-ngx_im_ws_flush(ngx_im_ws_t *ws)
-{
-    off_t              before;
-    size_t             n;
-    ngx_buf_t          bufs[NGX_IM_WS_CHAIN];
-    ngx_chain_t       *rest, chain[NGX_IM_WS_CHAIN];
-    ngx_connection_t  *c;
-
-    c = ws->connection;
-
-    if (ws->dead) {
-        return NGX_ERROR;
-    }
-
-    while (ws->out_n > 0) {
-        n = ngx_im_ws_chain(ws, chain, bufs);
-        before = c->sent;
-
-        rest = c->send_chain(c, chain, 0);
-
-        if (rest == NGX_CHAIN_ERROR) {
-            ngx_im_ws_destroy(ws);
-            return NGX_ERROR;
-        }
-
-        ngx_im_ws_consume(ws, c->sent - before);
-
-        if (rest != NULL || (size_t) (c->sent - before) < n) {
-            break;
-        }
-    }
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-        ngx_im_ws_destroy(ws);
-        return NGX_ERROR;
-    }
-
-    if (ws->behind) {
-        ngx_im_ws_catch_up(ws);
-    }
-
-    if (ws->out_n == 0 && ws->state == NGX_IM_WS_CLOSING && !c->buffered) {
-        ngx_im_ws_finish(ws);
-    }
-
-    return NGX_OK;
-}
-
-
 /* The client reads again: it is told to ask, once, and gets pushes again. */
-static void
+void
 ngx_im_ws_catch_up(ngx_im_ws_t *ws)
 {
     Im__Frame       frame = IM__FRAME__INIT;
@@ -505,75 +383,6 @@ ngx_im_ws_catch_up(ngx_im_ws_t *ws)
     frame.sync_needed = &needed;
 
     ngx_im_ws_send_frame(ws, &frame);
-}
-
-
-static size_t
-ngx_im_ws_chain(ngx_im_ws_t *ws, ngx_chain_t *chain, ngx_buf_t *bufs)
-{
-    size_t            size;
-    ngx_uint_t        i, n;
-    ngx_im_ws_buf_t  *b;
-
-    size = 0;
-    n = ngx_min(ws->out_n, NGX_IM_WS_CHAIN);
-
-    ngx_memzero(bufs, n * sizeof(ngx_buf_t));
-
-    for (i = 0; i < n; i++) {
-        b = ws->out[i];
-
-        bufs[i].pos = b->data + (i == 0 ? ws->out_sent : 0);
-        bufs[i].last = b->data + b->len;
-        bufs[i].start = bufs[i].pos;
-        bufs[i].end = bufs[i].last;
-        bufs[i].memory = 1;
-        bufs[i].flush = 1;             /* TLS must not hold it back */
-
-        chain[i].buf = &bufs[i];
-        chain[i].next = (i + 1 < n) ? &chain[i + 1] : NULL;
-
-        size += bufs[i].last - bufs[i].pos;
-    }
-
-    return size;
-}
-
-
-static void
-ngx_im_ws_consume(ngx_im_ws_t *ws, size_t sent)
-{
-    size_t            left;
-    ngx_uint_t        i;
-    ngx_im_ws_buf_t  *b;
-
-    ws->out_size -= sent;
-
-    for (i = 0; i < ws->out_n; i++) {
-        b = ws->out[i];
-        left = b->len - ws->out_sent;
-
-        if (sent < left) {
-            ws->out_sent += sent;
-            break;
-        }
-
-        sent -= left;
-        ws->out_sent = 0;
-        ngx_im_ws_buf_release(b);
-    }
-
-    ws->out_n -= i;
-
-    if (ws->out_n == 0) {
-        ngx_free(ws->out);             /* an idle connection owns no queue */
-        ws->out = NULL;
-        ws->out_cap = 0;
-
-    } else if (i > 0) {
-        ngx_memmove(ws->out, ws->out + i,
-                    ws->out_n * sizeof(ngx_im_ws_buf_t *));
-    }
 }
 
 
