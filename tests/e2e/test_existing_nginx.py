@@ -53,7 +53,10 @@ http {
         ''      close;
     }
 
+    # Twice: where the application resets a connection (it did once, under
+    # load), the next one is tried.
     upstream app {
+        server 127.0.0.1:%(app)d;
         server 127.0.0.1:%(app)d;
         keepalive 4;
     }
