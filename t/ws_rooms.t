@@ -98,6 +98,6 @@ __DATA__
 --- timeout: 15
 --- error_code: 101
 --- response_body eval
-::says(qr/\x81.(?:..)?\{"type":"presence_res","id":"5","users":\[\{"uid":"7000091","online":false,"devices":\[\]\}\]\}\x81.\{"type":"presence_res","id":"6","users":\[\]\}/s)
+::says(qr/\x81.(?:..)?\{"type":"presence_res","id":"5","users":\[\{"uid":"7000091","online":false,"devices":\[\]\}\]\}(?:\x81.(?:..)?\{"type":"presence","users":\[\{"uid":"7000091","online":false,"devices":\[\]\}\]\})*\x81.\{"type":"presence_res","id":"6","users":\[\]\}/s)
 --- no_error_log
 [error]
