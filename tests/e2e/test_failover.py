@@ -17,6 +17,7 @@ import pytest
 
 from conftest import TOP
 from im_client import Problem
+from im_sanitizer import complaints
 from im_scale import Traffic
 
 
@@ -223,7 +224,7 @@ def scaled(stack):
     finally:
         tool('stop')
     logs = os.path.join(TOP, 'build', 'stack', name, 'log')
-    assert not [f for f in os.listdir(logs) if f.startswith('asan.')]
+    assert complaints(logs) == []
 
 
 def demo_scale(scaled, stack, tmp_path, only):
