@@ -223,6 +223,15 @@ async def taken(call, *args, seconds=20, **kw):
         await asyncio.sleep(0.2)
 
 
+async def beside(socket, user):
+    """A connection of this user to the same worker."""
+    while True:
+        s = await user.connect()
+        if s.instance == socket.instance:
+            return s
+        await s.close()
+
+
 @pytest.fixture(scope='session')
 def crashing():
     """Folder of the daemons that have crash points (im_crash.h)."""

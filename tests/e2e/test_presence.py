@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import refused
+from conftest import beside, refused
 from im_client import Problem
 from im_frozen import frozen, pid_of
 from test_daemons import get
@@ -315,15 +315,6 @@ async def test_many_at_once_come_and_go(api, people, stack):
 
 
 # A subscription that is refused.
-
-
-async def beside(socket, user):
-    """A connection of this user to the same worker."""
-    while True:
-        s = await user.connect()
-        if s.instance == socket.instance:
-            return s
-        await s.close()
 
 
 async def subscribed(socket, *questions):

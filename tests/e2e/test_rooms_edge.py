@@ -110,15 +110,6 @@ async def event(s, name, user):
         pass
 
 
-async def beside(socket, user):
-    """A connection of this user to the same worker."""
-    while True:
-        s = await user.connect()
-        if s.instance == socket.instance:
-            return s
-        await s.close()
-
-
 async def online(s, room, want, seconds=2 + LATE):
     """The room_ev that says so many are there."""
     loop = asyncio.get_running_loop()

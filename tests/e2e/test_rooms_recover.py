@@ -7,9 +7,10 @@ import os
 import signal
 import time
 
+from conftest import beside
 from im_client import Problem
 from test_dedupe import redis
-from test_rooms_edge import acked, ask, beside, frames_now, group, live, online
+from test_rooms_edge import acked, ask, frames_now, group, live, online
 
 
 async def until(seconds, fn):

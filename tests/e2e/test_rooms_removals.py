@@ -13,10 +13,11 @@ import time
 
 import pytest
 
+from conftest import beside
 from im_client import Api, Problem
 from im_frozen import frozen, pid_of
 from test_presence import links_opened
-from test_rooms_edge import acked, ask, beside, event, frames_now, \
+from test_rooms_edge import acked, ask, event, frames_now, \
     frames_until, group, is_event, is_push, live, pushed, refused, say
 
 ghosts = itertools.count(1 << 40)
