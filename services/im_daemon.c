@@ -19,6 +19,8 @@
 #include "im_conf.h"
 #include "im_daemon.h"
 #include "im_log.h"
+#include "im_peers.h"
+#include "im_pem.h"
 
 
 #define DAEMON_VERSION  "0.1.0"
@@ -26,7 +28,6 @@
 
 static int daemon_options(im_daemon_t *d, int argc, char **argv,
     const char **file, int *check, int *status);
-static const char *daemon_check_tls(const im_daemon_conf_t *conf);
 static void daemon_help(const im_daemon_t *d,
     const im_conf_key_t *const *tables);
 static void daemon_block_signals(void);
@@ -40,7 +41,7 @@ int
 im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
 {
     int                   check;
-    char                  error[512];
+    char                  error[IM_PEM_REASON_MAX + 32];
     const char           *file, *why;
     im_daemon_conf_t     *conf;
     const im_conf_key_t  *tables[3];
@@ -82,8 +83,8 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
     if (im_log_set_level(conf->log_level) != IM_OK) {
         why = "[log] level: it is one of err, warn, notice, info, debug";
 
-    } else {
-        why = daemon_check_tls(conf);
+    } else if (im_peers_check(conf, error, sizeof(error)) != IM_OK) {
+        why = error;
     }
 
     if (why == NULL && d->check != NULL) {
@@ -108,39 +109,6 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
            (int) getpid());
 
     return IM_OK;
-}
-
-
-static const char *
-daemon_check_tls(const im_daemon_conf_t *conf)
-{
-    size_t       i;
-    static char  text[300];
-
-    const char  *files[] = { conf->rpc_tls_ca, conf->rpc_tls_cert,
-                             conf->rpc_tls_key, conf->etcd_tls_ca,
-                             conf->etcd_tls_cert, conf->etcd_tls_key };
-
-    if (conf->rpc_tls_ca[0] != '\0'
-        && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
-            || conf->rpc_tls_name[0] == '\0'))
-    {
-        return "[rpc] tls_ca needs tls_cert, tls_key and tls_name";
-    }
-
-    if ((conf->etcd_tls_cert[0] == '\0') != (conf->etcd_tls_key[0] == '\0')) {
-        return "[etcd] tls_cert and tls_key come together";
-    }
-
-    for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        if (files[i][0] != '\0' && access(files[i], R_OK) != 0) {
-            snprintf(text, sizeof(text), "TLS file \"%.200s\": %s", files[i],
-                     strerror(errno));
-            return text;
-        }
-    }
-
-    return NULL;
 }
 
 

@@ -6,41 +6,120 @@
 #include <string.h>
 
 #include "im_peers.h"
+#include "im_pem.h"
 
 
-static const char *peers_file(const char *s);
+static int peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem,
+    char *reason, size_t size);
+static int peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem,
+    char *reason, size_t size);
+
+
+int
+im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
+{
+    im_pem_t  pem;
+
+    if (peers_rpc_pem(conf, &pem, reason, size) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    im_pem_free(&pem);
+
+    if (peers_etcd_pem(conf, &pem, reason, size) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    im_pem_free(&pem);
+
+    return IM_OK;
+}
+
+
+static int
+peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
+    size_t size)
+{
+    int  n;
+
+    if (conf->rpc_tls_ca[0] != '\0'
+        && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
+            || conf->rpc_tls_name[0] == '\0'))
+    {
+        snprintf(reason, size, "[rpc] tls_ca needs tls_cert, tls_key and "
+                 "tls_name");
+        return IM_ERROR;
+    }
+
+    n = snprintf(reason, size, "[rpc] TLS: ");
+
+    return im_pem_load(pem, conf->rpc_tls_ca, conf->rpc_tls_cert,
+                       conf->rpc_tls_key, reason + n, size - (size_t) n);
+}
+
+
+static int
+peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
+    size_t size)
+{
+    int  n;
+
+    n = snprintf(reason, size, "[etcd] TLS: ");
+
+    return im_pem_load(pem, conf->etcd_tls_ca, conf->etcd_tls_cert,
+                       conf->etcd_tls_key, reason + n, size - (size_t) n);
+}
 
 
 im_rpc_t *
 im_peers_rpc(const im_daemon_conf_t *conf)
 {
-    im_rpc_conf_t  rc;
+    char            reason[IM_PEM_REASON_MAX];
+    im_pem_t        pem;
+    im_rpc_t       *rpc;
+    im_rpc_conf_t   rc;
+
+    if (peers_rpc_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
+        im_log(IM_LOG_ERR, "%s", reason);
+        return NULL;
+    }
 
     memset(&rc, 0, sizeof(rc));
     rc.home = IM_RPC_HOME_THREAD;
     rc.log = im_log_lower;
-    rc.tls.ca = peers_file(conf->rpc_tls_ca);
 
-    if (rc.tls.ca != NULL) {
-        rc.tls.cert = conf->rpc_tls_cert;
-        rc.tls.key = conf->rpc_tls_key;
+    if (pem.ca != NULL) {
+        rc.tls.ca = pem.ca;
+        rc.tls.cert = pem.cert;
+        rc.tls.key = pem.key;
         rc.tls.name = conf->rpc_tls_name;
     }
 
-    return im_rpc_create(&rc);
+    rpc = im_rpc_create(&rc);
+    im_pem_free(&pem);
+
+    return rpc;
 }
 
 
 im_disc_t *
 im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc)
 {
-    im_rpc_tls_t    tls;
-    im_disc_conf_t  dc;
+    char             reason[IM_PEM_REASON_MAX];
+    im_pem_t         pem;
+    im_disc_t       *disc;
+    im_rpc_tls_t     tls;
+    im_disc_conf_t   dc;
+
+    if (peers_etcd_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
+        im_log(IM_LOG_ERR, "%s", reason);
+        return NULL;
+    }
 
     memset(&tls, 0, sizeof(tls));
-    tls.ca = peers_file(conf->etcd_tls_ca);
-    tls.cert = peers_file(conf->etcd_tls_cert);
-    tls.key = peers_file(conf->etcd_tls_key);
+    tls.ca = pem.ca;
+    tls.cert = pem.cert;
+    tls.key = pem.key;
 
     memset(&dc, 0, sizeof(dc));
     dc.endpoints = conf->etcd_endpoints;
@@ -49,7 +128,10 @@ im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc)
     dc.lease_s = conf->etcd_lease_s;
     dc.log = im_log_lower;
 
-    return im_disc_create(rpc, &dc);
+    disc = im_disc_create(rpc, &dc);
+    im_pem_free(&pem);
+
+    return disc;
 }
 
 
@@ -74,12 +156,4 @@ im_peers_health(im_disc_t *disc, char *json, size_t size)
              (unsigned long long) s.listings,
              (unsigned long long) s.breaks,
              (unsigned long long) s.garbage);
-}
-
-
-/* NULL for an empty setting. */
-static const char *
-peers_file(const char *s)
-{
-    return (s[0] != '\0') ? s : NULL;
 }

@@ -10,6 +10,9 @@
 #include "im_disc.h"
 #include "im_rpc.h"
 
+/* Are the TLS files of all tiers and of etcd usable?  IM_ERROR: why. */
+int im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size);
+
 /* Callbacks run on the rpc thread.  NULL: see the log. */
 im_rpc_t *im_peers_rpc(const im_daemon_conf_t *conf);
 im_disc_t *im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc);

@@ -4,6 +4,8 @@ BEGIN { push @INC, 't/lib' }
 use Test::Nginx::Socket;
 use IMTest;
 
+BEGIN { certificates() }
+
 plan tests => repeat_each() * (blocks() * 2);
 
 no_long_string();
@@ -263,8 +265,8 @@ is not in 100ms-60s
 --- config
     location = /ws { im_ws; }
 --- must_die
---- error_log
-im_rpc_tls: cannot read
+--- error_log eval
+qr{im_rpc_tls: ".*nosuch/ca\.pem" cannot be read: No such file}
 
 
 
@@ -280,7 +282,7 @@ invalid number of arguments in "im_rpc_tls" directive
 
 === TEST 28: im_etcd_tls given twice
 --- http_config eval
-::http_config() . "im_etcd_tls $ENV{TEST_NGINX_IM_CONF}/nginx.conf;" x 2
+::http_config() . "im_etcd_tls $ENV{TEST_NGINX_IM_PEM}/im.pem;" x 2
 --- config
     location = /ws { im_ws; }
 --- must_die
@@ -316,3 +318,49 @@ value must be between 1 and 60000
 --- must_die
 --- error_log
 im_ws_fanout_queue: 1024 is not in 256k-1g
+
+
+
+=== TEST 32: im_rpc_tls names a file that is not PEM
+--- http_config eval
+::http_config() . "im_rpc_tls $ENV{TEST_NGINX_IM_CONF}/nginx.conf c.pem k.pem;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log eval
+qr{im_rpc_tls: ".*nginx\.conf" is not PEM}
+
+
+
+=== TEST 33: im_rpc_tls with the key of another certificate
+--- http_config eval
+my $d = $ENV{TEST_NGINX_IM_PEM};
+::http_config() . "im_rpc_tls $d/im.pem $d/im.pem $d/other.key;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log eval
+qr{im_rpc_tls: ".*other\.key" is not the key of ".*im\.pem"}
+
+
+
+=== TEST 34: im_etcd_tls with a certificate that is cut
+--- http_config eval
+::http_config() . "im_etcd_tls $ENV{TEST_NGINX_IM_PEM}/cut.pem;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log eval
+qr{im_etcd_tls: ".*cut\.pem" has a certificate that does not parse}
+
+
+
+=== TEST 35: im_etcd_tls with a key that asks for a passphrase
+--- http_config eval
+my $d = $ENV{TEST_NGINX_IM_PEM};
+::http_config() . "im_etcd_tls $d/im.pem $d/im.pem $d/asks.key;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log eval
+qr{im_etcd_tls: ".*asks\.key" is encrypted}

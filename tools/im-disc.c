@@ -33,6 +33,7 @@
 #include <time.h>
 
 #include "im_disc.h"
+#include "im_pem.h"
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 
@@ -98,6 +99,8 @@ int
 main(int argc, char **argv)
 {
     int              sig, ms;
+    char             reason[IM_PEM_REASON_MAX];
+    im_pem_t         pem;
     sigset_t         signals;
     im_rpc_t        *rpc;
     im_rpc_tls_t     tls;
@@ -122,8 +125,15 @@ main(int argc, char **argv)
     rc.log = on_log;
     rpc = im_rpc_create(&rc);
 
+    if (im_pem_load(&pem, options.ca, NULL, NULL, reason, sizeof(reason))
+        != IM_OK)
+    {
+        fprintf(stderr, "im-disc: %s\n", reason);
+        return 1;
+    }
+
     memset(&tls, 0, sizeof(tls));
-    tls.ca = options.ca;
+    tls.ca = pem.ca;
 
     memset(&dc, 0, sizeof(dc));
     dc.endpoints = options.etcd;
@@ -132,6 +142,7 @@ main(int argc, char **argv)
     dc.lease_s = options.lease_s;
     dc.log = on_log;
     disc = (rpc != NULL) ? im_disc_create(rpc, &dc) : NULL;
+    im_pem_free(&pem);
 
     if (disc == NULL || im_rpc_post(rpc, on_start, NULL) != IM_OK) {
         fprintf(stderr, "im-disc: cannot start\n");

@@ -14,6 +14,7 @@
 
 #include "im_core.h"
 #include "im_jwt.h"
+#include "im_pem.h"
 #include "im_rpc.h"
 #include "im_disc.h"
 #include "stream.pb-c.h"
@@ -31,12 +32,10 @@ _Static_assert(sizeof(im_str_t) == sizeof(ngx_str_t)
 #define NGX_IM_JWT_OPTIONAL  1
 #define NGX_IM_JWT_REQUIRED  2
 
-/* PEM files; ca empty: no TLS. */
+/* Read by the master; without a ca there is no TLS. */
 typedef struct {
-    ngx_str_t        ca;
-    ngx_str_t        cert;
-    ngx_str_t        key;
-    ngx_str_t        name;
+    im_pem_t         pem;
+    const char      *name;
 } ngx_im_tls_conf_t;
 
 typedef struct {

@@ -37,12 +37,10 @@ static ngx_int_t ngx_im_init_process(ngx_cycle_t *cycle);
 static void ngx_im_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_im_open_notify(ngx_cycle_t *cycle);
 static void ngx_im_notify_handler(ngx_event_t *ev);
-static ngx_int_t ngx_im_make_tls(ngx_pool_t *pool, im_rpc_tls_t *tls,
-    const ngx_im_tls_conf_t *conf);
+static void ngx_im_make_tls(im_rpc_tls_t *tls, const ngx_im_tls_conf_t *conf);
 static void ngx_im_name_instance(ngx_cycle_t *cycle);
 static void ngx_im_log(void *ctx, int level, const char *msg);
-static ngx_int_t ngx_im_tls_file(ngx_conf_t *cf, ngx_str_t *directive,
-    ngx_str_t *path);
+static void ngx_im_tls_cleanup(void *data);
 static char *ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s);
 
@@ -206,11 +204,8 @@ ngx_im_init_process(ngx_cycle_t *cycle)
     rpc_conf.home = IM_RPC_HOME_LOOP;
     rpc_conf.log = ngx_im_log;
 
-    if (ngx_im_make_tls(cycle->pool, &rpc_conf.tls, &mcf->rpc_tls) != NGX_OK
-        || ngx_im_make_tls(cycle->pool, &etcd_tls, &mcf->etcd_tls) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_im_make_tls(&rpc_conf.tls, &mcf->rpc_tls);
+    ngx_im_make_tls(&etcd_tls, &mcf->etcd_tls);
 
     ngx_im_worker.rpc = im_rpc_create(&rpc_conf);
     if (ngx_im_worker.rpc == NULL) {
@@ -306,32 +301,13 @@ ngx_im_notify_handler(ngx_event_t *ev)
 }
 
 
-/* Settings to C strings that live as long as the cycle. */
-static ngx_int_t
-ngx_im_make_tls(ngx_pool_t *pool, im_rpc_tls_t *tls,
-    const ngx_im_tls_conf_t *conf)
+static void
+ngx_im_make_tls(im_rpc_tls_t *tls, const ngx_im_tls_conf_t *conf)
 {
-    ngx_uint_t   i;
-
-    const ngx_str_t   *from[] = { &conf->ca, &conf->cert, &conf->key,
-                                  &conf->name };
-    const char       **to[] = { &tls->ca, &tls->cert, &tls->key, &tls->name };
-
-    ngx_memzero(tls, sizeof(im_rpc_tls_t));
-
-    for (i = 0; i < 4 && conf->ca.len != 0; i++) {
-
-        if (from[i]->len == 0) {
-            continue;
-        }
-
-        *to[i] = ngx_im_c_str(pool, from[i]);
-        if (*to[i] == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    tls->ca = conf->pem.ca;
+    tls->cert = conf->pem.cert;
+    tls->key = conf->pem.key;
+    tls->name = conf->name;
 }
 
 
@@ -436,62 +412,64 @@ ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s)
 }
 
 
-/* A path from the configuration's folder; said here, not by each worker. */
-static ngx_int_t
-ngx_im_tls_file(ngx_conf_t *cf, ngx_str_t *directive, ngx_str_t *path)
+static void
+ngx_im_tls_cleanup(void *data)
 {
-    ngx_fd_t  fd;
-
-    if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "%V: cannot read \"%V\"", directive, path);
-        return NGX_ERROR;
-    }
-
-    ngx_close_file(fd);
-
-    return NGX_OK;
+    im_pem_free(data);                 /* the key is overwritten */
 }
 
 
-/* im_rpc_tls ca cert key [name];  im_etcd_tls ca [cert key]; */
+/*
+ * im_rpc_tls ca cert key [name];  im_etcd_tls ca [cert key];
+ *
+ * Read and checked here, as the user who starts nginx: the workers need not be
+ * able to read a key, and a wrong file is refused before any worker ends.
+ */
 static char *
 ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_str_t          *value, *to[4];
+    char                reason[IM_PEM_REASON_MAX];
+    ngx_str_t          *value;
+    const char         *files[3] = { NULL, NULL, NULL };
     ngx_uint_t          i;
     ngx_im_tls_conf_t  *tls;
+    ngx_pool_cleanup_t *cln;
 
     tls = (ngx_im_tls_conf_t *) ((char *) conf + cmd->offset);
 
-    if (tls->ca.len != 0) {
+    if (tls->pem.ca != NULL) {
         return "is duplicate";
     }
 
-    to[0] = &tls->ca;
-    to[1] = &tls->cert;
-    to[2] = &tls->key;
-    to[3] = &tls->name;
     value = cf->args->elts;
 
-    for (i = 1; i < cf->args->nelts; i++) {
-        *to[i - 1] = value[i];
+    for (i = 1; i < cf->args->nelts && i < 4; i++) {
 
-        if (i < 4 && ngx_im_tls_file(cf, &value[0], to[i - 1]) != NGX_OK) {
+        if (ngx_conf_full_name(cf->cycle, &value[i], 1) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+
+        files[i - 1] = (char *) value[i].data;
     }
 
-    if (cmd->offset == offsetof(ngx_im_main_conf_t, rpc_tls)
-        && tls->name.len == 0)
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_im_tls_cleanup;
+    cln->data = &tls->pem;
+
+    if (im_pem_load(&tls->pem, files[0], files[1], files[2], reason,
+                    sizeof(reason))
+        != IM_OK)
     {
-        ngx_str_set(&tls->name, "im");
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &value[0], reason);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cmd->offset == offsetof(ngx_im_main_conf_t, rpc_tls)) {
+        tls->name = (cf->args->nelts > 4) ? (char *) value[4].data : "im";
     }
 
     return NGX_CONF_OK;

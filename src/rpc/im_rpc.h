@@ -51,9 +51,11 @@ typedef enum {
 } im_rpc_home_t;
 
 /*
- * Mutual TLS: files in PEM.  All NULL: no TLS.  Both sides show a certificate
- * of this authority; that of a server must be valid for `name`, one name for
- * all instances, since addresses come and go.
+ * Mutual TLS: PEM text, NUL-terminated (core/im_pem.h reads and checks the
+ * files).  All NULL: no TLS.  Both sides show a certificate of this authority;
+ * that of a server must be valid for `name`, one name for all instances, since
+ * addresses come and go.  The text is copied; name lives as long as who was
+ * given it.
  */
 typedef struct {
     const char    *ca;
@@ -90,8 +92,8 @@ typedef struct {
 } im_rpc_status_t;
 
 
-/* Runtime.  create blocks all signals around its threads.  NULL: out of
- * memory, or a file of tls cannot be read (logged). */
+/* Runtime.  create blocks all signals around its threads.  NULL: out of memory
+ * or descriptors, or tls is not whole (logged). */
 im_rpc_t *im_rpc_create(const im_rpc_conf_t *conf);
 /* Random, of this runtime: 16 hex digits.  Servers refuse who means another. */
 const char *im_rpc_boot(im_rpc_t *rpc);

@@ -9,7 +9,6 @@
  * Room: rpc.  Any thread.
  */
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +18,9 @@
 #include "im_timeouts.h"
 
 
-#define CHANNEL_PEM_MAX  (256 * 1024)
-
-
 static im_rpc_channel_t *channel_open(im_rpc_t *rpc, const char *address,
     grpc_channel_credentials *creds, const char *name);
-static char *channel_pem(im_rpc_t *rpc, const char *file);
-static int channel_pems(im_rpc_t *rpc, const im_rpc_tls_t *tls, char **ca,
-    grpc_ssl_pem_key_cert_pair *pair);
-static void channel_pems_free(char *ca, grpc_ssl_pem_key_cert_pair *pair);
-static grpc_channel_credentials *channel_creds(im_rpc_t *rpc,
-    const im_rpc_tls_t *tls);
+static grpc_channel_credentials *channel_creds(const im_rpc_tls_t *tls);
 
 
 im_rpc_channel_t *
@@ -55,7 +46,7 @@ im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
     im_rpc_channel_t          *ch;
     grpc_channel_credentials  *creds;
 
-    creds = channel_creds(rpc, tls);
+    creds = channel_creds(tls);
     if (creds == NULL) {
         return NULL;
     }
@@ -200,31 +191,35 @@ im_rpc_channel_metadata_free(grpc_metadata *md, size_t n)
 int
 im_rpc_creds_init(im_rpc_t *rpc)
 {
-    char                        *ca;
-    grpc_ssl_pem_key_cert_pair   pair;
+    im_rpc_tls_t               *tls = &rpc->conf.tls;
+    grpc_ssl_pem_key_cert_pair  pair;
 
-    if (rpc->conf.tls.ca == NULL) {
+    if (tls->ca == NULL) {
         rpc->creds = grpc_insecure_credentials_create();
         rpc->server_creds = grpc_insecure_server_credentials_create();
         return IM_OK;
     }
 
-    rpc->creds = channel_creds(rpc, &rpc->conf.tls);
-
-    if (rpc->creds == NULL
-        || channel_pems(rpc, &rpc->conf.tls, &ca, &pair) != IM_OK)
-    {
+    if (tls->cert == NULL || tls->key == NULL) {
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS between the tiers needs a "
+                   "certificate and its key");
         return IM_ERROR;
     }
 
-    rpc->server_creds = grpc_ssl_server_credentials_create_ex(ca, &pair, 1,
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
-    channel_pems_free(ca, &pair);
+    pair.cert_chain = tls->cert;
+    pair.private_key = tls->key;
 
-    if (rpc->server_creds == NULL) {
-        im_rpc_log(rpc, IM_LOG_ERR, "rpc: the TLS files are not usable");
+    rpc->creds = channel_creds(tls);
+    rpc->server_creds = grpc_ssl_server_credentials_create_ex(tls->ca, &pair,
+        1, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
+
+    if (rpc->creds == NULL || rpc->server_creds == NULL) {
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: the TLS text is not usable");
         return IM_ERROR;
     }
+
+    /* they have copies; the caller may overwrite his */
+    tls->ca = tls->cert = tls->key = NULL;
 
     return IM_OK;
 }
@@ -243,91 +238,19 @@ im_rpc_creds_free(im_rpc_t *rpc)
 }
 
 
+/* A stranger may ask for no certificate: cert and key may be missing. */
 static grpc_channel_credentials *
-channel_creds(im_rpc_t *rpc, const im_rpc_tls_t *tls)
+channel_creds(const im_rpc_tls_t *tls)
 {
-    char                        *ca;
-    grpc_channel_credentials    *creds;
-    grpc_ssl_pem_key_cert_pair   pair;
+    grpc_ssl_pem_key_cert_pair  pair;
 
     if (tls == NULL || tls->ca == NULL) {
         return grpc_insecure_credentials_create();
     }
 
-    if (channel_pems(rpc, tls, &ca, &pair) != IM_OK) {
-        return NULL;
-    }
+    pair.cert_chain = tls->cert;
+    pair.private_key = tls->key;
 
-    creds = grpc_ssl_credentials_create(ca, pair.cert_chain ? &pair : NULL,
-                                        NULL, NULL);
-    channel_pems_free(ca, &pair);
-
-    return creds;
-}
-
-
-/* cert and key may be missing, both, for a stranger that asks for none. */
-static int
-channel_pems(im_rpc_t *rpc, const im_rpc_tls_t *tls, char **ca,
-    grpc_ssl_pem_key_cert_pair *pair)
-{
-    memset(pair, 0, sizeof(grpc_ssl_pem_key_cert_pair));
-
-    *ca = channel_pem(rpc, tls->ca);
-
-    if (*ca != NULL && tls->cert != NULL && tls->key != NULL) {
-        pair->cert_chain = channel_pem(rpc, tls->cert);
-        pair->private_key = channel_pem(rpc, tls->key);
-
-        if (pair->cert_chain == NULL || pair->private_key == NULL) {
-            channel_pems_free(*ca, pair);
-            return IM_ERROR;
-        }
-    }
-
-    return (*ca != NULL) ? IM_OK : IM_ERROR;
-}
-
-
-static void
-channel_pems_free(char *ca, grpc_ssl_pem_key_cert_pair *pair)
-{
-    free(ca);
-    free((char *) pair->cert_chain);
-    free((char *) pair->private_key);
-}
-
-
-static char *
-channel_pem(im_rpc_t *rpc, const char *file)
-{
-    char    *text;
-    FILE    *f;
-    size_t   n;
-
-    text = NULL;
-    f = fopen(file, "re");
-
-    if (f == NULL) {
-        im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS file %s: %s", file,
-                   strerror(errno));
-        return NULL;
-    }
-
-    text = calloc(1, CHANNEL_PEM_MAX + 1);
-
-    if (text != NULL) {
-        n = fread(text, 1, CHANNEL_PEM_MAX, f);
-
-        if (strstr(text, "-----BEGIN ") == NULL || n == CHANNEL_PEM_MAX) {
-            im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS file %s: it is not PEM",
-                       file);
-            free(text);
-            text = NULL;
-        }
-    }
-
-    fclose(f);
-
-    return text;
+    return grpc_ssl_credentials_create(tls->ca, tls->cert ? &pair : NULL,
+                                       NULL, NULL);
 }

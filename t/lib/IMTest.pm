@@ -23,7 +23,7 @@ use MIME::Base64 qw(encode_base64);
 
 our @EXPORT = qw(
     need_stack http_config frame server_frame text close_frame handshake
-    upgrade token bearer unique json_string
+    upgrade token bearer unique json_string certificates
 );
 
 # 127.0.0.1:9 is "discard": refused at once, on any machine.
@@ -47,6 +47,23 @@ if (!defined $ENV{TEST_NGINX_IM_KEY}) {
 
     my $owner = $$;
     END { unlink $path if defined $path && $$ == $owner }
+}
+
+# A folder with im.pem and im.key, and others that are wrong in some way.
+sub certificates {
+    require File::Temp;
+
+    my $dir = File::Temp::tempdir('im-pem-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    my $ec = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2';
+
+    system(qq{exec 2>"$dir/log" && cd "$dir" && chmod 755 . &&
+        openssl req -x509 $ec -subj /CN=im -keyout im.key -out im.pem &&
+        openssl req -x509 $ec -subj /CN=o -keyout other.key -out other.pem &&
+        openssl pkey -in im.key -aes128 -passout pass:secret -out asks.key &&
+        head -n 3 im.pem > cut.pem}) == 0
+        or die "openssl cannot make certificates\n";
+
+    $ENV{TEST_NGINX_IM_PEM} = $dir;
 }
 
 my $Key = do {

@@ -362,9 +362,36 @@ def test_tls_files_are_checked_before_anything_starts(stack, name):
     code, out, err = run(stack, name, '--check', **env)
     assert code == 1
     assert '[rpc] tls_ca needs tls_cert, tls_key and tls_name' in err
-    env.update(IM_RPC_TLS_CERT=key, IM_RPC_TLS_KEY='/nonexistent/key.pem')
+    env.update(IM_RPC_TLS_CERT=key, IM_RPC_TLS_KEY=key)
     code, out, err = run(stack, name, '--check', **env)
     assert code == 1
-    assert 'TLS file "/nonexistent/key.pem": No such file' in err
-    env.update(IM_RPC_TLS_KEY=key)
-    assert run(stack, name, '--check', **env)[0] == 0
+    assert '[rpc] TLS: "%s" is not PEM' % key in err
+
+
+@BOTH
+def test_tls_keys_must_belong_to_their_certificates(stack, name, tmp_path):
+    for n in ('one', 'two'):
+        subprocess.run(
+            ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+             'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj',
+             '/CN=' + n, '-keyout', n + '.key', '-out', n + '.pem'],
+            cwd=tmp_path, check=True, timeout=20, stderr=subprocess.DEVNULL)
+    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+    for section in ('RPC', 'ETCD'):
+        env = {'IM_%s_TLS_%s' % (section, k): one + '.pem'
+               for k in ('CA', 'CERT')}
+        if name == 'im-logic':
+            env['IM_AUTH_JWT_KEY_FILE'] = stack.env['IM_JWT_KEY_FILE']
+        key = 'IM_%s_TLS_KEY' % section
+        code, out, err = run(stack, name, '--check', **env,
+                             **{key: '/nonexistent/key.pem'})
+        assert code == 1
+        assert '"/nonexistent/key.pem" cannot be read: No such file' in err
+        code, out, err = run(stack, name, '--check', **env,
+                             **{key: two + '.key'})
+        assert code == 1
+        assert '[%s] TLS: "%s.key" is not the key of "%s.pem"' % (
+            section.lower(), two, one) in err
+        code, out, err = run(stack, name, '--check', **env,
+                             **{key: one + '.key'})
+        assert (code, err) == (0, '')

@@ -1,0 +1,39 @@
+/*
+ * im_pem.h -- authority, certificate and key of one side of TLS: PEM files,
+ * read and checked once, then text in memory.
+ *
+ * Who reads the files may be another process or another user than who uses
+ * them: nginx's master reads a key as root, its workers get the text.
+ */
+
+#ifndef IM_PEM_H
+#define IM_PEM_H
+
+#include "im_core.h"
+
+#define IM_PEM_MAX         (256 * 1024)   /* bytes of one file */
+#define IM_PEM_REASON_MAX  512            /* enough for any reason, with NUL */
+
+/* NUL-terminated text; NULL: none. */
+typedef struct {
+    char  *ca;
+    char  *cert;               /* and its chain */
+    char  *key;                /* of cert */
+} im_pem_t;
+
+/*
+ * Reads and checks: each file is PEM, every certificate parses, the key has no
+ * passphrase and belongs to the first certificate of cert.  NULL or "" for a
+ * file that is not given; cert and key come together, and never without ca.
+ * No ca at all: IM_OK and an empty pem.  Validity dates and names are the
+ * handshake's.
+ *
+ * IM_ERROR: reason is a sentence that names the file, pem is empty.
+ */
+int im_pem_load(im_pem_t *pem, const char *ca, const char *cert,
+    const char *key, char *reason, size_t size);
+
+/* Overwrites the key, frees all, empties pem. */
+void im_pem_free(im_pem_t *pem);
+
+#endif
