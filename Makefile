@@ -53,7 +53,7 @@ MISSING      := $(shell $(PKG) --exists $(PKGS) 2>/dev/null \
                        || echo $$p; done; \
                     command -v protoc-c >/dev/null || echo protoc-c)
 
-STD           = -std=gnu11 -fPIC -g
+STD           = -std=gnu11 -D_GNU_SOURCE -fPIC -g
 WARN          = -Wall -Wextra -Wformat -Wformat-security
 WERROR        = -Werror
 

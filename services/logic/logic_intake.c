@@ -21,8 +21,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "im_cond.h"
 #include "im_pace.h"
 #include "logic_batch.h"
 #include "logic_intake.h"
@@ -105,14 +105,9 @@ logic_intake_start(void)
 static int
 intake_shard_start(intake_shard_t *s)
 {
-    unsigned            i;
-    pthread_condattr_t  attr;
+    unsigned  i;
 
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
-
+    pthread_cond_init(&s->wake, NULL);
     pthread_mutex_init(&s->lock, NULL);
 
     im_pace_init(&s->user_pace, logic_conf.hold_max_us);
@@ -387,17 +382,13 @@ intake_lane_due(const intake_lane_t *lane)
 static void
 intake_sleep(intake_shard_t *s, uint64_t until_us)
 {
-    struct timespec  ts;
-
     s->until_us = until_us;
 
     if (until_us == INTAKE_NEVER) {
         pthread_cond_wait(&s->wake, &s->lock);
 
     } else {
-        ts.tv_sec = (time_t) (until_us / 1000000);
-        ts.tv_nsec = (long) (until_us % 1000000) * 1000;
-        pthread_cond_timedwait(&s->wake, &s->lock, &ts);
+        (void) im_cond_wait_until(&s->wake, &s->lock, until_us);
     }
 
     s->until_us = 0;                   /* it looks for itself */

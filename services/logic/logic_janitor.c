@@ -23,11 +23,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "im_cond.h"
 #include "logic_alive.h"
 #include "logic_blocks.h"
 #include "logic_devices.h"
@@ -150,18 +150,12 @@ janitor_thread(void *arg)
 static int
 janitor_wait(unsigned ms)
 {
-    int              stop;
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    ts.tv_nsec += (long) ms * 1000000;
-    ts.tv_sec += ts.tv_nsec / 1000000000;
-    ts.tv_nsec %= 1000000000;
+    int  stop;
 
     pthread_mutex_lock(&janitor_lock);
 
     if (!janitor_stopping) {
-        (void) pthread_cond_timedwait(&janitor_wake, &janitor_lock, &ts);
+        (void) im_cond_wait(&janitor_wake, &janitor_lock, ms);
     }
 
     stop = janitor_stopping;

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_cond.h"
 #include "logic_janitor.h"
 #include "logic_presence_int.h"
 #include "logic_revoked.h"
@@ -287,18 +288,12 @@ static presence_job_t *
 presence_take(int *stop)
 {
     unsigned          n;
-    struct timespec   ts;
     presence_job_t   *jobs, *job, **last;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    ts.tv_nsec += PRESENCE_TICK_MS * 1000000;
-    ts.tv_sec += ts.tv_nsec / 1000000000;
-    ts.tv_nsec %= 1000000000;
 
     pthread_mutex_lock(&presence_lock);
 
     if (presence_first == NULL && !presence_stopping) {
-        (void) pthread_cond_timedwait(&presence_wake, &presence_lock, &ts);
+        (void) im_cond_wait(&presence_wake, &presence_lock, PRESENCE_TICK_MS);
     }
 
     jobs = NULL;

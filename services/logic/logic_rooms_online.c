@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "im_cond.h"
 #include "logic_alive.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_let.h"
@@ -184,8 +184,6 @@ online_thread(void *arg)
 static void
 online_wait(void)
 {
-    struct timespec  until;
-
     if (online_first != NULL || online_gone || online_stopping) {
         return;
     }
@@ -195,15 +193,7 @@ online_wait(void)
         return;
     }
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += ONLINE_TICK_MS * 1000000;
-
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-
-    pthread_cond_timedwait(&online_wake, &online_lock, &until);
+    (void) im_cond_wait(&online_wake, &online_lock, ONLINE_TICK_MS);
 }
 
 

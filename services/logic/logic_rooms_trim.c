@@ -40,10 +40,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hiredis.h>
 
+#include "im_cond.h"
 #include "logic_home.h"
 #include "logic_rooms.h"
 #include "logic_rooms_trim.h"
@@ -206,24 +206,16 @@ trim_every_ms(void)
 static int
 trim_wait(uint64_t ms)
 {
-    int              rc, stop;
-    struct timespec  until;
+    int       rc, stop;
+    uint64_t  until_us;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t) (ms / 1000);
-    until.tv_nsec += (long) (ms % 1000) * 1000000;
-
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-
-    rc = 0;
+    rc = IM_OK;
+    until_us = im_mono_us() + ms * 1000;
 
     pthread_mutex_lock(&trim_lock);
 
-    while (!trim_stopping && rc == 0) {
-        rc = pthread_cond_timedwait(&trim_wake, &trim_lock, &until);
+    while (!trim_stopping && rc == IM_OK) {
+        rc = im_cond_wait_until(&trim_wake, &trim_lock, until_us);
     }
 
     stop = trim_stopping;

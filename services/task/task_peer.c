@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "im_cond.h"
 #include "task_peer_int.h"
 
 
@@ -228,15 +228,8 @@ task_peer_release(task_peer_t *peer)
 void
 task_peer_wait(unsigned ms)
 {
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    ts.tv_nsec += (long) ms * 1000000;
-    ts.tv_sec += ts.tv_nsec / 1000000000;
-    ts.tv_nsec %= 1000000000;
-
     pthread_mutex_lock(&task_peer_lock);
-    (void) pthread_cond_timedwait(&task_peer_wake, &task_peer_lock, &ts);
+    (void) im_cond_wait(&task_peer_wake, &task_peer_lock, ms);
     pthread_mutex_unlock(&task_peer_lock);
 }
 

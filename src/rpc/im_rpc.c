@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "im_cond.h"
 #include "im_rpc_int.h"
 #include "im_timeouts.h"
 
@@ -385,10 +386,10 @@ im_rpc_destroy(im_rpc_t *rpc)
 static int
 rpc_wait_idle(im_rpc_t *rpc)
 {
-    int              ms;
-    size_t           left;
-    struct pollfd    pfd;
-    struct timespec  until;
+    int            ms;
+    size_t         left;
+    uint64_t       until_us;
+    struct pollfd  pfd;
 
     if (rpc->conf.home == IM_RPC_HOME_LOOP) {
 
@@ -411,15 +412,12 @@ rpc_wait_idle(im_rpc_t *rpc)
         return IM_ERROR;
     }
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += IM_RPC_STOP_MS / 1000;
+    until_us = im_cond_now_us() + IM_RPC_STOP_MS * 1000;
 
     pthread_mutex_lock(&rpc->lock);
 
     while (rpc->ops_n > 0) {
-        if (pthread_cond_timedwait(&rpc->idle, &rpc->lock, &until)
-            == ETIMEDOUT)
-        {
+        if (im_cond_wait_until(&rpc->idle, &rpc->lock, until_us) != IM_OK) {
             break;
         }
     }

@@ -85,3 +85,14 @@ def test_every_limit_of_a_library_is_set():
     for name in ('redisConnectWithTimeout', 'redisConnectUnixWithTimeout',
                  'redisSetTimeout'):
         assert name in redis, name
+
+
+def test_every_wait_with_a_deadline_goes_by_the_monotonic_clock():
+    found = []
+    for path, text in sources('src', 'services'):
+        if path != 'src/rpc/im_cond.h':
+            found += [(path, m) for m in re.findall(
+                r'pthread_cond_(?:timedwait|clockwait)'
+                r'|pthread_mutex_(?:timedlock|clocklock)'
+                r'|pthread_rwlock_timed\w+|sem_(?:timed|clock)wait', text)]
+    assert found == []

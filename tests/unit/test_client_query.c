@@ -3,8 +3,6 @@
  * encodings.
  */
 
-#define _GNU_SOURCE          /* memmem */
-
 #include "unit_client.h"
 
 #include <stdio.h>
