@@ -6,69 +6,6 @@
 #include <string.h>
 
 #include "im_peers.h"
-#include "im_pem.h"
-
-
-static int peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem,
-    char *reason, size_t size);
-static int peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem,
-    char *reason, size_t size);
-
-
-int
-im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
-{
-    im_pem_t  pem;
-
-    if (peers_rpc_pem(conf, &pem, reason, size) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    im_pem_free(&pem);
-
-    if (peers_etcd_pem(conf, &pem, reason, size) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    im_pem_free(&pem);
-
-    return IM_OK;
-}
-
-
-static int
-peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
-    size_t size)
-{
-    int  n;
-
-    if (conf->rpc_tls_ca[0] != '\0'
-        && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
-            || conf->rpc_tls_name[0] == '\0'))
-    {
-        snprintf(reason, size, "[rpc] tls_ca needs tls_cert, tls_key and "
-                 "tls_name");
-        return IM_ERROR;
-    }
-
-    n = snprintf(reason, size, "[rpc] TLS: ");
-
-    return im_pem_load(pem, conf->rpc_tls_ca, conf->rpc_tls_cert,
-                       conf->rpc_tls_key, reason + n, size - (size_t) n);
-}
-
-
-static int
-peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
-    size_t size)
-{
-    int  n;
-
-    n = snprintf(reason, size, "[etcd] TLS: ");
-
-    return im_pem_load(pem, conf->etcd_tls_ca, conf->etcd_tls_cert,
-                       conf->etcd_tls_key, reason + n, size - (size_t) n);
-}
 
 
 im_rpc_t *
@@ -79,7 +16,7 @@ im_peers_rpc(const im_daemon_conf_t *conf)
     im_rpc_t       *rpc;
     im_rpc_conf_t   rc;
 
-    if (peers_rpc_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
+    if (im_peers_rpc_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
         im_log(IM_LOG_ERR, "%s", reason);
         return NULL;
     }
@@ -111,7 +48,7 @@ im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc)
     im_rpc_tls_t     tls;
     im_disc_conf_t   dc;
 
-    if (peers_etcd_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
+    if (im_peers_etcd_pem(conf, &pem, reason, sizeof(reason)) != IM_OK) {
         im_log(IM_LOG_ERR, "%s", reason);
         return NULL;
     }

@@ -1,0 +1,65 @@
+/*
+ * im_peers_tls.c -- see im_peers.h: the TLS files of a daemon.
+ *
+ * Apart from im_peers.c: the check of a configuration needs no rpc runtime.
+ */
+
+#include <stdio.h>
+
+#include "im_peers.h"
+
+
+int
+im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
+{
+    im_pem_t  pem;
+
+    if (im_peers_rpc_pem(conf, &pem, reason, size) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    im_pem_free(&pem);
+
+    if (im_peers_etcd_pem(conf, &pem, reason, size) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    im_pem_free(&pem);
+
+    return IM_OK;
+}
+
+
+int
+im_peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
+    size_t size)
+{
+    int  n;
+
+    if (conf->rpc_tls_ca[0] != '\0'
+        && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
+            || conf->rpc_tls_name[0] == '\0'))
+    {
+        snprintf(reason, size, "[rpc] tls_ca needs tls_cert, tls_key and "
+                 "tls_name");
+        return IM_ERROR;
+    }
+
+    n = snprintf(reason, size, "[rpc] TLS: ");
+
+    return im_pem_load(pem, conf->rpc_tls_ca, conf->rpc_tls_cert,
+                       conf->rpc_tls_key, reason + n, size - (size_t) n);
+}
+
+
+int
+im_peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
+    size_t size)
+{
+    int  n;
+
+    n = snprintf(reason, size, "[etcd] TLS: ");
+
+    return im_pem_load(pem, conf->etcd_tls_ca, conf->etcd_tls_cert,
+                       conf->etcd_tls_key, reason + n, size - (size_t) n);
+}
