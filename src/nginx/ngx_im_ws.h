@@ -104,6 +104,23 @@ struct ngx_im_ws_s {
 };
 
 
+/*
+ * Whether the connection speaks TLS.  Without SSL nginx's connection has no
+ * such member.  With --with-compat it always has one, and it may be in use
+ * although this build knows nothing of OpenSSL: the binary that loads the
+ * module decides.
+ */
+static ngx_inline ngx_uint_t
+ngx_im_ws_is_tls(const ngx_connection_t *c)
+{
+#if (NGX_SSL || NGX_COMPAT)
+    return c->ssl != NULL;
+#else
+    return 0;
+#endif
+}
+
+
 /* ngx_im_ws_module.c */
 extern ngx_module_t  ngx_im_ws_module;
 

@@ -84,12 +84,10 @@ ngx_im_ws_finish(ngx_im_ws_t *ws)
         return;
     }
 
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
+    if (ngx_im_ws_is_tls(c)) {
         ngx_im_ws_destroy(ws);         /* its shutdown says good-bye */
         return;
     }
-#endif
 
     if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
         ngx_im_ws_destroy(ws);

@@ -143,7 +143,7 @@ ngx_im_ws_send(ngx_im_ws_t *ws, size_t *n)
 
     c = ws->connection;
 
-    if (ws->out_size <= NGX_IM_WS_COPY && c->ssl == NULL) {
+    if (ws->out_size <= NGX_IM_WS_COPY && !ngx_im_ws_is_tls(c)) {
         *n = ngx_im_ws_copy(ws, copy);
 
         return (c->send(c, copy, *n) == NGX_ERROR) ? NGX_ERROR : NGX_OK;

@@ -496,7 +496,9 @@ ngx_im_ws_mem(size_t len)
 void
 ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state)
 {
+#if (NGX_DEBUG)
     static const char  *names[] = { "auth", "login", "open", "closing" };
+#endif
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
                    "ws %uL %s -> %s", ws->id, names[ws->state], names[state]);
