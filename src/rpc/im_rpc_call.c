@@ -6,13 +6,23 @@
  *
  * The end tells whether trying elsewhere is safe.  A handler marks its status
  * with a trailer: ANSWERED.  A server that refuses before any handler marks it
- * otherwise, and a call whose request was never written, because there was no
- * connection, has gone nowhere: NOT_SENT.  The rest may have been executed.
- * A write that failed on a connection is not proof: bytes of several calls
- * share it, and some may have left.
+ * otherwise: NOT_SENT.  Without a mark only our own steps are proof:
  *
- * The completion of the first batch costs no turn of the loop: it is taken on
- * the rpc thread.  Should it come after the second, it brings that home.
+ *   channel READY      headers + request, one batch ---> MAYBE_SENT
+ *   otherwise          headers alone --failed----------> NOT_SENT
+ *                         |
+ *                         +--written--> request -------> MAYBE_SENT
+ *
+ * As long as the core has not been given the request, no handler can have
+ * seen it.  A channel without a connection, where a call may have to wait for
+ * one in vain, therefore gets the headers first; that costs one more write,
+ * and only while there is no connection.  Not chosen: the text of the status
+ * ("failed to connect ..."), which another version of the core words
+ * differently; nor a write that failed, since bytes of several calls share a
+ * connection and some may have left.
+ *
+ * The completion of what is sent costs no turn of the loop: it is taken on the
+ * rpc thread.  Should it come after the second batch, it brings that home.
  *
  * Room: rpc.  Runs on: any thread starts; callbacks on the home.
  */
@@ -32,7 +42,7 @@ struct im_rpc_call_s {
     im_rpc_op_t                       op_send;
     im_rpc_op_t                       op;
     atomic_int                        left;        /* of the two */
-    atomic_int                        written;
+    atomic_int                        given;       /* the request, to the core */
     const ProtobufCMessageDescriptor *output;
     im_rpc_reply_pt                   reply;
     void                             *ctx;
@@ -48,12 +58,12 @@ struct im_rpc_call_s {
 static im_rpc_call_t *call_start(im_rpc_channel_t *ch,
     const im_rpc_method_t *m, grpc_byte_buffer *request, unsigned timeout_ms,
     const char *trace, im_rpc_reply_pt reply, void *ctx);
+static size_t call_request_ops(im_rpc_call_t *c, grpc_op *ops);
 static void call_on_sent(void *owner, int ok);
 static void call_on_done(void *owner, int ok);
 static void call_on_end(void *owner, int ok);
 static void call_end(im_rpc_call_t *c);
 static ProtobufCMessage *call_unpack(im_rpc_call_t *c);
-static int call_went_nowhere(im_rpc_call_t *c);
 static im_rpc_sent_t call_sent(im_rpc_call_t *c);
 
 
@@ -114,7 +124,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     grpc_byte_buffer *request, unsigned timeout_ms, const char *trace,
     im_rpc_reply_pt reply, void *ctx)
 {
-    size_t          n;
+    size_t          n, sends;
     grpc_op         send[3], recv[3];
     grpc_slice      path;
     grpc_metadata   md[IM_RPC_METADATA_MAX];
@@ -145,7 +155,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     im_rpc_op_init(&c->op_send, call_on_sent, c);
     c->op_send.direct = 1;
     atomic_init(&c->left, 2);
-    atomic_init(&c->written, 0);
+    atomic_init(&c->given, 0);
 
     path = grpc_slice_from_copied_string(m->path);
 
@@ -170,10 +180,13 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     send[0].data.send_initial_metadata.count = n;
     send[0].data.send_initial_metadata.metadata = md;
 
-    send[1].op = GRPC_OP_SEND_MESSAGE;
-    send[1].data.send_message.send_message = c->sent;
+    sends = 1;
 
-    send[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+    if (grpc_channel_check_connectivity_state(ch->channel, 0)
+        == GRPC_CHANNEL_READY)
+    {
+        sends += call_request_ops(c, &send[1]);
+    }
 
     memset(recv, 0, sizeof(recv));
     recv[0].op = GRPC_OP_RECV_INITIAL_METADATA;
@@ -189,7 +202,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     im_tsan_give(&c->op);
 
-    if (im_rpc_op_batch(c->rpc, c->call, send, 3, &c->op_send) != IM_OK
+    if (im_rpc_op_batch(c->rpc, c->call, send, sends, &c->op_send) != IM_OK
         || grpc_call_start_batch(c->call, recv, 3, &c->op, NULL)
            != GRPC_CALL_OK)
     {
@@ -200,6 +213,22 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     im_rpc_channel_metadata_free(md, n);
 
     return c;
+}
+
+
+/* The number of operations.  From here on a handler may see the request. */
+static size_t
+call_request_ops(im_rpc_call_t *c, grpc_op *ops)
+{
+    atomic_store(&c->given, 1);
+
+    memset(ops, 0, 2 * sizeof(grpc_op));
+
+    ops[0].op = GRPC_OP_SEND_MESSAGE;
+    ops[0].data.send_message.send_message = c->sent;
+    ops[1].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+
+    return 2;
 }
 
 
@@ -223,11 +252,19 @@ im_rpc_call_last(im_rpc_call_t *c)
 static void
 call_on_sent(void *owner, int ok)
 {
+    grpc_op         ops[2];
     im_rpc_t       *rpc;
     im_rpc_call_t  *c = owner;
 
     rpc = c->rpc;
-    atomic_store(&c->written, ok);
+
+    if (ok && !atomic_load(&c->given)
+        && im_rpc_op_batch(rpc, c->call, ops, call_request_ops(c, ops),
+                           &c->op_send)
+           == IM_OK)
+    {
+        return;                        /* the request is on its way, too */
+    }
 
     if (atomic_fetch_sub(&c->left, 1) != 1) {
         return;
@@ -309,28 +346,6 @@ call_end(im_rpc_call_t *c)
 }
 
 
-static int
-call_went_nowhere(im_rpc_call_t *c)
-{
-    size_t  len;
-
-    static const char  refused[] = "failed to connect to all addresses";
-
-    if (atomic_load(&c->written)) {
-        return 0;
-    }
-
-    if (c->code != GRPC_STATUS_UNAVAILABLE) {
-        return 1;                      /* it ended while it waited for one */
-    }
-
-    len = sizeof(refused) - 1;
-
-    return GRPC_SLICE_LENGTH(c->details) >= len
-           && memcmp(GRPC_SLICE_START_PTR(c->details), refused, len) == 0;
-}
-
-
 static ProtobufCMessage *
 call_unpack(im_rpc_call_t *c)
 {
@@ -361,7 +376,7 @@ call_sent(im_rpc_call_t *c)
         return IM_RPC_NOT_SENT;
 
     default:
-        return call_went_nowhere(c) ? IM_RPC_NOT_SENT : IM_RPC_MAYBE_SENT;
+        return atomic_load(&c->given) ? IM_RPC_MAYBE_SENT : IM_RPC_NOT_SENT;
     }
 }
 

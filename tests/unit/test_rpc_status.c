@@ -129,6 +129,26 @@ nobody_there_is_known_at_once_and_surely(void **state)
 
 
 static void
+a_name_that_has_no_address_is_surely_not_sent(void **state)
+{
+    im_rpc_t          *rpc;
+    im_rpc_channel_t  *ch;
+
+    (void) state;
+
+    rpc = runtime(NULL);
+    ch = im_rpc_channel_peer(rpc, "no-such-host.invalid:4100", NULL);
+
+    call(ch, NULL, 6000);
+    assert_int_not_equal(outcome.code, IM_RPC_OK);
+    assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
+
+    im_rpc_channel_unref(ch);
+    im_rpc_destroy(rpc);
+}
+
+
+static void
 silence_after_connect_is_known_within_the_connect_limit(void **state)
 {
     int                fd;
@@ -411,6 +431,7 @@ main(void)
         cmocka_unit_test(
             another_process_on_the_port_refuses_before_any_handler),
         cmocka_unit_test(nobody_there_is_known_at_once_and_surely),
+        cmocka_unit_test(a_name_that_has_no_address_is_surely_not_sent),
         cmocka_unit_test(
             silence_after_connect_is_known_within_the_connect_limit),
         cmocka_unit_test(a_peer_of_http1_is_no_peer),
