@@ -21,6 +21,7 @@
 #include "im_log.h"
 #include "im_peers.h"
 #include "im_pem.h"
+#include "im_text.h"
 
 
 #define DAEMON_VERSION  "0.1.0"
@@ -251,7 +252,7 @@ im_instance_name(char *out, size_t size)
     host[sizeof(host) - 1] = '\0';
 
     for (p = host; *p; p++) {
-        if (*p == '/' || *p == ' ') {
+        if (!im_text_is_name(p, 1)) {
             *p = '-';
         }
     }

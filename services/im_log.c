@@ -1,7 +1,8 @@
 /*
  * im_log.c -- one line for an event: time, level, a sentence.
  *
- * A line is written by one write(2), so lines of threads do not mix.
+ * A line is written by one write(2), so lines of threads do not mix.  What
+ * callers log may hold text of others: each line is cleaned here (im_text.h).
  */
 
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "im_daemon.h"
 #include "im_log.h"
+#include "im_text.h"
 
 
 static int  log_level = IM_LOG_NOTICE;
@@ -41,8 +43,8 @@ im_log_set_level(const char *name)
 void
 im_log(int level, const char *fmt, ...)
 {
-    int              n;
-    char             line[1024];
+    size_t           n, len;
+    char             text[1024], line[2048];
     va_list          args;
     ssize_t          rc;
     struct tm        tm;
@@ -55,20 +57,19 @@ im_log(int level, const char *fmt, ...)
     clock_gettime(CLOCK_REALTIME, &ts);
     gmtime_r(&ts.tv_sec, &tm);
 
-    n = (int) strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-    n += snprintf(line + n, sizeof(line) - (size_t) n, ".%03dZ %s ",
-                  (int) (ts.tv_nsec / 1000000), log_names[level]);
+    n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
+    n += (size_t) snprintf(line + n, sizeof(line) - n, ".%03dZ %s ",
+                           (int) (ts.tv_nsec / 1000000), log_names[level]);
 
     va_start(args, fmt);
-    n += vsnprintf(line + n, sizeof(line) - (size_t) n - 1, fmt, args);
+    (void) vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    if (n > (int) sizeof(line) - 2) {
-        n = (int) sizeof(line) - 2;
-    }
+    len = strlen(text);
+    n += im_text_print(line + n, sizeof(line) - n - 1, text, len);
 
     line[n++] = '\n';
-    rc = write(STDERR_FILENO, line, (size_t) n);
+    rc = write(STDERR_FILENO, line, n);
     (void) rc;                         /* nowhere to complain */
 }
 

@@ -384,3 +384,17 @@ WWW-Authenticate: Bearer
 --- response_body_like: "code":"unauthorized"
 --- no_error_log
 [alert]
+
+
+
+=== TEST 27: an origin cannot forge a line of the log or act on a terminal
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval: ::upgrade('/origin', @::Hs, "Origin: https://e\x1b[2J\xff.example")
+--- error_code: 403
+--- response_headers
+Content-Type: application/problem+json
+--- error_log
+ws: origin "https://e\x1b[2J\xff.example" is not in im_ws_origin
+--- no_error_log
+[alert]

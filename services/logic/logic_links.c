@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_text.h"
 #include "im_timeouts.h"
 #include "logic_intake.h"
 #include "logic_links.h"
@@ -34,6 +35,7 @@ static void links_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
 static void links_on_item(links_link_t *link, im_rpc_stream_t *s,
     const Im__UpItem *item);
+static int links_is_name(const char *s);
 static void links_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
 
@@ -116,6 +118,14 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
     switch (item->item_case) {
 
     case IM__UP_ITEM__ITEM_HELLO:
+        if (!links_is_name(item->hello->instance)) {
+            im_log(IM_LOG_WARN, "a link is refused: its instance \"%s\" is "
+                   "not 1 to %d of A-Z a-z 0-9 . _ -", item->hello->instance,
+                   IM_NAME_MAX);
+            im_rpc_stream_cancel(s);
+            return;
+        }
+
         pthread_mutex_lock(&links_lock);
         snprintf(link->instance, sizeof(link->instance), "%s",
                  item->hello->instance);
@@ -148,6 +158,13 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
     default:
         break;                         /* a newer worker says more */
     }
+}
+
+
+static int
+links_is_name(const char *s)
+{
+    return im_text_is_name(s, strlen(s));
 }
 
 

@@ -68,6 +68,14 @@ im_disc_t *ngx_im_disc(void);
 const ngx_str_t *ngx_im_instance(void);
 
 
+/*
+ * ngx_im_log.c: a line of the error log with text of others in it, cleaned.
+ * fmt is of ngx_sprintf()'s kind.
+ */
+void ngx_im_log_error(ngx_uint_t level, ngx_log_t *log, const char *fmt, ...);
+void ngx_im_log(void *ctx, int level, const char *msg);    /* im_log_pt */
+
+
 /* ngx_im_jwt.c */
 extern ngx_conf_enum_t  ngx_im_jwt_modes[];
 ngx_int_t ngx_im_jwt_init(ngx_conf_t *cf);

@@ -453,9 +453,9 @@ ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
     level = (error->http >= NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_LOG_ERR
                                                             : NGX_LOG_INFO;
 
-    ngx_log_error(level, r->connection->log, 0,
-                  "im_api: %s: %ui, %s, trace %s", method->call.rpc.path,
-                  (ngx_uint_t) error->http, status->message, ctx->trace);
+    ngx_im_log_error(level, r->connection->log,
+                     "im_api: %s: %ui, %s, trace %s", method->call.rpc.path,
+                     (ngx_uint_t) error->http, status->message, ctx->trace);
 
     detail.data = text.data;
     detail.len = text.len;

@@ -150,8 +150,8 @@ ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
         }
 
         if (ctx->rc == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                          "im: token refused: %s", ctx->reason);
+            ngx_im_log_error(NGX_LOG_INFO, r->connection->log,
+                             "im: token refused: %s", ctx->reason);
         }
     }
 

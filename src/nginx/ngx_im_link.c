@@ -165,8 +165,8 @@ ngx_im_link_up(void *ctx, im_disc_instance_t *inst)
     link->retry_ms = IM_LINK_RETRY_MIN_MS;
     inst->data = link;
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "im: logic %s at %s is up", inst->id, inst->address);
+    ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
+                     "im: logic %s at %s is up", inst->id, inst->address);
 
     ngx_im_link_open(link);
 }
@@ -219,8 +219,8 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     link->told = 0;
     link->retry_ms = IM_LINK_RETRY_MIN_MS;
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "im: link to logic %s is open", link->instance->id);
+    ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
+                     "im: link to logic %s is open", link->instance->id);
 
     im_disc_alive(link->instance);
 
@@ -473,9 +473,9 @@ ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
         return;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "im: logic %s is leaving, %ui items are under way",
-                  inst->id, (ngx_uint_t) link->way.in_flight);
+    ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
+                     "im: logic %s is leaving, %ui items are under way",
+                     inst->id, (ngx_uint_t) link->way.in_flight);
 
     if (ngx_im_link_outbox != NULL) {
         im_outbox_move(ngx_im_link_outbox);
@@ -527,10 +527,11 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
 
     level = link->told ? NGX_LOG_INFO : NGX_LOG_WARN;
 
-    ngx_log_error(level, ngx_cycle->log, 0,
-                  "im: link to logic %s at %s broke (%d %s), again in %ui ms",
-                  link->instance->id, link->instance->address, status->code,
-                  status->message, (ngx_uint_t) link->retry_ms);
+    ngx_im_log_error(level, ngx_cycle->log,
+                     "im: link to logic %s at %s broke (%d %s), again in "
+                     "%ui ms", link->instance->id, link->instance->address,
+                     status->code, status->message,
+                     (ngx_uint_t) link->retry_ms);
     link->told = 1;
 
     link->retry = im_rpc_timer(ngx_im_rpc(), link->retry_ms,
@@ -567,8 +568,8 @@ ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
         return;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "im: logic %s is gone", inst->id);
+    ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
+                     "im: logic %s is gone", inst->id);
 
     if (link->stream != NULL && ngx_im_link_outbox == NULL) {
         im_rpc_stream_flush(link->stream);   /* the worker exits */

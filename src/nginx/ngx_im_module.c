@@ -39,7 +39,6 @@ static ngx_int_t ngx_im_open_notify(ngx_cycle_t *cycle);
 static void ngx_im_notify_handler(ngx_event_t *ev);
 static void ngx_im_make_tls(im_rpc_tls_t *tls, const ngx_im_tls_conf_t *conf);
 static void ngx_im_name_instance(ngx_cycle_t *cycle);
-static void ngx_im_log(void *ctx, int level, const char *msg);
 static void ngx_im_tls_cleanup(void *data);
 static char *ngx_im_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_c_str(ngx_pool_t *pool, const ngx_str_t *s);
@@ -383,15 +382,6 @@ ngx_im_exit_process(ngx_cycle_t *cycle)
     ngx_im_worker.rpc = NULL;
 
     ngx_im_revoked_free();
-}
-
-
-/* May run on the rpc thread, as nginx's own pool threads log. */
-static void
-ngx_im_log(void *ctx, int level, const char *msg)
-{
-    /* syslog's levels and nginx's differ by one from "error" on */
-    ngx_log_error((ngx_uint_t) (level + 1), ngx_cycle->log, 0, "im: %s", msg);
 }
 
 

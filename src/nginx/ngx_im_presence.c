@@ -434,9 +434,9 @@ ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
         return;
     }
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "im: subscriptions to presence could not be renewed: %s",
-                  status->message);
+    ngx_im_log_error(NGX_LOG_WARN, ngx_cycle->log,
+                     "im: subscriptions to presence could not be renewed: %s",
+                     status->message);
 
     ngx_im_presence_missed |= (data != NULL);
     ngx_im_presence_in(NGX_IM_PRESENCE_LATER);

@@ -393,9 +393,9 @@ ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
 
     error = ngx_im_method_error(status, &text);
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "im: room %uL: who was removed is not known: %s",
-                  room->topic->id, status->message);
+    ngx_im_log_error(NGX_LOG_WARN, ngx_cycle->log,
+                     "im: room %uL: who was removed is not known: %s",
+                     room->topic->id, status->message);
 
     held = room->held;
 

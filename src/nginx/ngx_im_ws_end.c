@@ -36,8 +36,9 @@ ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason)
         return;
     }
 
-    ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
-                  "ws %uL: closing %ui %s", ws->id, (ngx_uint_t) code, reason);
+    ngx_im_log_error(NGX_LOG_INFO, ws->connection->log,
+                     "ws %uL: closing %ui %s", ws->id, (ngx_uint_t) code,
+                     reason);
 
     ngx_im_ws_session_end(ws);
 

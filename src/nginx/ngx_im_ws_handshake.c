@@ -193,9 +193,9 @@ ngx_im_ws_check_origin(ngx_http_request_t *r)
         }
     }
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "ws: origin \"%V\" is not in im_ws_origin",
-                  &origin->value);
+    ngx_im_log_error(NGX_LOG_INFO, r->connection->log,
+                     "ws: origin \"%V\" is not in im_ws_origin",
+                     &origin->value);
 
     return NGX_DECLINED;
 }

@@ -383,8 +383,8 @@ ngx_im_ws_query_failed(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     level = (error->http >= NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_LOG_ERR
                                                             : NGX_LOG_INFO;
 
-    ngx_log_error(level, ws->connection->log, 0, "ws %uL: %s: %s, %s", ws->id,
-                  query->question->type, error->code, status->message);
+    ngx_im_log_error(level, ws->connection->log, "ws %uL: %s: %s, %s", ws->id,
+                     query->question->type, error->code, status->message);
 
     /* a status ends with a NUL, so does the part that people read */
 

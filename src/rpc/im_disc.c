@@ -327,7 +327,8 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     disc_service_t  *svc;
 
     if (im_disc_key_split(d, &kv->key, service, id) != IM_OK) {
-        im_disc_garbage(d, kv, "it is not <service>/<id>");
+        im_disc_garbage(d, kv, "it is not <service>/<id> of "
+                           "A-Z a-z 0-9 . _ -");
         return;
     }
 

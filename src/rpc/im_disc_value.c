@@ -14,6 +14,7 @@
 
 #include "im_disc_int.h"
 #include "im_json.h"
+#include "im_text.h"
 
 
 #define VALUE_READ_MAX  4096
@@ -164,6 +165,13 @@ im_disc_key_split(im_disc_t *d, const ProtobufCBinaryData *key, char *service,
     service[n] = '\0';
 
     n = (size_t) (end - slash - 1);
+
+    if (!im_text_is_name(p, (size_t) (slash - p))
+        || !im_text_is_name(slash + 1, n))
+    {
+        return IM_ERROR;
+    }
+
     memcpy(id, slash + 1, n);
     id[n] = '\0';
 

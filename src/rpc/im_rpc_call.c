@@ -42,7 +42,7 @@ struct im_rpc_call_s {
     im_rpc_op_t                       op_send;
     im_rpc_op_t                       op;
     atomic_int                        left;        /* of the two */
-    atomic_int                        given;       /* the request, to the core */
+    atomic_int                        given;       /* to the core: request */
     const ProtobufCMessageDescriptor *output;
     im_rpc_reply_pt                   reply;
     void                             *ctx;
