@@ -61,6 +61,9 @@
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
 #define IM_DRAIN_MS                  3000   /* for what is under way */
 
+/* Ending a WebSocket connection. */
+#define IM_WS_LINGER_MS              2000   /* for the client to read, answer */
+
 /* Kafka: librdkafka. */
 #define IM_KAFKA_DELIVERY_MS         5000   /* then the sender is refused */
 #define IM_KAFKA_SESSION_MS          6000   /* a dead consumer is replaced */

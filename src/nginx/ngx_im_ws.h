@@ -88,6 +88,7 @@ struct ngx_im_ws_s {
     uint32_t               out_sent;     /* of out[0] */
     uint32_t               heard_s;      /* ngx_time() of the last byte */
     uint32_t               opened;       /* running number, of its opening */
+    uint32_t               discarded;    /* bytes read after our Close */
     uint16_t               close_code;
     unsigned               state:3;
     unsigned               encoding:1;

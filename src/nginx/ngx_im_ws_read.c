@@ -14,6 +14,7 @@
 #define NGX_IM_WS_READ_SIZE   65536
 #define NGX_IM_WS_READ_TURNS  4        /* recv calls a loop turn */
 #define NGX_IM_WS_PART_MIN    256
+#define NGX_IM_WS_DISCARD_MAX (16 * 1024 * 1024)  /* read after our Close */
 #define NGX_IM_WS_FRAME_HEAD  14       /* largest header of a client frame */
 
 
@@ -89,12 +90,17 @@ ngx_im_ws_read_handler(ngx_event_t *rev)
 static void
 ngx_im_ws_drain(ngx_im_ws_t *ws)
 {
-    if (ws->draining || ws->state == NGX_IM_WS_CLOSING) {
-        ngx_im_ws_destroy(ws);         /* asked twice: time is up */
+    if (ws->draining || ws->connection->error) {
+        ngx_im_ws_destroy(ws);         /* worker_shutdown_timeout is over */
         return;
     }
 
     ws->draining = 1;
+
+    if (ws->state == NGX_IM_WS_CLOSING) {
+        return;                        /* it lingers; its timer ends that */
+    }
+
     ngx_add_timer(ws->connection->read, 1 + ngx_random() % 1000);
 }
 
@@ -419,7 +425,11 @@ ngx_im_ws_on_message(ngx_im_ws_t *ws, unsigned opcode, im_str_t *message)
 }
 
 
-/* After our Close: everything is thrown away until the peer's FIN. */
+/*
+ * After our Close: everything is thrown away until the peer's FIN.  If that
+ * comes while frames are queued still, they are sent first: the peer may have
+ * closed one direction only.
+ */
 static void
 ngx_im_ws_discard(ngx_im_ws_t *ws)
 {
@@ -432,6 +442,12 @@ ngx_im_ws_discard(ngx_im_ws_t *ws)
     for (turns = 0; turns < NGX_IM_WS_READ_TURNS; turns++) {
         n = c->recv(c, ngx_im_ws_read_buf, NGX_IM_WS_READ_SIZE);
 
+        if (n == 0 && !ws->fin_sent
+            && ngx_handle_read_event(c->read, NGX_CLOSE_EVENT) == NGX_OK)
+        {
+            return;                    /* ngx_im_ws_finish() sees the FIN */
+        }
+
         if (n == NGX_ERROR || n == 0) {
             ngx_im_ws_destroy(ws);
             return;
@@ -439,6 +455,16 @@ ngx_im_ws_discard(ngx_im_ws_t *ws)
 
         if (n == NGX_AGAIN) {
             break;
+        }
+
+        ws->discarded += n;
+
+        if (ws->discarded > NGX_IM_WS_DISCARD_MAX) {
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "ws %uL: %uD bytes after the Close, "
+                          "not read any longer", ws->id, ws->discarded);
+            ngx_im_ws_destroy(ws);
+            return;
         }
     }
 
