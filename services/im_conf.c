@@ -69,7 +69,8 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("log", "level", IM_CONF_STR, log_level,
            "notice", 0, 0, "err, warn, notice, info or debug"),
     COMMON("health", "listen", IM_CONF_STR, health_listen,
-           "127.0.0.1:0", 0, 0, "of GET /healthz; port 0: any, see the log"),
+           "127.0.0.1:0", 0, 0,
+           "of GET /healthz and /readyz; port 0: any, see the log"),
     COMMON("health", "port_file", IM_CONF_STR, health_port_file,
            "", 0, 0, "the real port is written here; empty: nowhere"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }

@@ -9,6 +9,8 @@
 #ifndef IM_DAEMON_H
 #define IM_DAEMON_H
 
+#include <stdatomic.h>
+
 #include "im_core.h"
 
 typedef enum {
@@ -81,13 +83,14 @@ int im_daemon_stopping(void);
 int im_daemon_sleep(unsigned ms);
 
 /*
- * /healthz.  Start it first: an address that is taken must be found before
- * peers or consumer groups know of us.  503 {"starting":true} until report
- * is given; report writes a JSON object of at most size bytes and returns 1
- * when healthy (200), 0 when not (503).  It runs on a thread of its own.
+ * /healthz and /readyz.  Start it first: an address that is taken must be
+ * found before peers or consumer groups know of us.  instance: static memory.
+ * /readyz is 503, and both say "starting", until report is given; it writes
+ * the daemon's counters, each as ,"name":value, in at most size bytes.  It
+ * runs on a thread of its own.
  */
-typedef int (*im_health_pt)(char *json, size_t size);
-int im_health_start(const im_daemon_conf_t *conf);
+typedef void (*im_health_pt)(char *json, size_t size);
+int im_health_start(const im_daemon_conf_t *conf, const char *instance);
 void im_health_report(im_health_pt report);
 /* Where it listens, "host:port", once started. */
 const char *im_health_address(void);
@@ -98,14 +101,15 @@ void im_log(int level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void im_log_lower(void *ctx, int level, const char *msg);   /* im_log_pt */
 
-/* Says that something is away, and that it is back, once for each change. */
+/* For lines that traffic repeats: one in ten seconds for each place, with the
+ * number of those that were left out.  Zero at first; any thread. */
 typedef struct {
-    const char  *name;
-    int          down;
-} im_dependency_t;
+    _Atomic uint64_t  next_us;
+    atomic_uint       left_out;
+} im_log_seldom_t;
 
-void im_dependency_down(im_dependency_t *d, const char *why);
-void im_dependency_up(im_dependency_t *d);
+void im_log_seldom(im_log_seldom_t *s, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 uint64_t im_now_ms(void);        /* since 1970 */
 uint64_t im_mono_us(void);       /* monotonic */

@@ -1,41 +1,64 @@
 /*
- * im_health.c -- GET /healthz on a port of its own, by libmicrohttpd.
+ * im_health.c -- how the daemon is, on a port of its own, by libmicrohttpd.
+ *
+ *   GET /healthz   200 as long as the process works
+ *   GET /readyz    200 if it can serve, 503 if something is missing
+ *
+ * Both answer the same object: "ready", "instance", "missing" (what is not
+ * there, since when, and the last error), then the daemon's counters.  It says
+ * nothing secret, yet more than strangers should read, and asks nobody for a
+ * password: by default it listens on loopback only.
+ *
+ * The socket is made here and not by the library, which does not say why an
+ * address cannot be used.
  */
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <microhttpd.h>
 
 #include "im_daemon.h"
+#include "im_probe.h"
 
 
-#define HEALTH_TEXT_MAX  2048
+#define HEALTH_TEXT_MAX     12288
+#define HEALTH_MISSING_MAX  8192
+#define HEALTH_BACKLOG      64
 
 
 static enum MHD_Result health_on_request(void *cls, struct MHD_Connection *c,
     const char *url, const char *method, const char *version,
     const char *data, size_t *size, void **state);
-static unsigned health_status(char *text, size_t size);
+static unsigned health_status(const char *url, char *text, size_t size);
+static int health_report_text(char *text, size_t size);
 static int health_address(const char *listen, struct sockaddr_in *sin);
+static int health_socket(const char *text, const struct sockaddr_in *sin);
 static int health_write_port(const char *file, unsigned port);
 
 
 static struct MHD_Daemon      *health_daemon;
 static char                    health_address_text[64];
+static const char             *health_instance;
 static _Atomic(im_health_pt)   health_report;    /* NULL: still starting */
 
 
 int
-im_health_start(const im_daemon_conf_t *conf)
+im_health_start(const im_daemon_conf_t *conf, const char *instance)
 {
+    int                           fd;
     unsigned                      port;
+    socklen_t                     len;
     struct sockaddr_in            sin;
-    const union MHD_DaemonInfo   *info;
+
+    health_instance = instance;
 
     if (health_address(conf->health_listen, &sin) != IM_OK) {
         im_log(IM_LOG_ERR, "[health] listen: \"%s\" is not an address and a "
@@ -43,26 +66,37 @@ im_health_start(const im_daemon_conf_t *conf)
         return IM_ERROR;
     }
 
-    health_daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD,
-                        ntohs(sin.sin_port), NULL, NULL, health_on_request,
-                        NULL,
-                        MHD_OPTION_SOCK_ADDR, &sin,
+    fd = health_socket(conf->health_listen, &sin);
+    if (fd == -1) {
+        return IM_ERROR;
+    }
+
+    len = sizeof(sin);
+    (void) getsockname(fd, (struct sockaddr *) &sin, &len);
+    port = ntohs(sin.sin_port);
+
+    health_daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0,
+                        NULL, NULL, health_on_request, NULL,
+                        MHD_OPTION_LISTEN_SOCKET, fd,
                         MHD_OPTION_CONNECTION_LIMIT, 64u,
                         MHD_OPTION_CONNECTION_TIMEOUT, 5u,
                         MHD_OPTION_END);
     if (health_daemon == NULL) {
-        im_log(IM_LOG_ERR, "health: cannot listen on %s",
-               conf->health_listen);
+        im_log(IM_LOG_ERR, "health: no thread for %s", conf->health_listen);
+        close(fd);
         return IM_ERROR;
     }
 
-    info = MHD_get_daemon_info(health_daemon, MHD_DAEMON_INFO_BIND_PORT);
-    port = (info != NULL) ? info->port : 0;
     snprintf(health_address_text, sizeof(health_address_text), "%s:%u",
              inet_ntoa(sin.sin_addr), port);
 
-    im_log(IM_LOG_NOTICE, "health: http://%s:%u/healthz",
-           inet_ntoa(sin.sin_addr), port);
+    im_log(IM_LOG_NOTICE, "health: http://%s/healthz and /readyz",
+           health_address_text);
+
+    if ((ntohl(sin.sin_addr.s_addr) >> 24) != IN_LOOPBACKNET) {
+        im_log(IM_LOG_NOTICE, "health: %s is not loopback: whoever reaches it "
+               "reads addresses, errors and counters", health_address_text);
+    }
 
     if (conf->health_port_file[0] != '\0') {
         return health_write_port(conf->health_port_file, port);
@@ -103,21 +137,54 @@ health_address(const char *listen, struct sockaddr_in *sin)
 }
 
 
+/* -1: logged. */
+static int
+health_socket(const char *text, const struct sockaddr_in *sin)
+{
+    int  fd, on;
+
+    on = 1;
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd == -1
+        || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0
+        || bind(fd, (const struct sockaddr *) sin, sizeof(*sin)) != 0
+        || listen(fd, HEALTH_BACKLOG) != 0)
+    {
+        im_log(IM_LOG_ERR, "health: cannot listen on %s: %s; see [health] "
+               "listen", text, strerror(errno));
+
+        if (fd != -1) {
+            close(fd);
+        }
+
+        return -1;
+    }
+
+    return fd;
+}
+
+
 static int
 health_write_port(const char *file, unsigned port)
 {
+    int    n;
     FILE  *f;
 
     f = fopen(file, "w");
-    if (f == NULL) {
-        im_log(IM_LOG_ERR, "[health] port_file: cannot write %s", file);
-        return IM_ERROR;
+
+    if (f != NULL) {
+        n = fprintf(f, "%u\n", port);
+
+        if (fclose(f) == 0 && n > 0) {
+            return IM_OK;
+        }
     }
 
-    fprintf(f, "%u\n", port);
-    fclose(f);
+    im_log(IM_LOG_ERR, "[health] port_file: cannot write %s: %s", file,
+           strerror(errno));
 
-    return IM_OK;
+    return IM_ERROR;
 }
 
 
@@ -139,19 +206,21 @@ health_on_request(void *cls, struct MHD_Connection *c, const char *url,
 
     if (strcmp(method, "GET") != 0) {
         status = MHD_HTTP_METHOD_NOT_ALLOWED;
-        snprintf(text, sizeof(text), "{\"error\":\"GET only\"}");
-
-    } else if (strcmp(url, "/healthz") != 0) {
-        status = MHD_HTTP_NOT_FOUND;
-        snprintf(text, sizeof(text), "{\"error\":\"see /healthz\"}");
+        snprintf(text, sizeof(text), "{\"error\":\"GET only\"}\n");
 
     } else {
-        status = health_status(text, sizeof(text));
+        status = health_status(url, text, sizeof(text));
     }
 
     r = MHD_create_response_from_buffer(strlen(text), text,
                                         MHD_RESPMEM_MUST_COPY);
-    MHD_add_response_header(r, "Content-Type", "application/json");
+    if (r == NULL) {
+        return MHD_NO;                 /* out of memory: it is closed */
+    }
+
+    (void) MHD_add_response_header(r, "Content-Type", "application/json");
+    (void) MHD_add_response_header(r, "Cache-Control", "no-store");
+    (void) MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
     rc = MHD_queue_response(c, status, r);
     MHD_destroy_response(r);
 
@@ -160,18 +229,44 @@ health_on_request(void *cls, struct MHD_Connection *c, const char *url,
 
 
 static unsigned
-health_status(char *text, size_t size)
+health_status(const char *url, char *text, size_t size)
 {
-    im_health_pt  report;
+    int  ready;
 
-    report = atomic_load(&health_report);
-
-    if (report == NULL) {
-        snprintf(text, size, "{\"starting\":true}\n");
-        return MHD_HTTP_SERVICE_UNAVAILABLE;
+    if (strcmp(url, "/healthz") != 0 && strcmp(url, "/readyz") != 0) {
+        snprintf(text, size, "{\"error\":\"see /healthz, /readyz\"}\n");
+        return MHD_HTTP_NOT_FOUND;
     }
 
-    return report(text, size) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+    ready = health_report_text(text, size);
+
+    return (ready || strcmp(url, "/healthz") == 0)
+           ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+
+/* 1: ready. */
+static int
+health_report_text(char *text, size_t size)
+{
+    int           ready;
+    char          missing[HEALTH_MISSING_MAX], counters[2048];
+    im_health_pt  report;
+
+    counters[0] = '\0';
+    report = atomic_load(&health_report);
+    ready = im_probe_missing(missing, sizeof(missing)) == 0 && report != NULL;
+
+    if (report != NULL) {
+        report(counters, sizeof(counters));
+    }
+
+    snprintf(text, size, "{\"ready\":%s%s,\"instance\":\"%s\",\"missing\":%s"
+             "%s}\n", ready ? "true" : "false",
+             (report == NULL) ? ",\"starting\":true" : "", health_instance,
+             missing, counters);
+
+    return ready;
 }
 
 

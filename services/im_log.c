@@ -16,6 +16,9 @@
 #include "im_text.h"
 
 
+#define LOG_SELDOM_US  10000000
+
+
 static int  log_level = IM_LOG_NOTICE;
 
 
@@ -83,20 +86,34 @@ im_log_lower(void *ctx, int level, const char *msg)
 
 
 void
-im_dependency_down(im_dependency_t *d, const char *why)
+im_log_seldom(im_log_seldom_t *s, int level, const char *fmt, ...)
 {
-    if (!d->down) {
-        d->down = 1;
-        im_log(IM_LOG_WARN, "%s: %s; waiting for it", d->name, why);
+    char      text[800];
+    va_list   args;
+    uint64_t  now, next;
+    unsigned  left_out;
+
+    now = im_mono_us();
+    next = atomic_load(&s->next_us);
+
+    if (now < next
+        || !atomic_compare_exchange_strong(&s->next_us, &next,
+                                           now + LOG_SELDOM_US))
+    {
+        atomic_fetch_add(&s->left_out, 1);
+        return;
     }
-}
 
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
 
-void
-im_dependency_up(im_dependency_t *d)
-{
-    if (d->down) {
-        d->down = 0;
-        im_log(IM_LOG_NOTICE, "%s: is back", d->name);
+    left_out = atomic_exchange(&s->left_out, 0);
+
+    if (left_out == 0) {
+        im_log(level, "%s", text);
+
+    } else {
+        im_log(level, "%s (and %u more times before)", text, left_out);
     }
 }

@@ -47,10 +47,12 @@ static int batch_seed(logic_batch_t *b, size_t n);
 static int batch_fresh(void);
 static size_t batch_repeats(logic_batch_t *b, size_t n);
 static int batch_repeat(logic_batch_t *b, logic_message_t *m);
+static void batch_failed_redis(logic_batch_t *b);
+static void batch_failed_mysql(logic_batch_t *b);
 
 
-static im_dependency_t  batch_redis = { "redis", 0 };
-static im_dependency_t  batch_mysql = { "mysql", 0 };
+static im_log_seldom_t  batch_log_redis;
+static im_log_seldom_t  batch_log_mysql;
 
 
 /* Each step answers what ends in it and closes the gap. */
@@ -144,11 +146,8 @@ batch_recipients(logic_batch_t *b, size_t n)
 
     rc = logic_lookup_users(b->lookup, uids, missing);
 
-    if (rc == IM_OK) {
-        im_dependency_up(&batch_mysql);
-
-    } else {
-        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    if (rc != IM_OK) {
+        batch_failed_mysql(b);
     }
 
     for (i = 0, k = 0; i < n; i++) {
@@ -199,11 +198,8 @@ batch_blocks(logic_batch_t *b, size_t n)
 
     rc = logic_lookup_blocks(b->lookup, items, direct);
 
-    if (rc == IM_OK) {
-        im_dependency_up(&batch_mysql);
-
-    } else if (rc == IM_ERROR) {
-        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    if (rc == IM_ERROR) {
+        batch_failed_mysql(b);
     }
 
     for (i = 0, k = 0, direct = 0; i < n; i++) {
@@ -256,11 +252,8 @@ batch_rooms(logic_batch_t *b, size_t n)
 
     rc = logic_lookup_rooms(b->lookup, items, rooms);
 
-    if (rc == IM_OK) {
-        im_dependency_up(&batch_mysql);
-
-    } else {
-        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+    if (rc != IM_OK) {
+        batch_failed_mysql(b);
     }
 
     for (i = 0, k = 0, rooms = 0; i < n; i++) {
@@ -322,11 +315,8 @@ batch_denied(logic_batch_t *b)
 
     rc = logic_sequence_look(b->redis, seqs, b->n_denied);
 
-    if (rc == IM_OK) {
-        im_dependency_up(&batch_redis);
-
-    } else {
-        im_dependency_down(&batch_redis, im_redis_error(b->redis));
+    if (rc != IM_OK) {
+        batch_failed_redis(b);
     }
 
     for (i = 0; i < b->n_denied; i++) {
@@ -387,11 +377,10 @@ batch_numbers(logic_batch_t *b, size_t n)
     rc = logic_sequence(b->redis, seqs, n);
 
     if (rc == IM_OK) {
-        im_dependency_up(&batch_redis);
         rc = batch_seed(b, n);
 
     } else {
-        im_dependency_down(&batch_redis, im_redis_error(b->redis));
+        batch_failed_redis(b);
     }
 
     if (rc == IM_OK) {
@@ -429,7 +418,7 @@ batch_seed(logic_batch_t *b, size_t n)
         }
 
         if (logic_lookup_last_seq(b->lookup, &q->conv, &last) != IM_OK) {
-            im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+            batch_failed_mysql(b);
             return IM_ERROR;
         }
 
@@ -450,7 +439,7 @@ batch_seed(logic_batch_t *b, size_t n)
         }
 
         if (rc != IM_OK) {
-            im_dependency_down(&batch_redis, im_redis_error(b->redis));
+            batch_failed_redis(b);
             return IM_ERROR;
         }
 
@@ -542,7 +531,7 @@ batch_repeat(logic_batch_t *b, logic_message_t *m)
     if (logic_lookup_stored(b->lookup, &m->seq.conv, m->seq.seq, &msg_id)
         != IM_OK)
     {
-        im_dependency_down(&batch_mysql, logic_lookup_error(b->lookup));
+        batch_failed_mysql(b);
         logic_outcome_refuse(m, &b->answers, "unavailable",
                              "a repeat cannot be looked up");
         return IM_ERROR;
@@ -572,8 +561,17 @@ batch_repeat(logic_batch_t *b, logic_message_t *m)
 }
 
 
-int
-logic_batch_healthy(void)
+static void
+batch_failed_redis(logic_batch_t *b)
 {
-    return !batch_redis.down && !batch_mysql.down;
+    im_log_seldom(&batch_log_redis, IM_LOG_WARN, "messages are refused, "
+                  "since Redis fails: %s", im_redis_error(b->redis));
+}
+
+
+static void
+batch_failed_mysql(logic_batch_t *b)
+{
+    im_log_seldom(&batch_log_mysql, IM_LOG_WARN, "messages are refused, "
+                  "since MySQL fails: %s", logic_lookup_error(b->lookup));
 }

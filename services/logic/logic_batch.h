@@ -26,7 +26,4 @@ void logic_batch_run(logic_batch_t *batch, size_t n);
  * remembers. */
 void logic_batch_remember(void);
 
-/* 1 if Redis and MySQL answered the last time. */
-int logic_batch_healthy(void);
-
 #endif

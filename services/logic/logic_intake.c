@@ -434,10 +434,3 @@ logic_intake_stats(logic_intake_stats_t *stats)
         pthread_mutex_unlock(&intake_shards[i].lock);
     }
 }
-
-
-int
-logic_intake_healthy(void)
-{
-    return logic_batch_healthy() && logic_produce_healthy();
-}

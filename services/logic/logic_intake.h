@@ -26,7 +26,5 @@ void logic_intake_flush(void);
 void logic_intake_again(logic_message_t *m);
 
 void logic_intake_stats(logic_intake_stats_t *stats);
-/* 1 if Redis, MySQL and Kafka answered the last time. */
-int logic_intake_healthy(void);
 
 #endif

@@ -76,7 +76,7 @@ static janitor_gone_t    janitor_gone[JANITOR_GONE_MAX];
 static unsigned          janitor_gone_n;
 static uint64_t          janitor_next_us;
 static _Atomic uint64_t  janitor_epoch;
-static im_dependency_t   janitor_redis = { "redis", 0 };
+static im_log_seldom_t   janitor_log;
 
 
 int
@@ -131,11 +131,10 @@ janitor_thread(void *arg)
             rc = janitor_dead(redis);
         }
 
-        if (rc == IM_OK) {
-            im_dependency_up(&janitor_redis);
-
-        } else {
-            im_dependency_down(&janitor_redis, im_redis_error(redis));
+        if (rc != IM_OK) {
+            im_log_seldom(&janitor_log, IM_LOG_WARN, "what dead workers left "
+                          "cannot be swept, it is tried again: redis: %s",
+                          im_redis_error(redis));
         }
 
     } while (!janitor_wait(JANITOR_TICK_MS));

@@ -26,6 +26,7 @@
 #include "logic_janitor.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_probes.h"
 #include "logic_repeats.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
@@ -34,7 +35,6 @@
 #include "logic_users.h"
 
 
-static int main_wait_for_stores(void);
 static int main_start(void);
 static int main_serve(void);
 static void main_stop(void);
@@ -49,7 +49,7 @@ static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
 static void main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
-static int main_health(char *json, size_t size);
+static void main_health(char *json, size_t size);
 
 
 static const im_disc_node_handler_t  main_node_handler = {
@@ -95,6 +95,7 @@ main(int argc, char **argv)
 
     } else {
         im_health_stop();
+        logic_probes_stop();
     }
 
     if (rc == IM_ERROR) {
@@ -121,11 +122,13 @@ main_start(void)
     atomic_store(&main_node, -1);
     im_instance_name(main_instance, sizeof(main_instance));
 
-    if (im_health_start(&logic_conf.common) != IM_OK) {
+    if (im_health_start(&logic_conf.common, main_instance) != IM_OK
+        || logic_probes_start() != IM_OK)
+    {
         return IM_ERROR;
     }
 
-    rc = main_wait_for_stores();
+    rc = logic_probes_wait_stores();
     if (rc != IM_OK) {
         return rc;
     }
@@ -156,6 +159,7 @@ main_start(void)
     main_disc = im_peers_disc(&logic_conf.common, main_rpc);
 
     if (main_disc == NULL
+        || logic_probes_start_etcd(main_rpc, main_disc) != IM_OK
         || im_rpc_post(main_rpc, main_on_register, NULL) != IM_OK)
     {
         return IM_ERROR;
@@ -164,45 +168,6 @@ main_start(void)
     im_health_report(main_health);
 
     return IM_OK;
-}
-
-
-/* One clear line for each that is away, not a crash loop. */
-static int
-main_wait_for_stores(void)
-{
-    int                      rc;
-    im_redis_t              *redis;
-    im_mysql_t              *mysql;
-    static im_dependency_t   r = { "redis", 0 }, m = { "mysql", 0 };
-
-    redis = logic_redis_create();
-    mysql = logic_mysql_create();
-
-    rc = IM_OK;
-
-    while (rc == IM_OK && im_redis_ping(redis) != IM_OK) {
-        im_dependency_down(&r, im_redis_error(redis));
-        rc = im_daemon_sleep(200) ? IM_DONE : IM_OK;
-    }
-
-    if (rc == IM_OK) {
-        im_dependency_up(&r);
-    }
-
-    while (rc == IM_OK && im_mysql_ping(mysql) != IM_OK) {
-        im_dependency_down(&m, im_mysql_error(mysql));
-        rc = im_daemon_sleep(200) ? IM_DONE : IM_OK;
-    }
-
-    if (rc == IM_OK) {
-        im_dependency_up(&m);
-    }
-
-    im_redis_destroy(redis);
-    im_mysql_destroy(mysql);
-
-    return rc;
 }
 
 
@@ -263,6 +228,7 @@ main_on_node(void *ctx, unsigned node, uint64_t floor_ms, uint64_t limit_ms)
 
     atomic_store(&main_node, (int) node);
     logic_ids_set_node((int) node, floor_ms, limit_ms);
+    logic_probes_node(1);
 }
 
 
@@ -280,9 +246,9 @@ main_on_node_lost(void *ctx)
 {
     (void) ctx;
 
-    im_log(IM_LOG_WARN, "the node number was lost: no ids until there is one");
     atomic_store(&main_node, -1);
     logic_ids_set_node(-1, 0, 0);
+    logic_probes_node(0);
 }
 
 
@@ -327,6 +293,7 @@ main_stop(void)
     logic_rooms_online_stop();
     logic_rooms_trim_stop();
     im_health_stop();
+    logic_probes_stop();
 
     if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
         main_until(&main_forgotten, 2000);
@@ -393,31 +360,23 @@ main_on_drained(void *ctx)
 }
 
 
-static int
+static void
 main_health(char *json, size_t size)
 {
-    int                   etcd, node, stores;
     char                  peers[256];
     logic_intake_stats_t  s;
 
     logic_intake_stats(&s);
     im_peers_health(main_disc, peers, sizeof(peers));
-    etcd = im_disc_ready(main_disc);
-    node = atomic_load(&main_node);
-    stores = logic_intake_healthy() && logic_presence_healthy()
-             && logic_rooms_online_healthy();
 
     snprintf(json, size,
-             "{\"instance\":\"%s\",\"etcd\":%s,\"node\":%d,\"stores\":%s,"
-             "\"links\":%u,\"accepted\":%llu,\"repeated\":%llu,"
-             "\"refused\":%llu,\"waiting\":%llu,\"voids\":%llu%s}\n",
-             main_instance, etcd ? "true" : "false", node,
-             stores ? "true" : "false", logic_links_count(),
+             ",\"node\":%d,\"links\":%u,\"accepted\":%llu,"
+             "\"repeated\":%llu,\"refused\":%llu,\"waiting\":%llu,"
+             "\"voids\":%llu%s",
+             atomic_load(&main_node), logic_links_count(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,
              (unsigned long long) s.waiting,
              (unsigned long long) logic_repeats_voids(), peers);
-
-    return etcd && node >= 0 && stores;
 }

@@ -54,7 +54,7 @@ static unsigned                 presence_n;
 static unsigned                 presence_max;
 static int                      presence_stopping;
 static logic_devices_policy_t   presence_policy;
-static im_dependency_t          presence_redis = { "redis", 0 };
+static im_log_seldom_t          presence_log;
 
 static presence_job_t          *presence_hello_list;   /* presence thread */
 static uint64_t                 presence_hello_us;
@@ -274,11 +274,10 @@ presence_run(presence_t *p, presence_job_t *jobs)
         rc = presence_tick(p);
     }
 
-    if (rc == IM_OK) {
-        im_dependency_up(&presence_redis);
-
-    } else {
-        im_dependency_down(&presence_redis, im_redis_error(p->db.redis));
+    if (rc != IM_OK) {
+        im_log_seldom(&presence_log, IM_LOG_WARN, "who comes and goes cannot "
+                      "be written, it is tried again: redis: %s",
+                      im_redis_error(p->db.redis));
     }
 }
 
@@ -386,13 +385,6 @@ presence_hello(presence_t *p, presence_job_t *job)
     im_rpc_stream_flush(job->reply.stream);
 
     return IM_OK;
-}
-
-
-int
-logic_presence_healthy(void)
-{
-    return !presence_redis.down;
 }
 
 

@@ -24,7 +24,5 @@ void logic_presence_hello(logic_reply_t *reply);
 void logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
-/* 1 if Redis answered the last time. */
-int logic_presence_healthy(void);
 
 #endif

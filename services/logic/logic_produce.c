@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "im_crash.h"
+#include "im_timeouts.h"
 #include "logic_outcome.h"
+#include "logic_probes.h"
 #include "logic_produce.h"
 
 
@@ -37,12 +39,19 @@ static atomic_int            produce_report_stop;
 static im_kafka_producer_t  *produce_kafka;
 static pthread_rwlock_t      produce_lock = PTHREAD_RWLOCK_INITIALIZER;
 static logic_touched_t       produce_acks;     /* report thread */
-static im_dependency_t       produce_broker = { "kafka", 0 };
+static im_log_seldom_t       produce_log;
 
 
 int
 logic_produce_start(void)
 {
+    int  rc;
+
+    rc = logic_probes_wait_kafka();
+    if (rc != IM_OK) {
+        return rc;
+    }
+
     produce_kafka = produce_create();
     if (produce_kafka == NULL) {
         return IM_ERROR;
@@ -50,24 +59,22 @@ logic_produce_start(void)
 
     for ( ;; ) {
         produce_partitions = im_kafka_partitions(produce_kafka,
-                                 logic_conf.common.kafka_topic, 1000);
+                                 logic_conf.common.kafka_topic,
+                                 IM_KAFKA_OFFSETS_MS);
 
         if (produce_partitions > 0) {
             break;
         }
 
-        im_dependency_down(&produce_broker, "the topic cannot be seen");
-
-        if (im_daemon_sleep(200)) {
+        if (im_daemon_sleep(20)) {
             im_kafka_producer_destroy(produce_kafka, 0);
             return IM_DONE;
         }
     }
 
-    im_dependency_up(&produce_broker);
-
     if (produce_partitions > PRODUCE_PARTITIONS_MAX) {
-        im_log(IM_LOG_ERR, "kafka: %u partitions > %d", produce_partitions,
+        im_log(IM_LOG_ERR, "kafka: topic \"%s\" has %u partitions, more than "
+               "%d", logic_conf.common.kafka_topic, produce_partitions,
                PRODUCE_PARTITIONS_MAX);
         return IM_ERROR;
     }
@@ -93,13 +100,6 @@ unsigned
 logic_produce_partitions(void)
 {
     return produce_partitions;
-}
-
-
-int
-logic_produce_healthy(void)
-{
-    return !produce_broker.down;
 }
 
 
@@ -209,11 +209,13 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
 
     if (ok) {
         IM_CRASH_POINT("logic.confirmed");
-        im_dependency_up(&produce_broker);
+        logic_probes_kafka_confirmed();
         logic_outcome_accept(m, &produce_acks, m->dup);
 
     } else {
-        im_dependency_down(&produce_broker, error);
+        logic_probes_kafka_failed();
+        im_log_seldom(&produce_log, IM_LOG_WARN, "a message was not confirmed "
+                      "by Kafka, its sender is to try again: %s", error);
         logic_outcome_refuse(m, &produce_acks, "unavailable",
                              "the message log did not confirm");
     }

@@ -66,7 +66,7 @@ static int                   online_stopping;
 static int                   online_gone;      /* an instance has */
 
 static im_redis_t           *online_redis;     /* the rest: the thread's own */
-static im_dependency_t       online_store = { "redis", 0 };
+static im_log_seldom_t       online_log;
 
 
 int
@@ -254,10 +254,7 @@ online_batch(online_job_t *jobs)
         free(job);
     }
 
-    if (alive) {
-        im_dependency_up(&online_store);
-
-    } else {
+    if (!alive) {
         online_broken();
     }
 
@@ -269,7 +266,9 @@ online_batch(online_job_t *jobs)
 static void
 online_broken(void)
 {
-    im_dependency_down(&online_store, im_redis_error(online_redis));
+    im_log_seldom(&online_log, IM_LOG_WARN, "who is in rooms cannot be "
+                  "written, it is tried again: redis: %s",
+                  im_redis_error(online_redis));
     im_redis_destroy(online_redis);
     online_redis = logic_redis_create();
 }
@@ -366,13 +365,6 @@ online_on_gone(const char *id)
     online_gone = 1;
     pthread_cond_signal(&online_wake);
     pthread_mutex_unlock(&online_lock);
-}
-
-
-int
-logic_rooms_online_healthy(void)
-{
-    return !online_store.down;
 }
 
 

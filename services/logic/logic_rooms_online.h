@@ -14,7 +14,5 @@ void logic_rooms_online_stop(void);
 void logic_rooms_online_report(logic_reply_t *reply, const char *instance,
     const Im__RoomReport *report);
 
-/* 1 if Redis answered the last time. */
-int logic_rooms_online_healthy(void);
 
 #endif

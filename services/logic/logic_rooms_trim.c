@@ -108,7 +108,7 @@ static int               trim_stopping;
 static im_redis_t       *trim_redis;           /* the rest: the thread's own */
 static im_mysql_t       *trim_mysql;
 static uint64_t          trim_deleted;
-static im_dependency_t   trim_stores = { "trimming live rooms", 0 };
+static im_log_seldom_t   trim_log;
 
 
 const char *
@@ -174,11 +174,11 @@ trim_thread(void *arg)
                    trim_deleted);
         }
 
-        if (rc == IM_OK) {
-            im_dependency_up(&trim_stores);
-
-        } else if (rc == IM_ERROR) {
-            im_dependency_down(&trim_stores, "Redis or MySQL does not answer");
+        if (rc == IM_ERROR) {
+            im_log_seldom(&trim_log, IM_LOG_WARN, "live rooms cannot be "
+                          "trimmed, it is tried again: redis: %s; mysql: %s",
+                          im_redis_error(trim_redis),
+                          im_mysql_error(trim_mysql));
         }
     }
 

@@ -28,8 +28,7 @@ static int settle_answered(int rc);
 
 
 static im_kafka_offsets_t  *settle_offsets;
-static pthread_mutex_t      settle_lock = PTHREAD_MUTEX_INITIALIZER;
-static im_dependency_t      settle_kafka = { "kafka offsets", 0 };
+static im_log_seldom_t      settle_log;
 
 
 int
@@ -119,22 +118,19 @@ logic_settle_reached(const logic_settle_t *mark)
 }
 
 
-/* Said once for each change, by whichever thread sees it. */
 static int
 settle_answered(int rc)
 {
-    pthread_mutex_lock(&settle_lock);
-
     if (rc == IM_OK) {
-        im_dependency_up(&settle_kafka);
-
-    } else {
-        im_dependency_down(&settle_kafka, "no answer about the store group");
+        return IM_OK;
     }
 
-    pthread_mutex_unlock(&settle_lock);
+    im_log_seldom(&settle_log, IM_LOG_WARN, "kafka: no answer about topic "
+                  "\"%s\" and group \"%s\" in %d ms: what is not stored yet "
+                  "is not known", logic_conf.common.kafka_topic,
+                  logic_conf.store_group, IM_SETTLE_ASK_MS);
 
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return IM_ERROR;
 }
 
 

@@ -43,7 +43,8 @@ static void dead_on_report(void *ctx, void *opaque, int ok,
 static im_kafka_producer_t   *dead_producer;
 static dead_letter_t         *dead_first;
 static dead_letter_t        **dead_last = &dead_first;
-static im_dependency_t        dead_dependency = { "dead letter topic", 0 };
+static int                    dead_failing;
+static im_log_seldom_t        dead_log;
 static atomic_ullong          dead_count, dead_reused_count;
 
 
@@ -206,11 +207,14 @@ dead_on_report(void *ctx, void *opaque, int ok, const char *error)
 
     if (ok) {
         d->confirmed = 1;
-        im_dependency_up(&dead_dependency);
+        dead_failing = 0;
 
     } else {
         d->sent = 0;
-        im_dependency_down(&dead_dependency, error);
+        dead_failing = 1;
+        im_log_seldom(&dead_log, IM_LOG_ERR, "topic \"%s\" does not take a "
+                      "dead letter, storing waits for it: %s",
+                      task_conf.dead_topic, error);
     }
 }
 
@@ -244,7 +248,7 @@ task_dead_stats(uint64_t *dead, uint64_t *reused)
 
 
 int
-task_dead_healthy(void)
+task_dead_is_failing(void)
 {
-    return !dead_dependency.down;
+    return dead_failing;
 }

@@ -1,7 +1,7 @@
 /*
  * task_dead.h -- the topic of records that cannot be stored: never dropped.
  *
- * On the storing thread, except task_dead_stats and task_dead_healthy.
+ * On the storing thread, except task_dead_stats.
  */
 
 #ifndef TASK_DEAD_H
@@ -21,6 +21,7 @@ void task_dead_forget(void);
 
 /* *dead: all of them; *reused: of these, numbers given twice. */
 void task_dead_stats(uint64_t *dead, uint64_t *reused);
-int task_dead_healthy(void);
+/* 1: the topic has not taken the last one. */
+int task_dead_is_failing(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "im_peers.h"
 #include "im_timeouts.h"
 #include "task_peer.h"
+#include "task_probes.h"
 #include "task_push.h"
 #include "task_store.h"
 
@@ -24,14 +25,13 @@
 
 
 static const char *main_check(void *conf);
-static int main_wait_for_stores(void);
 static int main_start(void);
 static int main_start_peers(void);
 static void main_on_subscribe(void *ctx);
 static void main_stop(void);
 static void main_on_leave(void *ctx);
 static void main_on_forget(void *ctx);
-static int main_health(char *json, size_t size);
+static void main_health(char *json, size_t size);
 
 
 task_conf_t  task_conf;
@@ -70,6 +70,7 @@ static const im_conf_key_t  main_keys[] = {
 static const char    *main_role;
 static int            main_pushes, main_stores;      /* by its role */
 static int            main_pushing, main_storing;    /* once they run */
+static char           main_instance[160];
 static im_rpc_t      *main_rpc;
 static im_disc_t     *main_disc;
 static atomic_int     main_subscribed;
@@ -143,10 +144,16 @@ main_start(void)
 {
     int  rc;
 
-    rc = im_health_start(&task_conf.common);
+    im_instance_name(main_instance, sizeof(main_instance));
+
+    rc = im_health_start(&task_conf.common, main_instance);
 
     if (rc == IM_OK) {
-        rc = main_wait_for_stores();
+        rc = task_probes_start(main_pushes, main_stores);
+    }
+
+    if (rc == IM_OK) {
+        rc = task_probes_wait_stores();
     }
 
     if (rc == IM_OK && main_pushes) {
@@ -171,59 +178,6 @@ main_start(void)
 }
 
 
-static int
-main_wait_for_stores(void)
-{
-    im_redis_t       *redis;
-    im_mysql_t       *mysql;
-    im_redis_conf_t   rc;
-    im_mysql_conf_t   mc;
-    im_dependency_t   r = { "redis", 0 }, m = { "mysql", 0 };
-
-    if (main_pushes) {
-        rc.address = task_conf.common.redis_address;
-        rc.password = task_conf.common.redis_password;
-        rc.timeout_ms = task_conf.common.redis_timeout_ms;
-        redis = im_redis_create(&rc);
-
-        while (redis == NULL || im_redis_ping(redis) != IM_OK) {
-            im_dependency_down(&r, redis ? im_redis_error(redis) : "memory");
-
-            if (im_daemon_sleep(200)) {
-                im_redis_destroy(redis);
-                return IM_DONE;
-            }
-        }
-
-        im_dependency_up(&r);
-        im_redis_destroy(redis);
-    }
-
-    if (main_stores) {
-        mc.address = task_conf.common.mysql_address;
-        mc.user = task_conf.common.mysql_user;
-        mc.password = task_conf.common.mysql_password;
-        mc.database = task_conf.common.mysql_database;
-        mc.timeout_ms = task_conf.common.mysql_timeout_ms;
-        mysql = im_mysql_create(&mc);
-
-        while (mysql == NULL || im_mysql_ping(mysql) != IM_OK) {
-            im_dependency_down(&m, mysql ? im_mysql_error(mysql) : "memory");
-
-            if (im_daemon_sleep(200)) {
-                im_mysql_destroy(mysql);
-                return IM_DONE;
-            }
-        }
-
-        im_dependency_up(&m);
-        im_mysql_destroy(mysql);
-    }
-
-    return IM_OK;
-}
-
-
 /* Push begins when etcd has told who is there: without that, messages would
  * be held up for instances that only seem to be missing. */
 static int
@@ -236,6 +190,7 @@ main_start_peers(void)
     if (main_rpc == NULL
         || (main_disc = im_peers_disc(&task_conf.common, main_rpc))
            == NULL
+        || task_probes_start_etcd(main_rpc, main_disc) != IM_OK
         || im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK)
     {
         return IM_ERROR;
@@ -252,8 +207,9 @@ main_start_peers(void)
         }
     }
 
-    im_log(IM_LOG_WARN, "etcd has not answered for %d ms: messages are pushed "
-           "once it does", MAIN_LISTING_MS);
+    im_log(IM_LOG_WARN, "etcd at %s has not answered for %d ms: messages are "
+           "pushed once it does", task_conf.common.etcd_endpoints,
+           MAIN_LISTING_MS);
 
     return IM_OK;
 }
@@ -263,22 +219,21 @@ main_start_peers(void)
 static void
 main_on_subscribe(void *ctx)
 {
-    char            instance[160];
     im_disc_self_t  self;
 
     (void) ctx;
 
     if (task_peer_start(main_disc) != IM_OK) {
-        im_log(IM_LOG_ERR, "connect instances cannot be subscribed to");
+        im_log(IM_LOG_ERR, "out of memory: connect instances cannot be "
+               "subscribed to, nothing is pushed");
         return;
     }
 
     /* nobody calls us: for operators, who find /healthz at this address */
 
-    im_instance_name(instance, sizeof(instance));
     memset(&self, 0, sizeof(self));
     self.service = "task";
-    self.id = instance;
+    self.id = main_instance;
     self.address = im_health_address();
     (void) im_disc_register(main_disc, &self);
 
@@ -301,6 +256,8 @@ main_stop(void)
     if (main_pushing) {
         task_push_stop();
     }
+
+    task_probes_stop();
 
     if (main_disc != NULL
         && im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK)
@@ -340,33 +297,29 @@ main_on_forget(void *ctx)
 }
 
 
-static int
+/* The lag is what the library has heard last: without Kafka it is unknown. */
+static void
 main_health(char *json, size_t size)
 {
-    int                 etcd, stores;
     char                peers[256], lag[24];
     task_push_stats_t   p;
     task_store_stats_t  s;
 
     im_peers_health(main_disc, peers, sizeof(peers));
-    etcd = !main_pushes || im_disc_ready(main_disc);
-    stores = (!main_pushes || task_push_healthy())
-             && (!main_stores || task_store_healthy());
-
     task_push_stats(&p);
     task_store_stats(&s);
 
-    snprintf(lag, sizeof(lag), (s.lag >= 0) ? "%lld" : "null",
+    snprintf(lag, sizeof(lag),
+             (s.lag >= 0 && task_probes_kafka_is_up()) ? "%lld" : "null",
              (long long) s.lag);
 
     snprintf(json, size,
-             "{\"push\":%s,\"store\":%s,\"etcd\":%s,\"stores\":%s,"
+             ",\"push\":%s,\"store\":%s,"
              "\"peers\":%u,\"push_records\":%llu,\"pushed\":%llu,"
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
-             "\"dead\":%llu,\"reused\":%llu,\"lag\":%s%s}\n",
+             "\"dead\":%llu,\"reused\":%llu,\"lag\":%s%s",
              main_pushes ? "true" : "false", main_stores ? "true" : "false",
-             etcd ? "true" : "false", stores ? "true" : "false",
              task_peer_count(),
              (unsigned long long) p.records, (unsigned long long) p.pushed,
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,
@@ -374,6 +327,4 @@ main_health(char *json, size_t size)
              (unsigned long long) s.records, (unsigned long long) s.stored,
              (unsigned long long) s.known, (unsigned long long) s.dead,
              (unsigned long long) s.reused, lag, peers);
-
-    return etcd && stores;
 }

@@ -27,18 +27,21 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "im_crash.h"
 #include "task_batch.h"
 #include "task_push.h"
+#include "task_work.h"
 
 
 #define PUSH_RECORDS_MAX  65536             /* in batches that are not done */
 #define PUSH_BYTES_MAX    (64 * 1024 * 1024)
 #define PUSH_IDLE_MS      100
 #define PUSH_RETRY_MS     200
+#define PUSH_TRIES        5                 /* then /readyz says so */
 
 
 static void *push_thread(void *arg);
@@ -46,6 +49,7 @@ static int push_full(void);
 static int push_take(void);
 static task_batch_t *push_batch(size_t n);
 static int push_route(task_batch_t *b);
+static int push_resolve(task_batch_t *b);
 static void push_resume(void);
 static void push_settle(void);
 static int push_settled(task_batch_t *b);
@@ -58,7 +62,6 @@ static pthread_t             push_id;
 static atomic_int            push_stopping;
 static im_kafka_consumer_t  *push_consumer;
 static im_redis_t           *push_redis;
-static im_dependency_t       push_dependency = { "redis", 0 };
 static im_kafka_record_t    *push_taken;
 static task_batch_t         *push_first, **push_last = &push_first;
 static size_t                push_held, push_bytes;    /* not done */
@@ -121,13 +124,6 @@ task_push_stats(task_push_stats_t *stats)
     stats->records = atomic_load(&push_records);
     stats->unconfirmed = atomic_load(&push_unconfirmed);
     task_batch_stats(&stats->pushed, &stats->repeated, &stats->dropped);
-}
-
-
-int
-task_push_healthy(void)
-{
-    return !push_dependency.down;
 }
 
 
@@ -240,6 +236,7 @@ push_batch(size_t n)
 static int
 push_route(task_batch_t *b)
 {
+    int             rc;
     size_t          i;
     unsigned        u;
     task_record_t  *r;
@@ -263,8 +260,27 @@ push_route(task_batch_t *b)
         }
     }
 
-    while (task_route_resolve(&b->routes) != IM_OK) {
-        im_dependency_down(&push_dependency, b->routes.error);
+    rc = push_resolve(b);
+    task_work_push(NULL);
+
+    return rc;
+}
+
+
+/* Redis is asked until it answers. */
+static int
+push_resolve(task_batch_t *b)
+{
+    char      error[TASK_WORK_ERROR_MAX];
+    unsigned  tries;
+
+    for (tries = 0; task_route_resolve(&b->routes) != IM_OK; tries++) {
+
+        if (tries == PUSH_TRIES) {
+            snprintf(error, sizeof(error), "%zu records wait for Redis: %s",
+                     b->n, b->routes.error);
+            task_work_push(error);
+        }
 
         if (atomic_load(&push_stopping)) {
             return IM_DONE;
@@ -279,8 +295,6 @@ push_route(task_batch_t *b)
         push_resume();
         push_settle();
     }
-
-    im_dependency_up(&push_dependency);
 
     return IM_OK;
 }

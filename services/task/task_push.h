@@ -20,7 +20,5 @@ int task_push_start(void);
 /* Finishes what is in hand, commits, leaves the group. */
 void task_push_stop(void);
 void task_push_stats(task_push_stats_t *stats);
-/* 1 when its stores answer. */
-int task_push_healthy(void);
 
 #endif

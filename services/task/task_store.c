@@ -27,6 +27,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,11 +37,13 @@
 #include "task_dead.h"
 #include "task_rows.h"
 #include "task_store.h"
+#include "task_work.h"
 
 
 #define STORE_IDLE_MS    200
 #define STORE_LAG_MS     1000        /* between two looks at the lag */
 #define STORE_DEAD_MS    100
+#define STORE_TRIES      4           /* 750 ms, then /readyz says so */
 #define STORE_COLUMNS    8
 #define STORE_BYTES_MAX  4000000     /* of one INSERT: max_allowed_packet */
 
@@ -58,6 +61,7 @@ static int store_conversations(size_t n);
 static int store_dead_letters(void);
 static void store_offsets(size_t n);
 static int store_again(unsigned *tries);
+static void store_says(const char *what, const char *why);
 static void store_lag(void);
 
 
@@ -89,7 +93,6 @@ static pthread_t             store_id;
 static atomic_int            store_stopping;
 static im_kafka_consumer_t  *store_consumer;
 static im_mysql_t           *store_mysql;
-static im_dependency_t       store_dependency = { "mysql", 0 };
 static im_kafka_record_t    *store_kafka;
 static task_row_t           *store_rows;
 static im_mysql_value_t     *store_values;
@@ -169,13 +172,6 @@ task_store_stats(task_store_stats_t *stats)
 }
 
 
-int
-task_store_healthy(void)
-{
-    return !store_dependency.down && task_dead_healthy();
-}
-
-
 static void *
 store_thread(void *arg)
 {
@@ -199,6 +195,7 @@ store_thread(void *arg)
                 task_dead_forget();
             }
 
+            task_work_store(NULL);
             im_kafka_resume(store_consumer);
             im_kafka_batch_free(store_kafka, n);
         }
@@ -258,7 +255,6 @@ store_write(size_t first, size_t n)
         rc = store_insert(first, n, &new_rows);
 
         if (rc == IM_OK) {
-            im_dependency_up(&store_dependency);
             atomic_fetch_add(&store_stored, new_rows);
             return (new_rows < n) ? store_check(first, n, new_rows) : IM_OK;
         }
@@ -268,7 +264,6 @@ store_write(size_t first, size_t n)
         }
 
         if (rc != IM_AGAIN && store_refused()) {
-            im_dependency_up(&store_dependency);
             task_dead_add(store_rows[first].kafka,
                           im_mysql_error(store_mysql));
             return IM_OK;
@@ -409,7 +404,6 @@ store_check_one(const task_row_t *row, uint64_t *msg_id)
                           store_on_msg_id, msg_id, NULL, NULL);
 
         if (rc == IM_OK) {
-            im_dependency_up(&store_dependency);
             return IM_OK;
         }
 
@@ -449,8 +443,6 @@ store_conversations(size_t n)
         }
     }
 
-    im_dependency_up(&store_dependency);
-
     return IM_OK;
 }
 
@@ -460,8 +452,12 @@ store_dead_letters(void)
 {
     while (task_dead_flush(STORE_DEAD_MS) != IM_OK) {
 
-        if (atomic_load(&store_stopping) && !task_dead_healthy()) {
-            return IM_DONE;
+        if (task_dead_is_failing()) {
+            store_says("a dead letter is not taken by its topic", "");
+
+            if (atomic_load(&store_stopping)) {
+                return IM_DONE;
+            }
         }
 
         im_kafka_pause(store_consumer);
@@ -501,7 +497,10 @@ store_again(unsigned *tries)
 {
     unsigned  ms;
 
-    im_dependency_down(&store_dependency, im_mysql_error(store_mysql));
+    if (*tries == STORE_TRIES) {
+        store_says("a batch is not taken by MySQL: ",
+                   im_mysql_error(store_mysql));
+    }
 
     if (atomic_load(&store_stopping)) {
         return IM_DONE;
@@ -525,8 +524,19 @@ store_again(unsigned *tries)
 
 
 static void
+store_says(const char *what, const char *why)
+{
+    char  text[TASK_WORK_ERROR_MAX];
+
+    snprintf(text, sizeof(text), "%s%s", what, why);
+    task_work_store(text);
+}
+
+
+static void
 store_lag(void)
 {
+    int       rc;
     uint64_t  now, lag;
 
     now = im_mono_us();
@@ -535,9 +545,8 @@ store_lag(void)
         return;
     }
 
-    if (im_kafka_lag(store_consumer, IM_KAFKA_OFFSETS_MS, &lag) == IM_OK) {
-        atomic_store(&store_behind, (long long) lag);
-    }
+    rc = im_kafka_lag(store_consumer, IM_KAFKA_OFFSETS_MS, &lag);
+    atomic_store(&store_behind, (rc == IM_OK) ? (long long) lag : -1);
 
     store_lag_us = im_mono_us();       /* it may have waited */
 }

@@ -21,7 +21,5 @@ int task_store_start(void);
 /* Finishes what is in hand, commits, leaves the group. */
 void task_store_stop(void);
 void task_store_stats(task_store_stats_t *stats);
-/* 1 when MySQL and the dead letter topic take what they are given. */
-int task_store_healthy(void);
 
 #endif

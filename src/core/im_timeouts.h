@@ -85,6 +85,12 @@
 #define IM_SETTLE_POLL_MS            20     /* between two looks */
 #define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 
+/* How a daemon's dependencies are (/readyz). */
+#define IM_PROBE_EVERY_MS            2000   /* between two looks at each */
+#define IM_PROBE_AWAY_MS             250    /* the same while it is away */
+#define IM_PROBE_DEADLINE_MS         1000   /* a look that takes longer is bad */
+#define IM_PROBE_BACKOFF_MS          250    /* its connection to Kafka */
+
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */
 #define IM_REDIS_MS                  1000   /* connect, and each reply */
 #define IM_MYSQL_MS                  3000   /* connect, each read and write */

@@ -26,6 +26,7 @@
 
 
 static void disc_start(void *ctx);
+static void disc_on_answer(void *ctx, const ProtobufCMessage *reply);
 static void disc_list(im_disc_t *d);
 static void disc_on_list(void *ctx, const ProtobufCMessage *reply);
 static void disc_watch(im_disc_t *d);
@@ -104,6 +105,42 @@ int
 im_disc_ready(im_disc_t *d)
 {
     return atomic_load(&d->ready);
+}
+
+
+/* A range without keys is linearizable: a member without a leader cannot
+ * answer it. */
+int
+im_disc_ask(im_disc_t *d, void (*answer)(void *ctx, int rc), void *ctx)
+{
+    char  prefix[DISC_NAME_MAX + sizeof("probe/")];
+
+    if (d->asking || d->down) {
+        return IM_BUSY;
+    }
+
+    d->answer = answer;
+    d->answer_ctx = ctx;
+
+    snprintf(prefix, sizeof(prefix), "%sprobe/", d->root);
+
+    if (im_etcd_range(d->etcd, prefix, disc_on_answer, d) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    d->asking = 1;
+
+    return IM_OK;
+}
+
+
+static void
+disc_on_answer(void *ctx, const ProtobufCMessage *reply)
+{
+    im_disc_t  *d = ctx;
+
+    d->asking = 0;
+    d->answer(d->answer_ctx, (reply != NULL) ? IM_OK : IM_ERROR);
 }
 
 

@@ -166,5 +166,10 @@ typedef struct {
 void im_disc_stats(im_disc_t *disc, im_disc_stats_t *stats);
 /* 1 when the first listing has been done. */
 int im_disc_ready(im_disc_t *disc);
+/* Asks etcd for next to nothing, to learn whether it answers: rc is IM_OK or
+ * IM_ERROR.  Home.  IM_BUSY: the last question is not answered yet.  After
+ * im_disc_destroy() no answer comes. */
+int im_disc_ask(im_disc_t *disc, void (*answer)(void *ctx, int rc),
+    void *ctx);
 
 #endif

@@ -146,6 +146,9 @@ struct im_disc_s {
     unsigned             down:1;
     unsigned             lost:1;                    /* etcd does not answer */
     unsigned             listing:1;
+    unsigned             asking:1;
+    void               (*answer)(void *ctx, int rc);    /* im_disc_ask() */
+    void                *answer_ctx;
 
     disc_row_t          *rows;
     disc_service_t      *services;

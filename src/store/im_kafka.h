@@ -10,6 +10,7 @@
 typedef struct im_kafka_producer_s  im_kafka_producer_t;
 typedef struct im_kafka_consumer_s  im_kafka_consumer_t;
 typedef struct im_kafka_offsets_s   im_kafka_offsets_t;
+typedef struct im_kafka_probe_s     im_kafka_probe_t;
 
 /* Delivery reports of one poll; on the thread that polls. */
 typedef void (*im_kafka_report_pt)(void *ctx, void *opaque, int ok,
@@ -143,6 +144,17 @@ int im_kafka_offsets_committed(im_kafka_offsets_t *o, int partition,
     unsigned timeout_ms, int64_t *committed);
 /* No call may be under way. */
 void im_kafka_offsets_destroy(im_kafka_offsets_t *o);
+
+/* One thread; connects in the background. */
+im_kafka_probe_t *im_kafka_probe_create(const char *brokers);
+/*
+ * Asks for a topic, and waits up to timeout_ms.  IM_OK: *partitions, each with
+ * a leader; IM_DECLINED: there is no such topic; IM_AGAIN: no answer, or it
+ * cannot be used.  error says what is wrong.
+ */
+int im_kafka_probe_topic(im_kafka_probe_t *p, const char *topic,
+    unsigned timeout_ms, unsigned *partitions, char *error, size_t size);
+void im_kafka_probe_destroy(im_kafka_probe_t *p);
 
 /* Admin, for tools: creates a topic; IM_OK also if it exists already. */
 int im_kafka_topic_create(const char *brokers, const char *topic,

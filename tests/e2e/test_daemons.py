@@ -172,19 +172,26 @@ def get(address, path='/healthz', data=None):
 
 
 @pytest.mark.parametrize('key', ['IM_LOGIC_HEALTH', 'IM_TASK_HEALTH'])
-def test_healthz(stack, key):
+def test_health_is_asked_for_by_name_and_by_get(stack, key):
     # What a test before has stopped may be starting.
     end = time.monotonic() + 30
     while True:
         try:
-            status, body = get(stack.env[key])
+            status, body = get(stack.env[key], '/readyz')
         except OSError as e:
             status, body = 0, e
         if status == 200:
             break
         assert time.monotonic() < end, (status, body)
         time.sleep(0.1)
-    assert body.startswith(b'{')
+    said = json.loads(body)
+    assert said['ready'] is True and said['missing'] == []
+    assert get(stack.env[key])[0] == 200
+    with urllib.request.urlopen('http://%s/healthz' % stack.env[key],
+                                timeout=5) as r:
+        assert r.headers['X-Content-Type-Options'] == 'nosniff'
+        assert r.headers['Content-Type'] == 'application/json'
+        assert set(json.load(r)) == set(said)
     assert get(stack.env[key], '/other')[0] == 404
     assert get(stack.env[key], data=b'x')[0] == 405
 
@@ -235,12 +242,24 @@ class Daemon:
                                                        self.log.read_text())
             time.sleep(0.05)
 
-    def healthy(self):
+    def health(self, path='/readyz'):
+        """(status, object), or (0, {}) before it listens."""
         try:
-            port = int(self.port_file.read_text())
-            return get('127.0.0.1:%d' % port)[0] == 200
+            status, body = get('127.0.0.1:%d' % int(
+                self.port_file.read_text()), path)
+            return status, json.loads(body)
         except (OSError, ValueError):
-            return False
+            return 0, {}
+
+    def healthy(self):
+        return self.health()[0] == 200
+
+    def misses(self, name):
+        """What /readyz says of it, if it is missing."""
+        for m in self.health()[1].get('missing', []):
+            if m['name'] == name:
+                return m['error']
+        return None
 
     def end(self, how=signal.SIGTERM, seconds=30):
         self.process.send_signal(how)
@@ -276,7 +295,8 @@ def test_what_is_missing_is_waited_for_and_said_once(stack, name, key, what,
 def test_logic_waits_for_kafka(stack, tmp_path):
     with Daemon(stack, 'im-logic', tmp_path,
                 IM_KAFKA_BROKERS='127.0.0.1:1') as d:
-        d.until(lambda: ' kafka' in d.log.read_text(), 'says nothing')
+        d.until(lambda: ' warn kafka' in d.log.read_text(), 'says nothing')
+        assert 'Connection refused' in d.misses('kafka')
         time.sleep(1)
         assert d.process.poll() is None
         assert not d.healthy()
@@ -286,9 +306,9 @@ def test_logic_waits_for_kafka(stack, tmp_path):
 @BOTH
 def test_without_etcd_it_is_up_but_not_healthy(stack, name, tmp_path):
     with Daemon(stack, name, tmp_path, IM_ETCD_ENDPOINTS='127.0.0.1:1') as d:
-        d.until(d.port_file.exists, 'no port of /healthz')
-        time.sleep(0.5)
+        d.until(lambda: d.misses('etcd'), 'etcd is not missing')
         assert not d.healthy() and d.process.poll() is None
+        assert d.health('/healthz')[0] == 200
         assert d.end() == 0
 
 
@@ -315,7 +335,7 @@ def test_an_address_that_is_taken_is_said_before_it_takes_part(stack, name,
     with Daemon(stack, name, tmp_path, IM_HEALTH_LISTEN=taken) as d:
         assert d.process.wait(20) == 1
         text = d.log.read_text()
-        assert 'cannot listen on ' + taken in text
+        assert 'cannot listen on %s: Address already in use' % taken in text
         assert not re.search('kafka|etcd|registered|serves', text), text
 
 
@@ -324,8 +344,11 @@ def test_while_it_waits_it_says_that_it_starts(stack, name, tmp_path):
     with Daemon(stack, name, tmp_path,
                 IM_REDIS_ADDRESS='unix:/nowhere/redis') as d:
         d.until(lambda: ' warn redis' in d.log.read_text(), 'says nothing')
-        status, body = get('127.0.0.1:' + d.port_file.read_text().strip())
-        assert status == 503 and json.loads(body)['starting'] is True
+        status, said = d.health()
+        assert status == 503 and said['starting'] is True
+        status, said = d.health('/healthz')
+        assert status == 200 and said['starting'] is True
+        assert said['ready'] is False
         assert d.end() == 0
 
 

@@ -55,21 +55,12 @@ class Task(Daemon):
             self.sanitized = stack.sanitized
             self.binary = (lambda name: path) if path else stack.binary
 
-    def health(self):
-        """(status, what it says), or None before it listens."""
-        try:
-            status, body = get('127.0.0.1:%d'
-                               % int(self.port_file.read_text()))
-            return status, json.loads(body)
-        except (OSError, ValueError):
-            return None
-
     async def says(self, true, what, seconds=30):
         end = time.monotonic() + seconds
         while True:
             assert self.process.poll() is None, self.log.read_text()
             h = self.health()
-            if h and 'starting' not in h[1] and true(h[1]):
+            if h[0] and 'starting' not in h[1] and true(h[1]):
                 return h[1]
             assert time.monotonic() < end, '%s: %s %s' % (
                 what, h, self.log.read_text())
@@ -394,7 +385,7 @@ async def test_while_mysql_is_away_the_group_is_served_and_nothing_is_lost(
         way.cut()
         for n in range(30):
             await a.send(b.uid, n)
-        h = await waits.says(lambda h: not h['stores'] and h['lag'] == 30,
+        h = await waits.says(lambda h: not h['ready'] and h['lag'] == 30,
                              'no lag of 30')
         assert waits.health()[0] == 503
         # twice as long as a member may hang
@@ -404,7 +395,7 @@ async def test_while_mysql_is_away_the_group_is_served_and_nothing_is_lost(
             await a.send(b.uid, n)
         await waits.says(lambda h: h['lag'] == 40, 'no lag of 40')
         way.mend()
-        await waits.says(lambda h: h['stores'] and h['lag'] == 0, 'lag')
+        await waits.says(lambda h: h['ready'] and h['lag'] == 0, 'lag')
         assert len(await stack.stored(a, b, 40)) == 40
         assert waits.log.read_text().count('kafka assigned') == 1
         assert await waits.counts(before, 40) == [40, 0, 0, 0]
@@ -419,7 +410,7 @@ async def test_a_batch_that_waits_is_given_up_to_a_member_that_can_store(
         way.cut()
         for n in range(10):
             await a.send(b.uid, n)
-        await waits.says(lambda h: not h['stores'], 'knows MySQL')
+        await waits.says(lambda h: not h['ready'], 'knows MySQL')
         with Task(stack, tmp_path, 'comes', '--role', 'store') as comes:
             await comes.joins()
             await until(lambda: 'given up' in waits.log.read_text(),
@@ -489,12 +480,12 @@ async def test_a_missing_table_makes_no_dead_letters(stack, api, people):
     try:
         for n in range(10):
             await a.send(b.uid, n)
-        await until(lambda: get(task)[0] == 503, 'still healthy')
+        await until(lambda: get(task, '/readyz')[0] == 503, 'still healthy')
         await asyncio.sleep(1)
     finally:
         stack.mysql('RENAME TABLE messages_away TO messages')
     assert len(await stack.stored(a, b, 11)) == 11
-    await until(lambda: get(task)[0] == 200, 'not healthy again')
+    await until(lambda: get(task, '/readyz')[0] == 200, 'not healthy again')
     assert json.loads(get(task)[1])['dead'] == dead
 
 

@@ -1,6 +1,7 @@
 """What the other files of the stack share: places, processes, ports."""
 
 import http.client
+import json
 import os
 import random
 import socket
@@ -57,7 +58,8 @@ def run(command, seconds, **kw):
         return -1, str(e)
 
 
-def http_ok(address, path='/healthz', match=None):
+def http_get(address, path):
+    """(status, body); status 0 and the reason if there is no answer"""
     host, port = address.rsplit(':', 1)
     try:
         c = http.client.HTTPConnection(host, int(port), timeout=2)
@@ -65,9 +67,27 @@ def http_ok(address, path='/healthz', match=None):
         r = c.getresponse()
         body = r.read(65536).decode('latin1')
         c.close()
-        return r.status == 200 and (match is None or match in body)
-    except (OSError, http.client.HTTPException):
-        return False
+        return r.status, body
+    except (OSError, http.client.HTTPException) as e:
+        return 0, str(e)
+
+
+def http_ok(address, path='/healthz', match=None):
+    status, body = http_get(address, path)
+    return status == 200 and (match is None or match in body)
+
+
+def not_ready(address):
+    """What a daemon misses, for people; '' if it is ready."""
+    status, body = http_get(address, '/readyz')
+    if status == 200:
+        return ''
+    try:
+        return '; '.join('%s, for %d s: %s' % (
+            m['name'], m['since_s'], m['error'])
+            for m in json.loads(body)['missing']) or 'it starts'
+    except (ValueError, KeyError, TypeError):
+        return 'no answer at http://%s/readyz: %s' % (address, body)
 
 
 def port_free(port):

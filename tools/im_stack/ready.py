@@ -1,7 +1,7 @@
 """Is it ready?  Each answer comes from the program itself.
 
 An open port proves nothing: etcd must be healthy, MySQL must answer a ping,
-Kafka must have created our topics, a daemon must say so on /healthz, and
+Kafka must have created our topics, a daemon must say so on /readyz, and
 every worker of nginx must stand in etcd.
 """
 

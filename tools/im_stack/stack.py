@@ -14,7 +14,7 @@ import time
 import xmlrpc.client
 
 from .base import BACKENDS, MAX_FILES, STACKS, TOP, Failure, free_port, \
-    http_ok, port_free, process_alive, run, say, tail, write
+    not_ready, port_free, process_alive, run, say, tail, write
 from .conf import Conf
 from .ready import Ready
 
@@ -219,9 +219,16 @@ class Stack(Conf, Ready):
                         name, info.get('description', '').strip() or 'ended',
                         self.tail(name)))
             if time.time() > end:
-                raise Failure('%s: not ready within %d s\n%s'
-                              % (name, seconds, self.tail(name)))
+                raise Failure('%s: not ready within %d s%s\n%s' % (
+                    name, seconds, self.missing(name), self.tail(name)))
             time.sleep(0.05)
+
+    def missing(self, name):
+        """Of a daemon, in words."""
+        if name not in self.daemons('logic') + self.daemons('task'):
+            return ''
+        what = not_ready(self.address(name))
+        return ': ' + what if what else ''
 
     def tail(self, name):
         text = tail(self.log(name))
@@ -286,7 +293,7 @@ class Stack(Conf, Ready):
                                   % self.bin('im-' + kind))
                 start(n)
             for n in mine:
-                wait(n, 40, lambda n=n: http_ok(self.address(n)))
+                wait(n, 40, lambda n=n: not not_ready(self.address(n)))
         if 'nginx' in names:
             start('nginx')
             wait('nginx', 40, self.nginx_ready)
@@ -368,8 +375,12 @@ class Stack(Conf, Ready):
         for name in self.selected():
             p = states[name]
             good = good and p['statename'] == 'RUNNING'
-            say('    %-8s %-9s %s' % (name, p['statename'].lower(),
-                                      p['description']))
+            running = p['statename'] == 'RUNNING'
+            missing = self.missing(name) if running else ''
+            good = good and not missing
+            say('    %-8s %-9s %s%s' % (
+                name, p['statename'].lower(), p['description'],
+                ', not ready' + missing if missing else ''))
         return good
 
     def need(self):

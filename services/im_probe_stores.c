@@ -1,0 +1,260 @@
+/*
+ * im_probe_stores.c -- see im_probe_stores.h.
+ *
+ * A look does what the daemon needs, not what is easiest to answer: Redis and
+ * MySQL must take a write, MySQL must have the tables and columns of the
+ * statements, Kafka must have the topics, with a leader for each partition.
+ *
+ *   redis   SET of a key of its own, which expires
+ *   mysql   SELECT of all columns of each table, UPDATE; of a row 0
+ *   kafka   metadata of the topics
+ *
+ * The error of the server is passed on, for it names the user, the table or
+ * the option; what to do is added where it does not say so.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+
+#include "im_probe_stores.h"
+#include "im_timeouts.h"
+
+
+#define PROBE_KEY        "im:probe"
+#define PROBE_KEY_MS     "10000"
+#define PROBE_NO_TABLE   1146       /* of MySQL and MariaDB */
+#define PROBE_NO_COLUMN  1054
+#define PROBE_NO_BASE    1049
+
+
+static int probe_redis(void *ctx, char *error, size_t size);
+static int probe_mysql(void *ctx, char *error, size_t size);
+static int probe_mysql_on_row(void *ctx, const im_mysql_value_t *values);
+static const char *probe_mysql_advice(unsigned err);
+static int probe_kafka(void *ctx, char *error, size_t size);
+static int probe_topic(im_probe_kafka_t *k, const char *topic,
+    unsigned partitions, char *error, size_t size);
+
+
+int
+im_probe_redis_start(im_probe_redis_t *r)
+{
+    im_redis_conf_t  rc;
+
+    rc.address = r->conf->redis_address;
+    rc.password = r->conf->redis_password;
+    rc.timeout_ms = IM_PROBE_DEADLINE_MS;
+
+    r->redis = im_redis_create(&rc);
+    if (r->redis == NULL) {
+        return IM_ERROR;
+    }
+
+    r->probe.name = "redis";
+    r->probe.look = probe_redis;
+    r->probe.ctx = r;
+
+    return im_probe_start(&r->probe);
+}
+
+
+/* A replica that is read only, a full one that evicts nothing and one that
+ * loads its file all refuse the write, and say why. */
+static int
+probe_redis(void *ctx, char *error, size_t size)
+{
+    int                rc;
+    redisReply        *reply;
+    im_probe_redis_t  *r = ctx;
+
+    static const im_str_t  set[] = {
+        im_str("SET"), im_str(PROBE_KEY), im_str("1"), im_str("PX"),
+        im_str(PROBE_KEY_MS)
+    };
+
+    reply = NULL;
+
+    if (im_redis_append(r->redis, 5, set) == IM_OK) {
+        reply = im_redis_reply(r->redis);
+    }
+
+    if (reply == NULL) {
+        snprintf(error, size, "%s: %s", r->conf->redis_address,
+                 im_redis_error(r->redis));
+        return IM_ERROR;
+    }
+
+    rc = IM_OK;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(error, size, "%s: %s", r->conf->redis_address, reply->str);
+        rc = IM_ERROR;
+    }
+
+    im_redis_free(reply);
+
+    return rc;
+}
+
+
+void
+im_probe_redis_free(im_probe_redis_t *r)
+{
+    im_redis_destroy(r->redis);
+    r->redis = NULL;
+}
+
+
+int
+im_probe_mysql_start(im_probe_mysql_t *m)
+{
+    im_mysql_conf_t  mc;
+
+    mc.address = m->conf->mysql_address;
+    mc.user = m->conf->mysql_user;
+    mc.password = m->conf->mysql_password;
+    mc.database = m->conf->mysql_database;
+    mc.timeout_ms = IM_PROBE_DEADLINE_MS;
+
+    m->mysql = im_mysql_create(&mc);
+    if (m->mysql == NULL) {
+        return IM_ERROR;
+    }
+
+    m->probe.name = "mysql";
+    m->probe.look = probe_mysql;
+    m->probe.ctx = m;
+
+    return im_probe_start(&m->probe);
+}
+
+
+static int
+probe_mysql(void *ctx, char *error, size_t size)
+{
+    int                    rc;
+    im_probe_mysql_t      *m = ctx;
+    const im_probe_sql_t  *sql;
+
+    static const im_mysql_type_t  number = IM_MYSQL_U64;
+
+    rc = im_mysql_ping(m->mysql);
+
+    for (sql = m->sql; rc == IM_OK && *sql != NULL; sql++) {
+        rc = im_mysql_run(m->mysql, *sql, NULL, 0, &number,
+                          (**sql == 'S') ? 1 : 0, probe_mysql_on_row, NULL,
+                          NULL, NULL);
+    }
+
+    if (rc == IM_OK) {
+        return IM_OK;
+    }
+
+    snprintf(error, size, "%s: %s%s", m->conf->mysql_address,
+             im_mysql_error(m->mysql),
+             probe_mysql_advice(im_mysql_errno(m->mysql)));
+
+    return IM_ERROR;
+}
+
+
+static int
+probe_mysql_on_row(void *ctx, const im_mysql_value_t *values)
+{
+    (void) ctx;
+    (void) values;
+
+    return IM_OK;
+}
+
+
+static const char *
+probe_mysql_advice(unsigned err)
+{
+    switch (err) {
+
+    case PROBE_NO_TABLE:
+    case PROBE_NO_COLUMN:
+        return " (schema.sql makes the tables)";
+
+    case PROBE_NO_BASE:
+        return " (create it, then load schema.sql into it)";
+
+    default:
+        return "";
+    }
+}
+
+
+void
+im_probe_mysql_free(im_probe_mysql_t *m)
+{
+    im_mysql_destroy(m->mysql);
+    m->mysql = NULL;
+}
+
+
+int
+im_probe_kafka_start(im_probe_kafka_t *k)
+{
+    k->kafka = im_kafka_probe_create(k->conf->kafka_brokers);
+    if (k->kafka == NULL) {
+        return IM_ERROR;
+    }
+
+    k->probe.name = "kafka";
+    k->probe.look = probe_kafka;
+    k->probe.ctx = k;
+
+    return im_probe_start(&k->probe);
+}
+
+
+static int
+probe_kafka(void *ctx, char *error, size_t size)
+{
+    int                rc;
+    im_probe_kafka_t  *k = ctx;
+
+    rc = probe_topic(k, k->conf->kafka_topic, 4, error, size);
+
+    if (rc == IM_OK && k->dead_topic != NULL) {
+        rc = probe_topic(k, k->dead_topic, 1, error, size);
+    }
+
+    return rc;
+}
+
+
+/* partitions: a number for the command that is proposed. */
+static int
+probe_topic(im_probe_kafka_t *k, const char *topic, unsigned partitions,
+    char *error, size_t size)
+{
+    int       rc;
+    size_t    len;
+    unsigned  n;
+
+    rc = im_kafka_probe_topic(k->kafka, topic, IM_PROBE_DEADLINE_MS, &n,
+                              error, size);
+
+    if (rc == IM_DECLINED) {
+        len = strlen(error);
+        snprintf(error + len, size - len, ": im-topics --brokers %s --topic "
+                 "%s --partitions %u creates it", k->conf->kafka_brokers,
+                 topic, partitions);
+    }
+
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+}
+
+
+void
+im_probe_kafka_free(im_probe_kafka_t *k)
+{
+    im_kafka_probe_destroy(k->kafka);
+    k->kafka = NULL;
+}

@@ -1,0 +1,145 @@
+/*
+ * logic_probes.c -- see logic_probes.h.
+ *
+ * The statements name every column that Logic uses, so that a database of an
+ * older schema is found at the start and not by the first user; a test
+ * compares them with conf/schema.sql.  They read and change the row of nobody:
+ * uids, rooms and numbers begin with 1.
+ */
+
+#include "im_probe_etcd.h"
+#include "im_probe_stores.h"
+#include "logic_probes.h"
+
+
+static const im_probe_sql_t  probes_sql[] = {
+    "SELECT uid FROM users WHERE uid = 0 AND name = '' AND password = ''"
+    " AND created_ms = 0",
+    "SELECT uid FROM sessions WHERE sid = '' AND uid = 0 AND device = ''"
+    " AND refresh_hash = '' AND created_ms = 0 AND expires_ms = 0",
+    "SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = 0 AND seq = 0"
+    " AND msg_id = 0 AND sender = 0 AND time_ms = 0 AND cmid = ''"
+    " AND body = ''",
+    "SELECT uid FROM conversations WHERE uid = 0 AND conv_a = 0"
+    " AND conv_b = 0 AND read_seq = 0 AND pinned = 0 AND muted = 0"
+    " AND hidden_seq = 0",
+    "SELECT room FROM rooms WHERE room = 0 AND kind = 0 AND name = ''"
+    " AND open = 0 AND history = 0 AND created_ms = 0 AND dismissed_ms = 0",
+    "SELECT uid FROM members WHERE room = 0 AND uid = 0 AND role = 0"
+    " AND muted_until_ms = 0 AND joined_ms = 0",
+    "SELECT uid FROM removals WHERE room = 0 AND uid = 0 AND no = 0",
+    "SELECT uid FROM blocks WHERE uid = 0 AND other = 0",
+    "UPDATE users SET name = name WHERE uid = 0",
+    NULL
+};
+
+static im_probe_redis_t  probes_redis;
+static im_probe_mysql_t  probes_mysql;
+static im_probe_kafka_t  probes_kafka;
+static im_probe_etcd_t   probes_etcd;
+static im_probe_t        probes_node = {
+    .name = "node",
+    .starting = "etcd has not given us a node number yet"
+};
+
+static _Atomic uint64_t  probes_confirmed_us;   /* last delivery, good */
+static _Atomic uint64_t  probes_failed_us;      /* and bad */
+
+
+int
+logic_probes_start(void)
+{
+    probes_redis.conf = &logic_conf.common;
+    probes_mysql.conf = &logic_conf.common;
+    probes_mysql.sql = probes_sql;
+    probes_kafka.conf = &logic_conf.common;
+
+    return (im_probe_redis_start(&probes_redis) == IM_OK
+            && im_probe_mysql_start(&probes_mysql) == IM_OK
+            && im_probe_kafka_start(&probes_kafka) == IM_OK)
+           ? IM_OK : IM_ERROR;
+}
+
+
+int
+logic_probes_start_etcd(im_rpc_t *rpc, im_disc_t *disc)
+{
+    probes_etcd.conf = &logic_conf.common;
+    probes_etcd.rpc = rpc;
+    probes_etcd.disc = disc;
+
+    return (im_probe_start(&probes_node) == IM_OK
+            && im_probe_etcd_start(&probes_etcd) == IM_OK)
+           ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_probes_stop(void)
+{
+    im_probe_stop_all();
+    im_probe_redis_free(&probes_redis);
+    im_probe_mysql_free(&probes_mysql);
+    im_probe_kafka_free(&probes_kafka);
+}
+
+
+int
+logic_probes_wait_stores(void)
+{
+    int  rc;
+
+    rc = im_probe_wait(&probes_redis.probe);
+
+    return (rc == IM_OK) ? im_probe_wait(&probes_mysql.probe) : rc;
+}
+
+
+int
+logic_probes_wait_kafka(void)
+{
+    return im_probe_wait(&probes_kafka.probe);
+}
+
+
+void
+logic_probes_node(int has)
+{
+    im_probe_report(&probes_node, has ? NULL
+                    : "the node number was lost: no message ids can be made "
+                      "until etcd gives one");
+}
+
+
+int
+logic_probes_kafka_away(void)
+{
+    uint64_t  down, failed, good;
+
+    good = atomic_load(&probes_confirmed_us);
+    down = atomic_load(&probes_kafka.probe.down_us);
+
+    if (down != 0) {
+        return good < down;
+    }
+
+    failed = atomic_load(&probes_failed_us);
+
+    return failed > good && failed > atomic_load(&probes_kafka.probe.seen_us);
+}
+
+
+void
+logic_probes_kafka_confirmed(void)
+{
+    atomic_store(&probes_confirmed_us, im_mono_us());
+}
+
+
+/* The probe decides; it does so now. */
+void
+logic_probes_kafka_failed(void)
+{
+    atomic_store(&probes_failed_us, im_mono_us());
+    im_probe_kick(&probes_kafka.probe);
+}

@@ -1,0 +1,36 @@
+/*
+ * logic_probes.h -- what im-logic needs, and whether it is there.
+ */
+
+#ifndef LOGIC_PROBES_H
+#define LOGIC_PROBES_H
+
+#include "logic.h"
+
+/* Redis, MySQL, Kafka: from the start on. */
+int logic_probes_start(void);
+/* Once there is discovery; node: "no node number" until it is told one. */
+int logic_probes_start_etcd(im_rpc_t *rpc, im_disc_t *disc);
+/* Before what they look at is destroyed; NULL-safe, once. */
+void logic_probes_stop(void);
+
+/* Until it is up; IM_DONE: a signal asks to stop.  Main thread. */
+int logic_probes_wait_stores(void);
+int logic_probes_wait_kafka(void);
+
+/* The rest: any thread. */
+
+/* has: 1, the node number is there. */
+void logic_probes_node(int has);
+
+/*
+ * Whether Kafka is known to take nothing: the probe sees it away, or messages
+ * were not confirmed and no look since has been good.  A message that was
+ * confirmed proves the contrary, whatever the probe says.
+ */
+int logic_probes_kafka_away(void);
+/* What delivery reports say of Kafka. */
+void logic_probes_kafka_confirmed(void);
+void logic_probes_kafka_failed(void);
+
+#endif
