@@ -22,12 +22,12 @@
 #include "im_crash.h"
 #include "im_snowflake.h"
 #include "logic_batch.h"
-#include "logic_begun.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
 #include "logic_rooms_access.h"
+#include "logic_seed.h"
 #include "logic_settle.h"
 
 
@@ -43,10 +43,11 @@ static void batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
 static void batch_denied(logic_batch_t *b);
 static size_t batch_ids(logic_batch_t *b, size_t n);
 static size_t batch_numbers(logic_batch_t *b, size_t n);
-static int batch_seed(logic_batch_t *b, size_t n);
-static int batch_fresh(void);
+static void batch_seed(logic_batch_t *b, size_t n);
 static size_t batch_repeats(logic_batch_t *b, size_t n);
-static int batch_repeat(logic_batch_t *b, logic_message_t *m);
+static int batch_stored(logic_batch_t *b, logic_message_t **messages,
+    size_t n);
+static int batch_repeat(logic_batch_t *b, logic_message_t *m, int asked);
 static void batch_failed_redis(logic_batch_t *b);
 static void batch_failed_mysql(logic_batch_t *b);
 
@@ -125,40 +126,34 @@ batch_fold(logic_batch_t *b, size_t n)
 static size_t
 batch_recipients(logic_batch_t *b, size_t n)
 {
-    int              rc;
-    size_t           i, k, missing;
-    uint64_t         uids[LOGIC_SEQUENCE_MAX];
-    logic_message_t *m;
+    int                    rc;
+    size_t                 i, k, direct;
+    logic_message_t       *m;
+    logic_lookup_user_t    users[LOGIC_SEQUENCE_MAX];
 
-    missing = 0;
+    direct = 0;
 
     for (i = 0; i < n; i++) {
-        if (!logic_message_room(b->messages[i])
-            && !logic_lookup_known(b->lookup, b->messages[i]->to))
-        {
-            uids[missing++] = b->messages[i]->to;
+        if (!logic_message_room(b->messages[i])) {
+            users[direct++].uid = b->messages[i]->to;
         }
     }
 
-    if (missing == 0) {
-        return n;
-    }
+    rc = logic_lookup_users(b->lookup, users, direct);
 
-    rc = logic_lookup_users(b->lookup, uids, missing);
-
-    if (rc != IM_OK) {
+    if (rc == IM_ERROR) {
         batch_failed_mysql(b);
     }
 
-    for (i = 0, k = 0; i < n; i++) {
+    for (i = 0, k = 0, direct = 0; i < n; i++) {
         m = b->messages[i];
 
         if (logic_message_room(m)
-            || logic_lookup_known(b->lookup, m->to))
+            || users[direct++].answer == LOGIC_LOOKUP_EXISTS)
         {
             b->messages[k++] = m;
 
-        } else if (rc == IM_OK) {
+        } else if (users[direct - 1].answer == LOGIC_LOOKUP_NONE) {
             logic_outcome_refuse(m, &b->answers, "no_such_user",
                                  "the recipient does not exist");
 
@@ -300,7 +295,7 @@ batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
 static void
 batch_denied(logic_batch_t *b)
 {
-    int               rc;
+    int               rc, asked;
     size_t            i;
     logic_seq_t      *seqs[LOGIC_SEQUENCE_MAX];
     logic_message_t  *m;
@@ -319,6 +314,8 @@ batch_denied(logic_batch_t *b)
         batch_failed_redis(b);
     }
 
+    asked = (rc == IM_OK) ? batch_stored(b, b->denied, b->n_denied) : IM_ERROR;
+
     for (i = 0; i < b->n_denied; i++) {
         m = b->denied[i];
 
@@ -327,7 +324,7 @@ batch_denied(logic_batch_t *b)
                                  "a repeat cannot be looked up");
 
         } else if (m->seq.result == LOGIC_SEQ_REPEAT) {
-            (void) batch_repeat(b, m);         /* which answers it */
+            (void) batch_repeat(b, m, asked);  /* which answers it */
 
         } else if (m->seq.result == LOGIC_SEQ_CONFLICT) {
             logic_outcome_refuse(m, &b->answers, "cmid_conflict",
@@ -361,136 +358,85 @@ batch_ids(logic_batch_t *b, size_t n)
 static size_t
 batch_numbers(logic_batch_t *b, size_t n)
 {
-    int           rc;
-    size_t        i;
-    logic_seq_t  *seqs[LOGIC_SEQUENCE_MAX];
+    int               rc;
+    size_t            i, k;
+    logic_seq_t      *seqs[LOGIC_SEQUENCE_MAX];
+    logic_message_t  *m;
 
     if (n == 0) {
         return 0;
     }
 
     for (i = 0; i < n; i++) {
-        seqs[i] = &b->messages[i]->seq;
-        b->messages[i]->numbered_us = im_mono_us();
+        m = b->messages[i];
+        m->seq.seeded = 0;             /* of an earlier time, if any */
+        m->numbered_us = im_mono_us();
+        seqs[i] = &m->seq;
     }
 
     rc = logic_sequence(b->redis, seqs, n);
 
     if (rc == IM_OK) {
-        rc = batch_seed(b, n);
+        batch_seed(b, n);
 
     } else {
         batch_failed_redis(b);
     }
 
-    if (rc == IM_OK) {
-        return n;
-    }
-
-    for (i = 0; i < n; i++) {
-        logic_outcome_refuse(b->messages[i], &b->answers, "unavailable",
-                             "the message cannot be numbered");
-    }
-
-    return 0;
-}
-
-
-/*
- * Conversations that Redis does not know: their last seq is MySQL's.  When
- * Redis has lost its memory lately, numbers may have been given that MySQL does
- * not hold yet: those to come begin well above, and clients are told that the
- * range in between is void.
- */
-static int
-batch_seed(logic_batch_t *b, size_t n)
-{
-    int           rc, young;
-    size_t        i, k;
-    uint64_t      last;
-    logic_seq_t  *q, *again[LOGIC_SEQUENCE_MAX];
-
     for (i = 0, k = 0; i < n; i++) {
-        q = &b->messages[i]->seq;
+        m = b->messages[i];
 
-        if (q->result != LOGIC_SEQ_UNSEEDED) {
+        if (rc == IM_OK && m->seq.result != LOGIC_SEQ_UNSEEDED) {
+            b->messages[k++] = m;
             continue;
         }
 
-        if (logic_lookup_last_seq(b->lookup, &q->conv, &last) != IM_OK) {
-            batch_failed_mysql(b);
-            return IM_ERROR;
-        }
-
-        rc = logic_sequence_memory(b->redis, q->slot, batch_fresh, &young);
-
-        if (rc == IM_AGAIN) {
-            return IM_ERROR;
-        }
-
-        if (rc == IM_OK && (last == 0 || young)) {
-            rc = logic_begun_add(b->redis, &q->conv);
-        }
-
-        last += young ? LOGIC_SEQUENCE_SKIP : 0;
-
-        if (rc == IM_OK && last > 0) {
-            rc = logic_sequence_seed(b->redis, q, last);
-        }
-
-        if (rc != IM_OK) {
-            batch_failed_redis(b);
-            return IM_ERROR;
-        }
-
-        q->seeded = 1;
-        again[k++] = q;
+        logic_outcome_refuse(m, &b->answers, "unavailable",
+                             "the message cannot be numbered");
     }
 
-    return (k == 0) ? IM_OK : logic_sequence(b->redis, again, k);
+    return k;
 }
 
 
-void
-logic_batch_remember(void)
+/* Conversations that Redis does not know.  Without MySQL only these cannot go
+ * on. */
+static void
+batch_seed(logic_batch_t *b, size_t n)
 {
-    int          young;
-    unsigned     tag;
-    im_redis_t  *redis;
+    int           rc;
+    size_t        i, k;
+    logic_seq_t  *unknown[LOGIC_SEQUENCE_MAX];
 
-    redis = logic_redis_create();
-
-    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
-        (void) logic_sequence_memory(redis, tag, batch_fresh, &young);
+    for (i = 0, k = 0; i < n; i++) {
+        if (b->messages[i]->seq.result == LOGIC_SEQ_UNSEEDED) {
+            unknown[k++] = &b->messages[i]->seq;
+        }
     }
 
-    im_redis_destroy(redis);
-}
+    if (k == 0) {
+        return;
+    }
 
+    rc = logic_seed(b->redis, b->lookup, unknown, k);
 
-/* Whether this Redis is new, and not one that has lost its memory: then the
- * message log is new, too. */
-static int
-batch_fresh(void)
-{
-    int  fresh;
+    if (rc == IM_DECLINED) {
+        batch_failed_mysql(b);
 
-    fresh = logic_settle_empty();
-
-    im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
-           ? "it has lost its memory: sequence numbers skip ahead"
-           : fresh == 1 ? "it is used for the first time"
-           : "whether it is new is not known, since Kafka does not answer");
-
-    return fresh;
+    } else if (rc == IM_ERROR) {
+        batch_failed_redis(b);
+    }
 }
 
 
 static size_t
 batch_repeats(logic_batch_t *b, size_t n)
 {
+    int               asked;
     size_t            i, k;
     logic_message_t  *m;
+
+    asked = batch_stored(b, b->messages, n);
 
     for (i = 0, k = 0; i < n; i++) {
         m = b->messages[i];
@@ -503,7 +449,7 @@ batch_repeats(logic_batch_t *b, size_t n)
             break;
 
         case LOGIC_SEQ_REPEAT:
-            if (batch_repeat(b, m) != IM_OK) {
+            if (batch_repeat(b, m, asked) != IM_OK) {
                 break;
             }
 
@@ -519,25 +465,46 @@ batch_repeats(logic_batch_t *b, size_t n)
 }
 
 
+/* Which of the repeats MySQL holds. */
+static int
+batch_stored(logic_batch_t *b, logic_message_t **messages, size_t n)
+{
+    size_t            i, k;
+    logic_message_t  *repeats[LOGIC_SEQUENCE_MAX];
+
+    for (i = 0, k = 0; i < n; i++) {
+        if (messages[i]->seq.result == LOGIC_SEQ_REPEAT) {
+            repeats[k++] = messages[i];
+        }
+    }
+
+    if (k == 0) {
+        return IM_OK;
+    }
+
+    if (logic_lookup_stored(b->lookup, repeats, k) != IM_OK) {
+        batch_failed_mysql(b);
+        return IM_ERROR;
+    }
+
+    return IM_OK;
+}
+
+
 /* IM_OK: m, unless it is denied, is produced under its first numbers; else it
  * is on its way. */
 static int
-batch_repeat(logic_batch_t *b, logic_message_t *m)
+batch_repeat(logic_batch_t *b, logic_message_t *m, int asked)
 {
-    uint64_t  msg_id;
-
     m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
 
-    if (logic_lookup_stored(b->lookup, &m->seq.conv, m->seq.seq, &msg_id)
-        != IM_OK)
-    {
-        batch_failed_mysql(b);
+    if (asked != IM_OK) {
         logic_outcome_refuse(m, &b->answers, "unavailable",
                              "a repeat cannot be looked up");
         return IM_ERROR;
     }
 
-    if (msg_id == m->seq.msg_id) {
+    if (m->stored == m->seq.msg_id) {
         logic_outcome_accept(m, &b->answers, 1);
         return IM_DONE;
     }

@@ -22,8 +22,4 @@ typedef struct {
  * answered, or is on its way to Kafka or to logic_repeats.c. */
 void logic_batch_run(logic_batch_t *batch, size_t n);
 
-/* At the start, while Kafka is there to be asked: notes in Redis since when it
- * remembers. */
-void logic_batch_remember(void);
-
 #endif

@@ -35,11 +35,8 @@ static size_t begun_key(char *out, size_t size, uint64_t uid);
 
 
 int
-logic_begun_add(im_redis_t *redis, const im_conv_t *conv)
+logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 {
-    int          i;
-    redisReply  *reply;
-
     if (conv->a == 0) {
         return IM_OK;                  /* members have a row already */
     }
@@ -50,14 +47,7 @@ logic_begun_add(im_redis_t *redis, const im_conv_t *conv)
         return IM_ERROR;
     }
 
-    for (i = 0; i < 4; i++) {
-        reply = im_redis_reply(redis);
-        if (reply == NULL) {
-            return IM_ERROR;
-        }
-
-        im_redis_free(reply);
-    }
+    *replies += 4;
 
     return IM_OK;
 }

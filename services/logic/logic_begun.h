@@ -9,9 +9,10 @@
 #include "im_slot.h"
 #include "logic.h"
 
-/* A conversation's first number is about to be given.  IM_ERROR: Redis does
- * not answer. */
-int logic_begun_add(im_redis_t *redis, const im_conv_t *conv);
+/* A conversation's first number is about to be given: queues what notes it.
+ * *replies grows by those to come.  IM_ERROR: Redis is not there. */
+int logic_begun_append(im_redis_t *redis, const im_conv_t *conv,
+    size_t *replies);
 
 /*
  * What had begun for this user at the call, and was acked, is in MySQL: waits

@@ -3,50 +3,41 @@
  *
  * Every direct message asks, and hardly any user blocks anybody, so answers are
  * kept until they change: MySQL is asked once for each pair, and is not needed
- * for those who talk already.
+ * for those who talk already.  Half a million pairs are remembered, in 17 MB;
+ * beyond that, what was not used for the longest time is asked for again.
  *
  * A change is written to MySQL, then to the Redis stream im:blocks, which each
  * Logic reads once a second; the pair's own home (the call goes there) forgets
  * at once.  A stream that does not hold what was read last was trimmed or lost:
  * then everything is forgotten.  What was asked before a change and answered
- * after it is not kept (blocks_turn).
+ * after it is not kept (logic_cache.h).
  */
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <hiredis.h>
-#include <uthash.h>
 
+#include "logic_ask.h"
 #include "logic_blocks.h"
+#include "logic_cache.h"
 #include "logic_page.h"
+#include "logic_sequence.h"
 #include "logic_sessions.h"
 
 
 #define BLOCKS_MAX        1000         /* of one user */
-#define BLOCKS_KEPT_MAX   500000       /* pairs, 80 bytes each; then none */
-#define BLOCKS_QUERY      8          /* 16 parameters of a statement */
+#define BLOCKS_SETS       65536        /* of 8 pairs that are remembered */
 #define BLOCKS_POLL       1000         /* entries of the stream at a time */
 #define BLOCKS_ID_MAX     48
 
 
+/* One that is not known. */
 typedef struct {
-    uint64_t         to;
-    uint64_t         from;
-} blocks_pair_t;
-
-typedef struct {
-    UT_hash_handle   hh;
-    blocks_pair_t    pair;
-    unsigned         blocked;
-} blocks_kept_t;
-
-typedef struct {
-    blocks_pair_t    pairs[BLOCKS_QUERY];   /* that are blocked */
-    size_t           n;
-} blocks_found_t;
+    logic_blocks_item_t  *item;
+    logic_cache_mark_t    mark;
+} blocks_want_t;
 
 typedef struct {
     uint64_t         uids[BLOCKS_MAX];
@@ -55,13 +46,9 @@ typedef struct {
 
 
 static size_t blocks_known(logic_blocks_item_t *items, size_t n,
-    logic_blocks_item_t **ask);
-static int blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items,
-    size_t n);
-static int blocks_on_pair(void *ctx, const im_mysql_value_t *v);
-static void blocks_keep(logic_blocks_item_t **items, size_t n);
-static void blocks_forget(uint64_t to, uint64_t from);
-static void blocks_clear(void);
+    blocks_want_t *wants);
+static int blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n);
+static logic_cache_key_t blocks_pair(uint64_t to, uint64_t from);
 static int blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     uint64_t other);
 static int blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to,
@@ -72,44 +59,27 @@ static int blocks_since(const redisReply *reply);
 static void blocks_learn(const redisReply *entry);
 
 
-static pthread_mutex_t   blocks_lock = PTHREAD_MUTEX_INITIALIZER;
-static blocks_kept_t    *blocks_kept;
-static uint64_t          blocks_turn;   /* of changes */
-static char              blocks_last[BLOCKS_ID_MAX];   /* the poll's */
+/* 1: blocked, 0: not. */
+LOGIC_CACHE(blocks_cache, BLOCKS_SETS, sizeof(uint64_t));
+
+static char  blocks_last[BLOCKS_ID_MAX];       /* the poll's */
 
 
 int
 logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
 {
-    int                   rc;
-    size_t                i, part, missing;
-    uint64_t              turn;
-    logic_blocks_item_t  *ask[BLOCKS_QUERY];
+    int             rc;
+    size_t          i, part, missing;
+    blocks_want_t   wants[LOGIC_SEQUENCE_MAX];
 
     rc = IM_DONE;
 
     for (i = 0; i < n; i += part) {
-        part = (n - i < BLOCKS_QUERY) ? n - i : BLOCKS_QUERY;
+        part = (n - i < LOGIC_SEQUENCE_MAX) ? n - i : LOGIC_SEQUENCE_MAX;
+        missing = blocks_known(items + i, part, wants);
 
-        pthread_mutex_lock(&blocks_lock);
-        missing = blocks_known(items + i, part, ask);
-        turn = blocks_turn;
-        pthread_mutex_unlock(&blocks_lock);
-
-        if (missing == 0 || rc == IM_ERROR) {
-            continue;
-        }
-
-        rc = blocks_ask(mysql, ask, missing);
-
-        if (rc == IM_OK) {
-            pthread_mutex_lock(&blocks_lock);
-
-            if (turn == blocks_turn) {
-                blocks_keep(ask, missing);
-            }
-
-            pthread_mutex_unlock(&blocks_lock);
+        if (missing > 0 && rc != IM_ERROR) {
+            rc = blocks_ask(mysql, wants, missing);
         }
     }
 
@@ -117,32 +87,30 @@ logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
 }
 
 
-/* Under the lock: how many are not known, and which. */
+/* How many are not known, and which. */
 static size_t
-blocks_known(logic_blocks_item_t *items, size_t n, logic_blocks_item_t **ask)
+blocks_known(logic_blocks_item_t *items, size_t n, blocks_want_t *wants)
 {
-    size_t          i, missing;
-    blocks_pair_t   pair;
-    blocks_kept_t  *kept;
+    size_t    i, missing;
+    uint64_t  blocked;
 
     missing = 0;
 
     for (i = 0; i < n; i++) {
-        pair.to = items[i].to;
-        pair.from = items[i].from;
         items[i].answer = LOGIC_BLOCKS_FREE;
 
-        if (pair.to == pair.from) {
+        if (items[i].to == items[i].from) {
             continue;
         }
 
-        HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
-
-        if (kept == NULL) {
+        if (!logic_cache_get(&blocks_cache,
+                             blocks_pair(items[i].to, items[i].from), 0,
+                             &blocked, &wants[missing].mark))
+        {
             items[i].answer = LOGIC_BLOCKS_UNKNOWN;
-            ask[missing++] = &items[i];
+            wants[missing++].item = &items[i];
 
-        } else if (kept->blocked) {
+        } else if (blocked) {
             items[i].answer = LOGIC_BLOCKS_BLOCKED;
         }
     }
@@ -152,138 +120,54 @@ blocks_known(logic_blocks_item_t *items, size_t n, logic_blocks_item_t **ask)
 
 
 static int
-blocks_ask(im_mysql_t *mysql, logic_blocks_item_t **items, size_t n)
+blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
 {
-    int               rc, tries;
-    size_t            i, k;
-    blocks_found_t    found;
-    im_mysql_value_t  v[2 * BLOCKS_QUERY];
+    size_t                i;
+    uint64_t              blocked;
+    logic_ask_t           asks[LOGIC_SEQUENCE_MAX];
+    blocks_want_t        *want;
+    logic_blocks_item_t  *item;
 
-    /* each of these is a point of the primary key */
+#define BLOCKS_PAIRS(pairs)  "SELECT uid, other FROM blocks WHERE " pairs
+#define BLOCKS_PAIR          "(uid = ? AND other = ?)"
 
-    static const char             sql[] =
-        "SELECT uid, other FROM blocks WHERE "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?) OR "
-        "(uid = ? AND other = ?) OR (uid = ? AND other = ?)";
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_U64 };
+    static const logic_ask_sql_t  sql = {
+        BLOCKS_PAIRS(LOGIC_ASK_8(BLOCKS_PAIR, " OR ")),
+        BLOCKS_PAIRS(LOGIC_ASK_128(BLOCKS_PAIR, " OR ")), 2, 0
+    };
 
-    memset(v, 0, sizeof(v));           /* nobody has uid 0 */
+    memset(asks, 0, n * sizeof(logic_ask_t));
 
     for (i = 0; i < n; i++) {
-        v[2 * i].u64 = items[i]->to;
-        v[2 * i + 1].u64 = items[i]->from;
+        asks[i].key[0] = wants[i].item->to;
+        asks[i].key[1] = wants[i].item->from;
+        asks[i].item = &wants[i];
     }
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        found.n = 0;
-        rc = im_mysql_run(mysql, sql, v, 2 * BLOCKS_QUERY, columns, 2,
-                          blocks_on_pair, &found, NULL, NULL);
-    }
-
-    if (rc != IM_OK) {
+    if (logic_ask(mysql, &sql, asks, n) != IM_OK) {
         return IM_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        items[i]->answer = LOGIC_BLOCKS_FREE;
+        want = asks[i].item;
+        item = want->item;
+        blocked = asks[i].found;
+        item->answer = blocked ? LOGIC_BLOCKS_BLOCKED : LOGIC_BLOCKS_FREE;
 
-        for (k = 0; k < found.n; k++) {
-            if (found.pairs[k].to == items[i]->to
-                && found.pairs[k].from == items[i]->from)
-            {
-                items[i]->answer = LOGIC_BLOCKS_BLOCKED;
-            }
-        }
+        logic_cache_put(&blocks_cache, blocks_pair(item->to, item->from), 0,
+                        LOGIC_CACHE_EVER, &blocked, want->mark);
     }
 
     return IM_OK;
 }
 
 
-static int
-blocks_on_pair(void *ctx, const im_mysql_value_t *v)
+static logic_cache_key_t
+blocks_pair(uint64_t to, uint64_t from)
 {
-    blocks_found_t  *found = ctx;
+    logic_cache_key_t  key = { to, from };
 
-    if (found->n < BLOCKS_QUERY) {
-        found->pairs[found->n].to = v[0].u64;
-        found->pairs[found->n++].from = v[1].u64;
-    }
-
-    return IM_OK;
-}
-
-
-/* Under the lock. */
-static void
-blocks_keep(logic_blocks_item_t **items, size_t n)
-{
-    size_t          i;
-    blocks_kept_t  *kept, *other;
-
-    if (HASH_COUNT(blocks_kept) + n > BLOCKS_KEPT_MAX) {
-        blocks_clear();
-    }
-
-    for (i = 0; i < n; i++) {
-        kept = calloc(1, sizeof(blocks_kept_t));
-        if (kept == NULL) {
-            return;
-        }
-
-        kept->pair.to = items[i]->to;
-        kept->pair.from = items[i]->from;
-        kept->blocked = (items[i]->answer == LOGIC_BLOCKS_BLOCKED);
-
-        HASH_FIND(hh, blocks_kept, &kept->pair, sizeof(kept->pair), other);
-
-        if (other != NULL) {
-            free(kept);                /* twice in one batch */
-            continue;
-        }
-
-        HASH_ADD(hh, blocks_kept, pair, sizeof(kept->pair), kept);
-    }
-}
-
-
-static void
-blocks_forget(uint64_t to, uint64_t from)
-{
-    blocks_pair_t   pair;
-    blocks_kept_t  *kept;
-
-    pair.to = to;
-    pair.from = from;
-
-    pthread_mutex_lock(&blocks_lock);
-
-    blocks_turn++;
-    HASH_FIND(hh, blocks_kept, &pair, sizeof(pair), kept);
-
-    if (kept != NULL) {
-        HASH_DEL(blocks_kept, kept);
-        free(kept);
-    }
-
-    pthread_mutex_unlock(&blocks_lock);
-}
-
-
-/* Under the lock. */
-static void
-blocks_clear(void)
-{
-    blocks_kept_t  *kept, *next;
-
-    HASH_ITER(hh, blocks_kept, kept, next) {
-        HASH_DEL(blocks_kept, kept);
-        free(kept);
-    }
+    return key;
 }
 
 
@@ -373,7 +257,7 @@ blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to, uint64_t from)
     };
     redisReply  *reply;
 
-    blocks_forget(to, from);
+    logic_cache_drop(&blocks_cache, blocks_pair(to, from));
 
     argv[7].data = (unsigned char *) pair;
     argv[7].len = (size_t) snprintf(pair, sizeof(pair), "%llu %llu",
@@ -499,10 +383,7 @@ logic_blocks_poll(im_redis_t *redis)
         n = reply->elements;
 
         if (!blocks_since(reply)) {
-            pthread_mutex_lock(&blocks_lock);
-            blocks_turn++;
-            blocks_clear();
-            pthread_mutex_unlock(&blocks_lock);
+            logic_cache_drop_all(&blocks_cache);
         }
 
         for (i = 0; i < n; i++) {
@@ -584,6 +465,6 @@ blocks_learn(const redisReply *entry)
     if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2
         && sscanf(fields->element[1]->str, "%llu %llu", &to, &from) == 2)
     {
-        blocks_forget(to, from);
+        logic_cache_drop(&blocks_cache, blocks_pair(to, from));
     }
 }

@@ -29,6 +29,7 @@
 #include "logic_outcome.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
+#include "logic_seed.h"
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */
@@ -85,7 +86,7 @@ logic_intake_start(void)
         return rc;
     }
 
-    logic_batch_remember();
+    logic_seed_remember();
 
     intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
     if (intake_shards == NULL) {

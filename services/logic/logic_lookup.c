@@ -1,45 +1,38 @@
 /*
  * logic_lookup.c -- rare questions, cached where the answer cannot change.
  *
- * Users are never deleted, so a uid once seen stays known.  The set is
- * forgotten when it has a million entries: 40 MB, and the next messages ask
- * again, 16 uids a query.
+ * Users are never deleted, so that a user exists stays true: it is remembered
+ * of a million users, in 26 MB that all shards share.  That there is no such
+ * user may change at any time, and is not remembered.
  */
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
+#include "logic_cache.h"
 #include "logic_lookup.h"
 
 
-#define LOOKUP_KNOWN_MAX  1000000
-#define LOOKUP_QUERY      16
+#define LOOKUP_SETS  131072        /* of 8 users */
 
-
-typedef struct {
-    uint64_t        uid;
-    UT_hash_handle  hh;
-} lookup_user_t;
 
 struct logic_lookup_s {
-    im_mysql_t     *mysql;
-    lookup_user_t  *known;
+    im_mysql_t          *mysql;
 };
 
+/* One that is not known. */
 typedef struct {
-    int       n;
-    uint64_t  value;
-} lookup_one_t;
+    logic_lookup_user_t  *user;
+    logic_cache_mark_t    mark;
+} lookup_want_t;
 
 
-static int lookup_on_user(void *ctx, const im_mysql_value_t *v);
-static int lookup_on_one(void *ctx, const im_mysql_value_t *v);
-static int lookup_run(logic_lookup_t *l, const char *sql,
-    const im_mysql_value_t *params, size_t n,
-    int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx);
-static void lookup_forget(logic_lookup_t *l);
+static size_t lookup_known(logic_lookup_user_t *users, size_t n,
+    lookup_want_t *wants);
+static int lookup_ask(logic_lookup_t *l, lookup_want_t *wants, size_t n);
+
+
+LOGIC_CACHE(lookup_users, LOOKUP_SETS, 0);
 
 
 logic_lookup_t *
@@ -48,8 +41,15 @@ logic_lookup_create(void)
     logic_lookup_t  *l;
 
     l = calloc(1, sizeof(logic_lookup_t));
-    if (l != NULL) {
-        l->mysql = logic_mysql_create();
+    if (l == NULL) {
+        return NULL;
+    }
+
+    l->mysql = logic_mysql_create();
+
+    if (l->mysql == NULL) {
+        free(l);
+        return NULL;
     }
 
     return l;
@@ -59,7 +59,10 @@ logic_lookup_create(void)
 void
 logic_lookup_destroy(logic_lookup_t *l)
 {
-    lookup_forget(l);
+    if (l == NULL) {
+        return;
+    }
+
     im_mysql_destroy(l->mysql);
     free(l);
 }
@@ -73,60 +76,88 @@ logic_lookup_error(logic_lookup_t *l)
 
 
 int
-logic_lookup_known(logic_lookup_t *l, uint64_t uid)
+logic_lookup_users(logic_lookup_t *l, logic_lookup_user_t *users, size_t n)
 {
-    lookup_user_t  *u;
+    int             rc;
+    size_t          i, part, missing;
+    lookup_want_t   wants[LOGIC_SEQUENCE_MAX];
 
-    HASH_FIND(hh, l->known, &uid, sizeof(uid), u);
+    rc = IM_DONE;
 
-    return u != NULL;
+    for (i = 0; i < n; i += part) {
+        part = (n - i < LOGIC_SEQUENCE_MAX) ? n - i : LOGIC_SEQUENCE_MAX;
+        missing = lookup_known(users + i, part, wants);
+
+        if (missing > 0 && rc != IM_ERROR) {
+            rc = lookup_ask(l, wants, missing);
+        }
+    }
+
+    return rc;
 }
 
 
-int
-logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n)
+/* How many are not known, and which. */
+static size_t
+lookup_known(logic_lookup_user_t *users, size_t n, lookup_want_t *wants)
 {
-    size_t            i, k;
-    im_mysql_value_t  v[LOOKUP_QUERY];
+    size_t             i, missing;
+    logic_cache_key_t  key = { 0, 0 };
 
-    static const char  sql[] =
-        "SELECT uid FROM users WHERE uid IN "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    missing = 0;
 
-    if (HASH_COUNT(l->known) > LOOKUP_KNOWN_MAX) {
-        lookup_forget(l);
-    }
+    for (i = 0; i < n; i++) {
+        key.a = users[i].uid;
+        users[i].answer = LOGIC_LOOKUP_EXISTS;
 
-    for (i = 0; i < n; i += LOOKUP_QUERY) {
-        memset(v, 0, sizeof(v));       /* nobody has uid 0 */
-
-        for (k = 0; k < LOOKUP_QUERY && i + k < n; k++) {
-            v[k].u64 = uids[i + k];
-        }
-
-        if (lookup_run(l, sql, v, LOOKUP_QUERY, lookup_on_user, l) != IM_OK) {
-            return IM_ERROR;
+        if (!logic_cache_get(&lookup_users, key, 0, &key.b,
+                             &wants[missing].mark))
+        {
+            users[i].answer = LOGIC_LOOKUP_UNKNOWN;
+            wants[missing++].user = &users[i];
         }
     }
 
-    return IM_OK;
+    return missing;
 }
 
 
 static int
-lookup_on_user(void *ctx, const im_mysql_value_t *v)
+lookup_ask(logic_lookup_t *l, lookup_want_t *wants, size_t n)
 {
-    lookup_user_t   *u;
-    logic_lookup_t  *l = ctx;
+    size_t             i;
+    logic_ask_t        asks[LOGIC_SEQUENCE_MAX];
+    lookup_want_t     *want;
+    logic_cache_key_t  key = { 0, 0 };
 
-    if (logic_lookup_known(l, v[0].u64)) {
-        return IM_OK;
+#define LOOKUP_USERS(in)  "SELECT uid FROM users WHERE uid IN (" in ")"
+
+    static const logic_ask_sql_t  sql = {
+        LOOKUP_USERS(LOGIC_ASK_8("?", ", ")),
+        LOOKUP_USERS(LOGIC_ASK_128("?", ", ")), 1, 0
+    };
+
+    memset(asks, 0, n * sizeof(logic_ask_t));
+
+    for (i = 0; i < n; i++) {
+        asks[i].key[0] = wants[i].user->uid;
+        asks[i].item = &wants[i];
     }
 
-    u = calloc(1, sizeof(lookup_user_t));
-    if (u != NULL) {
-        u->uid = v[0].u64;
-        HASH_ADD(hh, l->known, uid, sizeof(u->uid), u);
+    if (logic_ask(l->mysql, &sql, asks, n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        want = asks[i].item;
+        want->user->answer = asks[i].found ? LOGIC_LOOKUP_EXISTS
+                                           : LOGIC_LOOKUP_NONE;
+
+        if (asks[i].found) {
+            key.a = want->user->uid;
+            logic_cache_put(&lookup_users, key, 0, LOGIC_CACHE_EVER, &key.b,
+                            want->mark);
+        }
     }
 
     return IM_OK;
@@ -147,97 +178,63 @@ logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items, size_t n)
 }
 
 
+/*
+ * MAX(seq) with GROUP BY reads whole conversations unless the optimizer finds
+ * its best plan; this reads one row of each by any.  The parameters have no
+ * type of their own, and a text would not be looked up in the index.
+ */
 int
-logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
-    uint64_t *last)
+logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
 {
-    lookup_one_t      one = { 0, 0 };
-    im_mysql_value_t  v[2];
+#define LOOKUP_CONV                                                           \
+    "SELECT CAST(? AS UNSIGNED) AS a, CAST(? AS UNSIGNED) AS b"
+#define LOOKUP_LAST(convs)                                                    \
+    "SELECT k.a, k.b, (SELECT m.seq FROM messages m WHERE m.conv_a = k.a "    \
+    "AND m.conv_b = k.b ORDER BY m.seq DESC LIMIT 1) FROM (" convs ") k"
 
-    static const char  sql[] =
-        "SELECT MAX(seq) FROM messages WHERE conv_a = ? AND conv_b = ?";
+    static const logic_ask_sql_t  sql = {
+        LOOKUP_LAST(LOGIC_ASK_8(LOOKUP_CONV, " UNION ALL ")),
+        LOOKUP_LAST(LOGIC_ASK_128(LOOKUP_CONV, " UNION ALL ")), 2, 1
+    };
 
-    memset(v, 0, sizeof(v));
-    v[0].u64 = conv->a;
-    v[1].u64 = conv->b;
+    return logic_ask(l->mysql, &sql, asks, n);
+}
 
-    if (lookup_run(l, sql, v, 2, lookup_on_one, &one) != IM_OK) {
+
+int
+logic_lookup_stored(logic_lookup_t *l, logic_message_t **messages, size_t n)
+{
+    size_t            i;
+    logic_ask_t       asks[LOGIC_SEQUENCE_MAX];
+    logic_message_t  *m;
+
+#define LOOKUP_PLACE  "(conv_a = ? AND conv_b = ? AND seq = ?)"
+#define LOOKUP_STORED(places)                                                 \
+    "SELECT conv_a, conv_b, seq, msg_id FROM messages WHERE " places
+
+    static const logic_ask_sql_t  sql = {
+        LOOKUP_STORED(LOGIC_ASK_8(LOOKUP_PLACE, " OR ")),
+        LOOKUP_STORED(LOGIC_ASK_128(LOOKUP_PLACE, " OR ")), 3, 1
+    };
+
+    memset(asks, 0, n * sizeof(logic_ask_t));
+
+    for (i = 0; i < n; i++) {
+        m = messages[i];
+        asks[i].key[0] = m->seq.conv.a;
+        asks[i].key[1] = m->seq.conv.b;
+        asks[i].key[2] = m->seq.seq;
+        asks[i].item = m;
+    }
+
+    if (logic_ask(l->mysql, &sql, asks, n) != IM_OK) {
         return IM_ERROR;
     }
 
-    *last = one.n ? one.value : 0;
-
-    return IM_OK;
-}
-
-
-int
-logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv, uint64_t seq,
-    uint64_t *msg_id)
-{
-    lookup_one_t      one = { 0, 0 };
-    im_mysql_value_t  v[3];
-
-    static const char  sql[] =
-        "SELECT msg_id FROM messages WHERE conv_a = ? AND conv_b = ? "
-        "AND seq = ?";
-
-    memset(v, 0, sizeof(v));
-    v[0].u64 = conv->a;
-    v[1].u64 = conv->b;
-    v[2].u64 = seq;
-
-    if (lookup_run(l, sql, v, 3, lookup_on_one, &one) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    *msg_id = one.n ? one.value : 0;
-
-    return IM_OK;
-}
-
-
-static int
-lookup_on_one(void *ctx, const im_mysql_value_t *v)
-{
-    lookup_one_t  *one = ctx;
-
-    if (!v[0].null) {
-        one->n = 1;
-        one->value = v[0].u64;
+    for (i = 0; i < n; i++) {
+        m = asks[i].item;
+        m->stored = asks[i].found ? asks[i].values[0] : 0;
     }
 
     return IM_OK;
-}
-
-
-/* A connection that was idle too long is noticed by its first use. */
-static int
-lookup_run(logic_lookup_t *l, const char *sql, const im_mysql_value_t *params,
-    size_t n, int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx)
-{
-    int  rc, tries;
-
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
-
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(l->mysql, sql, params, n, columns, 1, row, ctx,
-                          NULL, NULL);
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
-}
-
-
-static void
-lookup_forget(logic_lookup_t *l)
-{
-    lookup_user_t  *u, *tmp;
-
-    HASH_ITER(hh, l->known, u, tmp) {
-        HASH_DEL(l->known, u);
-        free(u);
-    }
 }

@@ -1,27 +1,37 @@
 /*
- * logic_lookup.h -- what a shard asks MySQL: does this user exist, may he speak
- * in this room, where did a conversation end, was this message stored.  One
- * shard thread each.
+ * logic_lookup.h -- what a shard asks MySQL: do these users exist, may they
+ * speak there, where did conversations end, were messages stored.  Each
+ * question is asked for a whole batch at once.  One thread each.
  */
 
 #ifndef LOGIC_LOOKUP_H
 #define LOGIC_LOOKUP_H
 
-#include "im_slot.h"
-#include "logic.h"
+#include "logic_ask.h"
 #include "logic_blocks.h"
+#include "logic_message.h"
 #include "logic_rooms_access.h"
 
 typedef struct logic_lookup_s  logic_lookup_t;
 
+typedef enum {
+    LOGIC_LOOKUP_UNKNOWN = 0,      /* MySQL does not answer */
+    LOGIC_LOOKUP_NONE,
+    LOGIC_LOOKUP_EXISTS
+} logic_lookup_answer_t;
+
+typedef struct {
+    uint64_t               uid;
+    logic_lookup_answer_t  answer;
+} logic_lookup_user_t;
+
 logic_lookup_t *logic_lookup_create(void);
 void logic_lookup_destroy(logic_lookup_t *l);
 
-/* 1 known, 0 not known (ask logic_lookup_users), for a cached answer. */
-int logic_lookup_known(logic_lookup_t *l, uint64_t uid);
-/* Asks for n uids; those that exist are known afterwards.  IM_ERROR: MySQL
- * does not answer. */
-int logic_lookup_users(logic_lookup_t *l, const uint64_t *uids, size_t n);
+/* Asks only for what is not known.  IM_DONE: all was.  IM_ERROR: MySQL does not
+ * answer; what was known is answered all the same. */
+int logic_lookup_users(logic_lookup_t *l, logic_lookup_user_t *users,
+    size_t n);
 
 /* logic_blocks_may_send() with this connection. */
 int logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items,
@@ -30,11 +40,11 @@ int logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items,
 int logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items,
     size_t n);
 
-int logic_lookup_last_seq(logic_lookup_t *l, const im_conv_t *conv,
-    uint64_t *last);
-/* *msg_id of what is stored there; 0: nothing. */
-int logic_lookup_stored(logic_lookup_t *l, const im_conv_t *conv,
-    uint64_t seq, uint64_t *msg_id);
+/* Keys: conversations, (a, b).  Found: values[0] is the last seq. */
+int logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n);
+/* Sets m->stored of up to LOGIC_SEQUENCE_MAX messages. */
+int logic_lookup_stored(logic_lookup_t *l, logic_message_t **messages,
+    size_t n);
 
 const char *logic_lookup_error(logic_lookup_t *l);
 

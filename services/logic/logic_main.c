@@ -28,7 +28,6 @@
 #include "logic_presence.h"
 #include "logic_probes.h"
 #include "logic_repeats.h"
-#include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
 #include "logic_rooms_trim.h"
 #include "logic_settle.h"
@@ -301,7 +300,6 @@ main_stop(void)
 
     im_rpc_destroy(main_rpc);
     logic_alive_stop();
-    logic_rooms_access_clear();
 }
 
 

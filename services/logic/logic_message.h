@@ -22,6 +22,8 @@ struct logic_message_s {
     uint64_t          time_ms;
     uint64_t          queued_us;
     uint64_t          removals;    /* of the room, when it was accepted */
+    uint64_t          stored;      /* of a repeat: msg_id of the row under its
+                                      number, 0: none; logic_lookup_stored() */
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
     unsigned          joined:1;    /* the connection is in the (live) room */

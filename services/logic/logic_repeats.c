@@ -24,7 +24,7 @@
 #include "logic_settle.h"
 
 
-#define REPEATS_BATCH       512
+#define REPEATS_BATCH       LOGIC_SEQUENCE_MAX
 #define REPEATS_SETTLE_MS   1000
 #define REPEATS_PARTITIONS  64
 
@@ -38,7 +38,8 @@ typedef struct {
 
 static void *repeats_thread(void *arg);
 static logic_message_t *repeats_take(void);
-static void repeats_decide(logic_message_t *m, repeats_settled_t *settled);
+static void repeats_decide(logic_message_t *first);
+static void repeats_end(logic_message_t *m, int known);
 static int repeats_settle(const logic_message_t *m,
     repeats_settled_t *settled);
 
@@ -97,8 +98,7 @@ logic_repeats_add(logic_message_t *m, logic_touched_t *answers)
 static void *
 repeats_thread(void *arg)
 {
-    logic_message_t    *m, *next;
-    repeats_settled_t   settled;
+    logic_message_t  *m;
 
     (void) arg;
 
@@ -109,13 +109,7 @@ repeats_thread(void *arg)
             break;
         }
 
-        memset(&settled, 0, sizeof(settled));
-
-        for (; m != NULL; m = next) {
-            next = m->next;
-            repeats_decide(m, &settled);
-        }
-
+        repeats_decide(m);
         logic_reply_flush(&repeats_answers);
     }
 
@@ -159,25 +153,44 @@ repeats_take(void)
 }
 
 
+/* Settled first, then looked up, all together. */
 static void
-repeats_decide(logic_message_t *m, repeats_settled_t *settled)
+repeats_decide(logic_message_t *first)
 {
-    int       rc;
-    uint64_t  msg_id;
+    int                 rc;
+    size_t              i, n;
+    logic_message_t    *m, *next, *all[REPEATS_BATCH];
+    repeats_settled_t   settled;
 
-    msg_id = 0;
-    rc = repeats_settle(m, settled);
+    memset(&settled, 0, sizeof(settled));
 
-    if (rc == IM_OK) {
-        rc = logic_lookup_stored(repeats_lookup, &m->seq.conv, m->seq.seq,
-                                 &msg_id);
+    for (m = first, n = 0; m != NULL; m = next) {
+        next = m->next;
+
+        if (repeats_settle(m, &settled) == IM_OK) {
+            all[n++] = m;
+
+        } else {
+            repeats_end(m, 0);
+        }
     }
 
-    if (rc != IM_OK) {
+    rc = logic_lookup_stored(repeats_lookup, all, n);
+
+    for (i = 0; i < n; i++) {
+        repeats_end(all[i], rc == IM_OK);
+    }
+}
+
+
+static void
+repeats_end(logic_message_t *m, int known)
+{
+    if (!known) {
         logic_outcome_refuse(m, &repeats_answers, "unavailable",
                              "whether the first try was stored is not known");
 
-    } else if (msg_id == m->seq.msg_id) {
+    } else if (m->stored == m->seq.msg_id) {
         logic_outcome_accept(m, &repeats_answers, 1);
 
     } else if (m->denied != NULL) {

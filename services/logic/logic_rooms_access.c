@@ -10,64 +10,47 @@
  * others: then an answer may be 5 s old.
  *
  * An answer that was read from MySQL before a change must not be remembered
- * after it: each part of the table counts what was dropped, and takes nothing
- * that was asked for before.
- *
- * Parts (by room) have a lock each, so that shard threads do not meet.
+ * after it: logic_cache.h.  What is known of a room and of a user in it are two
+ * entries, so that a crowd in one room does not keep it a thousand times.  A
+ * quarter of a million are kept, in 11 MB.
  */
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
+#include "logic_ask.h"
+#include "logic_cache.h"
+#include "logic_page.h"
 #include "logic_rooms.h"
 #include "logic_rooms_access.h"
 
 
 #define ACCESS_VALID_US  (5 * (uint64_t) 1000000)
-#define ACCESS_PARTS     16        /* a power of two */
-#define ACCESS_MAX       16384     /* entries of a part: then it is emptied */
+#define ACCESS_SETS      32768     /* of 8 rooms or users */
 #define ACCESS_QUERY     15
 
 
-/* uid 0: of the room itself. */
+/* Of the room itself, stored with uid 0. */
 typedef struct {
-    uint64_t          room;
-    uint64_t          uid;
-} access_key_t;
+    uint64_t               removals;   /* so far */
+    uint32_t               kind;       /* 0: there is none */
+    uint32_t               dismissed;
+} access_room_t;
 
 typedef struct {
-    access_key_t      key;
-    uint64_t          until_us;
-    uint64_t          muted_until_ms;
-    uint64_t          removals;    /* of a room, so far */
-    unsigned char     kind;        /* 0: there is none */
-    unsigned char     dismissed;
-    unsigned char     role;        /* of a user */
-    UT_hash_handle    hh;
-} access_entry_t;
-
-typedef struct {
-    pthread_mutex_t   lock;
-    uint64_t          drops;
-    uint64_t          doubt_us;    /* what is older counts for nothing */
-    access_entry_t   *entries;
-} access_part_t;
+    uint64_t               muted_until_ms;
+    uint64_t               role;
+} access_user_t;
 
 /* One that is not known. */
 typedef struct {
     logic_rooms_access_t  *item;
-    uint64_t               drops;
-    access_entry_t         room;
-    access_entry_t         user;
+    uint64_t               asked_us;
+    logic_cache_mark_t     room_mark;
+    logic_cache_mark_t     user_mark;
+    access_room_t          room;
+    access_user_t          user;
 } access_want_t;
-
-typedef struct {
-    access_want_t         *wants;
-    size_t                 n;
-} access_wants_t;
 
 typedef struct {
     const uint64_t        *rooms;
@@ -76,38 +59,22 @@ typedef struct {
 } access_read_t;
 
 
-static int access_known(logic_rooms_access_t *item, uint64_t *drops);
-static int access_valid(const access_part_t *part, const access_entry_t *e,
-    uint64_t now_us);
-static void access_decide(logic_rooms_access_t *item,
-    const access_entry_t *room, const access_entry_t *user);
+static int access_known(logic_rooms_access_t *item, access_want_t *want);
+static void access_decide(const access_want_t *want);
 static int access_load(im_mysql_t *mysql, access_want_t *wants, size_t n);
-static int access_compare(const void *a, const void *b);
 static int access_load_rooms(im_mysql_t *mysql, access_want_t *wants,
-    size_t n);
-static int access_on_room(void *ctx, const im_mysql_value_t *v);
+    logic_ask_t *asks, size_t n);
 static int access_load_users(im_mysql_t *mysql, access_want_t *wants,
-    size_t n);
-static int access_on_user(void *ctx, const im_mysql_value_t *v);
-static int access_run(im_mysql_t *mysql, const char *sql,
-    const im_mysql_value_t *v, size_t n, size_t columns,
-    int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx);
+    logic_ask_t *asks, size_t n);
 static void access_keep(const access_want_t *want);
-static void access_put(access_part_t *part, const access_entry_t *entry);
-static void access_remove(access_part_t *part, access_key_t key);
-static void access_empty(access_part_t *part);
+static logic_cache_key_t access_key(uint64_t room, uint64_t uid);
 static int access_on_read(void *ctx, const im_mysql_value_t *v);
-static access_part_t *access_part(uint64_t room);
 
 
-#define ACCESS_LOCK  { .lock = PTHREAD_MUTEX_INITIALIZER }
+LOGIC_CACHE(access_cache, ACCESS_SETS, sizeof(access_room_t));
 
-static access_part_t  access_parts[ACCESS_PARTS] = {
-    ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK,
-    ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK,
-    ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK,
-    ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK, ACCESS_LOCK
-};
+_Static_assert(sizeof(access_room_t) == sizeof(access_user_t),
+               "they share a table");
 
 static const struct {
     const char  *code;
@@ -128,14 +95,13 @@ logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items, size_t n)
 {
     int             rc;
     size_t          i, missing;
-    uint64_t        drops;
-    access_want_t  *wants;
+    access_want_t  *wants, want;
 
     wants = NULL;
     missing = 0;
 
     for (i = 0; i < n; i++) {
-        if (access_known(&items[i], &drops)) {
+        if (access_known(&items[i], &want)) {
             continue;
         }
 
@@ -148,12 +114,7 @@ logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items, size_t n)
             }
         }
 
-        wants[missing].item = &items[i];
-        wants[missing].drops = drops;
-        wants[missing].room.key.room = items[i].room;
-        wants[missing].user.key.room = items[i].room;
-        wants[missing].user.key.uid = items[i].uid;
-        missing++;
+        wants[missing++] = want;
     }
 
     rc = (missing > 0) ? access_load(mysql, wants, missing) : IM_OK;
@@ -164,55 +125,40 @@ logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items, size_t n)
 }
 
 
-/* 1: decided. */
+/* 1: decided.  0: *want is to be asked for. */
 static int
-access_known(logic_rooms_access_t *item, uint64_t *drops)
+access_known(logic_rooms_access_t *item, access_want_t *want)
 {
-    int              known;
-    uint64_t         now;
-    access_key_t     key = { .room = item->room };
-    access_part_t   *part;
-    access_entry_t  *room, *user;
+    int  known;
 
-    now = im_mono_us();
-    part = access_part(item->room);
-    user = NULL;
+    memset(want, 0, sizeof(access_want_t));
+    want->item = item;
+    want->asked_us = im_mono_us();
 
-    pthread_mutex_lock(&part->lock);
-
-    *drops = part->drops;
-    HASH_FIND(hh, part->entries, &key, sizeof(key), room);
-
-    if (access_valid(part, room, now)) {
-        key.uid = item->uid;
-        HASH_FIND(hh, part->entries, &key, sizeof(key), user);
-    }
-
-    known = access_valid(part, user, now);
+    known = logic_cache_get(&access_cache, access_key(item->room, 0),
+                            want->asked_us, &want->room, &want->room_mark);
+    known &= logic_cache_get(&access_cache, access_key(item->room, item->uid),
+                             want->asked_us, &want->user, &want->user_mark);
 
     if (known) {
-        access_decide(item, room, user);
+        access_decide(want);
     }
-
-    pthread_mutex_unlock(&part->lock);
 
     return known;
 }
 
 
-static int
-access_valid(const access_part_t *part, const access_entry_t *e,
-    uint64_t now_us)
-{
-    return e != NULL && e->until_us > now_us
-           && e->until_us > part->doubt_us + ACCESS_VALID_US;
-}
-
-
 static void
-access_decide(logic_rooms_access_t *item, const access_entry_t *room,
-    const access_entry_t *user)
+access_decide(const access_want_t *want)
 {
+    const access_room_t   *room;
+    const access_user_t   *user;
+    logic_rooms_access_t  *item;
+
+    room = &want->room;
+    user = &want->user;
+    item = want->item;
+
     item->removals = room->removals;
 
     if (room->kind == 0) {
@@ -240,265 +186,150 @@ access_decide(logic_rooms_access_t *item, const access_entry_t *room,
 static int
 access_load(im_mysql_t *mysql, access_want_t *wants, size_t n)
 {
-    size_t  i;
+    int           rc;
+    size_t        i;
+    logic_ask_t  *asks;
 
-    qsort(wants, n, sizeof(access_want_t), access_compare);
-
-    if (access_load_rooms(mysql, wants, n) != IM_OK
-        || access_load_users(mysql, wants, n) != IM_OK)
-    {
+    asks = calloc(n, sizeof(logic_ask_t));
+    if (asks == NULL) {
         return IM_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        access_decide(wants[i].item, &wants[i].room, &wants[i].user);
+    rc = access_load_rooms(mysql, wants, asks, n);
+
+    if (rc == IM_OK) {
+        rc = access_load_users(mysql, wants, asks, n);
+    }
+
+    for (i = 0; i < n && rc == IM_OK; i++) {
+        access_decide(&wants[i]);
         access_keep(&wants[i]);
     }
 
-    return IM_OK;
-}
+    free(asks);
 
-
-static int
-access_compare(const void *a, const void *b)
-{
-    const access_want_t  *x = a, *y = b;
-
-    if (x->item->room != y->item->room) {
-        return (x->item->room < y->item->room) ? -1 : 1;
-    }
-
-    return (x->item->uid < y->item->uid) ? -1 : (x->item->uid > y->item->uid);
+    return rc;
 }
 
 
 /* MAX(no) would read all numbers of the room. */
 static int
-access_load_rooms(im_mysql_t *mysql, access_want_t *wants, size_t n)
+access_load_rooms(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
+    size_t n)
 {
-    size_t            i, k;
-    access_wants_t    all = { wants, n };
-    im_mysql_value_t  v[ACCESS_QUERY];
+    size_t          i;
+    access_room_t  *room;
 
-    static const char  sql[] =
-        "SELECT r.room, r.kind, r.dismissed_ms, COALESCE((SELECT x.no "
-        "FROM removals x WHERE x.room = r.room ORDER BY x.no DESC LIMIT 1), 0) "
-        "FROM rooms r WHERE r.room IN "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+#define ACCESS_ROOMS(in)                                                      \
+    "SELECT r.room, r.kind, r.dismissed_ms, COALESCE((SELECT x.no "           \
+    "FROM removals x WHERE x.room = r.room ORDER BY x.no DESC LIMIT 1), 0) "  \
+    "FROM rooms r WHERE r.room IN (" in ")"
 
-    for (i = 0; i < n; ) {
-        memset(v, 0, sizeof(v));       /* no room is 0 */
-        k = 0;
-
-        for ( /* void */ ; i < n; i++) {
-
-            if (k > 0 && v[k - 1].u64 == wants[i].item->room) {
-                continue;
-            }
-
-            if (k == ACCESS_QUERY) {
-                break;
-            }
-
-            v[k++].u64 = wants[i].item->room;
-        }
-
-        if (access_run(mysql, sql, v, ACCESS_QUERY, 4, access_on_room, &all)
-            != IM_OK)
-        {
-            return IM_ERROR;
-        }
-    }
-
-    return IM_OK;
-}
-
-
-static int
-access_on_room(void *ctx, const im_mysql_value_t *v)
-{
-    size_t           i;
-    access_wants_t  *all = ctx;
-
-    for (i = 0; i < all->n; i++) {
-        if (all->wants[i].item->room == v[0].u64) {
-            all->wants[i].room.kind = (unsigned char) v[1].u64;
-            all->wants[i].room.dismissed = (v[2].u64 != 0);
-            all->wants[i].room.removals = v[3].u64;
-        }
-    }
-
-    return IM_OK;
-}
-
-
-static int
-access_load_users(im_mysql_t *mysql, access_want_t *wants, size_t n)
-{
-    size_t            i, k;
-    uint64_t          room;
-    access_wants_t    all = { wants, n };
-    im_mysql_value_t  v[1 + ACCESS_QUERY];
-
-    static const char  sql[] =
-        "SELECT room, uid, role, muted_until_ms FROM members "
-        "WHERE room = ? AND uid IN "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
-    for (i = 0; i < n; ) {
-        room = wants[i].item->room;
-
-        memset(v, 0, sizeof(v));       /* nobody has uid 0 */
-        v[0].u64 = room;
-        k = 1;
-
-        for ( /* void */ ; i < n && wants[i].item->room == room; i++) {
-
-            if (k > 1 && v[k - 1].u64 == wants[i].item->uid) {
-                continue;
-            }
-
-            if (k == 1 + ACCESS_QUERY) {
-                break;
-            }
-
-            v[k++].u64 = wants[i].item->uid;
-        }
-
-        if (access_run(mysql, sql, v, 1 + ACCESS_QUERY, 4, access_on_user,
-                       &all)
-            != IM_OK)
-        {
-            return IM_ERROR;
-        }
-    }
-
-    return IM_OK;
-}
-
-
-static int
-access_on_user(void *ctx, const im_mysql_value_t *v)
-{
-    size_t           i;
-    access_wants_t  *all = ctx;
-
-    for (i = 0; i < all->n; i++) {
-        if (all->wants[i].item->room == v[0].u64
-            && all->wants[i].item->uid == v[1].u64)
-        {
-            all->wants[i].user.role = (unsigned char) v[2].u64;
-            all->wants[i].user.muted_until_ms = v[3].u64;
-        }
-    }
-
-    return IM_OK;
-}
-
-
-/* A connection that was idle too long is noticed by its first use. */
-static int
-access_run(im_mysql_t *mysql, const char *sql, const im_mysql_value_t *v,
-    size_t n, size_t n_columns,
-    int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx)
-{
-    int  rc, tries;
-
-    static const im_mysql_type_t  columns[] = {
-        IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+    static const logic_ask_sql_t  sql = {
+        ACCESS_ROOMS(LOGIC_ASK_8("?", ", ")),
+        ACCESS_ROOMS(LOGIC_ASK_128("?", ", ")), 1, 3
     };
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(mysql, sql, v, n, columns, n_columns, row, ctx,
-                          NULL, NULL);
+    for (i = 0; i < n; i++) {
+        asks[i].key[0] = wants[i].item->room;
+        asks[i].item = &wants[i].room;
     }
 
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    if (logic_ask(mysql, &sql, asks, n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        room = asks[i].item;
+        memset(room, 0, sizeof(access_room_t));
+
+        if (asks[i].found) {
+            room->kind = (uint32_t) asks[i].values[0];
+            room->dismissed = (asks[i].values[1] != 0);
+            room->removals = asks[i].values[2];
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
+access_load_users(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
+    size_t n)
+{
+    size_t          i;
+    access_user_t  *user;
+
+#define ACCESS_USERS(users)                                                   \
+    "SELECT room, uid, role, muted_until_ms FROM members WHERE " users
+#define ACCESS_USER  "(room = ? AND uid = ?)"
+
+    static const logic_ask_sql_t  sql = {
+        ACCESS_USERS(LOGIC_ASK_8(ACCESS_USER, " OR ")),
+        ACCESS_USERS(LOGIC_ASK_128(ACCESS_USER, " OR ")), 2, 2
+    };
+
+    for (i = 0; i < n; i++) {
+        asks[i].key[0] = wants[i].item->room;
+        asks[i].key[1] = wants[i].item->uid;
+        asks[i].item = &wants[i].user;
+    }
+
+    if (logic_ask(mysql, &sql, asks, n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        user = asks[i].item;
+        memset(user, 0, sizeof(access_user_t));
+
+        if (asks[i].found) {
+            user->role = asks[i].values[0];
+            user->muted_until_ms = asks[i].values[1];
+        }
+    }
+
+    return IM_OK;
 }
 
 
 static void
 access_keep(const access_want_t *want)
 {
-    access_part_t  *part;
+    uint64_t  now, until;
 
-    part = access_part(want->item->room);
+    now = want->asked_us;
+    until = now + ACCESS_VALID_US;
 
-    pthread_mutex_lock(&part->lock);
-
-    if (part->drops == want->drops) {
-
-        if (HASH_COUNT(part->entries) >= ACCESS_MAX) {
-            access_empty(part);
-        }
-
-        access_put(part, &want->room);
-        access_put(part, &want->user);
-    }
-
-    pthread_mutex_unlock(&part->lock);
+    logic_cache_put(&access_cache, access_key(want->item->room, 0), now,
+                    until, &want->room, want->room_mark);
+    logic_cache_put(&access_cache,
+                    access_key(want->item->room, want->item->uid), now,
+                    until, &want->user, want->user_mark);
 }
 
 
-/* Under the lock, as the next two. */
-static void
-access_put(access_part_t *part, const access_entry_t *entry)
+static logic_cache_key_t
+access_key(uint64_t room, uint64_t uid)
 {
-    access_entry_t  *e;
+    logic_cache_key_t  key = { room, uid };
 
-    access_remove(part, entry->key);
-
-    e = malloc(sizeof(access_entry_t));
-    if (e == NULL) {
-        return;
-    }
-
-    *e = *entry;
-    e->until_us = im_mono_us() + ACCESS_VALID_US;
-    HASH_ADD(hh, part->entries, key, sizeof(e->key), e);
-}
-
-
-static void
-access_remove(access_part_t *part, access_key_t key)
-{
-    access_entry_t  *e;
-
-    HASH_FIND(hh, part->entries, &key, sizeof(key), e);
-
-    if (e != NULL) {
-        HASH_DEL(part->entries, e);
-        free(e);
-    }
-}
-
-
-static void
-access_empty(access_part_t *part)
-{
-    access_entry_t  *e, *next;
-
-    HASH_ITER(hh, part->entries, e, next) {
-        HASH_DEL(part->entries, e);
-        free(e);
-    }
+    return key;
 }
 
 
 void
 logic_rooms_access_drop(uint64_t room, uint64_t uid)
 {
-    access_key_t    key = { .room = room, .uid = uid };
-    access_part_t  *part;
+    logic_cache_drop(&access_cache, access_key(room, uid));
+}
 
-    part = access_part(room);
 
-    pthread_mutex_lock(&part->lock);
-    part->drops++;
-    access_remove(part, key);
-    pthread_mutex_unlock(&part->lock);
+void
+logic_rooms_access_doubt(void)
+{
+    logic_cache_drop_all(&access_cache);
 }
 
 
@@ -510,7 +341,10 @@ logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
     access_read_t     read = { rooms, n, codes };
     im_mysql_value_t  v[1 + ACCESS_QUERY];
 
-    static const char  sql[] =
+    static const im_mysql_type_t  columns[] = {
+        IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+    };
+    static const char             sql[] =
         "SELECT r.room, r.kind, r.open, r.history, m.role FROM rooms r "
         "LEFT JOIN members m ON m.room = r.room AND m.uid = ? "
         "WHERE r.room IN (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -527,8 +361,8 @@ logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
             v[1 + k].u64 = rooms[i + k];
         }
 
-        if (access_run(db->mysql, sql, v, 1 + ACCESS_QUERY, 5, access_on_read,
-                       &read)
+        if (logic_page_run(db, sql, v, 1 + ACCESS_QUERY, columns, 5,
+                           access_on_read, &read)
             != IM_OK)
         {
             return IM_ERROR;
@@ -574,41 +408,4 @@ logic_rooms_access_text(const char *code)
     }
 
     return access_texts[i].text;
-}
-
-
-void
-logic_rooms_access_doubt(void)
-{
-    size_t          i;
-    access_part_t  *part;
-
-    for (i = 0; i < ACCESS_PARTS; i++) {
-        part = &access_parts[i];
-
-        pthread_mutex_lock(&part->lock);
-        part->drops++;
-        part->doubt_us = im_mono_us();
-        pthread_mutex_unlock(&part->lock);
-    }
-}
-
-
-void
-logic_rooms_access_clear(void)
-{
-    size_t  i;
-
-    for (i = 0; i < ACCESS_PARTS; i++) {
-        pthread_mutex_lock(&access_parts[i].lock);
-        access_empty(&access_parts[i]);
-        pthread_mutex_unlock(&access_parts[i].lock);
-    }
-}
-
-
-static access_part_t *
-access_part(uint64_t room)
-{
-    return &access_parts[room & (ACCESS_PARTS - 1)];
 }

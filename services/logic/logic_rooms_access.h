@@ -42,6 +42,4 @@ const char *logic_rooms_access_text(const char *code);
 /* Of all rooms: others may have made changes.  Any thread, cheap. */
 void logic_rooms_access_doubt(void);
 
-void logic_rooms_access_clear(void);
-
 #endif

@@ -350,14 +350,14 @@ sequence_arg(im_str_t *arg, void *data, size_t len)
 
 
 int
-logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item, uint64_t last)
+logic_sequence_seed_append(im_redis_t *redis, const logic_seq_t *item,
+    uint64_t last, size_t *replies)
 {
-    int          n;
-    char         key[SEQUENCE_KEY_MAX], value[24];
-    im_str_t     argv[4] = {
+    int       n;
+    char      key[SEQUENCE_KEY_MAX], value[24];
+    im_str_t  argv[4] = {
         im_str("SET"), { 0, NULL }, { 0, NULL }, im_str("NX")
     };
-    redisReply  *reply;
 
     argv[1].data = (unsigned char *) key;
     argv[1].len = sequence_key(key, item);
@@ -370,15 +370,9 @@ logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item, uint64_t last)
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
+    *replies += 1;
 
-    n = (reply->type == REDIS_REPLY_ERROR) ? IM_ERROR : IM_OK;
-    im_redis_free(reply);
-
-    return n;
+    return IM_OK;
 }
 
 

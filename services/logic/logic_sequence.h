@@ -53,9 +53,10 @@ int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n);
 /* The same for items by cmid without giving a number: are they repeats? */
 int logic_sequence_look(im_redis_t *redis, logic_seq_t **items, size_t n);
 
-/* The last seq of a conversation, where Redis has none. */
-int logic_sequence_seed(im_redis_t *redis, const logic_seq_t *item,
-    uint64_t last);
+/* Queues what sets the last seq of a conversation where Redis has none.
+ * *replies grows by those to come.  IM_ERROR: Redis is not there. */
+int logic_sequence_seed_append(im_redis_t *redis, const logic_seq_t *item,
+    uint64_t last, size_t *replies);
 
 /*
  * Since when Redis remembers, for the tag of a slot.  A Redis without the mark

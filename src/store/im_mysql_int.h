@@ -11,7 +11,7 @@
 
 
 #define IM_MYSQL_STATEMENTS  96
-#define IM_MYSQL_PARAMS      64
+#define IM_MYSQL_PARAMS      512
 #define IM_MYSQL_COLUMNS     16
 #define IM_MYSQL_COLUMN_MAX  65536
 

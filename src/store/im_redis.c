@@ -296,6 +296,30 @@ im_redis_free(redisReply *reply)
 }
 
 
+int
+im_redis_skip(im_redis_t *r, size_t n)
+{
+    int          rc;
+    redisReply  *reply;
+
+    for (rc = IM_OK; n > 0; n--) {
+        reply = im_redis_reply(r);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            snprintf(r->error, sizeof(r->error), "%.150s", reply->str);
+            rc = IM_ERROR;
+        }
+
+        freeReplyObject(reply);
+    }
+
+    return rc;
+}
+
+
 redisReply *
 im_redis_eval(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
     const im_str_t *argv)

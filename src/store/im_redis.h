@@ -35,6 +35,9 @@ int im_redis_append(im_redis_t *r, int argc, const im_str_t *argv);
  * connection error; then all that was queued is gone. */
 struct redisReply *im_redis_reply(im_redis_t *r);
 void im_redis_free(struct redisReply *reply);
+/* Takes the next n replies.  IM_OK; IM_ERROR: one of them is an error, or the
+ * connection failed. */
+int im_redis_skip(im_redis_t *r, size_t n);
 
 /* A script known by its text: EVALSHA, loaded when Redis does not know it. */
 typedef struct {

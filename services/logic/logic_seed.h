@@ -1,0 +1,24 @@
+/*
+ * logic_seed.h -- conversations that Redis does not know begin where MySQL's
+ * rows end.
+ */
+
+#ifndef LOGIC_SEED_H
+#define LOGIC_SEED_H
+
+#include "logic_lookup.h"
+#include "logic_sequence.h"
+
+/*
+ * Numbers messages that were LOGIC_SEQ_UNSEEDED.  Those that still are got
+ * none.  IM_OK; IM_DECLINED: MySQL does not answer; IM_ERROR: Redis does not;
+ * IM_AGAIN: Kafka was asked whether Redis is new, and does not answer.
+ */
+int logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
+    size_t n);
+
+/* At the start, while Kafka is there to be asked: notes in Redis since when it
+ * remembers. */
+void logic_seed_remember(void);
+
+#endif

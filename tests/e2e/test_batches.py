@@ -1,0 +1,120 @@
+"""What a batch of messages asks of MySQL and Redis, it asks once for all: a
+flood of new conversations costs a few round trips, not several for each."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import time
+
+from im_client import new_cmid
+
+FLOOD = 300
+# Redis stands still for so long: what is sent meanwhile waits in one queue.
+PAUSE_MS = 700
+
+
+def redis(stack, *args):
+    return subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *args],
+                          stdout=subprocess.PIPE, text=True, check=True,
+                          timeout=20).stdout
+
+
+def counted(stack):
+    """Questions to MySQL, and how often Redis was written to by a client."""
+    selects = int(stack.mysql("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1])
+    stats = dict(line.split(':') for line in
+                 redis(stack, 'INFO', 'stats').split() if ':' in line)
+    return selects, int(stats['total_reads_processed'])
+
+
+class Cost:
+    selects = reads = 0
+
+
+@contextlib.contextmanager
+def cost(stack):
+    c = Cost()
+    selects, reads = counted(stack)
+    yield c
+    c.selects, c.reads = (after - before for after, before in
+                          zip(counted(stack), (selects, reads)))
+
+
+def strangers(stack, n):
+    """Users who only receive."""
+    name = 'batch-%s-' % os.urandom(4).hex()
+    stack.mysql('INSERT INTO users (name, password, created_ms) VALUES '
+                + ', '.join("('%s%d', 'x', 1)" % (name, i)
+                            for i in range(n)))
+    return [int(uid) for uid, in stack.mysql(
+        "SELECT uid FROM users WHERE name LIKE '%s%%'" % name)]
+
+
+async def flood(stack, socket, **to):
+    """One message to each, all at once; their seqs."""
+    field, ids = to.popitem()
+    cmids = {new_cmid(): i for i in ids}
+    redis(stack, 'CLIENT', 'PAUSE', str(PAUSE_MS))
+    for cmid, i in cmids.items():
+        await socket.write(type='send', cmid=cmid, body='hello',
+                           **{field: str(i)})
+    seqs = {}
+    while len(seqs) < len(ids):
+        f = await socket.receive(20)
+        if f['type'] == 'ack':
+            seqs[cmids[f['cmid']]] = int(f['seq'])
+        elif f['type'] == 'error':
+            # Whether Redis is a new one is asked of Kafka, which may be busy.
+            assert f['retryable'], f
+            await asyncio.sleep(0.1)
+            await socket.write(type='send', cmid=f['cmid'], body='hello',
+                               **{field: str(cmids[f['cmid']])})
+    return seqs
+
+
+async def test_a_flood_of_new_conversations_costs_a_few_round_trips(
+        api, people, stack):
+    a = await people(api, 'batches')
+    others = await asyncio.to_thread(strangers, stack, FLOOD)
+    s = await a.connect()
+    with cost(stack) as c:
+        seqs = await flood(stack, s, to=others)
+    assert set(seqs.values()) == {1}
+    # Do they exist, do they block, where did it end: 128 in a statement, and
+    # a batch or two before Redis stands still.
+    assert c.selects < 60, c.selects
+    assert c.reads < 200, c.reads
+    # And all of them once more, when Redis has forgotten them.
+    sql = 'SELECT COUNT(*) FROM messages WHERE conv_a = %d' % a.uid
+    until = time.monotonic() + 30
+    while stack.mysql(sql) != [[str(FLOOD)]]:
+        assert time.monotonic() < until, stack.mysql(sql)
+        await asyncio.sleep(0.1)
+    redis(stack, 'FLUSHALL')
+    with cost(stack) as c:
+        seqs = await flood(stack, s, to=others)
+    assert set(seqs.values()) == {1 + 2 ** 20 + 1}
+    assert c.selects < 60, c.selects
+    assert c.reads < 200, c.reads
+    # As after a long life, for the tests to come.
+    redis(stack, 'SET', 'im:memory:{0}', '0')
+
+
+async def test_a_flood_to_many_rooms_costs_a_few_round_trips(
+        api, people, stack):
+    a = await people(api, 'batches')
+    name = 'batch-%s' % os.urandom(4).hex()
+    stack.mysql('INSERT INTO rooms (kind, name, open, history, created_ms) '
+                'VALUES ' + ', '.join(["(1, '%s', 1, 1, 1)" % name] * FLOOD))
+    rooms = [int(room) for room, in stack.mysql(
+        "SELECT room FROM rooms WHERE name = '%s'" % name)]
+    stack.mysql('INSERT INTO members (room, uid, role, joined_ms) VALUES '
+                + ', '.join('(%d, %d, 1, 1)' % (room, a.uid)
+                            for room in rooms))
+    s = await a.connect()
+    with cost(stack) as c:
+        seqs = await flood(stack, s, room=rooms)
+    assert set(seqs.values()) == {1}
+    assert c.selects < 60, c.selects
+    assert c.reads < 200, c.reads
