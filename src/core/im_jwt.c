@@ -21,6 +21,8 @@
 #define IM_JWT_TYPE  "access"
 
 
+static jwt_t *jwt_open(const im_jwt_key_t *key, const im_str_t *token,
+    const char **reason);
 static int jwt_well_formed(const im_str_t *token, const char **reason);
 static int jwt_take_claims(jwt_t *jwt, int64_t now, im_jwt_claims_t *claims,
     const char **reason);
@@ -73,11 +75,42 @@ im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
     im_jwt_claims_t *claims, const char **reason)
 {
     int     rc;
+    jwt_t  *jwt;
+
+    jwt = jwt_open(key, token, reason);
+    if (jwt == NULL) {
+        return IM_DECLINED;
+    }
+
+    rc = jwt_take_claims(jwt, now, claims, reason);
+    jwt_free(jwt);
+
+    return rc;
+}
+
+
+int
+im_jwt_is_signed(const im_jwt_key_t *key, const im_str_t *token)
+{
+    jwt_t       *jwt;
+    const char  *reason;
+
+    jwt = jwt_open(key, token, &reason);
+    jwt_free(jwt);
+
+    return jwt != NULL;
+}
+
+
+/* Decoded, and signed with the key; NULL if it is not. */
+static jwt_t *
+jwt_open(const im_jwt_key_t *key, const im_str_t *token, const char **reason)
+{
     char    text[IM_JWT_TOKEN_MAX + 1];
     jwt_t  *jwt;
 
     if (jwt_well_formed(token, reason) != IM_OK) {
-        return IM_DECLINED;
+        return NULL;
     }
 
     memcpy(text, token->data, token->len);
@@ -86,13 +119,11 @@ im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
     jwt = NULL;
 
     if (jwt_decode(&jwt, text, key->data, (int) key->len) != 0) {
-        return jwt_refuse(reason, "bad signature");
+        *reason = "bad signature";
+        return NULL;
     }
 
-    rc = jwt_take_claims(jwt, now, claims, reason);
-    jwt_free(jwt);
-
-    return rc;
+    return jwt;
 }
 
 

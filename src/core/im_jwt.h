@@ -33,6 +33,10 @@ int im_jwt_key_load(im_jwt_key_t *key, const char *path, const char **reason);
 int im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
     im_jwt_claims_t *claims, const char **reason);
 
+/* Whether it was signed with this key, whatever it says and however old it is:
+ * 1 for yes. */
+int im_jwt_is_signed(const im_jwt_key_t *key, const im_str_t *token);
+
 /* Signs claims; out gets a NUL-terminated token.  IM_ERROR if cap is short. */
 int im_jwt_sign(const im_jwt_key_t *key, const im_jwt_claims_t *claims,
     int64_t now, char *out, size_t cap);

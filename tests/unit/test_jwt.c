@@ -342,6 +342,36 @@ a_key_file_must_hold_a_key(void **state)
 }
 
 
+static void
+what_was_signed_with_the_key_is_known_by_it(void **state)
+{
+    char              token[1024];
+    im_str_t          s;
+    im_jwt_key_t      other;
+    im_jwt_claims_t   c;
+
+    (void) state;
+
+    c = make_claims();
+    c.exp = 1;                         /* long ago: it is still ours */
+    assert_int_equal(im_jwt_sign(&key, &c, NOW, token, sizeof(token)), IM_OK);
+
+    s = unit_exact(token, strlen(token));
+    other = key;
+    other.data[0] ^= 1;
+
+    assert_true(im_jwt_is_signed(&key, &s));
+    assert_false(im_jwt_is_signed(&other, &s));
+
+    s.len--;
+    assert_false(im_jwt_is_signed(&key, &s));
+    s.len = 0;
+    assert_false(im_jwt_is_signed(&key, &s));
+
+    free(s.data);
+}
+
+
 int
 main(void)
 {
@@ -354,6 +384,7 @@ main(void)
         cmocka_unit_test(a_token_must_say_all_that_ours_say),
         cmocka_unit_test(what_has_not_the_form_of_a_token_is_refused),
         cmocka_unit_test(a_key_file_must_hold_a_key),
+        cmocka_unit_test(what_was_signed_with_the_key_is_known_by_it),
     };
 
     return cmocka_run_group_tests(tests, make_key, NULL);
