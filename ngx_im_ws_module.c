@@ -14,6 +14,8 @@
 
 
 static char *ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_im_ws_place(ngx_conf_t *cf, ngx_im_main_conf_t *mcf,
+    ngx_http_core_loc_conf_t *clcf);
 static char *ngx_im_ws_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static void *ngx_im_ws_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -143,7 +145,34 @@ ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mcf->ws = 1;
 
     lcf = ngx_http_conf_get_module_loc_conf(cf, ngx_im_module);
-    lcf->jwt_argument = 1;
+    lcf->ws = 1;
+
+    return clcf->exact_match ? ngx_im_ws_place(cf, mcf, clcf) : NGX_CONF_OK;
+}
+
+
+static char *
+ngx_im_ws_place(ngx_conf_t *cf, ngx_im_main_conf_t *mcf,
+    ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_im_ws_place_t  *place;
+
+    if (mcf->ws_places == NULL) {
+        mcf->ws_places = ngx_array_create(cf->pool, 2,
+                                          sizeof(ngx_im_ws_place_t));
+        if (mcf->ws_places == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    place = ngx_array_push(mcf->ws_places);
+    if (place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    place->server = ngx_http_conf_get_module_srv_conf(cf,
+                                                      ngx_http_core_module);
+    place->uri = clcf->name;
 
     return NGX_CONF_OK;
 }
@@ -204,9 +233,18 @@ ngx_im_ws_create_loc_conf(ngx_conf_t *cf)
 static char *
 ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_im_main_conf_t    *mcf;
-    ngx_im_ws_loc_conf_t  *prev = parent;
-    ngx_im_ws_loc_conf_t  *conf = child;
+    ngx_im_main_conf_t        *mcf;
+    ngx_im_ws_loc_conf_t      *prev = parent;
+    ngx_im_ws_loc_conf_t      *conf = child;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* what limit_except lets through is still served by im_ws */
+
+    if (clcf->lmt_excpt && clcf->handler == NULL && prev->enable == 1) {
+        clcf->handler = ngx_im_ws_handler;
+    }
 
     ngx_conf_merge_size_value(conf->max_message, prev->max_message, 65536);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 30000);

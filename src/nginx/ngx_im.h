@@ -49,13 +49,20 @@ typedef struct {
     ngx_im_tls_conf_t  etcd_tls;
     im_jwt_key_t    *jwt_key;        /* NULL without a key file */
     unsigned         ws:1;           /* some location has im_ws */
+    ngx_array_t     *ws_places;      /* of ngx_im_ws_place_t, or NULL */
     size_t           ws_message_max; /* largest im_ws_max_message */
     size_t           fanout_queue;   /* bytes */
 } ngx_im_main_conf_t;
 
+/* A `location = uri` with im_ws. */
+typedef struct {
+    void            *server;         /* ngx_http_core_srv_conf_t */
+    ngx_str_t        uri;
+} ngx_im_ws_place_t;
+
 typedef struct {
     ngx_uint_t       jwt;            /* NGX_IM_JWT_* */
-    ngx_flag_t       jwt_argument;   /* access_token=... is read too */
+    unsigned         ws:1;           /* im_ws: takes a token in the URL, too */
 } ngx_im_loc_conf_t;
 
 extern ngx_module_t  ngx_im_module;

@@ -1,25 +1,28 @@
 /*
  * ngx_im_jwt.c -- who sends this request: `im_jwt` and its variables.
  *
- * The check runs in the access phase, so that it guards any location of an
- * existing nginx (proxy_pass, static files), not only ours.  A token is read
- * from "Authorization: Bearer"; a location with im_ws also takes the argument
- * access_token, because a browser cannot set headers on a WebSocket.  Such an
- * argument is overwritten with asterisks before anything logs it.
+ * The check runs in the access phase and answers as nginx's own access modules
+ * do (auth_basic is the model): NGX_OK, NGX_HTTP_UNAUTHORIZED or, if it has no
+ * opinion, NGX_DECLINED.  So it guards any location of an existing nginx, and
+ * satisfy, error_page and limit_except work as the site expects.  Nothing is
+ * sent from here: ngx_im_refusal.c replaces nginx's HTML page by our body if
+ * the site has no page of its own.
+ *
+ * A token is read from "Authorization: Bearer".  A location with im_ws takes
+ * it from the list of sub-protocols or the argument access_token, too, because
+ * a browser cannot set headers on a WebSocket.  What was found is kept only
+ * together with the token itself: a variable may be read before it is known
+ * which location serves the request, and must not decide for it.
  */
 
-#include "ngx_im.h"
+#include "ngx_im_request.h"
 #include "ngx_im_problem.h"
 
 
-typedef struct {
-    ngx_int_t         rc;            /* NGX_OK, NGX_DECLINED, NGX_ERROR */
-    im_jwt_claims_t   claims;
-    const char       *reason;
-} ngx_im_auth_ctx_t;
-
-
 static ngx_int_t ngx_im_jwt_access_handler(ngx_http_request_t *r);
+static void ngx_im_request_cleanup(void *data);
+static ngx_im_auth_t *ngx_im_jwt_check(ngx_http_request_t *r,
+    const ngx_str_t *token);
 static ngx_int_t ngx_im_jwt_find_token(ngx_http_request_t *r,
     ngx_str_t *token);
 static ngx_int_t ngx_im_jwt_variable(ngx_http_request_t *r,
@@ -41,16 +44,18 @@ static const char  ngx_im_jwt_ended[] = "the session was ended";
 #define NGX_IM_VAR_DEVICE   1
 #define NGX_IM_VAR_SESSION  2
 
+/* not cacheable: the next location may know more than this one */
+
 static ngx_http_variable_t  ngx_im_jwt_vars[] = {
 
     { ngx_string("im_user_id"), NULL, ngx_im_jwt_variable,
-      NGX_IM_VAR_UID, 0, 0 },
+      NGX_IM_VAR_UID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("im_device"), NULL, ngx_im_jwt_variable,
-      NGX_IM_VAR_DEVICE, 0, 0 },
+      NGX_IM_VAR_DEVICE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("im_session"), NULL, ngx_im_jwt_variable,
-      NGX_IM_VAR_SESSION, 0, 0 },
+      NGX_IM_VAR_SESSION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -66,35 +71,79 @@ ngx_im_jwt_access_handler(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
 
+    ngx_im_refusal_forget(r);
+
     if (lcf->jwt == NGX_IM_JWT_OFF) {
         return NGX_DECLINED;
     }
 
     rc = ngx_im_auth_check(r, &claims, &code, &reason);
 
-    if (rc == NGX_OK
-        || (rc == NGX_DECLINED && lcf->jwt == NGX_IM_JWT_OPTIONAL))
-    {
-        return NGX_DECLINED;           /* other access modules decide too */
+    if (rc == NGX_OK) {
+        return NGX_OK;
     }
 
     if (rc == NGX_DECLINED) {
+
+        if (ngx_im_secret_ticket(r) != NULL) {
+            return NGX_OK;             /* im_ws redeems it, or refuses */
+        }
+
+        if (lcf->jwt == NGX_IM_JWT_OPTIONAL) {
+            return NGX_DECLINED;       /* OK would satisfy `satisfy any` */
+        }
+
         code = "unauthorized";
         reason = "a bearer token is needed";
     }
 
-    if (r != r->main) {
-        return NGX_HTTP_UNAUTHORIZED;  /* auth_request judges the status */
+    return ngx_im_refusal_note(r, code, reason);
+}
+
+
+ngx_im_request_t *
+ngx_im_request_find(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln != NULL; cln = cln->next) {
+        if (cln->handler == ngx_im_request_cleanup) {
+            return cln->data;
+        }
     }
 
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
+    return NULL;
+}
+
+
+ngx_im_request_t *
+ngx_im_request_get(ngx_http_request_t *r)
+{
+    ngx_im_request_t    *rec;
+    ngx_pool_cleanup_t  *cln;
+
+    rec = ngx_im_request_find(r);
+    if (rec != NULL) {
+        return rec;
     }
 
-    ngx_http_finalize_request(r, ngx_im_problem_send(r, code, "%s", reason));
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_im_request_t));
+    if (cln == NULL) {
+        return NULL;
+    }
 
-    return NGX_DONE;
+    ngx_memzero(cln->data, sizeof(ngx_im_request_t));
+    cln->handler = ngx_im_request_cleanup;
+
+    return cln->data;
+}
+
+
+/* Its address is what the record is found by; the pool frees it. */
+static void
+ngx_im_request_cleanup(void *data)
+{
+    (void) data;
 }
 
 
@@ -102,70 +151,90 @@ ngx_int_t
 ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
     const char **code, const char **reason)
 {
-    ngx_str_t            token;
-    ngx_im_auth_ctx_t   *ctx;
+    ngx_str_t       token;
+    ngx_im_auth_t  *auth;
+
+    if (ngx_im_jwt_find_token(r, &token) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    auth = ngx_im_jwt_check(r, &token);
+
+    if (auth == NULL) {
+        *code = "internal";
+        *reason = "out of memory";
+        return NGX_ERROR;
+    }
+
+    if (auth->rc == NGX_OK) {
+        *claims = &auth->claims;
+        return NGX_OK;
+    }
+
+    *code = (ngx_strcmp(auth->reason, "expired") == 0) ? "token_expired"
+            : (auth->reason == ngx_im_jwt_ended) ? "session_revoked"
+            : "unauthorized";
+    *reason = auth->reason;
+
+    return NGX_ERROR;
+}
+
+
+/* Once for each token of a request. */
+static ngx_im_auth_t *
+ngx_im_jwt_check(ngx_http_request_t *r, const ngx_str_t *token)
+{
+    ngx_im_auth_t       *auth;
+    ngx_im_request_t    *rec;
     ngx_im_main_conf_t  *mcf;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_im_module);
+    rec = ngx_im_request_get(r);
+    if (rec == NULL) {
+        return NULL;
+    }
 
-    if (ctx == NULL) {
-        ctx = ngx_pcalloc(r->pool, sizeof(ngx_im_auth_ctx_t));
-        if (ctx == NULL) {
-            *code = "internal";
-            *reason = "out of memory";
-            return NGX_ERROR;
-        }
+    auth = rec->auth;
 
-        ngx_http_set_ctx(r, ctx, ngx_im_module);
+    if (auth != NULL && auth->token.data == token->data
+        && auth->token.len == token->len)
+    {
+        return auth;
+    }
 
-        mcf = ngx_http_get_module_main_conf(r, ngx_im_module);
+    /* a new one: claims of the last may be pointed at */
 
-        if (ngx_im_jwt_find_token(r, &token) != NGX_OK) {
-            ctx->rc = NGX_DECLINED;
+    auth = ngx_pcalloc(r->pool, sizeof(ngx_im_auth_t));
+    if (auth == NULL) {
+        return NULL;
+    }
 
-        } else if (mcf->jwt_key == NULL) {
-            ctx->rc = NGX_ERROR;
-            ctx->reason = "no key is configured";
+    auth->token = *token;
+    mcf = ngx_http_get_module_main_conf(r, ngx_im_module);
 
-        } else {
-            ctx->rc = im_jwt_verify(mcf->jwt_key, (im_str_t *) &token,
-                                    ngx_time(), &ctx->claims, &ctx->reason);
+    if (mcf->jwt_key == NULL) {
+        auth->rc = NGX_ERROR;
+        auth->reason = "no key is configured";
 
-            if (ctx->rc == NGX_OK && ngx_im_revoked(ctx->claims.sid)) {
-                ctx->rc = NGX_ERROR;
-                ctx->reason = ngx_im_jwt_ended;
-            }
+    } else {
+        auth->rc = im_jwt_verify(mcf->jwt_key, (im_str_t *) token,
+                                 ngx_time(), &auth->claims, &auth->reason);
 
-            if (ctx->rc != NGX_OK) {
-                ctx->rc = NGX_ERROR;
-            }
-        }
-
-        if (token.data != NULL && r->args.len != 0
-            && token.data >= r->args.data
-            && token.data < r->args.data + r->args.len)
-        {
-            /* it is now known; no log, this line's included, may learn it */
-            ngx_memset(token.data, '*', token.len);
-        }
-
-        if (ctx->rc == NGX_ERROR) {
-            ngx_im_log_error(NGX_LOG_INFO, r->connection->log,
-                             "im: token refused: %s", ctx->reason);
+        if (auth->rc == NGX_OK && ngx_im_revoked(auth->claims.sid)) {
+            auth->rc = NGX_ERROR;
+            auth->reason = ngx_im_jwt_ended;
         }
     }
 
-    if (ctx->rc == NGX_OK) {
-        *claims = &ctx->claims;
+    if (auth->rc != NGX_OK) {
+        auth->rc = NGX_ERROR;
 
-    } else if (ctx->rc == NGX_ERROR) {
-        *code = (ngx_strcmp(ctx->reason, "expired") == 0) ? "token_expired"
-                : (ctx->reason == ngx_im_jwt_ended) ? "session_revoked"
-                : "unauthorized";
-        *reason = ctx->reason;
+        ngx_im_log_error(NGX_LOG_INFO, r->connection->log,
+                         "im: token refused: %s", auth->reason);
     }
 
-    return ctx->rc;
+    rec->auth = auth;
+
+    return auth;
 }
 
 
@@ -182,10 +251,8 @@ ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims)
 static ngx_int_t
 ngx_im_jwt_find_token(ngx_http_request_t *r, ngx_str_t *token)
 {
-    ngx_str_t          *value;
-    ngx_im_loc_conf_t  *lcf;
-
-    ngx_str_null(token);
+    ngx_str_t        *value;
+    const ngx_str_t  *secret;
 
     if (r->headers_in.authorization != NULL) {
         value = &r->headers_in.authorization->value;
@@ -199,16 +266,12 @@ ngx_im_jwt_find_token(ngx_http_request_t *r, ngx_str_t *token)
         }
     }
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    secret = ngx_im_secret_token(r);
 
-    if (lcf->jwt_argument
-        && ngx_http_arg(r, (u_char *) "access_token", 12, token) == NGX_OK
-        && token->len != 0)
-    {
+    if (secret != NULL) {
+        *token = *secret;
         return NGX_OK;
     }
-
-    ngx_str_null(token);
 
     return NGX_DECLINED;
 }
@@ -295,5 +358,9 @@ ngx_im_jwt_init(ngx_conf_t *cf)
 
     *h = ngx_im_jwt_access_handler;
 
-    return NGX_OK;
+    if (ngx_im_refusal_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_im_secret_init(cf);
 }

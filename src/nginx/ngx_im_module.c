@@ -12,7 +12,7 @@
  * shared between workers, and during a reload old and new ones coexist.
  */
 
-#include "ngx_im.h"
+#include "ngx_im_request.h"
 #include "im_timeouts.h"
 
 
@@ -114,7 +114,7 @@ static ngx_command_t  ngx_im_commands[] = {
 
     { ngx_string("im_jwt"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
-                        |NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
+                        |NGX_HTTP_LIF_CONF|NGX_HTTP_LMT_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_im_loc_conf_t, jwt),
@@ -193,7 +193,14 @@ ngx_im_init_process(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_im_module);
 
-    if (mcf == NULL || mcf->etcd.len == 0) {
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_im_refusal_init_process();
+    ngx_im_secret_init_process(cycle);
+
+    if (mcf->etcd.len == 0) {
         return NGX_OK;
     }
 
@@ -589,7 +596,6 @@ ngx_im_create_loc_conf(ngx_conf_t *cf)
     }
 
     lcf->jwt = NGX_CONF_UNSET_UINT;
-    lcf->jwt_argument = NGX_CONF_UNSET;
 
     return lcf;
 }
@@ -598,12 +604,18 @@ ngx_im_create_loc_conf(ngx_conf_t *cf)
 static char *
 ngx_im_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_im_loc_conf_t   *prev = parent;
-    ngx_im_loc_conf_t   *conf = child;
-    ngx_im_main_conf_t  *mcf;
+    ngx_im_loc_conf_t         *prev = parent;
+    ngx_im_loc_conf_t         *conf = child;
+    ngx_im_main_conf_t        *mcf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     ngx_conf_merge_uint_value(conf->jwt, prev->jwt, NGX_IM_JWT_OFF);
-    ngx_conf_merge_value(conf->jwt_argument, prev->jwt_argument, 0);
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && prev->ws) {
+        conf->ws = 1;                  /* `if` and limit_except */
+    }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);
 

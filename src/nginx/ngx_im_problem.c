@@ -15,6 +15,9 @@
 #define NGX_IM_DETAIL_MAX  512
 
 
+const ngx_str_t  ngx_im_problem_type = ngx_string("application/problem+json");
+
+
 static u_char *ngx_im_problem_clean(u_char *start, u_char *last);
 static ngx_int_t ngx_im_problem_headers(ngx_http_request_t *r,
     const im_error_t *error, ngx_msec_t retry_ms);
@@ -49,12 +52,25 @@ ngx_int_t
 ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
     const ngx_str_t *detail, ngx_msec_t retry_ms)
 {
-    size_t      len;
-    u_char     *p, *last;
-    ngx_str_t   body;
-    u_char      text[NGX_IM_DETAIL_MAX];
+    ngx_str_t  body;
 
-    static const ngx_str_t  type = ngx_string("application/problem+json");
+    if (ngx_im_problem_body(r, error, detail, &body) != NGX_OK
+        || ngx_im_problem_headers(r, error, retry_ms) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_im_reply_send(r, error->http, &ngx_im_problem_type, &body);
+}
+
+
+ngx_int_t
+ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
+    const ngx_str_t *detail, ngx_str_t *body)
+{
+    size_t   len;
+    u_char  *p, *last;
+    u_char   text[NGX_IM_DETAIL_MAX];
 
     last = text;
 
@@ -70,12 +86,12 @@ ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
           + NGX_INT_T_LEN
           + (last - text) + ngx_escape_json(NULL, text, last - text);
 
-    body.data = ngx_pnalloc(r->pool, len);
-    if (body.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    body->data = ngx_pnalloc(r->pool, len);
+    if (body->data == NULL) {
+        return NGX_ERROR;
     }
 
-    p = ngx_sprintf(body.data, "{\"type\":\"urn:im:error:%s\","
+    p = ngx_sprintf(body->data, "{\"type\":\"urn:im:error:%s\","
                     "\"title\":\"%s\",\"status\":%ui,\"code\":\"%s\","
                     "\"retryable\":%s",
                     error->code, error->title, (ngx_uint_t) error->http,
@@ -88,17 +104,13 @@ ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
     }
 
     *p++ = '}';
-    body.len = p - body.data;
+    body->len = p - body->data;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "im: refused, %ui %s", (ngx_uint_t) error->http,
                    error->code);
 
-    if (ngx_im_problem_headers(r, error, retry_ms) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_im_reply_send(r, error->http, &type, &body);
+    return NGX_OK;
 }
 
 
@@ -127,8 +139,7 @@ static ngx_int_t
 ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error,
     ngx_msec_t retry_ms)
 {
-    ngx_str_t         after;
-    ngx_table_elt_t  *h;
+    ngx_str_t  after;
 
     static const ngx_str_t  bearer = ngx_string("Bearer");
 
@@ -139,9 +150,7 @@ ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error,
         }
 
         /* auth_request copies it from here to the request it guards */
-        h = r->headers_out.headers.last->elts;
-        h += r->headers_out.headers.last->nelts - 1;
-        r->headers_out.www_authenticate = h;
+        r->headers_out.www_authenticate = ngx_im_header_last(r);
     }
 
     if (error->retryable) {
@@ -188,6 +197,17 @@ ngx_im_header_add(ngx_http_request_t *r, const char *name,
 }
 
 
+ngx_table_elt_t *
+ngx_im_header_last(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.headers.last->elts;
+
+    return h + r->headers_out.headers.last->nelts - 1;
+}
+
+
 ngx_int_t
 ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, const ngx_str_t *body)
@@ -196,27 +216,19 @@ ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     ngx_buf_t    *b;
     ngx_chain_t   out;
 
-    static const ngx_str_t  no_store = ngx_string("no-store");
-
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
         return rc;
     }
 
     r->headers_out.status = status;
-    r->headers_out.content_length_n = body->len;
-
-    if (ngx_im_header_add(r, "Cache-Control", &no_store) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
 
     if (body->len == 0) {
         r->header_only = 1;
+    }
 
-    } else {
-        r->headers_out.content_type = *type;
-        r->headers_out.content_type_len = type->len;
-        r->headers_out.content_type_lowcase = NULL;
+    if (ngx_im_reply_headers(r, type, body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     rc = ngx_http_send_header(r);
@@ -229,14 +241,39 @@ ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_ERROR;
     }
 
-    b->pos = body->data;
-    b->last = body->data + body->len;
-    b->memory = 1;
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
+    ngx_im_reply_buf(r, b, body);
 
     out.buf = b;
     out.next = NULL;
 
     return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_im_reply_headers(ngx_http_request_t *r, const ngx_str_t *type,
+    const ngx_str_t *body)
+{
+    static const ngx_str_t  no_store = ngx_string("no-store");
+
+    r->headers_out.content_length_n = body->len;
+
+    if (body->len != 0) {
+        r->headers_out.content_type = *type;
+        r->headers_out.content_type_len = type->len;
+        r->headers_out.content_type_lowcase = NULL;
+    }
+
+    return ngx_im_header_add(r, "Cache-Control", &no_store);
+}
+
+
+void
+ngx_im_reply_buf(ngx_http_request_t *r, ngx_buf_t *b, const ngx_str_t *body)
+{
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
 }

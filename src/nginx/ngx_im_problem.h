@@ -30,6 +30,11 @@ ngx_int_t ngx_im_problem_send(ngx_http_request_t *r, const char *code,
 ngx_int_t ngx_im_problem_send_error(ngx_http_request_t *r,
     const im_error_t *error, const ngx_str_t *detail, ngx_msec_t retry_ms);
 
+/* Its body alone, in r->pool, and the type that goes with it. */
+ngx_int_t ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
+    const ngx_str_t *detail, ngx_str_t *body);
+extern const ngx_str_t  ngx_im_problem_type;
+
 /* Sends status, type and body; an empty body is none at all. */
 ngx_int_t ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, const ngx_str_t *body);
@@ -37,5 +42,13 @@ ngx_int_t ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
 /* Adds a response header; name is a literal, value lives as long as r. */
 ngx_int_t ngx_im_header_add(ngx_http_request_t *r, const char *name,
     const ngx_str_t *value);
+/* The one that was added last. */
+ngx_table_elt_t *ngx_im_header_last(ngx_http_request_t *r);
+
+/* What a reply of ours has in front of and in its body. */
+ngx_int_t ngx_im_reply_headers(ngx_http_request_t *r, const ngx_str_t *type,
+    const ngx_str_t *body);
+void ngx_im_reply_buf(ngx_http_request_t *r, ngx_buf_t *b,
+    const ngx_str_t *body);
 
 #endif
