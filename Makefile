@@ -125,7 +125,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
-        test-unit test-nginx test-e2e test-asan test-tsan bench bench-rpc \
+        test-unit test-nginx test-e2e test-asan test-tsan test-stop bench \
+        bench-rpc \
         bench-fanout bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
@@ -295,6 +296,18 @@ test-tsan:
 	@$(MAKE) SAN=thread BUILD=build/tsan daemons tools tests
 	@exec $(PYTHON) tests/run --tsan unit scale
 
+# N stops of each daemon, with each of the two sanitizers.
+test-stop: deps
+	@$(MAKE) all
+	@$(MAKE) SAN=1 BUILD=build/asan daemons
+	@$(MAKE) SAN=thread BUILD=build/tsan daemons
+	@for san in asan tsan; do \
+	    $(PYTHON) tools/stack exec stop --restart -- env \
+	        IM_TEST_BUILD=build/$$san IM_STOP_TIMES=$(or $(N),200) \
+	        $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+	        tests/e2e/test_stop.py || exit 1; \
+	done
+
 bench: deps
 	@$(MAKE) all
 	@exec bench/run $(BENCH_ARGS)
@@ -345,6 +358,7 @@ help:
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
+	@echo "make test-stop   stops of the daemons under load, with both (N=200)"
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"

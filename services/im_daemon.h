@@ -88,6 +88,8 @@ int im_daemon_sleep(unsigned ms);
  * /readyz is 503, and both say "starting", until report is given; it writes
  * the daemon's counters, each as ,"name":value, in at most size bytes.  It
  * runs on a thread of its own.
+ * im_health_report(NULL) takes it away ("stopping"), and returns when no
+ * report runs: what it reads may be freed then.
  */
 typedef void (*im_health_pt)(char *json, size_t size);
 int im_health_start(const im_daemon_conf_t *conf, const char *instance);

@@ -16,7 +16,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,8 @@ static int health_write_port(const char *file, unsigned port);
 static struct MHD_Daemon      *health_daemon;
 static char                    health_address_text[64];
 static const char             *health_instance;
-static _Atomic(im_health_pt)   health_report;    /* NULL: still starting */
+static pthread_mutex_t         health_lock = PTHREAD_MUTEX_INITIALIZER;
+static im_health_pt            health_report;    /* NULL: starts, or stops */
 
 
 int
@@ -249,21 +250,29 @@ health_status(const char *url, char *text, size_t size)
 static int
 health_report_text(char *text, size_t size)
 {
-    int           ready;
-    char          missing[HEALTH_MISSING_MAX], counters[2048];
-    im_health_pt  report;
+    int          ready;
+    char         missing[HEALTH_MISSING_MAX], counters[2048];
+    const char  *phase;
 
     counters[0] = '\0';
-    report = atomic_load(&health_report);
-    ready = im_probe_missing(missing, sizeof(missing)) == 0 && report != NULL;
+    phase = "";
+    ready = im_probe_missing(missing, sizeof(missing)) == 0;
 
-    if (report != NULL) {
-        report(counters, sizeof(counters));
+    pthread_mutex_lock(&health_lock);
+
+    if (health_report != NULL) {
+        health_report(counters, sizeof(counters));
+
+    } else {
+        ready = 0;
+        phase = im_daemon_stopping() ? ",\"stopping\":true"
+                                     : ",\"starting\":true";
     }
 
+    pthread_mutex_unlock(&health_lock);
+
     snprintf(text, size, "{\"ready\":%s%s,\"instance\":\"%s\",\"missing\":%s"
-             "%s}\n", ready ? "true" : "false",
-             (report == NULL) ? ",\"starting\":true" : "", health_instance,
+             "%s}\n", ready ? "true" : "false", phase, health_instance,
              missing, counters);
 
     return ready;
@@ -280,7 +289,9 @@ im_health_address(void)
 void
 im_health_report(im_health_pt report)
 {
-    atomic_store(&health_report, report);
+    pthread_mutex_lock(&health_lock);
+    health_report = report;
+    pthread_mutex_unlock(&health_lock);
 }
 
 

@@ -107,7 +107,7 @@ static im_rpc_handler_t  calls_table[sizeof(calls_handlers)
 
 
 int
-logic_calls_start(void)
+logic_calls_create(void)
 {
     calls_pools[CALLS_AUTH] = logic_pool_create("auth",
                                                 logic_conf.auth_threads,
@@ -123,6 +123,33 @@ logic_calls_start(void)
             && calls_pools[CALLS_QUERY] != NULL
             && calls_pools[CALLS_SYNC] != NULL)
            ? IM_OK : IM_ERROR;
+}
+
+
+void
+logic_calls_destroy(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < CALLS_POOLS; i++) {
+        logic_pool_destroy(calls_pools[i]);
+        calls_pools[i] = NULL;
+    }
+}
+
+
+int
+logic_calls_start(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < CALLS_POOLS; i++) {
+        if (logic_pool_start(calls_pools[i]) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
 }
 
 
@@ -207,7 +234,7 @@ logic_calls_stop(void)
     unsigned  i;
 
     for (i = 0; i < CALLS_POOLS; i++) {
-        logic_pool_destroy(calls_pools[i]);
+        logic_pool_stop(calls_pools[i]);
     }
 }
 

@@ -24,6 +24,7 @@
 
 #include "im_cond.h"
 #include "im_pace.h"
+#include "im_steps.h"
 #include "logic_batch.h"
 #include "logic_intake.h"
 #include "logic_outcome.h"
@@ -46,7 +47,7 @@ typedef struct {
 } intake_lane_t;
 
 typedef struct {
-    pthread_t          id;
+    im_thread_t        thread;
     pthread_mutex_t    lock;
     pthread_cond_t     wake;
     intake_lane_t      lanes[INTAKE_LANES];
@@ -60,6 +61,7 @@ typedef struct {
 } intake_shard_t;
 
 
+static void intake_shard_init(intake_shard_t *s);
 static int intake_shard_start(intake_shard_t *s);
 static void intake_queue(intake_shard_t *s, logic_message_t *m);
 static size_t intake_waiting(const intake_shard_t *s);
@@ -76,17 +78,9 @@ static intake_shard_t  *intake_shards;
 
 
 int
-logic_intake_start(void)
+logic_intake_create(void)
 {
-    int       rc;
     unsigned  i;
-
-    rc = logic_produce_start();
-    if (rc != IM_OK) {
-        return rc;
-    }
-
-    logic_seed_remember();
 
     intake_shards = calloc(logic_conf.shards, sizeof(intake_shard_t));
     if (intake_shards == NULL) {
@@ -94,17 +88,15 @@ logic_intake_start(void)
     }
 
     for (i = 0; i < logic_conf.shards; i++) {
-        if (intake_shard_start(&intake_shards[i]) != IM_OK) {
-            return IM_ERROR;
-        }
+        intake_shard_init(&intake_shards[i]);
     }
 
-    return logic_repeats_start(logic_conf.queue);
+    return IM_OK;
 }
 
 
-static int
-intake_shard_start(intake_shard_t *s)
+static void
+intake_shard_init(intake_shard_t *s)
 {
     unsigned  i;
 
@@ -118,12 +110,34 @@ intake_shard_start(intake_shard_t *s)
         s->lanes[i].last = &s->lanes[i].first;
         s->lanes[i].pace = i ? &s->room_pace : &s->user_pace;
     }
+}
 
+
+int
+logic_intake_start(void)
+{
+    unsigned  i;
+
+    logic_seed_remember();
+
+    for (i = 0; i < logic_conf.shards; i++) {
+        if (intake_shard_start(&intake_shards[i]) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
+intake_shard_start(intake_shard_t *s)
+{
     s->batch.redis = logic_redis_create();
     s->batch.lookup = logic_lookup_create();
 
-    return pthread_create(&s->id, NULL, intake_shard_thread, s) == 0
-           ? IM_OK : IM_ERROR;
+    return (s->batch.redis != NULL && s->batch.lookup != NULL)
+           ? im_thread_start(&s->thread, intake_shard_thread, s) : IM_ERROR;
 }
 
 
@@ -274,9 +288,6 @@ intake_shard_thread(void *arg)
         logic_reply_flush(&s->batch.answers);
     }
 
-    im_redis_destroy(s->batch.redis);
-    logic_lookup_destroy(s->batch.lookup);
-
     return NULL;
 }
 
@@ -402,8 +413,6 @@ logic_intake_stop(void)
     unsigned         i;
     intake_shard_t  *s;
 
-    logic_repeats_stop();
-
     for (i = 0; i < logic_conf.shards; i++) {
         s = &intake_shards[i];
 
@@ -411,13 +420,33 @@ logic_intake_stop(void)
         s->stop = 1;
         pthread_cond_signal(&s->wake);
         pthread_mutex_unlock(&s->lock);
-
-        pthread_join(s->id, NULL);
     }
 
-    logic_produce_stop();
+    for (i = 0; i < logic_conf.shards; i++) {
+        s = &intake_shards[i];
+
+        im_thread_join(&s->thread);
+
+        im_redis_destroy(s->batch.redis);
+        logic_lookup_destroy(s->batch.lookup);
+        s->batch.redis = NULL;
+        s->batch.lookup = NULL;
+    }
+}
+
+
+void
+logic_intake_destroy(void)
+{
+    unsigned  i;
+
+    for (i = 0; intake_shards != NULL && i < logic_conf.shards; i++) {
+        pthread_cond_destroy(&intake_shards[i].wake);
+        pthread_mutex_destroy(&intake_shards[i].lock);
+    }
 
     free(intake_shards);
+    intake_shards = NULL;
 }
 
 

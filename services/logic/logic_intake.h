@@ -14,8 +14,12 @@ typedef struct {
     uint64_t  waiting;         /* in queues of shards */
 } logic_intake_stats_t;
 
+/* The queues, which may be added to and counted from here on until destroy. */
+int logic_intake_create(void);
+void logic_intake_destroy(void);
+/* What serves them. */
 int logic_intake_start(void);
-/* Finishes the queues, flushes Kafka. */
+/* Finishes the queues, flushes Kafka; what comes later is refused. */
 void logic_intake_stop(void);
 
 /* rpc thread.  Takes the reply over; flush after a batch wakes the shards. */

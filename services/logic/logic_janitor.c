@@ -28,6 +28,7 @@
 #include <sodium.h>
 
 #include "im_cond.h"
+#include "im_steps.h"
 #include "logic_alive.h"
 #include "logic_blocks.h"
 #include "logic_devices.h"
@@ -68,7 +69,8 @@ static int janitor_user(im_redis_t *redis, const char *key,
     const redisReply *entries, unsigned *asked);
 
 
-static pthread_t         janitor_id;
+static im_thread_t       janitor_id;
+static im_redis_t       *janitor_db;           /* its thread's */
 static pthread_mutex_t   janitor_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t    janitor_wake = PTHREAD_COND_INITIALIZER;
 static int               janitor_stopping;
@@ -85,8 +87,11 @@ logic_janitor_start(void)
     logic_alive_watch(janitor_on_gone);
     janitor_next_us = im_mono_us() + JANITOR_FIRST_US;
 
-    return pthread_create(&janitor_id, NULL, janitor_thread, NULL) == 0
-           ? IM_OK : IM_ERROR;
+    janitor_db = logic_redis_create();
+
+    return (janitor_db != NULL)
+           ? im_thread_start(&janitor_id, janitor_thread, janitor_db)
+           : IM_ERROR;
 }
 
 
@@ -114,11 +119,7 @@ static void *
 janitor_thread(void *arg)
 {
     int          rc;
-    im_redis_t  *redis;
-
-    (void) arg;
-
-    redis = logic_redis_create();
+    im_redis_t  *redis = arg;
 
     do {
         rc = janitor_memory(redis);
@@ -138,8 +139,6 @@ janitor_thread(void *arg)
         }
 
     } while (!janitor_wait(JANITOR_TICK_MS));
-
-    im_redis_destroy(redis);
 
     return NULL;
 }
@@ -466,5 +465,8 @@ logic_janitor_stop(void)
     pthread_cond_signal(&janitor_wake);
     pthread_mutex_unlock(&janitor_lock);
 
-    pthread_join(janitor_id, NULL);
+    im_thread_join(&janitor_id);
+
+    im_redis_destroy(janitor_db);
+    janitor_db = NULL;
 }

@@ -1,10 +1,12 @@
 /*
- * logic_main.c -- im-logic: start, what it says of itself, stop.
+ * logic_main.c -- im-logic: its steps, and what it says of itself.
  *
- * Start: take the health port, wait for what is needed, listen, register in
- * etcd, take a node number.  Stop: mark ourselves as leaving, so that
- * nobody picks us; wait until what is under way is answered, 3 s at most;
- * finish the queues; flush Kafka; unregister.
+ * The table below is the whole order of start and stop; a stop goes through it
+ * backwards.  It begins with telling etcd that we leave, so that nobody picks
+ * us, and waits for the workers to close their streams; then the server ends
+ * what is under way; then the threads behind it end.  What the rpc thread may
+ * touch (queues, pools, names, caches) is freed when that thread has ended: a
+ * drain that took too long then finds queues that refuse, and no freed memory.
  */
 
 #include <stdatomic.h>
@@ -16,6 +18,7 @@
 
 #include "im_peers.h"
 #include "im_snowflake.h"
+#include "im_steps.h"
 #include "im_timeouts.h"
 #include "logic_alive.h"
 #include "logic_calls.h"
@@ -27,16 +30,32 @@
 #include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_probes.h"
+#include "logic_produce.h"
 #include "logic_repeats.h"
+#include "logic_rooms_let.h"
 #include "logic_rooms_online.h"
 #include "logic_rooms_trim.h"
 #include "logic_settle.h"
 #include "logic_users.h"
 
 
-static int main_start(void);
+static int main_prepare(void);
+static int main_take_port(void);
+static void main_forget_names(void);
+static int main_create_rpc(void);
+static void main_destroy_rpc(void);
+static int main_watch_etcd(void);
+static void main_leave_etcd(void);
+static int main_probe_etcd(void);
+static int main_start_repeats(void);
+static int main_start_presence(void);
+static int main_start_online(void);
 static int main_serve(void);
-static void main_stop(void);
+static void main_drain(void);
+static int main_register(void);
+static void main_leave(void);
+static int main_report(void);
+static void main_stop_report(void);
 static void main_on_register(void *ctx);
 static void main_on_node(void *ctx, unsigned node, uint64_t floor_ms,
     uint64_t limit_ms);
@@ -46,7 +65,7 @@ static uint64_t main_minted_ms(void *ctx);
 static void main_on_leave(void *ctx);
 static unsigned main_queue_pct(void *ctx);
 static void main_on_forget(void *ctx);
-static void main_until(atomic_int *flag, int ms);
+static int main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
 static void main_health(char *json, size_t size);
 
@@ -59,6 +78,79 @@ static const im_disc_node_handler_t  main_node_handler = {
 };
 
 
+/*
+ * name, start, stop; and in the comment, who may call in while it stops.  The
+ * rpc thread runs until "rpc" has stopped.
+ */
+static const im_step_t  main_steps[] = {
+
+    /* nobody */
+    { "libraries", main_prepare, NULL },
+
+    /* an operator's request, answered as "starting" */
+    { "health port", main_take_port, im_health_stop },
+
+    /* shards and the report thread have ended: nobody asks of Kafka */
+    { "probes", logic_probes_start, logic_probes_stop },
+    { "stores", logic_probes_wait_stores, NULL },
+
+    /* nobody: all threads have ended */
+    { "names and caches", NULL, main_forget_names },
+    { "queues", logic_intake_create, logic_intake_destroy },
+    { "pools", logic_calls_create, logic_calls_destroy },
+
+    /* its own thread, which ends here: late calls and streams find queues and
+     * pools that refuse */
+    { "rpc", main_create_rpc, main_destroy_rpc },
+
+    /* the rpc thread: timers of load and lease, instances that come and go.
+     * The number of the node is given back here, so nobody mints any more */
+    { "etcd", main_watch_etcd, main_leave_etcd },
+
+    /* the rpc thread: the answer of etcd to the last look.  All probes end
+     * here, because this one looks through the runtime */
+    { "probe of etcd", main_probe_etcd, logic_probes_stop },
+
+    /* nobody: threads that ask of the log have ended */
+    { "settlement", logic_settle_start, logic_settle_stop },
+
+    /* reports of Kafka, until it is flushed */
+    { "producer", logic_produce_start, logic_produce_stop },
+
+    /* the rpc thread: a late message, which is refused */
+    { "shards", logic_intake_start, logic_intake_stop },
+
+    /* the shards: a late repeat, which is refused */
+    { "repeats", main_start_repeats, logic_repeats_stop },
+
+    /* the rpc thread: a late open or close, which is refused */
+    { "presence", main_start_presence, logic_presence_stop },
+
+    /* the rpc thread: the name of an instance that died */
+    { "janitor", logic_janitor_start, logic_janitor_stop },
+
+    /* the rpc thread: a late report, which is refused; pools have ended */
+    { "rooms", main_start_online, logic_rooms_online_stop },
+
+    /* nobody */
+    { "trim", logic_rooms_trim_start, logic_rooms_trim_stop },
+
+    /* the rpc thread: a late call, which is refused */
+    { "calls", logic_calls_start, logic_calls_stop },
+
+    /* everybody, until what is under way is answered or cancelled */
+    { "server", main_serve, main_drain },
+
+    /* the same; the workers see that we leave */
+    { "registration", main_register, main_leave },
+
+    /* an operator's request that is just being answered: waited for */
+    { "report", main_report, main_stop_report },
+
+    { NULL, NULL, NULL }
+};
+
+
 static im_rpc_t           *main_rpc;
 static im_rpc_server_t    *main_server;
 static im_disc_t          *main_disc;
@@ -67,6 +159,7 @@ static char                main_address[200];
 static atomic_int          main_node;
 static atomic_int          main_forgotten;
 static atomic_int          main_drained;
+static uint64_t            main_left_us;       /* the drain began */
 
 
 int
@@ -86,33 +179,22 @@ main(int argc, char **argv)
         return status;
     }
 
-    rc = main_start();
+    rc = im_steps_run(main_steps, IM_STOP_MS);
 
-    if (rc == IM_OK) {
-        im_daemon_wait();
-        main_stop();
+    if (rc != 0) {
+        im_log(IM_LOG_ERR, "im-logic cannot start");
 
     } else {
-        im_health_stop();
-        logic_probes_stop();
+        im_log(IM_LOG_NOTICE, "im-logic ends");
     }
 
-    if (rc == IM_ERROR) {
-        im_log(IM_LOG_ERR, "im-logic cannot start");
-        return 1;
-    }
-
-    im_log(IM_LOG_NOTICE, "im-logic ends");
-
-    return 0;
+    return rc;
 }
 
 
 static int
-main_start(void)
+main_prepare(void)
 {
-    int  rc;
-
     if (sodium_init() < 0 || logic_users_init() != IM_OK) {
         im_log(IM_LOG_ERR, "libsodium cannot be initialised");
         return IM_ERROR;
@@ -121,52 +203,92 @@ main_start(void)
     atomic_store(&main_node, -1);
     im_instance_name(main_instance, sizeof(main_instance));
 
-    if (im_health_start(&logic_conf.common, main_instance) != IM_OK
-        || logic_probes_start() != IM_OK)
-    {
-        return IM_ERROR;
-    }
+    return IM_OK;
+}
 
-    rc = logic_probes_wait_stores();
-    if (rc != IM_OK) {
-        return rc;
-    }
 
-    if (logic_settle_start() != IM_OK) {
-        return IM_ERROR;
-    }
+static int
+main_take_port(void)
+{
+    return im_health_start(&logic_conf.common, main_instance);
+}
 
-    rc = logic_intake_start();
-    if (rc != IM_OK) {
-        return rc;
-    }
 
-    if (logic_calls_start() != IM_OK
-        || logic_presence_start(logic_conf.queue) != IM_OK
-        || logic_janitor_start() != IM_OK
-        || logic_rooms_online_start(logic_conf.queue) != IM_OK
-        || logic_rooms_trim_start() != IM_OK)
-    {
-        return IM_ERROR;
-    }
+static void
+main_forget_names(void)
+{
+    logic_alive_stop();
+    logic_rooms_let_clear();
+}
 
+
+static int
+main_create_rpc(void)
+{
     main_rpc = im_peers_rpc(&logic_conf.common);
-    if (main_rpc == NULL || main_serve() != IM_OK) {
-        return IM_ERROR;
+
+    return (main_rpc != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+static void
+main_destroy_rpc(void)
+{
+    if (im_rpc_destroy(main_rpc) != IM_OK) {
+        im_steps_give_up("the rpc thread still runs");
     }
 
+    main_rpc = NULL;
+}
+
+
+static int
+main_watch_etcd(void)
+{
     main_disc = im_peers_disc(&logic_conf.common, main_rpc);
 
-    if (main_disc == NULL
-        || logic_probes_start_etcd(main_rpc, main_disc) != IM_OK
-        || im_rpc_post(main_rpc, main_on_register, NULL) != IM_OK)
+    return (main_disc != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+static void
+main_leave_etcd(void)
+{
+    if (main_disc != NULL
+        && im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK
+        && main_until(&main_forgotten, IM_STOP_ETCD_MS) != IM_OK)
     {
-        return IM_ERROR;
+        im_log(IM_LOG_WARN, "etcd: the rpc thread is busy, the instance is "
+               "forgotten when its lease ends");
     }
+}
 
-    im_health_report(main_health);
 
-    return IM_OK;
+static int
+main_probe_etcd(void)
+{
+    return logic_probes_start_etcd(main_rpc, main_disc);
+}
+
+
+static int
+main_start_repeats(void)
+{
+    return logic_repeats_start(logic_conf.queue);
+}
+
+
+static int
+main_start_presence(void)
+{
+    return logic_presence_start(logic_conf.queue);
+}
+
+
+static int
+main_start_online(void)
+{
+    return logic_rooms_online_start(logic_conf.queue);
 }
 
 
@@ -198,6 +320,13 @@ main_serve(void)
 }
 
 
+static int
+main_register(void)
+{
+    return im_rpc_post(main_rpc, main_on_register, NULL);
+}
+
+
 /* rpc thread */
 static void
 main_on_register(void *ctx)
@@ -212,11 +341,14 @@ main_on_register(void *ctx)
     self.address = main_address;
     self.queue = main_queue_pct;
 
-    (void) logic_alive_start(main_disc);
-    (void) logic_home_start(main_rpc, main_disc, main_instance);
-    (void) im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
-                              &main_node_handler, NULL);
-    (void) im_disc_register(main_disc, &self);
+    if (logic_alive_start(main_disc) != IM_OK
+        || logic_home_start(main_rpc, main_disc, main_instance) != IM_OK
+        || im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
+                              &main_node_handler, NULL) != IM_OK
+        || im_disc_register(main_disc, &self) != IM_OK)
+    {
+        im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
+    }
 }
 
 
@@ -260,50 +392,59 @@ main_minted_ms(void *ctx)
 }
 
 
+/* In the order of a stop: the workers are told, and close their streams when
+ * all is answered. */
 static void
-main_stop(void)
+main_leave(void)
 {
     int                   ms;
     struct timespec       tick = { 0, 10000000 };
     logic_intake_stats_t  stats;
 
-    if (im_rpc_post(main_rpc, main_on_leave, NULL) == IM_OK) {
+    main_left_us = im_mono_us();
 
-        for (ms = 0; ms < IM_DRAIN_SEEN_MS + IM_DRAIN_MS; ms += 10) {
-            nanosleep(&tick, NULL);
-            logic_intake_stats(&stats);
+    if (im_rpc_post(main_rpc, main_on_leave, NULL) != IM_OK) {
+        return;
+    }
 
-            if (ms >= IM_DRAIN_SEEN_MS && stats.waiting == 0
-                && logic_links_count() == 0)
-            {
-                break;                 /* the workers have closed theirs */
-            }
+    for (ms = 0; ms < IM_DRAIN_MS; ms += 10) {
+        nanosleep(&tick, NULL);
+        logic_intake_stats(&stats);
+
+        if (ms >= IM_DRAIN_SEEN_MS && stats.waiting == 0
+            && logic_links_count() == 0)
+        {
+            return;
         }
     }
-
-    im_rpc_server_drain(main_server, IM_DRAIN_MS, main_on_drained, NULL);
-    main_until(&main_drained, IM_DRAIN_MS + 500);
-
-    logic_calls_stop();
-    logic_intake_stop();
-    logic_settle_stop();
-    logic_presence_stop();
-    logic_janitor_stop();
-    logic_rooms_online_stop();
-    logic_rooms_trim_stop();
-    im_health_stop();
-    logic_probes_stop();
-
-    if (im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK) {
-        main_until(&main_forgotten, 2000);
-    }
-
-    im_rpc_destroy(main_rpc);
-    logic_alive_stop();
 }
 
 
+/* Calls have what is left of IM_DRAIN_MS; what overruns it is cancelled. */
 static void
+main_drain(void)
+{
+    unsigned  ms;
+
+    if (main_server == NULL) {
+        return;
+    }
+
+    ms = (unsigned) ((im_mono_us() - main_left_us) / 1000);
+    ms = (ms + IM_DRAIN_LAST_MS < IM_DRAIN_MS) ? IM_DRAIN_MS - ms
+                                               : IM_DRAIN_LAST_MS;
+
+    im_rpc_server_drain(main_server, ms, main_on_drained, NULL);
+
+    if (main_until(&main_drained, (int) ms + IM_DRAIN_LAST_MS) != IM_OK) {
+        im_log(IM_LOG_WARN, "calls are not answered in time: they are "
+               "cancelled");
+    }
+}
+
+
+/* 10 ms more than asked for, at most. */
+static int
 main_until(atomic_int *flag, int ms)
 {
     struct timespec  ts = { 0, 10000000 };
@@ -311,6 +452,8 @@ main_until(atomic_int *flag, int ms)
     for (; ms > 0 && !atomic_load(flag); ms -= 10) {
         nanosleep(&ts, NULL);
     }
+
+    return atomic_load(flag) ? IM_OK : IM_AGAIN;
 }
 
 
@@ -355,6 +498,22 @@ main_on_drained(void *ctx)
 {
     (void) ctx;
     atomic_store(&main_drained, 1);
+}
+
+
+static int
+main_report(void)
+{
+    im_health_report(main_health);
+
+    return IM_OK;
+}
+
+
+static void
+main_stop_report(void)
+{
+    im_health_report(NULL);
 }
 
 

@@ -21,10 +21,14 @@ typedef void (*logic_job_pt)(logic_db_t *db, im_rpc_req_t *req,
 
 logic_pool_t *logic_pool_create(const char *name, unsigned threads,
     unsigned queue_max);
-/* Any thread.  A full queue answers "busy" at once. */
+int logic_pool_start(logic_pool_t *pool);
+/* Any thread, from create to destroy.  A full queue answers "busy" at once, a
+ * pool that was stopped "unavailable". */
 void logic_pool_run(logic_pool_t *pool, logic_job_pt job, im_rpc_req_t *req,
     const ProtobufCMessage *in);
-/* Finishes what is queued, joins, frees. */
+/* Ends the jobs that run, refuses those that wait, joins. */
+void logic_pool_stop(logic_pool_t *pool);
+/* When nobody calls any more; takes NULL. */
 void logic_pool_destroy(logic_pool_t *pool);
 
 #endif

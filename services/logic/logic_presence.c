@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "im_cond.h"
+#include "im_steps.h"
 #include "logic_janitor.h"
 #include "logic_presence_int.h"
 #include "logic_revoked.h"
@@ -39,13 +40,16 @@ static presence_job_t *presence_job(const logic_reply_t *reply,
     presence_kind_t kind, uint64_t uid);
 static void presence_queue(presence_job_t *job);
 static presence_job_t *presence_take(int *stop);
-static void presence_run(presence_t *p, presence_job_t *jobs);
+static int presence_run(presence_t *p, presence_job_t *jobs);
+static int presence_stops(void);
+static void presence_drop(void);
 static void presence_hellos(presence_t *p);
 static int presence_hello(presence_t *p, presence_job_t *job);
 static int presence_tick(presence_t *p);
 
 
-static pthread_t                presence_id;
+static im_thread_t              presence_id;
+static presence_t              *presence_self;         /* its thread's */
 static pthread_mutex_t          presence_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t           presence_wake = PTHREAD_COND_INITIALIZER;
 static presence_job_t          *presence_first;
@@ -71,8 +75,18 @@ logic_presence_start(unsigned queue_max)
         return IM_ERROR;
     }
 
-    return pthread_create(&presence_id, NULL, presence_thread, NULL) == 0
-           ? IM_OK : IM_ERROR;
+    presence_self = calloc(1, sizeof(presence_t));
+    if (presence_self == NULL) {
+        return IM_ERROR;
+    }
+
+    presence_self->db.redis = logic_redis_create();
+    presence_self->db.mysql = logic_mysql_create();
+    presence_self->policy = presence_policy;
+
+    return (presence_self->db.redis != NULL && presence_self->db.mysql != NULL)
+           ? im_thread_start(&presence_id, presence_thread, presence_self)
+           : IM_ERROR;
 }
 
 
@@ -216,19 +230,8 @@ static void *
 presence_thread(void *arg)
 {
     int              stop;
-    presence_t      *p;
+    presence_t      *p = arg;
     presence_job_t  *jobs;
-
-    (void) arg;
-
-    p = calloc(1, sizeof(presence_t));
-    if (p == NULL) {
-        abort();                       /* at start: nothing works without */
-    }
-
-    p->db.redis = logic_redis_create();
-    p->db.mysql = logic_mysql_create();
-    p->policy = presence_policy;
 
     for ( ;; ) {
         jobs = presence_take(&stop);
@@ -237,24 +240,18 @@ presence_thread(void *arg)
             break;
         }
 
-        presence_run(p, jobs);
+        if (presence_run(p, jobs) != IM_OK && presence_stops()) {
+            break;                     /* each batch would wait for Redis */
+        }
     }
 
-    while (presence_hello_list != NULL) {
-        jobs = presence_hello_list;
-        presence_hello_list = jobs->next;
-        logic_presence_free(jobs);
-    }
-
-    im_redis_destroy(p->db.redis);
-    im_mysql_destroy(p->db.mysql);
-    free(p);
+    presence_drop();
 
     return NULL;
 }
 
 
-static void
+static int
 presence_run(presence_t *p, presence_job_t *jobs)
 {
     int              rc;
@@ -279,6 +276,58 @@ presence_run(presence_t *p, presence_job_t *jobs)
                       "be written, it is tried again: redis: %s",
                       im_redis_error(p->db.redis));
     }
+
+    return rc;
+}
+
+
+static int
+presence_stops(void)
+{
+    int  stop;
+
+    pthread_mutex_lock(&presence_lock);
+    stop = presence_stopping;
+    pthread_mutex_unlock(&presence_lock);
+
+    return stop;
+}
+
+
+/* What is left when we stop: the workers ask another Logic. */
+static void
+presence_drop(void)
+{
+    presence_job_t   *job;
+    logic_touched_t   touched = { .n = 0 };
+
+    pthread_mutex_lock(&presence_lock);
+
+    while (presence_first != NULL) {
+        job = presence_first;
+        presence_first = job->next;
+        job->next = presence_hello_list;
+        presence_hello_list = job;
+    }
+
+    presence_last = &presence_first;
+    presence_n = 0;
+
+    pthread_mutex_unlock(&presence_lock);
+
+    while (presence_hello_list != NULL) {
+        job = presence_hello_list;
+        presence_hello_list = job->next;
+
+        if (job->kind == PRESENCE_OPEN) {
+            logic_reply_error(&job->reply, &touched, "", "unavailable",
+                              "this Logic stops");
+        }
+
+        logic_presence_free(job);
+    }
+
+    logic_reply_flush(&touched);
 }
 
 
@@ -396,5 +445,12 @@ logic_presence_stop(void)
     pthread_cond_signal(&presence_wake);
     pthread_mutex_unlock(&presence_lock);
 
-    pthread_join(presence_id, NULL);
+    im_thread_join(&presence_id);
+
+    if (presence_self != NULL) {
+        im_redis_destroy(presence_self->db.redis);
+        im_mysql_destroy(presence_self->db.mysql);
+        free(presence_self);
+        presence_self = NULL;
+    }
 }

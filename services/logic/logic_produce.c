@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "im_crash.h"
+#include "im_steps.h"
 #include "im_timeouts.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
@@ -19,7 +20,7 @@
 
 #define PRODUCE_PARTITIONS_MAX  64
 #define PRODUCE_QUEUE           200000
-#define PRODUCE_STOP_MS         5000
+#define PRODUCE_STOP_MS         2000
 
 
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
@@ -34,7 +35,7 @@ static void produce_replace(void);
 
 
 static unsigned              produce_partitions;
-static pthread_t             produce_report_id;
+static im_thread_t           produce_report;
 static atomic_int            produce_report_stop;
 static im_kafka_producer_t  *produce_kafka;
 static pthread_rwlock_t      produce_lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -67,7 +68,6 @@ logic_produce_start(void)
         }
 
         if (im_daemon_sleep(20)) {
-            im_kafka_producer_destroy(produce_kafka, 0);
             return IM_DONE;
         }
     }
@@ -79,9 +79,7 @@ logic_produce_start(void)
         return IM_ERROR;
     }
 
-    return pthread_create(&produce_report_id, NULL, produce_report_thread,
-                          NULL)
-           == 0 ? IM_OK : IM_ERROR;
+    return im_thread_start(&produce_report, produce_report_thread, NULL);
 }
 
 
@@ -89,9 +87,10 @@ void
 logic_produce_stop(void)
 {
     atomic_store(&produce_report_stop, 1);
-    pthread_join(produce_report_id, NULL);
+    im_thread_join(&produce_report);
 
     im_kafka_producer_destroy(produce_kafka, PRODUCE_STOP_MS);
+    produce_kafka = NULL;
     logic_reply_flush(&produce_acks);
 }
 

@@ -10,7 +10,7 @@
 
 /* Waits for the topic.  IM_DONE: a signal asked to stop meanwhile. */
 int logic_produce_start(void);
-/* Waits at most 5 s for the reports of what is on its way. */
+/* Waits at most 2 s for the reports of what is on its way. */
 void logic_produce_stop(void);
 
 /* Takes n messages, in the order of the batch within each partition.  What

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_steps.h"
 #include "logic_intake.h"
 #include "logic_lookup.h"
 #include "logic_outcome.h"
@@ -44,7 +45,7 @@ static int repeats_settle(const logic_message_t *m,
     repeats_settled_t *settled);
 
 
-static pthread_t          repeats_id;
+static im_thread_t        repeats_id;
 static pthread_mutex_t    repeats_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t     repeats_wake = PTHREAD_COND_INITIALIZER;
 static logic_message_t   *repeats_first;
@@ -63,9 +64,8 @@ logic_repeats_start(unsigned queue_max)
     repeats_max = queue_max;
     repeats_lookup = logic_lookup_create();
 
-    return (repeats_lookup != NULL
-            && pthread_create(&repeats_id, NULL, repeats_thread, NULL) == 0)
-           ? IM_OK : IM_ERROR;
+    return (repeats_lookup != NULL)
+           ? im_thread_start(&repeats_id, repeats_thread, NULL) : IM_ERROR;
 }
 
 
@@ -112,8 +112,6 @@ repeats_thread(void *arg)
         repeats_decide(m);
         logic_reply_flush(&repeats_answers);
     }
-
-    logic_lookup_destroy(repeats_lookup);
 
     return NULL;
 }
@@ -235,5 +233,8 @@ logic_repeats_stop(void)
     pthread_cond_signal(&repeats_wake);
     pthread_mutex_unlock(&repeats_lock);
 
-    pthread_join(repeats_id, NULL);
+    im_thread_join(&repeats_id);
+
+    logic_lookup_destroy(repeats_lookup);
+    repeats_lookup = NULL;
 }

@@ -312,4 +312,6 @@ logic_rooms_count_stop(void)
     }
 
     free(count_where);
+    count_where = NULL;
+    count_dirty = NULL;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "im_cond.h"
+#include "im_steps.h"
 #include "logic_alive.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_let.h"
@@ -47,7 +48,8 @@ struct online_job_s {
 static void *online_thread(void *arg);
 static online_job_t *online_take(void);
 static void online_wait(void);
-static void online_batch(online_job_t *jobs);
+static int online_batch(online_job_t *jobs);
+static int online_refuse(online_job_t *jobs);
 static void online_broken(void);
 static int online_ask(online_job_t *job);
 static int online_uids(online_job_t *job, const char *verb, const char *key,
@@ -55,7 +57,7 @@ static int online_uids(online_job_t *job, const char *verb, const char *key,
 static void online_on_gone(const char *id);
 
 
-static pthread_t             online_id;
+static im_thread_t           online_id;
 static pthread_mutex_t       online_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t        online_wake = PTHREAD_COND_INITIALIZER;
 static online_job_t         *online_first;
@@ -81,8 +83,7 @@ logic_rooms_online_start(unsigned queue_max)
 
     logic_alive_watch(online_on_gone);
 
-    return pthread_create(&online_id, NULL, online_thread, NULL) == 0
-           ? IM_OK : IM_ERROR;
+    return im_thread_start(&online_id, online_thread, NULL);
 }
 
 
@@ -143,10 +144,12 @@ logic_rooms_online_report(logic_reply_t *reply, const char *instance,
 static void *
 online_thread(void *arg)
 {
-    int            gone, stop;
+    int            broken, gone, stop;
     online_job_t  *jobs;
 
     (void) arg;
+
+    broken = 0;
 
     for ( ;; ) {
         pthread_mutex_lock(&online_lock);
@@ -167,9 +170,14 @@ online_thread(void *arg)
             logic_rooms_count_all();
         }
 
-        if (jobs != NULL) {
-            online_batch(jobs);
+        if (jobs != NULL && (stop && broken ? online_refuse(jobs)
+                                            : online_batch(jobs)) != IM_OK)
+        {
+            broken = 1;                /* each batch would wait for Redis */
+            continue;
         }
+
+        broken = 0;
 
         if (logic_rooms_count(online_redis) != IM_OK) {
             online_broken();
@@ -222,7 +230,7 @@ online_take(void)
 }
 
 
-static void
+static int
 online_batch(online_job_t *jobs)
 {
     int               alive;
@@ -259,6 +267,28 @@ online_batch(online_job_t *jobs)
     }
 
     logic_reply_flush(&touched);
+
+    return alive ? IM_OK : IM_ERROR;
+}
+
+
+/* When we stop: the workers report to another Logic. */
+static int
+online_refuse(online_job_t *jobs)
+{
+    online_job_t     *job, *next;
+    logic_touched_t   touched = { .n = 0 };
+
+    for (job = jobs; job != NULL; job = next) {
+        next = job->next;
+        logic_reply_error(&job->reply, &touched, "", "unavailable",
+                          "this Logic stops");
+        free(job);
+    }
+
+    logic_reply_flush(&touched);
+
+    return IM_ERROR;
 }
 
 
@@ -376,10 +406,10 @@ logic_rooms_online_stop(void)
     pthread_cond_signal(&online_wake);
     pthread_mutex_unlock(&online_lock);
 
-    pthread_join(online_id, NULL);
+    im_thread_join(&online_id);
 
     logic_rooms_count_stop();
-    logic_rooms_let_clear();
 
     im_redis_destroy(online_redis);
+    online_redis = NULL;
 }

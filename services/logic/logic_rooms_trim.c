@@ -44,6 +44,7 @@
 #include <hiredis.h>
 
 #include "im_cond.h"
+#include "im_steps.h"
 #include "logic_home.h"
 #include "logic_rooms.h"
 #include "logic_rooms_trim.h"
@@ -100,7 +101,7 @@ static int trim_run(const char *sql, const im_mysql_value_t *v, size_t n,
     void *ctx, uint64_t *affected);
 
 
-static pthread_t         trim_id;
+static im_thread_t       trim_id;
 static pthread_mutex_t   trim_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t    trim_wake = PTHREAD_COND_INITIALIZER;
 static int               trim_stopping;
@@ -141,9 +142,8 @@ logic_rooms_trim_start(void)
     trim_redis = logic_redis_create();
     trim_mysql = logic_mysql_create();
 
-    return (trim_redis != NULL && trim_mysql != NULL
-            && pthread_create(&trim_id, NULL, trim_thread, NULL) == 0)
-           ? IM_OK : IM_ERROR;
+    return (trim_redis != NULL && trim_mysql != NULL)
+           ? im_thread_start(&trim_id, trim_thread, NULL) : IM_ERROR;
 }
 
 
@@ -510,17 +510,15 @@ trim_run(const char *sql, const im_mysql_value_t *v, size_t n,
 void
 logic_rooms_trim_stop(void)
 {
-    if (logic_conf.rooms_live_keep_s == 0) {
-        return;
-    }
-
     pthread_mutex_lock(&trim_lock);
     trim_stopping = 1;
     pthread_cond_signal(&trim_wake);
     pthread_mutex_unlock(&trim_lock);
 
-    pthread_join(trim_id, NULL);
+    im_thread_join(&trim_id);
 
     im_redis_destroy(trim_redis);
     im_mysql_destroy(trim_mysql);
+    trim_redis = NULL;
+    trim_mysql = NULL;
 }

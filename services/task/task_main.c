@@ -1,10 +1,13 @@
 /*
- * task_main.c -- im-task: start, stop, and how it is.
+ * task_main.c -- im-task: its steps, and how it is.
  *
  * Only the push role needs etcd and gRPC: it must know the Connect instances,
  * and says that it is there.
  * The health port is taken first and the consumer groups are joined last, so
  * that a start that fails costs the other members no rebalance.
+ *
+ * The table below is the whole order of start and stop; a stop goes through it
+ * backwards.
  */
 
 #include <stdatomic.h>
@@ -14,6 +17,7 @@
 #include <time.h>
 
 #include "im_peers.h"
+#include "im_steps.h"
 #include "im_timeouts.h"
 #include "task_peer.h"
 #include "task_probes.h"
@@ -25,12 +29,24 @@
 
 
 static const char *main_check(void *conf);
-static int main_start(void);
-static int main_start_peers(void);
+static int main_take_port(void);
+static int main_probe(void);
+static int main_create_rpc(void);
+static void main_destroy_rpc(void);
+static int main_watch_etcd(void);
+static void main_leave_etcd(void);
+static int main_probe_etcd(void);
+static int main_subscribe(void);
 static void main_on_subscribe(void *ctx);
-static void main_stop(void);
+static int main_start_push(void);
+static int main_start_store(void);
+static int main_register(void);
+static void main_on_register(void *ctx);
+static void main_leave(void);
 static void main_on_leave(void *ctx);
 static void main_on_forget(void *ctx);
+static int main_report(void);
+static void main_stop_report(void);
 static void main_health(char *json, size_t size);
 
 
@@ -67,9 +83,52 @@ static const im_conf_key_t  main_keys[] = {
 };
 
 
+/*
+ * name, start, stop; and in the comment, who may call in while it stops.  The
+ * rpc thread runs until "rpc" has stopped.
+ */
+static const im_step_t  main_steps[] = {
+
+    /* an operator's request, answered as "starting" */
+    { "health port", main_take_port, im_health_stop },
+
+    /* nobody */
+    { "probes", main_probe, task_probes_stop },
+    { "stores", task_probes_wait_stores, NULL },
+
+    /* nobody: the streams to them ended with the rpc thread */
+    { "peers", NULL, task_peer_stop },
+
+    /* its own thread, which ends here */
+    { "rpc", main_create_rpc, main_destroy_rpc },
+
+    /* the rpc thread: instances that come and go */
+    { "etcd", main_watch_etcd, main_leave_etcd },
+
+    /* the rpc thread: the answer of etcd to the last look.  All probes end
+     * here, because this one looks through the runtime */
+    { "probe of etcd", main_probe_etcd, task_probes_stop },
+    { "subscription", main_subscribe, NULL },
+
+    /* the rpc thread: what instances confirm.  Its last batches are done, or
+     * given up after [push] confirm_ms */
+    { "push", main_start_push, task_push_stop },
+
+    /* nobody */
+    { "store", main_start_store, task_store_stop },
+
+    /* nobody: it is for operators */
+    { "registration", main_register, main_leave },
+
+    /* an operator's request that is just being answered: waited for */
+    { "report", main_report, main_stop_report },
+
+    { NULL, NULL, NULL }
+};
+
+
 static const char    *main_role;
 static int            main_pushes, main_stores;      /* by its role */
-static int            main_pushing, main_storing;    /* once they run */
 static char           main_instance[160];
 static im_rpc_t      *main_rpc;
 static im_disc_t     *main_disc;
@@ -95,22 +154,16 @@ main(int argc, char **argv)
         return status;
     }
 
-    rc = main_start();
+    rc = im_steps_run(main_steps, IM_STOP_MS + task_conf.push_confirm_ms);
 
-    if (rc == IM_OK) {
-        im_daemon_wait();
-    }
-
-    main_stop();                       /* also what was half started */
-
-    if (rc == IM_ERROR) {
+    if (rc != 0) {
         im_log(IM_LOG_ERR, "im-task cannot start");
-        return 1;
+
+    } else {
+        im_log(IM_LOG_NOTICE, "im-task ends");
     }
 
-    im_log(IM_LOG_NOTICE, "im-task ends");
-
-    return 0;
+    return rc;
 }
 
 
@@ -140,59 +193,97 @@ main_check(void *conf)
 
 
 static int
-main_start(void)
+main_take_port(void)
 {
-    int  rc;
-
     im_instance_name(main_instance, sizeof(main_instance));
 
-    rc = im_health_start(&task_conf.common, main_instance);
+    return im_health_start(&task_conf.common, main_instance);
+}
 
-    if (rc == IM_OK) {
-        rc = task_probes_start(main_pushes, main_stores);
+
+static int
+main_probe(void)
+{
+    return task_probes_start(main_pushes, main_stores);
+}
+
+
+static int
+main_create_rpc(void)
+{
+    if (!main_pushes) {
+        return IM_OK;
     }
 
-    if (rc == IM_OK) {
-        rc = task_probes_wait_stores();
+    main_rpc = im_peers_rpc(&task_conf.common);
+
+    return (main_rpc != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+static void
+main_destroy_rpc(void)
+{
+    if (im_rpc_destroy(main_rpc) != IM_OK) {
+        im_steps_give_up("the rpc thread still runs");
     }
 
-    if (rc == IM_OK && main_pushes) {
-        rc = main_start_peers();
+    main_rpc = NULL;
+}
+
+
+static int
+main_watch_etcd(void)
+{
+    if (!main_pushes) {
+        return IM_OK;
     }
 
-    if (rc == IM_OK && main_pushes) {
-        rc = task_push_start();
-        main_pushing = (rc == IM_OK);
+    main_disc = im_peers_disc(&task_conf.common, main_rpc);
+
+    return (main_disc != NULL) ? IM_OK : IM_ERROR;
+}
+
+
+static void
+main_leave_etcd(void)
+{
+    int              ms;
+    struct timespec  ts = { 0, 10000000 };
+
+    if (main_disc == NULL
+        || im_rpc_post(main_rpc, main_on_forget, NULL) != IM_OK)
+    {
+        return;
     }
 
-    if (rc == IM_OK && main_stores) {
-        rc = task_store_start();
-        main_storing = (rc == IM_OK);
+    for (ms = IM_STOP_ETCD_MS; ms > 0 && !atomic_load(&main_forgotten);
+         ms -= 10)
+    {
+        nanosleep(&ts, NULL);
     }
+}
 
-    if (rc == IM_OK) {
-        im_health_report(main_health);
-    }
 
-    return rc;
+static int
+main_probe_etcd(void)
+{
+    return main_pushes ? task_probes_start_etcd(main_rpc, main_disc) : IM_OK;
 }
 
 
 /* Push begins when etcd has told who is there: without that, messages would
  * be held up for instances that only seem to be missing. */
 static int
-main_start_peers(void)
+main_subscribe(void)
 {
     unsigned  waited;
 
-    main_rpc = im_peers_rpc(&task_conf.common);
+    if (!main_pushes) {
+        return IM_OK;
+    }
 
-    if (main_rpc == NULL
-        || (main_disc = im_peers_disc(&task_conf.common, main_rpc))
-           == NULL
-        || task_probes_start_etcd(main_rpc, main_disc) != IM_OK
-        || im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK)
-    {
+    if (im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -219,8 +310,6 @@ main_start_peers(void)
 static void
 main_on_subscribe(void *ctx)
 {
-    im_disc_self_t  self;
-
     (void) ctx;
 
     if (task_peer_start(main_disc) != IM_OK) {
@@ -229,49 +318,56 @@ main_on_subscribe(void *ctx)
         return;
     }
 
-    /* nobody calls us: for operators, who find /healthz at this address */
+    atomic_store(&main_subscribed, 1);
+}
+
+
+static int
+main_start_push(void)
+{
+    return main_pushes ? task_push_start() : IM_OK;
+}
+
+
+static int
+main_start_store(void)
+{
+    return main_stores ? task_store_start() : IM_OK;
+}
+
+
+static int
+main_register(void)
+{
+    return main_pushes ? im_rpc_post(main_rpc, main_on_register, NULL) : IM_OK;
+}
+
+
+/* rpc thread.  Nobody calls us: for operators, who find /healthz at this
+ * address. */
+static void
+main_on_register(void *ctx)
+{
+    im_disc_self_t  self;
+
+    (void) ctx;
 
     memset(&self, 0, sizeof(self));
     self.service = "task";
     self.id = main_instance;
     self.address = im_health_address();
-    (void) im_disc_register(main_disc, &self);
 
-    atomic_store(&main_subscribed, 1);
+    if (im_disc_register(main_disc, &self) != IM_OK) {
+        im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
+    }
 }
 
 
 static void
-main_stop(void)
+main_leave(void)
 {
-    int              ms;
-    struct timespec  ts = { 0, 10000000 };
-
-    im_health_stop();
-
     if (main_disc != NULL) {
         (void) im_rpc_post(main_rpc, main_on_leave, NULL);
-    }
-
-    if (main_pushing) {
-        task_push_stop();
-    }
-
-    task_probes_stop();
-
-    if (main_disc != NULL
-        && im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK)
-    {
-        for (ms = 2000; ms > 0 && !atomic_load(&main_forgotten); ms -= 10) {
-            nanosleep(&ts, NULL);
-        }
-    }
-
-    im_rpc_destroy(main_rpc);
-    task_peer_stop();
-
-    if (main_storing) {
-        task_store_stop();
     }
 }
 
@@ -294,6 +390,22 @@ main_on_forget(void *ctx)
 
     im_disc_destroy(main_disc);
     atomic_store(&main_forgotten, 1);
+}
+
+
+static int
+main_report(void)
+{
+    im_health_report(main_health);
+
+    return IM_OK;
+}
+
+
+static void
+main_stop_report(void)
+{
+    im_health_report(NULL);
 }
 
 

@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "im_crash.h"
+#include "im_steps.h"
 #include "task_batch.h"
 #include "task_push.h"
 #include "task_work.h"
@@ -58,7 +59,7 @@ static void push_give_up(task_mark_t *mark);
 static void push_on_revoke(void *ctx);
 
 
-static pthread_t             push_id;
+static im_thread_t           push_id;
 static atomic_int            push_stopping;
 static im_kafka_consumer_t  *push_consumer;
 static im_redis_t           *push_redis;
@@ -95,13 +96,11 @@ task_push_start(void)
 
     push_consumer = im_kafka_consumer_create(&conf);
 
-    if (push_taken == NULL || push_redis == NULL || push_consumer == NULL
-        || pthread_create(&push_id, NULL, push_thread, NULL) != 0)
-    {
+    if (push_taken == NULL || push_redis == NULL || push_consumer == NULL) {
         return IM_ERROR;
     }
 
-    return IM_OK;
+    return im_thread_start(&push_id, push_thread, NULL);
 }
 
 
@@ -109,12 +108,15 @@ void
 task_push_stop(void)
 {
     atomic_store(&push_stopping, 1);
-    pthread_join(push_id, NULL);
+    im_thread_join(&push_id);
 
     im_kafka_consumer_destroy(push_consumer);
     im_redis_destroy(push_redis);
     task_batch_stop();
     free(push_taken);
+    push_consumer = NULL;
+    push_redis = NULL;
+    push_taken = NULL;
 }
 
 

@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "im_crash.h"
+#include "im_steps.h"
 #include "im_timeouts.h"
 #include "task_conversations.h"
 #include "task_dead.h"
@@ -89,7 +90,7 @@ static const unsigned  store_refusals[] = {
     4025           /* CHECK constraint, MariaDB */
 };
 
-static pthread_t             store_id;
+static im_thread_t           store_id;
 static atomic_int            store_stopping;
 static im_kafka_consumer_t  *store_consumer;
 static im_mysql_t           *store_mysql;
@@ -134,13 +135,12 @@ task_store_start(void)
 
     if (store_mysql == NULL || store_kafka == NULL || store_rows == NULL
         || store_values == NULL || store_consumer == NULL
-        || task_conversations_start(task_conf.store_batch) != IM_OK
-        || pthread_create(&store_id, NULL, store_thread, NULL) != 0)
+        || task_conversations_start(task_conf.store_batch) != IM_OK)
     {
         return IM_ERROR;
     }
 
-    return IM_OK;
+    return im_thread_start(&store_id, store_thread, NULL);
 }
 
 
@@ -148,7 +148,7 @@ void
 task_store_stop(void)
 {
     atomic_store(&store_stopping, 1);
-    pthread_join(store_id, NULL);
+    im_thread_join(&store_id);
 
     im_kafka_consumer_destroy(store_consumer);
     im_mysql_destroy(store_mysql);
@@ -158,6 +158,11 @@ task_store_stop(void)
     free(store_kafka);
     free(store_rows);
     free(store_values);
+    store_consumer = NULL;
+    store_mysql = NULL;
+    store_kafka = NULL;
+    store_rows = NULL;
+    store_values = NULL;
 }
 
 

@@ -28,7 +28,7 @@
 #define IM_RPC_SERVER_DEAD_MS        3000   /* the same, of a server's side */
 #define IM_RPC_STREAM_MS             1000   /* until a stream is connected */
 #define IM_RPC_LEAVE_MS              500    /* for last words at exit */
-#define IM_RPC_STOP_MS               5000   /* for operations to end at exit */
+#define IM_RPC_STOP_MS               2000   /* for operations to end at exit */
 #define IM_RPC_GONE_MS               500    /* for the core, then */
 #define IM_RPC_LAST_MS               100    /* for its last thread, then */
 
@@ -60,6 +60,9 @@
 /* Stopping. */
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
 #define IM_DRAIN_MS                  3000   /* for what is under way */
+#define IM_DRAIN_LAST_MS             300    /* for calls, if that was too short */
+#define IM_STOP_ETCD_MS              1000   /* for the rpc thread to say goodbye */
+#define IM_STOP_MS                   5000   /* a daemon has ended, clean or not */
 
 /* Ending a WebSocket connection. */
 #define IM_WS_LINGER_MS              2000   /* for the client to read, answer */

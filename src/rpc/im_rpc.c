@@ -329,13 +329,13 @@ im_rpc_op_batch(im_rpc_t *rpc, grpc_call *call, const grpc_op *ops, size_t n,
 }
 
 
-void
+int
 im_rpc_destroy(im_rpc_t *rpc)
 {
     im_rpc_server_t  *server;
 
     if (rpc == NULL) {
-        return;
+        return IM_OK;
     }
 
     pthread_mutex_lock(&rpc->lock);
@@ -353,7 +353,7 @@ im_rpc_destroy(im_rpc_t *rpc)
          * takes all of it */
         im_rpc_log(rpc, IM_LOG_ERR, "rpc: %zu operations did not end in %d "
                    "ms; left as they are", rpc->ops_n, IM_RPC_STOP_MS);
-        return;
+        return IM_BUSY;
     }
 
     grpc_completion_queue_shutdown(rpc->cq);
@@ -380,6 +380,8 @@ im_rpc_destroy(im_rpc_t *rpc)
     pthread_cond_destroy(&rpc->idle);
     pthread_mutex_destroy(&rpc->lock);
     free(rpc);
+
+    return IM_OK;
 }
 
 

@@ -104,8 +104,10 @@ int im_rpc_post(im_rpc_t *rpc, void (*fn)(void *ctx), void *ctx);
  * Stops everything: cancels calls and streams, runs their last callbacks (on
  * the calling thread if HOME_LOOP), joins the thread, frees.  Channels and
  * servers must not be used after it.  On the home loop or the main thread.
+ * Takes NULL.  IM_BUSY: operations did not end in time (logged); the runtime
+ * and its thread stay, and whoever frees what callbacks use must not go on.
  */
-void im_rpc_destroy(im_rpc_t *rpc);
+int im_rpc_destroy(im_rpc_t *rpc);
 
 /* One-shot timer; fn runs on the home.  Cancel on the home only; the handle is
  * dead once fn has run or cancel has returned. */

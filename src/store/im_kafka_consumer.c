@@ -54,7 +54,6 @@ static void consumer_set_done(im_kafka_consumer_t *c, int partition,
     int64_t next);
 static int consumer_lag(im_kafka_consumer_t *c,
     const rd_kafka_topic_partition_t *p, unsigned timeout_ms, uint64_t *lag);
-static uint64_t consumer_now_ms(void);
 
 
 im_kafka_consumer_t *
@@ -312,7 +311,7 @@ im_kafka_idle(im_kafka_consumer_t *c, unsigned ms)
     uint64_t             now, until;
     rd_kafka_message_t  *m;
 
-    now = consumer_now_ms();
+    now = im_kafka_now_ms();
     until = now + ms;
 
     while (now < until) {
@@ -326,7 +325,7 @@ im_kafka_idle(im_kafka_consumer_t *c, unsigned ms)
             rd_kafka_message_destroy(m);
         }
 
-        now = consumer_now_ms();
+        now = im_kafka_now_ms();
     }
 
     return c->revoked ? IM_DECLINED : IM_OK;
@@ -504,8 +503,8 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
 }
 
 
-static uint64_t
-consumer_now_ms(void)
+uint64_t
+im_kafka_now_ms(void)
 {
     struct timespec  ts;
 

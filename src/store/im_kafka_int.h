@@ -26,6 +26,8 @@ typedef struct {
     void        *ctx;
 } im_kafka_log_t;
 
+uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_consumer.c */
+
 void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
     const char *buf);
 

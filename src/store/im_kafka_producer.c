@@ -19,6 +19,7 @@
 
 #define KAFKA_BURST_MAX  1024
 #define KAFKA_TOPICS     4
+#define PRODUCER_PURGE_MS  1000
 
 
 struct im_kafka_producer_s {
@@ -37,6 +38,7 @@ static void producer_burst(rd_kafka_topic_t *topic, int partition,
     im_kafka_message_t *messages, size_t n);
 static int producer_result(rd_kafka_resp_err_t err);
 static void producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev);
+static void producer_drain(im_kafka_producer_t *p, unsigned timeout_ms);
 
 
 int
@@ -367,25 +369,35 @@ im_kafka_fatal(im_kafka_producer_t *p)
 }
 
 
+/* Until every message has its report, or time is up. */
+static void
+producer_drain(im_kafka_producer_t *p, unsigned timeout_ms)
+{
+    uint64_t  until_ms;
+
+    until_ms = im_kafka_now_ms() + timeout_ms;
+
+    while (rd_kafka_outq_len(p->rk) > 0 && im_kafka_now_ms() < until_ms) {
+        im_kafka_poll(p, 20, NULL);
+    }
+}
+
+
 void
 im_kafka_producer_destroy(im_kafka_producer_t *p, unsigned timeout_ms)
 {
-    unsigned  i, waited;
+    unsigned  i;
 
     if (p == NULL) {
         return;
     }
 
-    for (waited = 0; waited < timeout_ms && rd_kafka_outq_len(p->rk) > 0;
-         waited += 50)
-    {
-        im_kafka_poll(p, 50, NULL);
-    }
+    producer_drain(p, timeout_ms);
 
-    /* what is left fails now, and is reported */
+    /* what is left fails now, and is reported: its owner frees it then */
 
     rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    im_kafka_poll(p, 100, NULL);
+    producer_drain(p, PRODUCER_PURGE_MS);
 
     for (i = 0; i < KAFKA_TOPICS && p->topics[i] != NULL; i++) {
         rd_kafka_topic_destroy(p->topics[i]);

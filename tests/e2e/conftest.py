@@ -62,6 +62,10 @@ class Stack:
         """Environment for a process of our own; what a sanitizer says goes
         where tests/run looks for it."""
         env = dict(os.environ)
+        if 'tsan' in self.build:
+            env['TSAN_OPTIONS'] = (
+                'ignore_noninstrumented_modules=1:log_path='
+                + os.path.join(self.dir, 'log', 'tsan.test.' + name))
         if 'asan' in self.build:
             log = os.path.join(self.dir, 'log', 'asan.test.' + name)
             env.update({
