@@ -125,9 +125,9 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
-        test-unit test-nginx test-e2e test-asan test-tsan test-stop bench \
-        bench-rpc \
-        bench-fanout bench-opens bench-store stop status clean help ready
+        test-unit test-nginx test-e2e test-asan test-tsan test-stop matrix \
+        bench bench-rpc bench-fanout bench-opens bench-store stop status \
+        clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -308,6 +308,11 @@ test-stop: deps
 	        tests/e2e/test_stop.py || exit 1; \
 	done
 
+# Other people's nginx: NGINX_SRCS=folder of source trees, MATRIX=full or ci.
+matrix: deps
+	@$(MAKE) daemons tools
+	@NGINX_SRCS='$(NGINX_SRCS)' MATRIX='$(MATRIX)' exec $(PYTHON) tools/matrix
+
 bench: deps
 	@$(MAKE) all
 	@exec bench/run $(BENCH_ARGS)
@@ -359,6 +364,9 @@ help:
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make test-stop   stops of the daemons under load, with both (N=200)"
+	@echo "make matrix      the module in other builds of nginx: debug, SSL,"
+	@echo "                 compat, compiler, static; NGINX_SRCS=folder of"
+	@echo "                 source trees; MATRIX=full"
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
