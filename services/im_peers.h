@@ -11,7 +11,8 @@
 #include "im_pem.h"
 #include "im_rpc.h"
 
-/* Are the TLS files of all tiers and of etcd usable?  IM_ERROR: why. */
+/* Are etcd's addresses and the TLS files of all tiers and of etcd usable?
+ * IM_ERROR: why. */
 int im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size);
 /* The files of one of them; the caller frees with im_pem_free. */
 int im_peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem,

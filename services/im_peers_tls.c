@@ -1,18 +1,30 @@
 /*
- * im_peers_tls.c -- see im_peers.h: the TLS files of a daemon.
+ * im_peers_tls.c -- see im_peers.h: the TLS files of a daemon, and what else
+ * is checked of its peers before it starts.
  *
  * Apart from im_peers.c: the check of a configuration needs no rpc runtime.
  */
 
 #include <stdio.h>
 
+#include "im_address.h"
+#include "im_etcd.h"
 #include "im_peers.h"
 
 
 int
 im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
 {
+    int       n;
     im_pem_t  pem;
+
+    n = snprintf(reason, size, "[etcd] endpoints: ");
+
+    if (im_address_check_list(conf->etcd_endpoints, IM_ETCD_ENDPOINTS_MAX,
+                              reason + n, size - (size_t) n) != IM_OK)
+    {
+        return IM_ERROR;
+    }
 
     if (im_peers_rpc_pem(conf, &pem, reason, size) != IM_OK) {
         return IM_ERROR;

@@ -11,15 +11,14 @@
 #include "im_timeouts.h"
 
 
-#define ETCD_ENDPOINTS_MAX  16
 #define ETCD_KEY_MAX        512
 
 
 struct im_etcd_s {
     im_rpc_t          *rpc;
     char              *text;           /* endpoints, cut up */
-    char              *endpoints[ETCD_ENDPOINTS_MAX];
-    im_rpc_channel_t  *channels[ETCD_ENDPOINTS_MAX];
+    char              *endpoints[IM_ETCD_ENDPOINTS_MAX];
+    im_rpc_channel_t  *channels[IM_ETCD_ENDPOINTS_MAX];
     unsigned           n;
     unsigned           current;
     unsigned           refs;           /* ours and one for each call */
@@ -81,7 +80,7 @@ im_etcd_create(im_rpc_t *rpc, const char *endpoints, const im_rpc_tls_t *tls)
     }
 
     for (p = strtok_r(e->text, ", ", &save);
-         p != NULL && e->n < ETCD_ENDPOINTS_MAX;
+         p != NULL && e->n < IM_ETCD_ENDPOINTS_MAX;
          p = strtok_r(NULL, ", ", &save))
     {
         e->endpoints[e->n] = p;

@@ -16,6 +16,8 @@
 
 typedef struct im_etcd_s  im_etcd_t;
 
+#define IM_ETCD_ENDPOINTS_MAX  16
+
 /* endpoints "host:port,host:port".  tls: NULL, or etcd's own; copied. */
 im_etcd_t *im_etcd_create(im_rpc_t *rpc, const char *endpoints,
     const im_rpc_tls_t *tls);

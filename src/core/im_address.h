@@ -1,0 +1,26 @@
+/*
+ * im_address.h -- addresses as a configuration gives them: is this text one?
+ *
+ * Names are not resolved: a resolver waits, and may know tomorrow what it does
+ * not know today.
+ */
+
+#ifndef IM_ADDRESS_H
+#define IM_ADDRESS_H
+
+#include "im_core.h"
+
+#define IM_ADDRESS_REASON_MAX  256     /* enough for any reason, with NUL */
+#define IM_ADDRESS_HOST_MAX    128     /* bytes of a host */
+
+/*
+ * IM_OK, or IM_ERROR and a sentence in reason.
+ *
+ * A host: a name, an IPv4 address, or an IPv6 address in brackets.  A list:
+ * one to max of "host:port", with commas or spaces between.
+ */
+int im_address_check_host(const char *host, char *reason, size_t size);
+int im_address_check_list(const char *list, unsigned max, char *reason,
+    size_t size);
+
+#endif
