@@ -42,8 +42,6 @@ static void disc_delete(im_disc_t *d, const ProtobufCBinaryData *key);
 static void disc_change(disc_row_t *row, const disc_value_t *value);
 static void disc_up(disc_service_t *svc, disc_row_t *row);
 static void disc_down(im_disc_t *d, disc_row_t *row);
-static void disc_log_down(im_disc_t *d, const char *why);
-static void disc_log_up(im_disc_t *d);
 
 
 static const im_rpc_stream_handler_t  disc_watch_handler = {
@@ -67,6 +65,8 @@ im_disc_create(im_rpc_t *rpc, const im_disc_conf_t *conf)
     d->node_lease.ttl_s = IM_ETCD_NODE_LEASE_S;
     d->log = conf->log;
     d->log_ctx = conf->log_ctx;
+    d->lost_ms = im_disc_now_ms();
+    snprintf(d->error, sizeof(d->error), "it has not answered yet");
     atomic_init(&d->ready, 0);
 
     snprintf(d->root, sizeof(d->root), "%s/", conf->prefix);
@@ -197,12 +197,12 @@ disc_on_list(void *ctx, const ProtobufCMessage *reply)
     list = (const Etcdserverpb__RangeResponse *) reply;
 
     if (list == NULL || list->header == NULL) {
-        disc_log_down(d, "cannot be listed");
+        im_disc_etcd_lost(d, "cannot be listed");
         disc_retry(d);
         return;
     }
 
-    disc_log_up(d);
+    im_disc_etcd_back(d);
 
     d->round++;
     atomic_fetch_add(&d->stats.listings, 1);
@@ -313,7 +313,7 @@ disc_on_watch_close(void *ctx, im_rpc_stream_t *s,
     }
 
     atomic_fetch_add(&d->stats.breaks, 1);
-    disc_log_down(d, status->message);
+    im_disc_etcd_lost(d, status->message);
 
     if (status->code != IM_RPC_CANCELLED) {
         im_etcd_failed(d->etcd, d->watch_at);   /* else we ended it */
@@ -617,21 +617,6 @@ im_disc_release(im_disc_t *d)
 }
 
 
-void
-im_disc_stats(im_disc_t *d, im_disc_stats_t *stats)
-{
-    stats->instances = atomic_load(&d->stats.instances);
-    stats->changes = atomic_load(&d->stats.changes);
-    stats->listings = atomic_load(&d->stats.listings);
-    stats->breaks = atomic_load(&d->stats.breaks);
-    stats->garbage = atomic_load(&d->stats.garbage);
-    stats->failovers = atomic_load(&d->stats.failovers);
-    stats->ejections = atomic_load(&d->stats.ejections);
-    stats->opened = atomic_load(&d->stats.opened);
-    stats->declined = atomic_load(&d->stats.declined);
-}
-
-
 uint64_t
 im_disc_now_ms(void)
 {
@@ -669,29 +654,4 @@ im_disc_log(im_disc_t *d, int level, const char *fmt, ...)
     va_end(args);
 
     d->log(d->log_ctx, level, text);
-}
-
-
-/* Once for each change, not once for each try. */
-static void
-disc_log_down(im_disc_t *d, const char *why)
-{
-    if (!d->lost) {
-        d->lost = 1;
-        im_disc_log(d, IM_LOG_WARN, "etcd %s: %s; the last view stays in "
-                    "force, retrying each %d ms", im_etcd_endpoint(d->etcd),
-                    why, IM_ETCD_RETRY_MS);
-    }
-}
-
-
-static void
-disc_log_up(im_disc_t *d)
-{
-    if (d->lost || !im_disc_ready(d)) {
-        im_disc_log(d, IM_LOG_NOTICE, "etcd %s: connected",
-                    im_etcd_endpoint(d->etcd));
-    }
-
-    d->lost = 0;
 }

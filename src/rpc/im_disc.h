@@ -164,6 +164,19 @@ typedef struct {
 } im_disc_stats_t;
 
 void im_disc_stats(im_disc_t *disc, im_disc_stats_t *stats);
+
+/* How things are between us and etcd; on the home.  Times are monotonic
+ * (im_disc_now_ms); error is valid until the next callback. */
+typedef struct {
+    unsigned     answers:1;    /* etcd does, as far as is known */
+    unsigned     registered:1; /* all that was registered stands there */
+    uint64_t     now_ms;
+    uint64_t     silent_ms;    /* it has not answered since, if it does not */
+    uint64_t     missing_ms;   /* not registered since */
+    const char  *error;        /* the last one */
+} im_disc_state_t;
+
+void im_disc_state(im_disc_t *disc, im_disc_state_t *state);
 /* 1 when the first listing has been done. */
 int im_disc_ready(im_disc_t *disc);
 /* Asks etcd for next to nothing, to learn whether it answers: rc is IM_OK or

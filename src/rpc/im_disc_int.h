@@ -5,6 +5,7 @@
  *   im_disc_pick.c   rows -> one row: the service view's choice
  *   im_disc_call.c   a call by the service view, and its fail-over
  *
+ *   im_disc_state.c  counters, and whether etcd answers
  *   im_disc_lease.c  the leases that our own keys live by
  *   im_disc_node.c   the number that makes our ids unique
  *   im_disc_self.c   our own keys
@@ -97,6 +98,7 @@ typedef struct {
     void                *ctx;
     unsigned             cpu_pct;                   /* as published */
     unsigned             queue_pct;
+    uint64_t             missing_ms;                /* not held since */
     unsigned             held:1;
     unsigned             known:1;                   /* it was held before */
     unsigned             putting:1;
@@ -145,6 +147,8 @@ struct im_disc_s {
     atomic_int           ready;
     unsigned             down:1;
     unsigned             lost:1;                    /* etcd does not answer */
+    uint64_t             lost_ms;                   /* since then */
+    char                 error[DISC_NAME_MAX];      /* the last one */
     unsigned             listing:1;
     unsigned             asking:1;
     void               (*answer)(void *ctx, int rc);    /* im_disc_ask() */
@@ -182,6 +186,11 @@ struct im_disc_s {
                          failovers, ejections, opened, declined;
     }                    stats;
 };
+
+/* im_disc_state.c */
+/* etcd does not answer, or does: logged once for each change. */
+void im_disc_etcd_lost(im_disc_t *d, const char *why);
+void im_disc_etcd_back(im_disc_t *d);
 
 /* im_disc_value.c */
 /* IM_ERROR: *why says what is wrong with it. */

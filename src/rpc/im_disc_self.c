@@ -27,6 +27,7 @@ static void self_on_put(void *ctx, const ProtobufCMessage *reply);
 static void self_on_removed(void *ctx, const ProtobufCMessage *reply);
 static disc_reg_t *self_reg(im_disc_t *d, const char *service);
 static void self_on_load(void *ctx);
+static void self_missing(disc_reg_t *reg);
 static unsigned self_cpu_pct(im_disc_t *d);
 
 
@@ -152,6 +153,7 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
         reg->back = self->back;
         reg->ctx = self->ctx;
         reg->disc = d;
+        reg->missing_ms = im_disc_now_ms();
 
         if (d->load == NULL) {
             (void) self_cpu_pct(d);   /* it counts from here */
@@ -320,7 +322,7 @@ im_disc_self_check(im_disc_t *d, const Etcdserverpb__RangeResponse *list)
         }
 
         if (!found) {
-            d->regs[i].held = 0;
+            self_missing(&d->regs[i]);
             self_put(&d->regs[i]);
         }
     }
@@ -355,7 +357,7 @@ im_disc_self_gone(im_disc_t *d, const ProtobufCBinaryData *key)
         if (d->regs[i].key[0] != '\0' && d->regs[i].held
             && im_disc_is_key(key, d->regs[i].key))
         {
-            d->regs[i].held = 0;
+            self_missing(&d->regs[i]);
             self_put(&d->regs[i]);
             return 1;
         }
@@ -371,7 +373,17 @@ im_disc_self_lost(im_disc_t *d)
     unsigned  i;
 
     for (i = 0; i < DISC_REGS_MAX; i++) {
-        d->regs[i].held = 0;
+        self_missing(&d->regs[i]);
+    }
+}
+
+
+static void
+self_missing(disc_reg_t *reg)
+{
+    if (reg->held) {
+        reg->held = 0;
+        reg->missing_ms = im_disc_now_ms();
     }
 }
 
