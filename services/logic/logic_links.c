@@ -36,6 +36,7 @@ static void links_on_batch(void *ctx, im_rpc_stream_t *s,
 static void links_on_item(links_link_t *link, im_rpc_stream_t *s,
     const Im__UpItem *item);
 static int links_is_name(const char *s);
+static void links_compare_keys(links_link_t *link, const Im__Hello *hello);
 static void links_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
 
@@ -131,6 +132,7 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
                  item->hello->instance);
         pthread_mutex_unlock(&links_lock);
         im_log(IM_LOG_NOTICE, "connect %s: linked", link->instance);
+        links_compare_keys(link, item->hello);
         im_rpc_stream_ref(s);
         logic_presence_hello(&reply);
         break;
@@ -165,6 +167,48 @@ static int
 links_is_name(const char *s)
 {
     return im_text_is_name(s, strlen(s));
+}
+
+
+/*
+ * A worker that checks tokens with another key than we sign with takes none of
+ * them.  Both sides log it: error.log of nginx, and this.  Logged when it is
+ * another key than the last time; a link that breaks is opened again often.
+ */
+static void
+links_compare_keys(links_link_t *link, const Im__Hello *hello)
+{
+    char          ours[IM_JWT_KEY_ID_LEN + 1];
+    Im__Welcome   welcome = IM__WELCOME__INIT;
+    Im__DownItem  item = IM__DOWN_ITEM__INIT;
+
+    static char   told[IM_JWT_KEY_ID_LEN + 1];     /* rpc thread only */
+
+    if (im_jwt_key_id(&logic_jwt_key, ours) != IM_OK) {
+        return;
+    }
+
+    welcome.key_id = ours;
+    item.item_case = IM__DOWN_ITEM__ITEM_WELCOME;
+    item.welcome = &welcome;
+
+    (void) im_rpc_stream_add(link->stream, &item.base);
+    im_rpc_stream_flush(link->stream);
+
+    if (strcmp(hello->key_id, ours) == 0) {
+        told[0] = '\0';
+        return;
+    }
+
+    if (hello->key_id[0] != '\0'
+        && strncmp(hello->key_id, told, IM_JWT_KEY_ID_LEN) != 0)
+    {
+        snprintf(told, sizeof(told), "%s", hello->key_id);
+        im_log(IM_LOG_ERR, "connect %s: its im_jwt_key_file (key id %.*s) is "
+               "not our [auth] jwt_key_file (key id %s): it refuses our "
+               "tokens", link->instance, IM_JWT_KEY_ID_LEN, hello->key_id,
+               ours);
+    }
 }
 
 

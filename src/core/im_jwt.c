@@ -14,11 +14,13 @@
 #include <string.h>
 
 #include <jwt.h>
+#include <openssl/evp.h>
 
 #include "im_jwt.h"
 
 
-#define IM_JWT_TYPE  "access"
+#define IM_JWT_TYPE    "access"
+#define IM_JWT_KEY_ID  "im key id"     /* with its NUL: a domain of its own */
 
 
 static jwt_t *jwt_open(const im_jwt_key_t *key, const im_str_t *token,
@@ -67,6 +69,37 @@ im_jwt_key_load(im_jwt_key_t *key, const char *path, const char **reason)
     key->len = n;
 
     return IM_OK;
+}
+
+
+int
+im_jwt_key_id(const im_jwt_key_t *key, char id[IM_JWT_KEY_ID_LEN + 1])
+{
+    size_t         i;
+    EVP_MD_CTX    *md;
+    unsigned int   len;
+    unsigned char  sum[EVP_MAX_MD_SIZE];
+
+    id[0] = '\0';
+    len = 0;
+    md = EVP_MD_CTX_new();
+
+    if (md != NULL
+        && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+        && EVP_DigestUpdate(md, IM_JWT_KEY_ID, sizeof(IM_JWT_KEY_ID)) == 1
+        && EVP_DigestUpdate(md, key->data, key->len) == 1
+        && EVP_DigestFinal_ex(md, sum, &len) != 1)
+    {
+        len = 0;
+    }
+
+    EVP_MD_CTX_free(md);
+
+    for (i = 0; i < IM_JWT_KEY_ID_LEN / 2 && len > 0; i++) {
+        snprintf(id + 2 * i, 3, "%02x", sum[i]);
+    }
+
+    return (len > 0) ? IM_OK : IM_ERROR;
 }
 
 

@@ -29,6 +29,13 @@ typedef struct {
 /* Reads a key file: trailing white space is cut.  IM_ERROR: *reason. */
 int im_jwt_key_load(im_jwt_key_t *key, const char *path, const char **reason);
 
+/*
+ * A name for a key, to compare two of them without showing either: 8 bytes of
+ * SHA-256 over a prefix of ours and the key, in hex.  It may be logged.
+ */
+#define IM_JWT_KEY_ID_LEN  16
+int im_jwt_key_id(const im_jwt_key_t *key, char id[IM_JWT_KEY_ID_LEN + 1]);
+
 /* IM_OK, or IM_DECLINED with *reason ("expired", "bad signature", ...). */
 int im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
     im_jwt_claims_t *claims, const char **reason);

@@ -372,6 +372,31 @@ what_was_signed_with_the_key_is_known_by_it(void **state)
 }
 
 
+static void
+keys_are_compared_by_an_id_that_does_not_show_them(void **state)
+{
+    char          id[IM_JWT_KEY_ID_LEN + 1], other[IM_JWT_KEY_ID_LEN + 1];
+    im_jwt_key_t  k;
+
+    (void) state;
+
+    /* printf 'im key id\0kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk' | sha256sum */
+    assert_int_equal(im_jwt_key_id(&key, id), IM_OK);
+    assert_string_equal(id, "0407659b4e6d7419");
+
+    k = key;
+    k.data[31] ^= 1;
+    assert_int_equal(im_jwt_key_id(&k, other), IM_OK);
+    assert_string_not_equal(id, other);
+
+    k = key;
+    k.len++;
+    k.data[32] = '\0';
+    assert_int_equal(im_jwt_key_id(&k, other), IM_OK);
+    assert_string_not_equal(id, other);
+}
+
+
 int
 main(void)
 {
@@ -385,6 +410,7 @@ main(void)
         cmocka_unit_test(what_has_not_the_form_of_a_token_is_refused),
         cmocka_unit_test(a_key_file_must_hold_a_key),
         cmocka_unit_test(what_was_signed_with_the_key_is_known_by_it),
+        cmocka_unit_test(keys_are_compared_by_an_id_that_does_not_show_them),
     };
 
     return cmocka_run_group_tests(tests, make_key, NULL);
