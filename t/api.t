@@ -146,7 +146,7 @@ Retry-After: 1
 
 
 
-=== TEST 9: a well-formed request, and no Logic
+=== TEST 9: a well-formed request, and no im_etcd
 --- http_config eval: $::Http
 --- config eval: $::Config
 --- request eval: "POST /login\n$::Login"
@@ -156,7 +156,7 @@ Retry-After: 1
 Content-Type: application/problem+json
 --- response_body_like: "status":503,"code":"unavailable"
 --- error_log
-no instance of logic can take it
+this worker does not serve the messenger now
 
 
 

@@ -364,3 +364,103 @@ my $d = $ENV{TEST_NGINX_IM_PEM};
 --- must_die
 --- error_log eval
 qr{im_etcd_tls: ".*asks\.key" is encrypted}
+
+
+
+=== TEST 36: im_rpc_listen is not an address
+--- http_config eval: ::http_config() . "im_rpc_listen localhost;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_listen: "localhost" is not an IPv4 address or an [IPv6 address]
+
+
+
+=== TEST 37: im_rpc_listen with a port
+--- http_config eval: ::http_config() . "im_rpc_listen 127.0.0.1:99999;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_listen: "127.0.0.1:99999" is not an IPv4 address
+
+
+
+=== TEST 38: im_rpc_listen with an IPv6 address that has no brackets
+--- http_config eval: ::http_config() . "im_rpc_listen ::1;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_listen: "::1" is not an IPv4 address
+
+
+
+=== TEST 39: im_rpc_listen names an address of another machine
+--- http_config eval: ::http_config() . "im_rpc_listen 192.0.2.1;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_listen: "192.0.2.1" cannot be bound (99: Cannot assign requested address)
+
+
+
+=== TEST 40: im_rpc_advertise with a port
+--- http_config eval: ::http_config() . "im_rpc_advertise 127.0.0.1:80;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+im_rpc_advertise: "127.0.0.1:80" is not a host name
+
+
+
+=== TEST 41: im_etcd_prefix that is too long
+--- http_config eval: ::http_config() . "im_etcd_prefix /" . 'x' x 100 . ";"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log
+and have 100 bytes at most
+
+
+
+=== TEST 42: im_etcd is a URL
+--- http_config
+    im_etcd http://127.0.0.1:2379;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_etcd: "http://127.0.0.1:2379": host:port is wanted, without a scheme
+
+
+
+=== TEST 43: one of im_etcd has no port
+--- http_config
+    im_etcd 127.0.0.1:2379,127.0.0.2;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+im_etcd: "127.0.0.2" has no port
+
+
+
+=== TEST 44: im_health with a word that it does not know
+--- config
+    location = /t { im_health alive; }
+--- must_die
+--- error_log
+im_health: "alive" is not "live" or "ready"
+
+
+
+=== TEST 45: im_health in a location that im_api serves
+--- config
+    location = /t { im_api Login; im_health; }
+--- must_die
+--- error_log
+"im_health" directive is in a location that another directive serves already

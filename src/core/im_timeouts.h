@@ -40,6 +40,10 @@
 #define IM_BREAKER_OPEN_MAX_MS       10000
 #define IM_DISC_LOAD_MS              2000   /* between two published loads */
 
+/* A worker that could not start the messenger. */
+#define IM_WORKER_RETRY_MIN_MS       1000   /* the first pause; then doubled */
+#define IM_WORKER_RETRY_MAX_MS       30000
+
 /* The message path of a worker. */
 #define IM_LINK_RETRY_MIN_MS         100
 #define IM_LINK_RETRY_MAX_MS         1000

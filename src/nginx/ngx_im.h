@@ -43,6 +43,7 @@ typedef struct {
     ngx_str_t        etcd_prefix;
     ngx_str_t        jwt_key_file;
     ngx_str_t        rpc_listen;     /* address without a port */
+    ngx_addr_t       rpc_addr;       /* the same, with port 0 */
     ngx_str_t        rpc_advertise;  /* what others dial */
     time_t           etcd_lease;     /* seconds */
     ngx_im_tls_conf_t  rpc_tls;
@@ -68,10 +69,34 @@ typedef struct {
 extern ngx_module_t  ngx_im_module;
 
 
-/* ngx_im_module.c; NULL outside a worker or when im_etcd is not given. */
+/* ngx_im_conf.c */
+void *ngx_im_conf_create_main(ngx_conf_t *cf);
+char *ngx_im_conf_init_main(ngx_conf_t *cf, void *conf);
+void *ngx_im_conf_create_loc(ngx_conf_t *cf);
+char *ngx_im_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child);
+char *ngx_im_conf_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* Whether a port of this address can be taken; NGX_ERROR: ngx_socket_errno. */
+ngx_int_t ngx_im_conf_try_bind(const ngx_addr_t *addr);
+
+
+/* ngx_im_worker.c */
+ngx_int_t ngx_im_worker_init(ngx_cycle_t *cycle);
+void ngx_im_worker_exit(ngx_cycle_t *cycle);
+/* A step of the start says why it fails: ngx_sprintf()'s formats. */
+void ngx_im_worker_fail(const char *fmt, ...);
+/* Whether all has been started; else the locations of the messenger answer
+ * 503, to be asked again after so long. */
+ngx_int_t ngx_im_worker_serves(void);
+ngx_msec_t ngx_im_worker_retry_ms(void);
+/* NULL, or what it does not serve for. */
+const char *ngx_im_worker_lacks(time_t *since);
+/* The table that its connections stand in.  Not ngx_cycle's: that of a cycle
+ * which a single process has reloaded is empty. */
+ngx_connection_t *ngx_im_worker_connections(ngx_uint_t *n);
+/* NULL until they have been started, and when im_etcd is not given. */
 im_rpc_t *ngx_im_rpc(void);
 im_disc_t *ngx_im_disc(void);
-/* Key of this worker in etcd; empty as above. */
+/* Key of this worker in etcd; empty without im_etcd. */
 const ngx_str_t *ngx_im_instance(void);
 
 
@@ -81,6 +106,10 @@ const ngx_str_t *ngx_im_instance(void);
  */
 void ngx_im_log_error(ngx_uint_t level, ngx_log_t *log, const char *fmt, ...);
 void ngx_im_log(void *ctx, int level, const char *msg);    /* im_log_pt */
+
+
+/* ngx_im_health.c */
+char *ngx_im_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
 /* ngx_im_jwt.c */
@@ -103,13 +132,22 @@ int ngx_im_revoked(const char *sid);
 void ngx_im_revoked_free(void);
 
 
+/* Steps of a worker's start and end (ngx_im_worker.c).  init: NGX_OK or
+ * NGX_ERROR; exit undoes a whole one and a half one. */
+
 /* ngx_im_link.c: streams to every Logic. */
-ngx_int_t ngx_im_link_init(im_disc_t *disc);
+ngx_int_t ngx_im_link_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
 void ngx_im_link_exit(void);
+
 /* ngx_im_push.c: the Connect service. */
+ngx_int_t ngx_im_push_memory(void);
+void ngx_im_push_forget(void);
+ngx_int_t ngx_im_push_listen(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
 ngx_int_t ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
-/* ngx_im_ws_write.c, ngx_im_ws_read.c: worker-wide buffers. */
+void ngx_im_push_exit(void);
+
+/* ngx_im_ws_read.c, ngx_im_ws_end.c: buffers and tables of connections. */
 ngx_int_t ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle);
-void ngx_im_ws_exit_worker(ngx_cycle_t *cycle);
+void ngx_im_ws_exit_worker(void);
 
 #endif

@@ -77,8 +77,7 @@ ngx_im_api_call(ngx_http_request_t *r)
 static ngx_int_t
 ngx_im_api_start(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {
-    ngx_int_t   rc;
-    im_disc_t  *disc;
+    ngx_int_t  rc;
 
     rc = ngx_im_api_fill(r, ctx);
 
@@ -90,9 +89,11 @@ ngx_im_api_start(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    disc = ngx_im_disc();
+    if (!ngx_im_worker_serves()) {
+        return ngx_im_problem_unserved(r);
+    }
 
-    if (disc != NULL && !im_disc_ready(disc)) {
+    if (!im_disc_ready(ngx_im_disc())) {
         return ngx_im_api_wait(r, ctx);
     }
 
@@ -185,7 +186,7 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     ngx_im_api_loc_conf_t  *alcf;
 
     if (ngx_im_disc() == NULL) {
-        return ngx_im_api_degrade(r, ctx);
+        return ngx_im_problem_unserved(r);
     }
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_im_api_module);
@@ -292,8 +293,7 @@ ngx_im_api_degrade(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     static const ngx_str_t  detail =
         ngx_string("no instance of the service can take this now");
 
-    wait = (ngx_im_disc() == NULL) ? 1000
-           : im_disc_wait_ms(ngx_im_disc(), "logic", ctx->method->call.class);
+    wait = im_disc_wait_ms(ngx_im_disc(), "logic", ctx->method->call.class);
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "im_api: %s: no instance of logic can take it, again in "

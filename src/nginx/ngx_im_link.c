@@ -32,6 +32,7 @@
 #define NGX_IM_LINK_BYTES_MAX  (64 * 1024 * 1024)
 #define NGX_IM_LINK_TICK       250
 #define NGX_IM_LINK_AGAIN      1000    /* then what was missed is asked for */
+#define NGX_IM_LINK_ERROR      128
 
 
 typedef struct ngx_im_link_s  ngx_im_link_t;
@@ -42,12 +43,15 @@ struct ngx_im_link_s {
     im_rpc_stream_t     *stream;     /* NULL while broken */
     im_rpc_timer_t      *retry;
     ngx_im_link_t       *dirty_next;
+    ngx_queue_t          queue;      /* of all links */
+    ngx_msec_t           key_since;
     unsigned             retry_ms;
     unsigned             open:1;     /* the Logic has answered */
     unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
     unsigned             told:1;     /* that it is broken: once */
     unsigned             missed:1;   /* what it said unasked */
+    unsigned             key_differs:1;  /* of the tokens */
 };
 
 
@@ -67,7 +71,11 @@ static void ngx_im_link_on_tick(ngx_event_t *ev);
 static void ngx_im_link_on_writable(void *ctx, im_rpc_stream_t *s);
 static void ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
-static void ngx_im_link_on_item(const Im__DownItem *item);
+static void ngx_im_link_on_item(ngx_im_link_t *link,
+    const Im__DownItem *item);
+static void ngx_im_link_on_welcome(ngx_im_link_t *link,
+    const Im__Welcome *welcome);
+static void ngx_im_link_closed(ngx_im_link_t *link, const char *error);
 static void ngx_im_link_leave(ngx_im_link_t *link);
 static void ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
@@ -96,6 +104,10 @@ static const im_outbox_handler_t  ngx_im_link_outbox_handler = {
 };
 
 
+static ngx_queue_t       ngx_im_links;
+static ngx_msec_t        ngx_im_link_since;     /* none is open */
+static u_char            ngx_im_link_error[NGX_IM_LINK_ERROR];
+static char              ngx_im_link_key_id[IM_JWT_KEY_ID_LEN + 1];
 static im_rpc_method_t   ngx_im_link_method;
 static im_outbox_t      *ngx_im_link_outbox;
 static ngx_im_link_t    *ngx_im_link_dirty;
@@ -105,9 +117,19 @@ static ngx_connection_t  ngx_im_link_nobody;  /* debug lines name a socket */
 
 
 ngx_int_t
-ngx_im_link_init(im_disc_t *disc)
+ngx_im_link_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
     im_outbox_conf_t  conf;
+
+    ngx_queue_init(&ngx_im_links);
+    ngx_im_link_since = ngx_current_msec;
+    (void) ngx_sprintf(ngx_im_link_error, "no instance is known%Z");
+
+    if (mcf->jwt_key != NULL
+        && im_jwt_key_id(mcf->jwt_key, ngx_im_link_key_id) != IM_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (im_rpc_method_find(&ngx_im_link_method, &im__logic__descriptor,
                            "Exchange") != IM_OK)
@@ -134,7 +156,8 @@ ngx_im_link_init(im_disc_t *disc)
     ngx_im_link_tick_event.log = ngx_cycle->log;
     ngx_im_link_tick_event.cancelable = 1;
 
-    return im_disc_subscribe(disc, "logic", &ngx_im_link_disc_handler, NULL);
+    return im_disc_subscribe(ngx_im_disc(), "logic", &ngx_im_link_disc_handler,
+                             NULL);
 }
 
 
@@ -164,6 +187,7 @@ ngx_im_link_up(void *ctx, im_disc_instance_t *inst)
     link->instance = inst;
     link->retry_ms = IM_LINK_RETRY_MIN_MS;
     inst->data = link;
+    ngx_queue_insert_tail(&ngx_im_links, &link->queue);
 
     ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
                      "im: logic %s at %s is up", inst->id, inst->address);
@@ -188,6 +212,7 @@ ngx_im_link_open(ngx_im_link_t *link)
     }
 
     hello.instance = (char *) ngx_im_instance()->data;
+    hello.key_id = ngx_im_link_key_id;
     item.item_case = IM__UP_ITEM__ITEM_HELLO;
     item.hello = &hello;
 
@@ -390,7 +415,7 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     }
 
     for (i = 0; i < batch->n_items; i++) {
-        ngx_im_link_on_item(batch->items[i]);
+        ngx_im_link_on_item(link, batch->items[i]);
     }
 
     im__down_batch__free_unpacked(batch, NULL);
@@ -402,12 +427,17 @@ ngx_im_link_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
 
 
 static void
-ngx_im_link_on_item(const Im__DownItem *item)
+ngx_im_link_on_item(ngx_im_link_t *link, const Im__DownItem *item)
 {
     uint64_t               conn, asked;
     Im__Frame              frame = IM__FRAME__INIT;
     ngx_im_ws_t           *ws;
     Im__UpItem__ItemCase   kind;
+
+    if (item->item_case == IM__DOWN_ITEM__ITEM_WELCOME) {
+        ngx_im_link_on_welcome(link, item->welcome);
+        return;
+    }
 
     if (item->ref == 0) {
         ngx_im_told(item);
@@ -463,6 +493,86 @@ ngx_im_link_on_item(const Im__DownItem *item)
 }
 
 
+/* With another key than ours it signs tokens that we refuse. */
+static void
+ngx_im_link_on_welcome(ngx_im_link_t *link, const Im__Welcome *welcome)
+{
+    ngx_uint_t  differs;
+
+    differs = ngx_im_link_key_id[0] != '\0' && welcome->key_id[0] != '\0'
+              && ngx_strcmp(welcome->key_id, ngx_im_link_key_id) != 0;
+
+    if (differs == link->key_differs || link->instance == NULL) {
+        return;
+    }
+
+    link->key_differs = differs;
+
+    if (differs) {
+        link->key_since = ngx_current_msec;
+        ngx_im_log_error(NGX_LOG_ERR, ngx_cycle->log,
+                         "im: logic %s signs tokens with another key (key id "
+                         "%*s) than im_jwt_key_file (key id %s): each of them "
+                         "is refused here", link->instance->id,
+                         ngx_min(ngx_strlen(welcome->key_id),
+                                 IM_JWT_KEY_ID_LEN),
+                         welcome->key_id, ngx_im_link_key_id);
+    }
+}
+
+
+void
+ngx_im_link_state(ngx_im_link_state_t *state)
+{
+    ngx_queue_t    *q;
+    ngx_im_link_t  *link;
+
+    ngx_memzero(state, sizeof(ngx_im_link_state_t));
+    state->since = ngx_im_link_since;
+    state->error = (char *) ngx_im_link_error;
+
+    for (q = ngx_queue_head(&ngx_im_links);
+         q != ngx_queue_sentinel(&ngx_im_links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_im_link_t, queue);
+
+        state->open |= link->open;
+
+        if (link->key_differs
+            && (!state->key_differs
+                || (ngx_msec_int_t) (link->key_since - state->key_since) < 0))
+        {
+            state->key_differs = 1;
+            state->key_since = link->key_since;
+        }
+    }
+}
+
+
+/* Not open, for what is in error; maybe it was the last one. */
+static void
+ngx_im_link_closed(ngx_im_link_t *link, const char *error)
+{
+    u_char               *p;
+    ngx_uint_t            was;
+    ngx_im_link_state_t   state;
+
+    was = link->open;
+    link->open = 0;
+
+    p = ngx_snprintf(ngx_im_link_error, sizeof(ngx_im_link_error) - 1,
+                     "logic %s: %s", link->instance->id, error);
+    *p = '\0';
+
+    ngx_im_link_state(&state);
+
+    if (was && !state.open) {
+        ngx_im_link_since = ngx_current_msec;
+    }
+}
+
+
 /* It leaves: nothing new goes there, and what was asked is answered first. */
 static void
 ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
@@ -503,7 +613,6 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
     ngx_im_link_t  *link = ctx;
 
     link->stream = NULL;
-    link->open = 0;
     link->leaving = 0;
 
     if (link->instance == NULL) {
@@ -511,6 +620,7 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
         return;
     }
 
+    ngx_im_link_closed(link, status->message);
     im_disc_dead(link->instance);
     ngx_im_link_lost(link);
 
@@ -575,9 +685,10 @@ ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
         im_rpc_stream_flush(link->stream);   /* the worker exits */
     }
 
+    ngx_im_link_closed(link, "it is gone");
+    ngx_queue_remove(&link->queue);
     inst->data = NULL;
     link->instance = NULL;
-    link->open = 0;
 
     ngx_im_link_lost(link);
 

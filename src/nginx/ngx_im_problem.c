@@ -9,6 +9,8 @@
 
 #include "ngx_im_problem.h"
 
+#include "ngx_im.h"
+
 #include "im_frame.h"
 
 
@@ -111,6 +113,21 @@ ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
                    error->code);
 
     return NGX_OK;
+}
+
+
+/* Why is in the error log, once; not here, for each client to read. */
+ngx_int_t
+ngx_im_problem_unserved(ngx_http_request_t *r)
+{
+    static const ngx_str_t  detail =
+        ngx_string("this server is not in service");
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "im: this worker does not serve the messenger now");
+
+    return ngx_im_problem_send_error(r, im_error_find("unavailable", 11),
+                                     &detail, ngx_im_worker_retry_ms());
 }
 
 

@@ -35,6 +35,9 @@ ngx_int_t ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
     const ngx_str_t *detail, ngx_str_t *body);
 extern const ngx_str_t  ngx_im_problem_type;
 
+/* This worker does not serve the messenger now (ngx_im_worker.c). */
+ngx_int_t ngx_im_problem_unserved(ngx_http_request_t *r);
+
 /* Sends status, type and body; an empty body is none at all. */
 ngx_int_t ngx_im_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const ngx_str_t *type, const ngx_str_t *body);

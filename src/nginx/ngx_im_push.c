@@ -20,6 +20,7 @@
  */
 
 #include "ngx_im_rooms.h"
+#include "im_address.h"
 #include "im_seen.h"
 #include "im_timeouts.h"
 
@@ -59,46 +60,68 @@ static const im_rpc_handler_t  ngx_im_push_handlers[] = {
 };
 
 
-static im_seen_t   *ngx_im_push_seen;      /* for as long as the worker */
+static im_seen_t   *ngx_im_push_seen;
+static ngx_uint_t   ngx_im_push_port;
+static ngx_uint_t   ngx_im_push_open;
 static ngx_uint_t   ngx_im_push_repeats;   /* that were dropped */
 
 
 ngx_int_t
-ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
+ngx_im_push_memory(void)
 {
-    u_char           *p;
-    u_char            address[256];
-    im_disc_self_t    self;
+    ngx_im_push_seen = im_seen_create(NGX_IM_PUSH_SEEN);
+
+    return (ngx_im_push_seen != NULL) ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_im_push_forget(void)
+{
+    im_seen_destroy(ngx_im_push_seen);
+    ngx_im_push_seen = NULL;
+}
+
+
+ngx_int_t
+ngx_im_push_listen(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
+{
+    u_char            address[IM_ADDRESS_HOST_MAX + 3];
     im_rpc_server_t  *server;
 
-    if (mcf->rpc_listen.len > 200 || mcf->rpc_advertise.len > 200) {
-        return NGX_ERROR;
-    }
+    /* the runtime does not say why */
 
-    ngx_im_push_seen = im_seen_create(NGX_IM_PUSH_SEEN);
-    if (ngx_im_push_seen == NULL) {
+    if (ngx_im_conf_try_bind(&mcf->rpc_addr) != NGX_OK) {
+        ngx_im_worker_fail("im_rpc_listen \"%V\" cannot be bound (%d: %s)",
+                           &mcf->rpc_listen, ngx_socket_errno,
+                           strerror(ngx_socket_errno));
         return NGX_ERROR;
     }
 
     /* port 0: the kernel chooses, so that every worker has its own */
-    p = ngx_sprintf(address, "%V:0", &mcf->rpc_listen);
-    *p = '\0';
+    (void) ngx_sprintf(address, "%V:0%Z", &mcf->rpc_listen);
 
     server = im_rpc_serve(ngx_im_rpc(), (char *) address,
                           &im__connect__descriptor, ngx_im_push_handlers,
                           NULL);
     if (server == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "im: cannot bind the rpc server to %s", address);
-        return NGX_ERROR;
+        return NGX_ERROR;              /* it has said what it is */
     }
 
-    p = ngx_sprintf(address, "%V:%ui", &mcf->rpc_advertise,
-                    (ngx_uint_t) im_rpc_server_port(server));
-    *p = '\0';
+    ngx_im_push_port = im_rpc_server_port(server);
 
-    ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
-                  "im: connect instance %V at %s", ngx_im_instance(), address);
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
+{
+    u_char          address[IM_ADDRESS_HOST_MAX + NGX_INT_T_LEN + 2];
+    im_disc_self_t  self;
+
+    (void) ngx_sprintf(address, "%V:%ui%Z", &mcf->rpc_advertise,
+                       ngx_im_push_port);
 
     ngx_memzero(&self, sizeof(im_disc_self_t));
     self.service = "connect";
@@ -106,7 +129,24 @@ ngx_im_push_init(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     self.address = (char *) address;
     self.back = ngx_im_push_on_back;
 
-    return im_disc_register(ngx_im_disc(), &self);
+    if (im_disc_register(ngx_im_disc(), &self) != IM_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_im_push_open = 1;
+
+    ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                  "im: connect instance %V at %s", ngx_im_instance(), address);
+
+    return NGX_OK;
+}
+
+
+/* What still comes until the runtime has ended finds nobody. */
+void
+ngx_im_push_exit(void)
+{
+    ngx_im_push_open = 0;
 }
 
 
@@ -139,6 +179,10 @@ ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     Im__Pushed             pushed = IM__PUSHED__INIT;
     Im__PushBatch         *batch;
     ngx_im_push_stream_t  *ps = ctx;
+
+    if (!ngx_im_push_open) {
+        return;                        /* not taken, and Task is not told so */
+    }
 
     batch = (ps == NULL) ? NULL : im__push_batch__unpack(NULL, len, data);
     if (batch == NULL) {

@@ -51,7 +51,8 @@ ngx_im_told(const Im__DownItem *item)
 }
 
 
-/* Each Logic says so; once is enough. */
+/* Each Logic says so when a link opens, and when there is another epoch.  Only
+ * who knows of one before it has lost something. */
 static void
 ngx_im_told_announce(const Im__Announce *announce)
 {
@@ -65,13 +66,12 @@ ngx_im_told_announce(const Im__Announce *announce)
     lost = (epoch != 0);
     epoch = announce->epoch;
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "im: presence was lost (epoch %uL): all who are here are "
-                  "announced again", epoch);
-
-    /* what was said since it was lost has found nobody */
-
     if (lost) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "im: presence was lost (epoch %uL): all who are here "
+                      "are announced again", epoch);
+
+        /* what was said since it was lost has found nobody */
         ngx_im_ws_sync_all();
 
     } else {

@@ -236,6 +236,17 @@ int ngx_im_ws_open_again(ngx_im_ws_t *ws);
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
 
+/* For health; times are ngx_current_msec's. */
+typedef struct {
+    unsigned      open:1;            /* to one Logic at least */
+    unsigned      key_differs:1;     /* of one Logic at least */
+    ngx_msec_t    since;             /* not open */
+    ngx_msec_t    key_since;
+    const char   *error;             /* the last one */
+} ngx_im_link_state_t;
+
+void ngx_im_link_state(ngx_im_link_state_t *state);
+
 /* ngx_im_told.c: what Logic says unasked. */
 void ngx_im_told(const Im__DownItem *item);
 

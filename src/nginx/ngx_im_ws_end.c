@@ -253,17 +253,17 @@ ngx_im_ws_free(ngx_im_ws_t *ws)
 
 
 void
-ngx_im_ws_exit_worker(ngx_cycle_t *cycle)
+ngx_im_ws_exit_worker(void)
 {
     ngx_im_ws_t       *ws;
-    ngx_uint_t         i;
+    ngx_uint_t         i, n;
     ngx_connection_t  *c;
 
     /* a fast exit finds connections: their memory is ours, sockets nginx's */
 
-    c = cycle->connections;
+    c = ngx_im_worker_connections(&n);
 
-    for (i = 0; i < cycle->connection_n; i++) {
+    for (i = 0; i < n; i++) {
         if (c[i].fd != (ngx_socket_t) -1 && c[i].read != NULL
             && c[i].read->handler == ngx_im_ws_read_handler)
         {

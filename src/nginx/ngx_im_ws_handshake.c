@@ -59,9 +59,8 @@ ngx_im_ws_handler(ngx_http_request_t *r)
         claims = NULL;                 /* the auth frame will say */
     }
 
-    if (ngx_im_rpc() == NULL || ngx_exiting || ngx_terminate) {
-        return ngx_im_problem_send(r, "unavailable",
-                                   "this server is not in service");
+    if (!ngx_im_worker_serves() || ngx_exiting || ngx_terminate) {
+        return ngx_im_problem_unserved(r);
     }
 
     encoding = ngx_im_ws_choose(r, &protocol);

@@ -37,7 +37,9 @@ static u_char  *ngx_im_ws_read_buf;
 ngx_int_t
 ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
-    ngx_im_ws_read_buf = ngx_palloc(cycle->pool, NGX_IM_WS_READ_SIZE);
+    if (ngx_im_ws_read_buf == NULL) {
+        ngx_im_ws_read_buf = ngx_palloc(cycle->pool, NGX_IM_WS_READ_SIZE);
+    }
 
     if (ngx_im_ws_read_buf == NULL) {
         return NGX_ERROR;

@@ -13,7 +13,7 @@
 #include "ngx_im_ws.h"
 
 
-#define NGX_IM_WS_ID_INDEX_BITS  20    /* place in cycle->connections */
+#define NGX_IM_WS_ID_INDEX_BITS  20    /* place in nginx's table */
 #define NGX_IM_WS_ID_TURN_BITS   20    /* use of that place */
 
 
@@ -49,6 +49,7 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
     const im_jwt_claims_t *claims, im_encoding_t encoding)
 {
     uint64_t              index;
+    ngx_uint_t            n;
     ngx_connection_t     *c;
     ngx_im_ws_pending_t  *p;
     static uint64_t       boot, turn;
@@ -70,8 +71,8 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
     }
 
     /*
-     * The id names the place in cycle->connections, so that a look-up needs no
-     * table; the turn tells the users of one place apart, the random part the
+     * The id names the place in nginx's table of connections, so that a look-up
+     * needs no other one; the turn tells the users of one place apart, the random part the
      * instances.
      */
 
@@ -81,7 +82,7 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
                & 0xffffff;
     }
 
-    index = c - ngx_cycle->connections;
+    index = c - ngx_im_worker_connections(&n);
     turn = (turn + 1) & ((1 << NGX_IM_WS_ID_TURN_BITS) - 1);
 
     p->ws->id = boot << (NGX_IM_WS_ID_INDEX_BITS + NGX_IM_WS_ID_TURN_BITS)
@@ -250,16 +251,18 @@ ngx_im_ws_t *
 ngx_im_ws_by_id(uint64_t id)
 {
     uint64_t           index;
+    ngx_uint_t         n;
     ngx_im_ws_t       *ws;
     ngx_connection_t  *c;
 
     index = id & ((1 << NGX_IM_WS_ID_INDEX_BITS) - 1);
+    c = ngx_im_worker_connections(&n);
 
-    if (index >= ngx_cycle->connection_n) {
+    if (index >= n) {
         return NULL;
     }
 
-    c = &ngx_cycle->connections[index];
+    c += index;
 
     if (c->fd == (ngx_socket_t) -1
         || c->read->handler != ngx_im_ws_read_handler)
