@@ -92,14 +92,14 @@ logic_begun_settle(im_redis_t *redis, uint64_t uid, unsigned timeout_ms)
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(redis);
+    reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
     rc = IM_OK;
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
+    if (reply->elements > 0) {
         rc = begun_wait(uid, reply,
                         im_mono_us() + (uint64_t) timeout_ms * 1000);
 
@@ -154,7 +154,7 @@ begun_forget(im_redis_t *redis, uint64_t uid, const redisReply *others)
     char         key[48];
     size_t       i, n;
     im_str_t     argv[2 + BEGUN_FORGET_MAX] = { im_str("SREM") };
-    redisReply  *reply;
+    long long    removed;
 
     argv[1].data = (unsigned char *) key;
     argv[1].len = begun_key(key, sizeof(key), uid);
@@ -170,12 +170,9 @@ begun_forget(im_redis_t *redis, uint64_t uid, const redisReply *others)
             return IM_ERROR;
         }
 
-        reply = im_redis_reply(redis);
-        if (reply == NULL) {
+        if (im_redis_expect_int(redis, &removed) != IM_OK) {
             return IM_ERROR;
         }
-
-        im_redis_free(reply);
     }
 
     return IM_OK;

@@ -60,6 +60,7 @@ static void *janitor_thread(void *arg);
 static int janitor_wait(unsigned ms);
 static int janitor_memory(im_redis_t *redis);
 static int janitor_dead(im_redis_t *redis);
+static void janitor_walk_again(void);
 static int janitor_due(char *id, int *late);
 static int janitor_swept(im_redis_t *redis, const char *id);
 static int janitor_clean(im_redis_t *redis, const char *id);
@@ -132,7 +133,7 @@ janitor_thread(void *arg)
             rc = janitor_dead(redis);
         }
 
-        if (rc != IM_OK) {
+        if (rc != IM_OK && rc != IM_DONE) {
             im_log_seldom(&janitor_log, IM_LOG_WARN, "what dead workers left "
                           "cannot be swept, it is tried again: redis: %s",
                           im_redis_error(redis));
@@ -182,9 +183,14 @@ janitor_memory(im_redis_t *redis)
         return IM_ERROR;
     }
 
-    im_redis_free(im_redis_reply(redis));
+    reply = im_redis_expect(redis, IM_REDIS_OK | IM_REDIS_NIL);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
 
-    reply = im_redis_reply(redis);
+    im_redis_free(reply);
+
+    reply = im_redis_expect(redis, IM_REDIS_STR | IM_REDIS_NIL);
     if (reply == NULL) {
         return IM_ERROR;
     }
@@ -232,12 +238,21 @@ janitor_dead(im_redis_t *redis)
     pthread_mutex_unlock(&janitor_lock);
 
     if (all && logic_home(logic_home_slot_of("janitor"))) {
-        return janitor_walk(redis);
+        rc = janitor_walk(redis);
+
+        if (rc != IM_OK) {
+            janitor_walk_again();
+        }
+
+        return rc;
     }
 
     while (janitor_due(id, &late)) {
-        rc = (late && janitor_swept(redis, id)) ? IM_OK
-             : janitor_clean(redis, id);
+        rc = late ? janitor_swept(redis, id) : IM_DECLINED;
+
+        if (rc == IM_DECLINED) {
+            rc = janitor_clean(redis, id);
+        }
 
         if (rc != IM_OK) {
             janitor_on_gone(id);       /* with the next tick */
@@ -246,6 +261,16 @@ janitor_dead(im_redis_t *redis)
     }
 
     return IM_OK;
+}
+
+
+/* A walk that was cut short has cleaned nothing: it is due at once. */
+static void
+janitor_walk_again(void)
+{
+    pthread_mutex_lock(&janitor_lock);
+    janitor_next_us = 0;
+    pthread_mutex_unlock(&janitor_lock);
 }
 
 
@@ -280,25 +305,22 @@ janitor_due(char *id, int *late)
 }
 
 
+/* IM_OK: another Logic has; IM_DECLINED: none has; IM_ERROR. */
 static int
 janitor_swept(im_redis_t *redis, const char *id)
 {
-    int          done;
-    char         note[200];
-    redisReply  *reply;
+    char       note[200];
+    long long  n;
 
     snprintf(note, sizeof(note), "im:swept:%s", id);
 
-    if (logic_words(redis, 2, "EXISTS", note) != IM_OK) {
-        return 0;
+    if (logic_words(redis, 2, "EXISTS", note) != IM_OK
+        || im_redis_expect_int(redis, &n) != IM_OK)
+    {
+        return IM_ERROR;
     }
 
-    reply = im_redis_reply(redis);
-    done = (reply != NULL && reply->type == REDIS_REPLY_INTEGER
-            && reply->integer > 0);
-    im_redis_free(reply);
-
-    return done;
+    return (n > 0) ? IM_OK : IM_DECLINED;
 }
 
 
@@ -322,46 +344,49 @@ janitor_clean(im_redis_t *redis, const char *id)
 }
 
 
-/* All users, a portion at a time, so that Redis serves others in between. */
+/* All users, a portion at a time, so that Redis serves others in between.
+ * IM_DONE: we are to stop, and not all were looked at. */
 static int
 janitor_walk(im_redis_t *redis)
 {
-    int          rc, last;
+    int          rc;
     char         cursor[24];
     redisReply  *reply;
 
     snprintf(cursor, sizeof(cursor), "0");
-    last = 0;
 
-    while (!last) {
+    do {
         if (logic_words(redis, 6, "SCAN", cursor, "MATCH", "im:u:*", "COUNT",
                         JANITOR_SCAN) != IM_OK)
         {
             return IM_ERROR;
         }
 
-        reply = im_redis_reply(redis);
+        reply = im_redis_expect(redis, IM_REDIS_ARRAY);
         if (reply == NULL) {
             return IM_ERROR;
         }
 
         rc = IM_ERROR;
 
-        if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+        if (reply->elements == 2) {
             snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
             rc = janitor_users(redis, reply->element[1]);
         }
 
         im_redis_free(reply);
 
-        if (rc != IM_OK) {
-            return rc;
+        if (rc == IM_OK && strcmp(cursor, "0") == 0) {
+            return IM_OK;
         }
 
-        last = (strcmp(cursor, "0") == 0 || janitor_wait(JANITOR_PAUSE_MS));
-    }
+        if (rc == IM_OK && janitor_wait(JANITOR_PAUSE_MS)) {
+            rc = IM_DONE;
+        }
 
-    return IM_OK;
+    } while (rc == IM_OK);
+
+    return rc;
 }
 
 
@@ -381,7 +406,7 @@ janitor_users(im_redis_t *redis, const redisReply *keys)
     }
 
     for (i = 0; i < keys->elements; i++) {
-        reply = im_redis_reply(redis);
+        reply = logic_words_array(redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
@@ -415,9 +440,7 @@ janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
     alive = 0;
     dead = 0;
 
-    for (i = 0; entries->type == REDIS_REPLY_ARRAY
-         && i + 1 < entries->elements; i += 2)
-    {
+    for (i = 0; i + 1 < entries->elements; i += 2) {
         value = entries->element[i + 1];
 
         if (logic_route_parse(&route, value->str, value->len) != IM_OK

@@ -261,8 +261,9 @@ logic_links_end(uint64_t uid, const char *sid, const char *code,
 }
 
 
-/* What a full queue does not take is lost: such a worker reads nothing, and its
- * link ends by the heartbeat; then it says again who is there. */
+/* A worker whose queue is full cannot be told, and must not miss it: its stream
+ * is ended.  When it links anew it gets the list of ended sessions and announces
+ * who is there. */
 void
 logic_links_send_all(const Im__DownItem *item)
 {
@@ -271,7 +272,13 @@ logic_links_send_all(const Im__DownItem *item)
     pthread_mutex_lock(&links_lock);
 
     for (link = links; link != NULL; link = link->next) {
-        (void) im_rpc_stream_add(link->stream, &item->base);
+        if (im_rpc_stream_add(link->stream, &item->base) == IM_BUSY) {
+            im_log(IM_LOG_WARN, "connect %s: it does not read, its queue is "
+                   "full: it must link anew", link->instance);
+            im_rpc_stream_cancel(link->stream);
+            continue;
+        }
+
         im_rpc_stream_flush(link->stream);
     }
 
@@ -291,9 +298,9 @@ logic_links_send(const char *instance, const Im__DownItem *item)
 
     for (link = links; link != NULL; link = link->next) {
         if (strcmp(link->instance, instance) == 0) {
-            (void) im_rpc_stream_add(link->stream, &item->base);
+            rc = im_rpc_stream_add(link->stream, &item->base);
+            rc = (rc == IM_OK || rc == IM_BUSY) ? rc : IM_DECLINED;
             im_rpc_stream_flush(link->stream);
-            rc = IM_OK;
         }
     }
 

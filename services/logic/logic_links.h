@@ -16,8 +16,9 @@ void *logic_links_accept(void *ctx, im_rpc_stream_t *s);
 void logic_links_end(uint64_t uid, const char *sid, const char *code,
     const char *message);
 
-/* Any thread: to every Connect instance; or to one: IM_DECLINED if it has no
- * link to us. */
+/* Any thread: to every Connect instance; one whose queue is full must link
+ * anew.  Or to one: IM_DECLINED if it has no link to us, IM_BUSY if its queue
+ * is full. */
 void logic_links_send_all(const Im__DownItem *item);
 int logic_links_send(const char *instance, const Im__DownItem *item);
 

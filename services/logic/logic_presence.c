@@ -411,9 +411,12 @@ presence_hellos(presence_t *p)
 }
 
 
+/* A worker that is never sent the list of ended sessions would let their
+ * tokens pass, so this is tried until it is done or the stream has ended. */
 static int
 presence_hello(presence_t *p, presence_job_t *job)
 {
+    int           rc;
     Im__Announce  announce = IM__ANNOUNCE__INIT;
     Im__DownItem  item = IM__DOWN_ITEM__INIT;
 
@@ -423,17 +426,23 @@ presence_hello(presence_t *p, presence_job_t *job)
         return IM_AGAIN;               /* Redis has not been asked yet */
     }
 
-    if (logic_revoked_hello(p->db.redis, job->reply.stream) == IM_ERROR) {
-        return IM_AGAIN;
-    }
+    rc = logic_revoked_hello(p->db.redis, job->reply.stream);
 
     item.item_case = IM__DOWN_ITEM__ITEM_ANNOUNCE;
     item.announce = &announce;
 
-    (void) im_rpc_stream_add(job->reply.stream, &item.base);
+    if (rc == IM_OK) {
+        rc = im_rpc_stream_add(job->reply.stream, &item.base);
+    }
+
+    if (rc == IM_ERROR) {
+        im_log_seldom(&presence_log, IM_LOG_WARN, "redis: %s",
+                      im_redis_error(p->db.redis));
+    }
+
     im_rpc_stream_flush(job->reply.stream);
 
-    return IM_OK;
+    return (rc == IM_OK || rc == IM_DONE) ? IM_OK : IM_AGAIN;
 }
 
 

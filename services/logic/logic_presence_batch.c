@@ -175,7 +175,7 @@ batch_read(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
-    job->written = (written >= 0);
+    job->written = (written >= 0 && left >= 0 && !job->unknown);
     job->came = (job->written && others == 0 && left == 0
                  && (!own || im_mono_us() < p->doubt_us));
     job->crowded = (!own && job->n_losers == 0
@@ -205,7 +205,8 @@ batch_read_close(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
-    job->written = (removed >= 0);
+    job->written = (removed >= 0
+                    && im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY));
     job->left = (job->written && logic_presence_alive(reply) == 0);
     im_redis_free(reply);
 
@@ -222,6 +223,7 @@ batch_read_checks(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
+    job->unknown |= (n < 0);
     job->revoked = (n > 0);
 
     if (p->policy == LOGIC_DEVICES_ALL) {
@@ -232,6 +234,7 @@ batch_read_checks(presence_t *p, presence_job_t *job)
         return IM_ERROR;
     }
 
+    job->unknown |= (n < 0);
     job->replaced = (n > 0);
 
     return IM_OK;
@@ -264,6 +267,7 @@ batch_read_others(presence_t *p, presence_job_t *job, size_t *others,
     }
 
     snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+    job->unknown |= !im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY);
 
     for (i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
          i += 2)
@@ -376,7 +380,7 @@ batch_number(im_redis_t *redis, long long *n)
         return IM_ERROR;
     }
 
-    *n = (reply->type == REDIS_REPLY_INTEGER) ? reply->integer : -1;
+    *n = im_redis_is(redis, reply, IM_REDIS_INT) ? reply->integer : -1;
     im_redis_free(reply);
 
     return IM_OK;
@@ -506,7 +510,10 @@ logic_presence_free(presence_job_t *job)
 int
 logic_presence_skip(im_redis_t *redis, size_t n)
 {
+    int          rc;
     redisReply  *reply;
+
+    rc = IM_OK;
 
     while (n-- > 0) {
         reply = im_redis_reply(redis);
@@ -514,10 +521,19 @@ logic_presence_skip(im_redis_t *redis, size_t n)
             return IM_ERROR;
         }
 
+        /* one key that is broken must not keep all others out */
+
+        if (reply->type == REDIS_REPLY_ERROR
+            && strncmp(reply->str, "WRONGTYPE", 9) != 0)
+        {
+            (void) im_redis_is(redis, reply, IM_REDIS_INT);
+            rc = IM_ERROR;
+        }
+
         im_redis_free(reply);
     }
 
-    return IM_OK;
+    return rc;
 }
 
 

@@ -105,12 +105,12 @@ logic_presence_time(presence_t *p)
 {
     redisReply  *reply;
 
-    reply = im_redis_reply(p->db.redis);
+    reply = im_redis_expect(p->db.redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+    if (reply->elements == 2) {
         p->redis_ms = strtoull(reply->element[0]->str, NULL, 10) * 1000
                       + strtoull(reply->element[1]->str, NULL, 10) / 1000;
         p->redis_at_us = im_mono_us();
@@ -174,12 +174,12 @@ events_claim(presence_t *p, uint64_t now_ms, size_t skip, size_t *seen,
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(p->db.redis);
+    reply = im_redis_expect(p->db.redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    *seen = (reply->type == REDIS_REPLY_ARRAY) ? reply->elements / 2 : 0;
+    *seen = reply->elements / 2;
     n = 0;
 
     for (i = 0; i < *seen; i++) {
@@ -246,7 +246,10 @@ events_gone(presence_t *p, const uint64_t *uids, size_t n)
             return IM_ERROR;
         }
 
-        if (mine && logic_presence_alive(reply) == 0) {
+        if (mine && !im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY)) {
+            events_later(uids[i], 1);
+
+        } else if (mine && logic_presence_alive(reply) == 0) {
             logic_presence_changed(p, uids[i], 0);
             events_later(uids[i], 0);
         }
@@ -304,7 +307,10 @@ events_look_again(presence_t *p)
 
         alive = logic_presence_alive(reply);
 
-        if (alive > 0 || events_again[i].tries > 0) {
+        if (!im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY)) {
+            events_later(events_again[i].uid, events_again[i].tries + 1);
+
+        } else if (alive > 0 || events_again[i].tries > 0) {
             events_change(p, events_again[i].uid, alive > 0,
                           events_again[i].tries);
         }
@@ -388,14 +394,12 @@ events_read(presence_t *p, events_target_t **targets, unsigned *stale)
     redisReply  *reply, *id;
 
     for (i = 0; i < p->n_changes; i++) {
-        reply = im_redis_reply(p->db.redis);
+        reply = logic_words_array(p->db.redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        for (k = 0; reply->type == REDIS_REPLY_ARRAY && k < reply->elements;
-             k++)
-        {
+        for (k = 0; k < reply->elements; k++) {
             id = reply->element[k];
 
             if (logic_alive(id->str, id->len) != IM_DECLINED) {

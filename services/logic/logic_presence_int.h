@@ -42,6 +42,7 @@ struct presence_job_s {
     uint64_t          since_ms;
 
     /* What Redis has said. */
+    unsigned          unknown:1;   /* a reply was an error */
     unsigned          revoked:1;   /* the session was ended */
     unsigned          replaced:1;  /* by a later connection */
     unsigned          crowded:1;   /* too many connections of the user */

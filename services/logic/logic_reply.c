@@ -113,7 +113,10 @@ logic_reply_replaced(logic_reply_t *r, logic_touched_t *t, uint64_t uid)
 
     if (r->stream != NULL) {
         logic_reply_end_replaced(&item, &end, uid, r->conn);
-        (void) im_rpc_stream_add(r->stream, &item.base);
+
+        if (im_rpc_stream_add(r->stream, &item.base) == IM_BUSY) {
+            im_rpc_stream_cancel(r->stream);   /* announced again, then ended */
+        }
     }
 
     logic_reply_closed(r, t);

@@ -134,27 +134,21 @@ revoked_trim(im_redis_t *redis, uint64_t now_s)
 static int
 revoked_replies(im_redis_t *redis, size_t n, long long *last)
 {
-    int          rc;
     redisReply  *reply;
 
-    rc = IM_OK;
     *last = 0;
 
     while (n-- > 0) {
-        reply = im_redis_reply(redis);
+        reply = im_redis_expect(redis, IM_REDIS_OK | IM_REDIS_INT);
         if (reply == NULL) {
             return IM_ERROR;
-        }
-
-        if (reply->type == REDIS_REPLY_ERROR) {
-            rc = IM_ERROR;
         }
 
         *last = (reply->type == REDIS_REPLY_INTEGER) ? reply->integer : 0;
         im_redis_free(reply);
     }
 
-    return rc;
+    return IM_OK;
 }
 
 
@@ -190,7 +184,7 @@ logic_revoked_hello(im_redis_t *redis, im_rpc_stream_t *s)
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(redis);
+    reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
@@ -198,9 +192,7 @@ logic_revoked_hello(im_redis_t *redis, im_rpc_stream_t *s)
     rc = IM_OK;
     n = 0;
 
-    for (i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements
-         && rc == IM_OK; i++)
-    {
+    for (i = 0; i < reply->elements && rc == IM_OK; i++) {
         if (reply->element[i]->len != IM_SID_LEN) {
             continue;
         }
@@ -219,7 +211,7 @@ logic_revoked_hello(im_redis_t *redis, im_rpc_stream_t *s)
 
     im_redis_free(reply);
 
-    return (rc == IM_BUSY) ? IM_BUSY : IM_OK;
+    return rc;
 }
 
 
@@ -235,5 +227,15 @@ revoked_send(im_rpc_stream_t *s, char **sids, size_t n)
     item.item_case = IM__DOWN_ITEM__ITEM_REVOKED;
     item.revoked = &revoked;
 
-    return im_rpc_stream_add(s, &item.base);
+    switch (im_rpc_stream_add(s, &item.base)) {
+
+    case IM_OK:
+        return IM_OK;
+
+    case IM_BUSY:
+        return IM_BUSY;
+
+    default:
+        return IM_DONE;
+    }
 }

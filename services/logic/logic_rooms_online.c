@@ -299,8 +299,7 @@ online_broken(void)
     im_log_seldom(&online_log, IM_LOG_WARN, "who is in rooms cannot be "
                   "written, it is tried again: redis: %s",
                   im_redis_error(online_redis));
-    im_redis_destroy(online_redis);
-    online_redis = logic_redis_create();
+    im_redis_drop(online_redis);
 }
 
 

@@ -111,15 +111,13 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
     }
 
     for (i = 0; i < r->n; i++) {
-        reply = im_redis_reply(r->db->redis);
+        reply = logic_words_array(r->db->redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        if (reply->type == REDIS_REPLY_ARRAY) {
-            for (k = 0; k < reply->elements; k++) {
-                tell_found(found, reply->element[k]->str);
-            }
+        for (k = 0; k < reply->elements; k++) {
+            tell_found(found, reply->element[k]->str);
         }
 
         im_redis_free(reply);

@@ -434,29 +434,26 @@ trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms)
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(trim_redis);
+    reply = im_redis_expect(trim_redis, IM_REDIS_STR | IM_REDIS_NIL);
     if (reply == NULL) {
         return IM_ERROR;
     }
-
-    rc = (reply->type == REDIS_REPLY_ERROR) ? IM_ERROR : IM_OK;
 
     note->known = (reply->type == REDIS_REPLY_STRING
                    && sscanf(reply->str, "%" SCNu64 " %" SCNu64, &note->seq,
                              &note->at_ms) == 2);
     im_redis_free(reply);
 
-    reply = im_redis_reply(trim_redis);
+    reply = im_redis_expect(trim_redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+    rc = (reply->elements == 2) ? IM_OK : IM_ERROR;
+
+    if (rc == IM_OK) {
         *now_ms = strtoull(reply->element[0]->str, NULL, 10) * 1000
                   + strtoull(reply->element[1]->str, NULL, 10) / 1000;
-
-    } else {
-        rc = IM_ERROR;
     }
 
     im_redis_free(reply);

@@ -70,7 +70,6 @@ int
 logic_rooms_where_read(im_redis_t *redis, uint64_t room,
     logic_rooms_where_t *where)
 {
-    int          rc;
     size_t       i;
     redisReply  *reply;
 
@@ -78,21 +77,19 @@ logic_rooms_where_read(im_redis_t *redis, uint64_t room,
     where->sum = 0;
     where->stale = 0;
 
-    reply = im_redis_reply(redis);
+    reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    rc = (reply->type == REDIS_REPLY_ARRAY) ? IM_OK : IM_ERROR;
-
-    for (i = 0; rc == IM_OK && i + 1 < reply->elements; i += 2) {
+    for (i = 0; i + 1 < reply->elements; i += 2) {
         where_instance(redis, room, where, reply->element[i],
                        reply->element[i + 1]->str);
     }
 
     im_redis_free(reply);
 
-    return rc;
+    return IM_OK;
 }
 
 
@@ -165,7 +162,6 @@ static int
 where_union(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t *online)
 {
-    int          rc;
     char         keys[LOGIC_ROOMS_INSTANCES][LOGIC_ROOMS_SET], n[8];
     size_t       i;
     im_str_t     argv[2 + LOGIC_ROOMS_INSTANCES] = {
@@ -185,20 +181,15 @@ where_union(im_redis_t *redis, uint64_t room,
         return IM_ERROR;
     }
 
-    reply = im_redis_reply(redis);
+    reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
         return IM_ERROR;
     }
 
-    rc = (reply->type == REDIS_REPLY_ARRAY) ? IM_OK : IM_ERROR;
-
-    if (rc == IM_OK) {
-        *online = reply->elements;
-    }
-
+    *online = reply->elements;
     im_redis_free(reply);
 
-    return rc;
+    return IM_OK;
 }
 
 

@@ -57,3 +57,29 @@ logic_words_done(im_redis_t *redis, unsigned n)
 
     return rc;
 }
+
+
+redisReply *
+logic_words_array(im_redis_t *redis)
+{
+    redisReply  *reply;
+
+    reply = im_redis_expect(redis, IM_REDIS_ARRAY | IM_REDIS_ERROR);
+
+    if (reply == NULL || reply->type == REDIS_REPLY_ARRAY) {
+        return reply;
+    }
+
+    im_log(IM_LOG_WARN, "redis: %s", reply->str);
+
+    if (strncmp(reply->str, "WRONGTYPE", 9) == 0) {
+        reply->elements = 0;
+        return reply;
+    }
+
+    (void) im_redis_is(redis, reply, IM_REDIS_ARRAY);
+    im_redis_free(reply);
+    im_redis_drop(redis);
+
+    return NULL;
+}

@@ -15,4 +15,11 @@ int logic_words(im_redis_t *redis, unsigned n, ...);
 /* Reads n replies.  IM_ERROR: the connection is gone, or one is an error. */
 int logic_words_done(im_redis_t *redis, unsigned n);
 
+/*
+ * The next reply, an array; NULL as im_redis_expect().  A key that holds
+ * something of another type is logged and counts as empty (elements is 0): it
+ * must not stop what is done for all other keys.
+ */
+struct redisReply *logic_words_array(im_redis_t *redis);
+
 #endif

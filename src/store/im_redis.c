@@ -21,6 +21,13 @@
 
 #define REDIS_ARGS_MAX  4096
 
+_Static_assert(IM_REDIS_STR == 1u << REDIS_REPLY_STRING
+               && IM_REDIS_ARRAY == 1u << REDIS_REPLY_ARRAY
+               && IM_REDIS_INT == 1u << REDIS_REPLY_INTEGER
+               && IM_REDIS_NIL == 1u << REDIS_REPLY_NIL
+               && IM_REDIS_OK == 1u << REDIS_REPLY_STATUS
+               && IM_REDIS_ERROR == 1u << REDIS_REPLY_ERROR, "types differ");
+
 
 struct im_redis_s {
     char          *address;
@@ -45,6 +52,7 @@ static int redis_int_str(char *buf, size_t size, int v);
 im_redis_t *
 im_redis_create(const im_redis_conf_t *conf)
 {
+    int          secret;
     im_redis_t  *r;
 
     r = calloc(1, sizeof(im_redis_t));
@@ -52,11 +60,15 @@ im_redis_create(const im_redis_conf_t *conf)
         return NULL;
     }
 
-    r->address = strdup(conf->address);
-    r->timeout_ms = conf->timeout_ms;
+    secret = (conf->password != NULL && conf->password[0] != '\0');
 
-    if (conf->password != NULL && conf->password[0] != '\0') {
-        r->password = strdup(conf->password);
+    r->timeout_ms = conf->timeout_ms;
+    r->address = strdup(conf->address);
+    r->password = secret ? strdup(conf->password) : NULL;
+
+    if (r->address == NULL || (secret && r->password == NULL)) {
+        im_redis_destroy(r);
+        return NULL;
     }
 
     return r;
@@ -284,6 +296,75 @@ im_redis_reply(im_redis_t *r)
     r->expected--;
 
     return reply;
+}
+
+
+redisReply *
+im_redis_expect(im_redis_t *r, unsigned types)
+{
+    redisReply  *reply;
+
+    reply = im_redis_reply(r);
+
+    if (reply == NULL || im_redis_is(r, reply, types)) {
+        return reply;
+    }
+
+    freeReplyObject(reply);
+
+    if (r->expected > 0) {
+        im_redis_drop(r);
+    }
+
+    return NULL;
+}
+
+
+int
+im_redis_expect_int(im_redis_t *r, long long *n)
+{
+    redisReply  *reply;
+
+    reply = im_redis_expect(r, IM_REDIS_INT);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    *n = reply->integer;
+    freeReplyObject(reply);
+
+    return IM_OK;
+}
+
+
+int
+im_redis_is(im_redis_t *r, const redisReply *reply, unsigned types)
+{
+    if ((1u << reply->type) & types) {
+        return 1;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(r->error, sizeof(r->error), "%.150s", reply->str);
+
+    } else {
+        snprintf(r->error, sizeof(r->error), "a reply of type %d was not "
+                 "expected", reply->type);
+    }
+
+    return 0;
+}
+
+
+void
+im_redis_drop(im_redis_t *r)
+{
+    if (r->c != NULL) {
+        redisFree(r->c);
+        r->c = NULL;
+    }
+
+    r->expected = 0;
 }
 
 

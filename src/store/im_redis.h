@@ -39,6 +39,33 @@ void im_redis_free(struct redisReply *reply);
  * connection failed. */
 int im_redis_skip(im_redis_t *r, size_t n);
 
+/*
+ * Redis answers with an error while it loads its file, has no memory left, or
+ * does not permit a command; and a key may hold something of another type.  A
+ * reply that is not of an expected type is an error, never an empty answer.
+ */
+#define IM_REDIS_STR    (1u << 1)      /* of hiredis' REDIS_REPLY_... */
+#define IM_REDIS_ARRAY  (1u << 2)
+#define IM_REDIS_INT    (1u << 3)
+#define IM_REDIS_NIL    (1u << 4)
+#define IM_REDIS_OK     (1u << 5)      /* a status */
+#define IM_REDIS_ERROR  (1u << 6)
+
+/*
+ * The next reply, if it is of one of these types.  NULL: an error, whether of
+ * the connection or of the command; all that was queued is gone, so that no
+ * later command meets a reply to an earlier one.
+ */
+struct redisReply *im_redis_expect(im_redis_t *r, unsigned types);
+/* The same for a number. */
+int im_redis_expect_int(im_redis_t *r, long long *n);
+/* For a caller that reads on: 1 if it is of one of these types.  0:
+ * im_redis_error() says what it is; the caller must take it for an error. */
+int im_redis_is(im_redis_t *r, const struct redisReply *reply,
+    unsigned types);
+/* Closes the connection, with all that was queued; the next use connects. */
+void im_redis_drop(im_redis_t *r);
+
 /* A script known by its text: EVALSHA, loaded when Redis does not know it. */
 typedef struct {
     const char    *text;

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
 import time
 
 import pytest
@@ -130,6 +131,35 @@ async def test_a_worker_that_starts_later_knows_it_too(api, people, stack,
     await until(lambda: set(ask('/style.css', a.token)) == {401},
                 'is let in by a worker that has just started')
     assert set(await asyncio.to_thread(ask, '/style.css', a.token)) == {401}
+
+
+async def test_a_worker_knows_it_although_redis_refused_to_tell_at_first(
+        api, people, stack, site):
+    a = await people(api, 'leaves')
+    await api.call('POST', '/v1/logout', a.token)
+    old = workers(site)
+    redis(stack, 'ACL', 'SETUSER', 'default', '-zrangebyscore')
+    try:
+        site.process.send_signal(1)            # SIGHUP: new workers
+        await until(lambda: workers(site) and not old & workers(site),
+                    'the old workers do not go', 30)
+        # Each has linked, and each Logic has been refused once at least.
+        await until(lambda: redis(stack, 'ACL', 'LOG').count('zrangebyscore'),
+                    'Redis was not asked')
+        await asyncio.sleep(1)
+    finally:
+        redis(stack, 'ACL', 'SETUSER', 'default', '+@all')
+        redis(stack, 'ACL', 'LOG', 'RESET')
+    ask = Both(site.address)
+    await until(lambda: set(ask('/style.css', a.token)) == {401},
+                'is let in by a worker that was never told')
+
+
+def redis(stack, *command):
+    r = subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *command],
+                       stdout=subprocess.PIPE, text=True, timeout=20)
+    assert r.returncode == 0 and not r.stdout.startswith('ERR'), r.stdout
+    return r.stdout
 
 
 def workers(site):
