@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "logic_alive.h"
 
 
@@ -161,6 +160,11 @@ alive_add(alive_name_t **table, const char *id, size_t len)
     memcpy(name->id, id, len);
     name->since_us = im_mono_us();
     HASH_ADD_KEYPTR(hh, *table, name->id, len, name);
+
+    if (!im_hash_is_added(name)) {
+        free(name);
+        return NULL;
+    }
 
     return name;
 }

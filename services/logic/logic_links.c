@@ -262,7 +262,7 @@ logic_links_end(uint64_t uid, const char *sid, const char *code,
 
 
 /* A worker whose queue is full cannot be told, and must not miss it: its stream
- * is ended.  When it links anew it gets the list of ended sessions and announces
+ * is ended.  When it links anew it gets the list of ended sessions, and says
  * who is there. */
 void
 logic_links_send_all(const Im__DownItem *item)

@@ -159,8 +159,10 @@ logic_message_track(logic_message_t *m)
     HASH_FIND(hh, message_flying, m->seq.field, 16, first);
 
     if (first == NULL) {
+        /* out of memory: a repeat goes the long way, by Redis */
+
         HASH_ADD(hh, message_flying, seq.field, 16, m);
-        m->tracked = 1;
+        m->tracked = im_hash_is_added(m);
 
     } else if (memcmp(first->seq.digest, m->seq.digest, 8) != 0) {
         rc = IM_DECLINED;

@@ -5,8 +5,7 @@
 #ifndef LOGIC_MESSAGE_H
 #define LOGIC_MESSAGE_H
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "logic_reply.h"
 #include "logic_sequence.h"
 

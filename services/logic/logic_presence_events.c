@@ -22,8 +22,7 @@
 #include <string.h>
 
 #include <hiredis.h>
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "im_slot.h"
 #include "logic_alive.h"
 #include "logic_home.h"
@@ -445,6 +444,11 @@ events_add(presence_t *p, unsigned change, events_target_t **targets,
         memcpy(t->id, id, len);
         t->id[len] = '\0';
         HASH_ADD_KEYPTR(hh, *targets, t->id, len, t);
+
+        if (!im_hash_is_added(t)) {
+            free(t);
+            return;
+        }
     }
 
     user = &t->users[t->n];

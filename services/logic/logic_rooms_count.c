@@ -17,8 +17,7 @@
 
 #include <stdlib.h>
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "logic_links.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_where.h"
@@ -92,6 +91,11 @@ logic_rooms_count_dirty(uint64_t room)
         r->room = room;
         r->told = COUNT_UNTOLD;
         HASH_ADD(hh, count_rooms, room, sizeof(r->room), r);
+
+        if (!im_hash_is_added(r)) {
+            free(r);
+            return;
+        }
     }
 
     r->tries = 0;

@@ -13,8 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "logic_rooms_let.h"
 
 
@@ -116,14 +115,31 @@ let_add(const let_key_t *key, let_room_t *r, uint64_t now_us)
 
         r->room = key->room;
         HASH_ADD(hh, let_rooms, room, sizeof(r->room), r);
-    }
 
-    r->n++;
+        if (!im_hash_is_added(r)) {
+            free(r);
+            free(u);
+            return;
+        }
+    }
 
     u->key = *key;
     u->until_us = now_us + LET_US;
     u->prev = let_newest;
     HASH_ADD(hh, let_users, key, sizeof(u->key), u);
+
+    if (!im_hash_is_added(u)) {
+        free(u);
+
+        if (r->n == 0) {
+            HASH_DEL(let_rooms, r);
+            free(r);
+        }
+
+        return;
+    }
+
+    r->n++;
 
     if (let_newest != NULL) {
         let_newest->next = u;

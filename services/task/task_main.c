@@ -72,7 +72,7 @@ static const im_conf_key_t  main_keys[] = {
     KEY("push", "batch", IM_CONF_UINT, push_batch, "500", 1, 10000,
         "records taken at a time"),
     KEY("push", "confirm_ms", IM_CONF_UINT, push_confirm_ms, "2000", 100,
-        20000, "longest wait for a Connect instance"),
+        20000, "longest wait for a Connect instance, less than poll_max_ms"),
     KEY("store", "group", IM_CONF_STR, store_group, "im.store", 0, 0,
         "consumer group of all instances that store"),
     KEY("store", "batch", IM_CONF_UINT, store_batch, "1000", 1, 10000,
@@ -183,6 +183,11 @@ main_check(void *conf)
 
     if (c->poll_max_ms < c->session_ms) {
         return "[kafka] poll_max_ms is less than session_ms";
+    }
+
+    if (strcmp(role, "store") != 0 && c->push_confirm_ms >= c->poll_max_ms) {
+        return "[push] confirm_ms is not less than [kafka] poll_max_ms: a "
+               "member that waits for an instance would be replaced";
     }
 
     main_pushes = strcmp(role, "store") != 0;

@@ -121,6 +121,11 @@ peer_create(const char *id, size_t len)
     peer->refs = 1;
     HASH_ADD_KEYPTR(hh, task_peer_table, peer->id, strlen(peer->id), peer);
 
+    if (!im_hash_is_added(peer)) {
+        task_peer_unref(peer);
+        return NULL;
+    }
+
     return peer;
 }
 

@@ -11,8 +11,7 @@
 
 #include <pthread.h>
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "task_peer.h"
 
 struct task_peer_s {

@@ -66,6 +66,11 @@ route_add(task_user_t **table, uint64_t uid)
     user->uid = uid;
     HASH_ADD(hh, *table, uid, sizeof(uid), user);
 
+    if (!im_hash_is_added(user)) {
+        free(user);
+        return IM_ERROR;
+    }
+
     return IM_OK;
 }
 

@@ -9,8 +9,7 @@
 #ifndef TASK_ROUTE_H
 #define TASK_ROUTE_H
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "task_peer.h"
 
 /* One connection. */

@@ -426,6 +426,13 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     }
 
     HASH_ADD_STR(d->rows, key, row);
+
+    if (!im_hash_is_added(row)) {
+        im_rpc_channel_unref(row->pub.channel);
+        free(row);
+        return;
+    }
+
     disc_up(svc, row);
 }
 

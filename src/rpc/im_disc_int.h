@@ -17,8 +17,7 @@
 
 #include <stdatomic.h>
 
-#include <uthash.h>
-
+#include "im_hash.h"
 #include "im_breaker.h"
 #include "im_disc.h"
 #include "im_etcd.h"
@@ -104,6 +103,7 @@ typedef struct {
     unsigned             putting:1;
     unsigned             dirty:1;                   /* etcd has not the last */
     unsigned             draining:1;
+    unsigned             removing:1;
     void               (*removed)(void *ctx);
     void                *removed_ctx;
     im_disc_t           *disc;
@@ -245,6 +245,7 @@ int im_disc_node_release(im_disc_t *d);
 /* im_disc_self.c */
 /* Puts what etcd does not hold; nothing without a lease. */
 void im_disc_self_put(im_disc_t *d);
+int im_disc_self_is_any(im_disc_t *d);
 /* The same for what a listing does not hold, or holds of somebody else. */
 void im_disc_self_check(im_disc_t *d,
     const Etcdserverpb__RangeResponse *list);

@@ -137,7 +137,7 @@ lease_on_beat(void *ctx)
     d->keep_alive_tries = 0;
     now = im_disc_now_ms();
 
-    if (d->regs[0].key[0] != '\0') {
+    if (im_disc_self_is_any(d)) {
         lease_grant(d, &d->lease);
         lease_ask(d, &d->lease, now);
     }

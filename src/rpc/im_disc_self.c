@@ -140,7 +140,9 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
     for (i = 0; i < DISC_REGS_MAX; i++) {
         reg = &d->regs[i];
 
-        if (reg->key[0] != '\0') {
+        /* nor one of which an answer of etcd is still to come */
+
+        if (reg->key[0] != '\0' || reg->putting || reg->removing) {
             continue;
         }
 
@@ -167,6 +169,22 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
     }
 
     return IM_ERROR;
+}
+
+
+/* Whether the lease of the instance carries anything. */
+int
+im_disc_self_is_any(im_disc_t *d)
+{
+    unsigned  i;
+
+    for (i = 0; i < DISC_REGS_MAX; i++) {
+        if (d->regs[i].key[0] != '\0') {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -217,6 +235,7 @@ im_disc_unregister(im_disc_t *d, const char *service, void (*done)(void *ctx),
             == IM_OK)
         {
             reg->key[0] = '\0';
+            reg->removing = 1;
             return;
         }
     }
@@ -233,6 +252,8 @@ self_on_removed(void *ctx, const ProtobufCMessage *reply)
     disc_reg_t  *reg = ctx;
 
     (void) reply;                      /* the lease ends it, if this did not */
+
+    reg->removing = 0;
 
     if (reg->removed != NULL) {
         reg->removed(reg->removed_ctx);

@@ -211,6 +211,11 @@ im_disc_garbage(im_disc_t *d, const Etcdserverpb__KeyValue *kv, const char *why)
         if (bad != NULL) {
             memcpy(bad->key, key, sizeof(bad->key));
             HASH_ADD_STR(d->bad, key, bad);
+
+            if (!im_hash_is_added(bad)) {
+                free(bad);
+                bad = NULL;            /* logged each time */
+            }
         }
     }
 

@@ -112,6 +112,11 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     c->ctx = conf->ctx;
     c->topic = strdup(conf->topic);
 
+    if (c->topic == NULL) {
+        free(c);
+        return NULL;
+    }
+
     rc = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(rc, &c->log);
     rd_kafka_conf_set_log_cb(rc, im_kafka_log_cb);

@@ -9,6 +9,7 @@
  * Room: store.  produce: any thread; poll: one thread.
  */
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 struct im_kafka_producer_s {
     rd_kafka_t          *rk;
     rd_kafka_queue_t    *events;
+    pthread_mutex_t      lock;                     /* of topics */
     rd_kafka_topic_t    *topics[KAFKA_TOPICS];
     im_kafka_report_pt   report;
     void                *report_ctx;
@@ -147,33 +149,43 @@ im_kafka_producer_create(const im_kafka_producer_conf_t *conf)
         return NULL;
     }
 
+    pthread_mutex_init(&p->lock, NULL);
     p->events = rd_kafka_queue_get_main(p->rk);
 
     return p;
 }
 
 
-/* The few topics of a process are found by name and kept. */
+/* The few topics of a process are found by name and kept.  Any thread: several
+ * may be the first at once, after a producer was replaced. */
 static rd_kafka_topic_t *
 producer_topic(im_kafka_producer_t *p, const char *name)
 {
-    unsigned  i;
+    unsigned           i;
+    rd_kafka_topic_t  *topic;
 
-    for (i = 0; i < KAFKA_TOPICS; i++) {
+    topic = NULL;
+
+    pthread_mutex_lock(&p->lock);
+
+    for (i = 0; i < KAFKA_TOPICS && topic == NULL; i++) {
 
         if (p->topics[i] == NULL) {
             /* NULL: ours.  A new configuration would mean the library's
              * defaults, among them 300 s to deliver */
             p->topics[i] = rd_kafka_topic_new(p->rk, name, NULL);
-            return p->topics[i];
+            topic = p->topics[i];
+            break;
         }
 
         if (strcmp(rd_kafka_topic_name(p->topics[i]), name) == 0) {
-            return p->topics[i];
+            topic = p->topics[i];
         }
     }
 
-    return NULL;
+    pthread_mutex_unlock(&p->lock);
+
+    return topic;
 }
 
 
@@ -405,5 +417,6 @@ im_kafka_producer_destroy(im_kafka_producer_t *p, unsigned timeout_ms)
 
     rd_kafka_queue_destroy(p->events);
     rd_kafka_destroy(p->rk);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }

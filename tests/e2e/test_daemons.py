@@ -162,6 +162,16 @@ def test_task_takes_a_role(stack):
     assert code == 1
 
 
+def test_a_wait_for_an_instance_must_end_before_the_member_is_replaced(stack):
+    env = {'IM_KAFKA_POLL_MAX_MS': '6000', 'IM_PUSH_CONFIRM_MS': '6000'}
+    code, out, err = run(stack, 'im-task', '--check', **env)
+    assert code == 1 and '[push] confirm_ms' in err, err
+    # Who only stores waits for no instance.
+    assert run(stack, 'im-task', '--role', 'store', '--check', **env)[0] == 0
+    env['IM_PUSH_CONFIRM_MS'] = '5999'
+    assert run(stack, 'im-task', '--check', **env)[0] == 0
+
+
 def get(address, path='/healthz', data=None):
     try:
         with urllib.request.urlopen('http://%s%s' % (address, path), data,

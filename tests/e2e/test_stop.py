@@ -195,7 +195,6 @@ def test_logic_ends_in_time_while_its_workers_are_frozen(stack, load,
     ({'IM_HEALTH_PORT_FILE': '/nowhere/port'}, 'cannot write /nowhere/port'),
     ({'IM_HEALTH_LISTEN': 'nowhere'}, 'is not an address'),
     ({'IM_RPC_LISTEN': 'taken'}, 'cannot bind'),
-    ({'IM_ETCD_ENDPOINTS': ','}, 'the start failed: etcd'),
 ])
 def test_a_start_that_fails_ends_cleanly(stack, name, env, reason, tmp_path):
     if 'IM_RPC_LISTEN' in env:

@@ -3,7 +3,11 @@
  * do, against the broker that librdkafka has for tests.
  */
 
+#include <pthread.h>
+
 #include "unit_kafka.h"
+
+#define AT_ONCE  8
 
 
 static im_kafka_offsets_t *
@@ -162,6 +166,80 @@ test_a_message_that_cannot_be_delivered_fails_in_time(void **state)
 }
 
 
+typedef struct {
+    im_kafka_producer_t  *p;
+    pthread_barrier_t     ready;
+} at_once_t;
+
+
+static void *
+produce_one(void *arg)
+{
+    at_once_t           *a = arg;
+    im_kafka_message_t   m;
+
+    memset(&m, 0, sizeof(m));
+    m.value.data = (unsigned char *) strdup("x");
+    m.value.len = 1;
+    m.opaque = a;
+
+    (void) pthread_barrier_wait(&a->ready);
+    im_kafka_produce(a->p, TOPIC, 0, &m, 1);
+    assert_int_equal(m.result, IM_OK);
+
+    return NULL;
+}
+
+
+static void
+on_counted(void *ctx, void *opaque, int ok, const char *error)
+{
+    (void) opaque;
+    (void) error;
+
+    *(int *) ctx += ok;
+}
+
+
+/* As the shards do with a producer that has just replaced another. */
+static void
+test_threads_may_be_the_first_to_produce_at_once(void **state)
+{
+    int                        i, confirmed;
+    at_once_t                  a;
+    pthread_t                  ids[AT_ONCE];
+    im_kafka_producer_conf_t   conf;
+
+    (void) state;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    conf.client_id = "test";
+    conf.delivery_ms = WAIT_MS;
+    conf.queue_max = 100;
+    conf.report = on_counted;
+    conf.report_ctx = &confirmed;
+
+    confirmed = 0;
+    a.p = im_kafka_producer_create(&conf);
+    assert_non_null(a.p);
+    assert_int_equal(pthread_barrier_init(&a.ready, NULL, AT_ONCE), 0);
+
+    for (i = 0; i < AT_ONCE; i++) {
+        assert_int_equal(pthread_create(&ids[i], NULL, produce_one, &a), 0);
+    }
+
+    for (i = 0; i < AT_ONCE; i++) {
+        pthread_join(ids[i], NULL);
+    }
+
+    im_kafka_producer_destroy(a.p, WAIT_MS);   /* ends with the last report */
+    pthread_barrier_destroy(&a.ready);
+
+    assert_int_equal(confirmed, AT_ONCE);
+}
+
+
 static void
 test_a_partition_that_does_not_exist_is_an_error(void **state)
 {
@@ -215,6 +293,7 @@ main(void)
         T(test_a_group_is_watched_without_joining_it),
         T(test_a_broker_that_is_away_is_told_within_the_time),
         T(test_a_message_that_cannot_be_delivered_fails_in_time),
+        T(test_threads_may_be_the_first_to_produce_at_once),
         T(test_a_partition_that_does_not_exist_is_an_error),
         T(test_lag_counts_what_is_not_done),
     };
