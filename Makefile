@@ -125,9 +125,9 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
-        test-unit test-nginx test-e2e test-asan test-tsan test-stop matrix \
-        bench bench-rpc bench-fanout bench-opens bench-store stop status \
-        clean help ready
+        test-unit test-nginx test-e2e test-memory test-threads test-asan \
+        test-tsan test-full test-stop matrix bench bench-rpc bench-fanout \
+        bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -290,6 +290,23 @@ test-asan:
 	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
+# What .ci/run takes of the two, for its time.
+test-memory:
+	@$(MAKE) SAN=1 BUILD=build/asan daemons tools module tests
+	@exec $(PYTHON) tests/run --asan unit nginx memory
+
+test-threads:
+	@$(MAKE) SAN=thread BUILD=build/tsan tests
+	@exec $(PYTHON) tests/run --tsan unit
+
+# Before a release.
+test-full:
+	@$(MAKE) test
+	@$(MAKE) matrix
+	@$(MAKE) test-asan
+	@$(MAKE) test-tsan
+	@$(MAKE) test-stop
+
 # Needs the usual module, too: nginx itself cannot be watched for threads.
 test-tsan:
 	@$(MAKE) all
@@ -362,8 +379,10 @@ help:
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make test-asan   all of them with ASan and UBSan"
+	@echo "make test-memory test-threads    what CI takes of these two"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make test-stop   stops of the daemons under load, with both (N=200)"
+	@echo "make test-full   test, matrix, -asan, -tsan, -stop: before a release"
 	@echo "make matrix      the module in other builds of nginx: debug, SSL,"
 	@echo "                 compat, compiler, static; NGINX_SRCS=folder of"
 	@echo "                 source trees; MATRIX=full"
