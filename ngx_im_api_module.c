@@ -23,6 +23,8 @@ static void *ngx_im_api_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_api_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_im_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_im_api_not_found(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method,
     ngx_str_t *name);
 static ngx_int_t ngx_im_api_allow(ngx_conf_t *cf,
@@ -52,6 +54,13 @@ static ngx_command_t  ngx_im_api_commands[] = {
     { ngx_string("im_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_im_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("im_api_not_found"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_im_api_not_found,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -146,7 +155,15 @@ ngx_im_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         }
     }
 
-    if (conf->methods != NULL) {
+    if (prev->not_found && clcf->noname) {
+        conf->not_found = 1;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL) {
+            clcf->handler = ngx_im_api_not_found_handler;
+        }
+    }
+
+    if (conf->methods != NULL || conf->not_found) {
         /*
          * im_api_max_body is the limit here: nginx's own would answer with
          * HTML, and a body is never written to a file.
@@ -242,6 +259,25 @@ ngx_im_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_im_api_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_im_api_not_found(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_im_api_loc_conf_t     *alcf = conf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler != NULL) {
+        return "is in a location that another directive serves already";
+    }
+
+    clcf->handler = ngx_im_api_not_found_handler;
+    alcf->not_found = 1;
 
     return NGX_CONF_OK;
 }

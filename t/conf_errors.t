@@ -464,3 +464,21 @@ im_health: "alive" is not "live" or "ready"
 --- must_die
 --- error_log
 "im_health" directive is in a location that another directive serves already
+
+
+
+=== TEST 46: no endpoint, and an endpoint, are two locations
+--- config
+    location = /t { im_api Login; im_api_not_found; }
+--- must_die
+--- error_log
+"im_api_not_found" directive is in a location that another directive serves already
+
+
+
+=== TEST 47: the same the other way round
+--- config
+    location = /t { im_api_not_found; im_api Login; }
+--- must_die
+--- error_log
+"im_api" directive is in a location that another directive serves already

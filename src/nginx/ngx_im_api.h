@@ -35,6 +35,7 @@ typedef struct {
     ngx_str_t            allow;                 /* value of the header */
     ngx_msec_t           timeout;
     size_t               max_body;
+    unsigned             not_found:1;           /* im_api_not_found */
 } ngx_im_api_loc_conf_t;
 
 /* Request context, in r->pool. */
@@ -58,6 +59,9 @@ extern ngx_module_t  ngx_im_api_module;
 
 /* Content handler.  Continues in ngx_im_api_call(). */
 ngx_int_t ngx_im_api_handler(ngx_http_request_t *r);
+
+/* Content handler of what is no endpoint: 404. */
+ngx_int_t ngx_im_api_not_found_handler(ngx_http_request_t *r);
 
 /*
  * Makes the request message.  NGX_OK: ctx->message lives as long as r,

@@ -92,6 +92,13 @@ ngx_im_api_handler(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_im_api_not_found_handler(ngx_http_request_t *r)
+{
+    return ngx_im_problem_send(r, "not_found", "there is no such endpoint");
+}
+
+
 static ngx_im_api_method_t *
 ngx_im_api_find(ngx_http_request_t *r, ngx_im_api_loc_conf_t *alcf)
 {

@@ -81,6 +81,11 @@ http {
             proxy_set_header Host $host;
         }
 
+        location ~* [.](png|js)$ {
+            try_files $uri =404;
+            add_header X-File yes;
+        }
+
         location = /old {
             return 301 /new;
         }
@@ -97,6 +102,7 @@ HTTP = """
 
 SERVER = """
         include %(top)s/conf/im_api.conf;
+        location ^~ /v1/ { im_api_not_found; }
 
         location = /ws {
             im_ws;
@@ -119,6 +125,7 @@ PAGES = {
     'index.html': '<h1>a site</h1>\n',
     'style.css': 'body { color: black }\n' * 50,
     '404.html': 'not here\n',
+    'logo.png': 'no picture\n',
     'v1.html': 'a page with a name like ours\n',
     'members/news.html': 'for members\n',
 }
@@ -344,6 +351,25 @@ async def test_the_messenger_works_in_it(api, stack, people, after):
         await a.close()
     assert after.stop() == 0
     assert after.errors() == []
+
+
+async def test_a_user_named_like_a_file_of_the_site_is_found(after):
+    after.start()
+    async with Api(after.address) as here:
+        names = ['photo-%s.%s' % (os.urandom(4).hex(), kind)
+                 for kind in ('png', 'js', 'PNG')]
+        for name in names:
+            u = await (await here.register(name, 'long enough')).log_in()
+            for path in (name, name.replace('.', '%2E')):
+                found = await here.call('GET', '/v1/users/' + path, u.token)
+                assert found == {'uid': str(u.uid), 'name': name}
+                assert 'X-File' not in found.headers
+        for method, path in (('GET', '/v1/unknown.png'), ('POST', '/v1/login/'),
+                             ('GET', '/v1/users/a/b.js'), ('PUT', '/v1/')):
+            p = await refused(here.call(method, path), 404, 'not_found')
+            assert p.body['status'] == 404
+        async with here.session.get(here.url + '/logo.png') as r:
+            assert r.status == 200 and r.headers['X-File'] == 'yes'
 
 
 async def test_a_location_of_the_site_asks_for_a_token(people, after):
