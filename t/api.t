@@ -562,3 +562,19 @@ Content-Type: application/problem+json
 --- response_body_like: "code":"too_large"
 --- no_error_log
 [error]
+
+
+
+=== TEST 36: a body of two types
+--- http_config eval: $::Http
+--- config eval: $::Config
+--- request eval: "POST /login\n$::Login"
+--- more_headers
+Content-Type: application/json
+Content-Type: text/plain
+--- error_code: 415
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"unsupported"
+--- no_error_log
+[error]

@@ -398,3 +398,202 @@ Content-Type: application/problem+json
 ws: origin "https://e\x1b[2J\xff.example" is not in im_ws_origin
 --- no_error_log
 [alert]
+
+
+
+=== TEST 28: Connection on two lines is one list
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: keep-alive',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==') . ::close_frame()
+--- error_code: 101
+--- response_headers
+Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 29: Upgrade on two lines is one list
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: Upgrade',
+    'Upgrade: h2c',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==') . ::close_frame()
+--- error_code: 101
+--- response_headers
+Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 30: empty members of a list mean nothing
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: ,, Upgrade ,',
+    'Connection:',
+    'Upgrade: , websocket,',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==') . ::close_frame()
+--- error_code: 101
+--- response_headers
+Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 31: a sub-protocol on a second line is offered, too
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Protocol: chat',
+    'Sec-WebSocket-Protocol: im.v1.json') . ::close_frame()
+--- error_code: 101
+--- response_headers
+Sec-WebSocket-Protocol: im.v1.json
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 32: protobuf goes before JSON, whatever the order
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Protocol: im.v1.json',
+    'Sec-WebSocket-Protocol: , im.v1.proto') . ::close_frame()
+--- error_code: 101
+--- response_headers
+Sec-WebSocket-Protocol: im.v1.proto
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 33: a sub-protocol in capitals is another one
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Protocol: IM.V1.PROTO, Im.v1.json') . ::close_frame()
+--- error_code: 101
+--- response_headers
+! Sec-WebSocket-Protocol
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 34: half of a name is not the name
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', 'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Protocol: im.v1, .proto, im.v1.proto2 im.v1.proto') . ::close_frame()
+--- error_code: 101
+--- response_headers
+! Sec-WebSocket-Protocol
+--- response_body eval: $::Bye
+--- no_error_log
+[alert]
+
+
+
+=== TEST 35: two keys
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', @::Hs, 'Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==')
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_request".*Sec-WebSocket-Key was given more than once
+--- no_error_log
+[alert]
+
+
+
+=== TEST 36: the same key twice
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', @::Hs, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_request".*Sec-WebSocket-Key was given more than once
+--- no_error_log
+[alert]
+
+
+
+=== TEST 37: two versions
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', @::Hs, 'Sec-WebSocket-Version: 8')
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_request".*Sec-WebSocket-Version was given more than once
+--- no_error_log
+[alert]
+
+
+
+=== TEST 38: two origins, one of them on the list
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/origin', @::Hs, 'Origin: https://b.example',
+    'Origin: https://evil.example')
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_request".*Origin was given more than once
+--- no_error_log
+[alert]
+
+
+
+=== TEST 39: two tokens
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::upgrade('/ws', @::Hs, ::bearer(7), ::bearer(8))
+--- error_code: 400
+--- response_headers
+! Sec-WebSocket-Accept
+--- response_body_unlike: "auth_ok"
+--- no_error_log
+[alert]

@@ -9,6 +9,7 @@
  */
 
 #include "ngx_im_api.h"
+#include "ngx_im_headers.h"
 #include "ngx_im_problem.h"
 
 
@@ -124,25 +125,25 @@ static ngx_int_t
 ngx_im_api_check_type(ngx_http_request_t *r)
 {
     u_char     *p, *last;
-    ngx_str_t  *type;
+    ngx_str_t   type;
 
     static const size_t  json = sizeof("application/json") - 1;
 
-    if (r->headers_in.content_type == NULL) {
+    /* given twice, it says nothing */
+
+    if (ngx_im_header_count(r, "content-type", &type) != 1) {
         return NGX_DECLINED;
     }
 
-    type = &r->headers_in.content_type->value;
-
-    if (type->len < json
-        || ngx_strncasecmp(type->data, (u_char *) "application/json", json)
+    if (type.len < json
+        || ngx_strncasecmp(type.data, (u_char *) "application/json", json)
            != 0)
     {
         return NGX_DECLINED;
     }
 
-    p = type->data + json;
-    last = type->data + type->len;
+    p = type.data + json;
+    last = type.data + type.len;
 
     if (p < last && *p != ';' && *p != ' ' && *p != '\t') {
         return NGX_DECLINED;

@@ -6,11 +6,13 @@
  */
 
 #include "ngx_im_ws.h"
+#include "ngx_im_headers.h"
 #include "ngx_im_problem.h"
 
 
 static ngx_int_t ngx_im_ws_check_upgrade(ngx_http_request_t *r,
     ngx_uint_t has_body, u_char *accept, ngx_int_t *rc);
+static ngx_int_t ngx_im_ws_check_twice(ngx_http_request_t *r, ngx_int_t *rc);
 static ngx_int_t ngx_im_ws_refuse(ngx_http_request_t *r, ngx_int_t *rc,
     const char *code, const char *detail);
 static ngx_int_t ngx_im_ws_check_origin(ngx_http_request_t *r);
@@ -18,9 +20,6 @@ static im_encoding_t ngx_im_ws_choose(ngx_http_request_t *r,
     const char **protocol);
 static ngx_int_t ngx_im_ws_send_101(ngx_http_request_t *r,
     const u_char *accept, const char *protocol);
-static ngx_table_elt_t *ngx_im_ws_find_header(ngx_http_request_t *r,
-    const char *name);
-static ngx_int_t ngx_im_ws_has_token(const ngx_str_t *list, const char *token);
 
 
 ngx_int_t
@@ -82,7 +81,7 @@ static ngx_int_t
 ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
     u_char *accept, ngx_int_t *rc)
 {
-    ngx_table_elt_t  *upgrade, *connection, *version, *key;
+    ngx_str_t  version, key;
 
     static const ngx_str_t  websocket = ngx_string("websocket");
     static const ngx_str_t  thirteen = ngx_string("13");
@@ -103,12 +102,8 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
                                 "has no body");
     }
 
-    upgrade = ngx_im_ws_find_header(r, "upgrade");
-    connection = ngx_im_ws_find_header(r, "connection");
-
-    if (upgrade == NULL || connection == NULL
-        || ngx_im_ws_has_token(&upgrade->value, "websocket") != NGX_OK
-        || ngx_im_ws_has_token(&connection->value, "upgrade") != NGX_OK)
+    if (ngx_im_header_has(r, "upgrade", "websocket") != NGX_OK
+        || ngx_im_header_has(r, "connection", "upgrade") != NGX_OK)
     {
         if (ngx_im_header_add(r, "Upgrade", &websocket) != NGX_OK) {
             *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -119,11 +114,13 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
                                 "this location speaks WebSocket");
     }
 
-    version = ngx_im_ws_find_header(r, "sec-websocket-version");
+    if (ngx_im_ws_check_twice(r, rc) != NGX_OK) {
+        return NGX_DECLINED;
+    }
 
-    if (version == NULL || version->value.len != 2
-        || ngx_strncmp(version->value.data, "13", 2) != 0)
-    {
+    (void) ngx_im_header_count(r, "sec-websocket-version", &version);
+
+    if (version.len != 2 || ngx_strncmp(version.data, "13", 2) != 0) {
         if (ngx_im_header_add(r, "Upgrade", &websocket) != NGX_OK
             || ngx_im_header_add(r, "Sec-WebSocket-Version", &thirteen)
                != NGX_OK)
@@ -136,14 +133,41 @@ ngx_im_ws_check_upgrade(ngx_http_request_t *r, ngx_uint_t has_body,
                                 "Sec-WebSocket-Version must be 13");
     }
 
-    key = ngx_im_ws_find_header(r, "sec-websocket-key");
-
-    if (key == NULL
-        || im_frame_accept_key((im_str_t *) &key->value, accept) != IM_OK)
+    if (ngx_im_header_count(r, "sec-websocket-key", &key) == 0
+        || im_frame_accept_key((im_str_t *) &key, accept) != IM_OK)
     {
         return ngx_im_ws_refuse(r, rc, "bad_request",
                                 "Sec-WebSocket-Key must be 16 bytes in "
                                 "base64");
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * These are no lists.  Whoever sends one twice is not sure what it wants, or
+ * somebody in between has read the other one.  nginx itself refuses a second
+ * Host and Authorization.
+ */
+static ngx_int_t
+ngx_im_ws_check_twice(ngx_http_request_t *r, ngx_int_t *rc)
+{
+    ngx_str_t    value;
+    ngx_uint_t   i;
+
+    static const char  *names[] = {
+        "Sec-WebSocket-Version", "Sec-WebSocket-Key", "Origin"
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+
+        if (ngx_im_header_count(r, names[i], &value) > 1) {
+            *rc = ngx_im_problem_send(r, "bad_request",
+                                      "%s was given more than once",
+                                      names[i]);
+            return NGX_DECLINED;
+        }
     }
 
     return NGX_OK;
@@ -166,7 +190,7 @@ ngx_im_ws_check_origin(ngx_http_request_t *r)
 {
     ngx_str_t             *allowed;
     ngx_uint_t             i;
-    ngx_table_elt_t       *origin;
+    ngx_str_t              origin;
     ngx_im_ws_loc_conf_t  *wlcf;
 
     wlcf = ngx_http_get_module_loc_conf(r, ngx_im_ws_module);
@@ -175,16 +199,15 @@ ngx_im_ws_check_origin(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    origin = ngx_im_ws_find_header(r, "origin");
-    if (origin == NULL) {
+    if (ngx_im_header_count(r, "origin", &origin) == 0) {
         return NGX_OK;
     }
 
     allowed = wlcf->origins->elts;
 
     for (i = 0; i < wlcf->origins->nelts; i++) {
-        if (allowed[i].len == origin->value.len
-            && ngx_strncasecmp(allowed[i].data, origin->value.data,
+        if (allowed[i].len == origin.len
+            && ngx_strncasecmp(allowed[i].data, origin.data,
                                allowed[i].len)
                == 0)
         {
@@ -194,33 +217,28 @@ ngx_im_ws_check_origin(ngx_http_request_t *r)
 
     ngx_im_log_error(NGX_LOG_INFO, r->connection->log,
                      "ws: origin \"%V\" is not in im_ws_origin",
-                     &origin->value);
+                     &origin);
 
     return NGX_DECLINED;
 }
 
 
-/* First sub-protocol of the client that we speak; JSON if it names none. */
+/*
+ * The client must be answered with a name that it has offered, letter by
+ * letter: it ends the connection if it gets another one (RFC 6455, 4.1).
+ */
 static im_encoding_t
 ngx_im_ws_choose(ngx_http_request_t *r, const char **protocol)
 {
-    ngx_table_elt_t  *offer;
+    static const char  *header = "sec-websocket-protocol";
 
-    *protocol = NULL;
-
-    offer = ngx_im_ws_find_header(r, "sec-websocket-protocol");
-    if (offer == NULL) {
-        return IM_ENCODING_JSON;
-    }
-
-    if (ngx_im_ws_has_token(&offer->value, IM_CLIENT_PROTO) == NGX_OK) {
+    if (ngx_im_header_has_exact(r, header, IM_CLIENT_PROTO) == NGX_OK) {
         *protocol = IM_CLIENT_PROTO;
         return IM_ENCODING_PROTO;
     }
 
-    if (ngx_im_ws_has_token(&offer->value, IM_CLIENT_JSON) == NGX_OK) {
-        *protocol = IM_CLIENT_JSON;
-    }
+    *protocol = (ngx_im_header_has_exact(r, header, IM_CLIENT_JSON) == NGX_OK)
+                ? IM_CLIENT_JSON : NULL;
 
     return IM_ENCODING_JSON;
 }
@@ -272,69 +290,4 @@ ngx_im_ws_send_101(ngx_http_request_t *r, const u_char *accept,
     }
 
     return NGX_OK;
-}
-
-
-static ngx_table_elt_t *
-ngx_im_ws_find_header(ngx_http_request_t *r, const char *name)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == len
-                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-            {
-                return &h[i];
-            }
-        }
-    }
-
-    return NULL;
-}
-
-
-/* Whether a comma-separated list has a token, without regard to case. */
-static ngx_int_t
-ngx_im_ws_has_token(const ngx_str_t *list, const char *token)
-{
-    size_t   len;
-    u_char  *p, *start, *end, *last;
-
-    len = ngx_strlen(token);
-    p = list->data;
-    last = list->data + list->len;
-
-    while (p < last) {
-        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
-            p++;
-        }
-
-        start = p;
-
-        while (p < last && *p != ',') {
-            p++;
-        }
-
-        end = p;
-
-        while (end > start && (end[-1] == ' ' || end[-1] == '\t')) {
-            end--;
-        }
-
-        if ((size_t) (end - start) == len
-            && ngx_strncasecmp(start, (u_char *) token, len) == 0)
-        {
-            return NGX_OK;
-        }
-    }
-
-    return NGX_DECLINED;
 }
