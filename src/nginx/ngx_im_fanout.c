@@ -117,7 +117,7 @@ ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame)
 }
 
 
-/* NULL: there is a gap in its place, or no memory even for that. */
+/* NULL: members are told to sync, by a gap in its place if memory allows. */
 static ngx_im_fanout_msg_t *
 ngx_im_fanout_add(im_topic_t *topic, size_t size)
 {
@@ -126,6 +126,7 @@ ngx_im_fanout_add(im_topic_t *topic, size_t size)
 
     room = ngx_im_room(topic);
     if (room == NULL) {
+        ngx_im_ws_sync_later();
         return NULL;
     }
 
@@ -163,10 +164,13 @@ ngx_im_fanout_gap(ngx_im_room_t *room)
 
     msg = ngx_calloc(sizeof(ngx_im_fanout_msg_t), ngx_cycle->log);
 
-    if (msg != NULL) {
-        msg->gap = 1;
-        ngx_im_fanout_append(room, msg);
+    if (msg == NULL) {
+        ngx_im_ws_sync_later();        /* no memory even for that: all sync */
+        return;
     }
+
+    msg->gap = 1;
+    ngx_im_fanout_append(room, msg);
 }
 
 

@@ -222,8 +222,10 @@ ngx_im_push_item(const Im__PushItem *item)
     record = im__record__unpack(NULL, item->record.len, item->record.data);
     if (record == NULL) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "im: a pushed record of %uz bytes is malformed",
+                      "im: a pushed record of %uz bytes is malformed, or "
+                      "memory is short: connections are told to sync",
                       item->record.len);
+        ngx_im_ws_sync_later();
         return;
     }
 

@@ -11,10 +11,7 @@
  */
 
 #include "ngx_im_ws.h"
-
-
-#define NGX_IM_WS_ID_INDEX_BITS  20    /* place in nginx's table */
-#define NGX_IM_WS_ID_TURN_BITS   20    /* use of that place */
+#include "im_conn_id.h"
 
 
 /* Between the 101 and the take-over. */
@@ -30,6 +27,7 @@ struct ngx_im_ws_pending_s {
 };
 
 
+static uint64_t ngx_im_ws_next_id(ngx_connection_t *c);
 static void ngx_im_ws_request_gone(void *data);
 static void ngx_im_ws_pending_handler(ngx_event_t *ev);
 static void ngx_im_ws_take_over_now(ngx_im_ws_pending_t *p);
@@ -38,6 +36,8 @@ static void ngx_im_ws_free_buffers(ngx_connection_t *c,
 
 
 static ngx_im_ws_pending_t  *ngx_im_ws_pending;
+
+static im_conn_id_t          ngx_im_ws_ids;
 
 static ngx_event_t  ngx_im_ws_pending_event = {
     .handler = ngx_im_ws_pending_handler
@@ -48,11 +48,8 @@ ngx_int_t
 ngx_im_ws_take_over(ngx_http_request_t *r,
     const im_jwt_claims_t *claims, im_encoding_t encoding)
 {
-    uint64_t              index;
-    ngx_uint_t            n;
     ngx_connection_t     *c;
     ngx_im_ws_pending_t  *p;
-    static uint64_t       boot, turn;
 
     c = r->connection;
 
@@ -70,23 +67,7 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    /*
-     * The id names the place in nginx's table of connections, so that a look-up
-     * needs no other one; the turn tells the users of one place apart, the random part the
-     * instances.
-     */
-
-    while (boot == 0) {
-        boot = ((uint64_t) ngx_random() ^ ((uint64_t) ngx_pid << 8)
-                ^ (uint64_t) ngx_time())
-               & 0xffffff;
-    }
-
-    index = c - ngx_im_worker_connections(&n);
-    turn = (turn + 1) & ((1 << NGX_IM_WS_ID_TURN_BITS) - 1);
-
-    p->ws->id = boot << (NGX_IM_WS_ID_INDEX_BITS + NGX_IM_WS_ID_TURN_BITS)
-                | turn << NGX_IM_WS_ID_INDEX_BITS | index;
+    p->ws->id = ngx_im_ws_next_id(c);
     p->ws->connection = c;
     p->ws->conf = ngx_http_get_module_loc_conf(r, ngx_im_ws_module);
     p->ws->encoding = encoding;
@@ -113,6 +94,29 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
     r->main->count++;
 
     return NGX_DONE;
+}
+
+
+static uint64_t
+ngx_im_ws_next_id(ngx_connection_t *c)
+{
+    ngx_uint_t         n;
+    ngx_connection_t  *first;
+
+    first = ngx_im_worker_connections(&n);
+
+    /* the table grows by a reload if there is no master process */
+
+    if (ngx_im_ws_ids.process == 0
+        || n > (ngx_uint_t) 1 << ngx_im_ws_ids.place_bits)
+    {
+        im_conn_id_init(&ngx_im_ws_ids,
+                        (uint64_t) ngx_random() ^ ((uint64_t) ngx_pid << 8)
+                        ^ (uint64_t) ngx_time(),
+                        n);
+    }
+
+    return im_conn_id_next(&ngx_im_ws_ids, c - first);
 }
 
 
@@ -149,6 +153,7 @@ ngx_im_ws_pending_handler(ngx_event_t *ev)
 static void
 ngx_im_ws_take_over_now(ngx_im_ws_pending_t *p)
 {
+    int                     kept;
     size_t                  extra;
     ngx_im_ws_t            *ws;
     ngx_connection_t       *c;
@@ -171,12 +176,10 @@ ngx_im_ws_take_over_now(ngx_im_ws_pending_t *p)
     }
 
     extra = r->header_in->last - r->header_in->pos;
+    kept = IM_OK;
 
-    if (extra > 0
-        && ngx_im_ws_part_keep(&ws->frame, r->header_in->pos, extra, 0)
-           != IM_OK)
-    {
-        extra = 0;
+    if (extra > 0) {
+        kept = ngx_im_ws_part_keep(&ws->frame, r->header_in->pos, extra, 0);
     }
 
     ngx_http_free_request(r, 0);       /* runs the log phase, too */
@@ -203,6 +206,11 @@ ngx_im_ws_take_over_now(ngx_im_ws_pending_t *p)
     (void) ngx_tcp_nodelay(c);
 
     c->idle = 1;                       /* a graceful exit calls read_handler */
+
+    if (kept != IM_OK) {
+        ngx_im_ws_destroy(ws);         /* its first frames would be missing */
+        return;
+    }
 
     ngx_im_ws_session_start(ws, p->verified ? &p->claims : NULL);
 
@@ -250,19 +258,19 @@ ngx_im_ws_free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
 ngx_im_ws_t *
 ngx_im_ws_by_id(uint64_t id)
 {
-    uint64_t           index;
+    size_t             place;
     ngx_uint_t         n;
     ngx_im_ws_t       *ws;
     ngx_connection_t  *c;
 
-    index = id & ((1 << NGX_IM_WS_ID_INDEX_BITS) - 1);
     c = ngx_im_worker_connections(&n);
+    place = im_conn_id_place(&ngx_im_ws_ids, id);
 
-    if (index >= n) {
+    if (place >= n) {
         return NULL;
     }
 
-    c += index;
+    c += place;
 
     if (c->fd == (ngx_socket_t) -1
         || c->read->handler != ngx_im_ws_read_handler)

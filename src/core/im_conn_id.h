@@ -1,0 +1,34 @@
+/*
+ * im_conn_id.h -- the number of a client's connection.
+ *
+ *     | 24 bits: random, of the process | turn | place |
+ *
+ * The place is that in the process's table of connections, so that a look-up
+ * needs no other table.  The turn tells those apart that had one place one
+ * after the other, the random part those of other processes.  Turn and place
+ * share 40 bits: 20 each, unless the table has more than 2^20 places.
+ *
+ * Caller's memory, no locks.
+ */
+
+#ifndef IM_CONN_ID_H
+#define IM_CONN_ID_H
+
+#include "im_core.h"
+
+#define IM_CONN_ID_PLACES_MAX  ((size_t) 1 << 32)
+
+typedef struct {
+    uint64_t  process;
+    uint64_t  turn;
+    unsigned  place_bits;
+} im_conn_id_t;
+
+/* random: any number; places: size of the table, at most ..PLACES_MAX. */
+void im_conn_id_init(im_conn_id_t *g, uint64_t random, size_t places);
+/* Never 0.  place: below places. */
+uint64_t im_conn_id_next(im_conn_id_t *g, size_t place);
+/* Any number may be asked about: the result may be no place of the table. */
+size_t im_conn_id_place(const im_conn_id_t *g, uint64_t id);
+
+#endif
