@@ -17,7 +17,7 @@
 
 
 #define ALIVE_YOUNG_MS     2000
-#define ALIVE_MISSING_MAX  1024    /* names remembered; then all forgotten */
+#define ALIVE_MISSING_MAX  1024    /* names remembered, the latest */
 
 
 typedef struct {
@@ -32,6 +32,7 @@ static void alive_on_down(void *ctx, im_disc_instance_t *inst);
 static alive_name_t *alive_add(alive_name_t **table, const char *id,
     size_t len);
 static void alive_remove(alive_name_t **table, const char *id, size_t len);
+static void alive_free(alive_name_t **table, alive_name_t *name);
 static void alive_clear(alive_name_t **table);
 
 
@@ -142,14 +143,14 @@ logic_alive(const char *id, size_t len)
 }
 
 
-/* Under the lock, as the next two. */
+/* Under the lock, as the next three.  The first of a table is the oldest. */
 static alive_name_t *
 alive_add(alive_name_t **table, const char *id, size_t len)
 {
     alive_name_t  *name;
 
     if (HASH_COUNT(*table) >= ALIVE_MISSING_MAX && table == &alive_missing) {
-        alive_clear(table);
+        alive_free(table, *table);
     }
 
     name = calloc(1, sizeof(alive_name_t) + len + 1);
@@ -178,9 +179,16 @@ alive_remove(alive_name_t **table, const char *id, size_t len)
     HASH_FIND(hh, *table, id, len, name);
 
     if (name != NULL) {
-        HASH_DEL(*table, name);
-        free(name);
+        alive_free(table, name);
     }
+}
+
+
+static void
+alive_free(alive_name_t **table, alive_name_t *name)
+{
+    HASH_DEL(*table, name);
+    free(name);
 }
 
 
@@ -190,8 +198,7 @@ alive_clear(alive_name_t **table)
     alive_name_t  *name, *next;
 
     HASH_ITER(hh, *table, name, next) {
-        HASH_DEL(*table, name);
-        free(name);
+        alive_free(table, name);
     }
 }
 

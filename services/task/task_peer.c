@@ -130,7 +130,8 @@ peer_create(const char *id, size_t len)
 }
 
 
-/* Locked.  Who is met again is expected again. */
+/* Locked.  The one that was met first, and is expected again when it is met
+ * again. */
 static void
 peer_forget_absent(void)
 {
@@ -140,6 +141,7 @@ peer_forget_absent(void)
         if (peer->channel == NULL) {
             HASH_DEL(task_peer_table, peer);
             task_peer_unref(peer);
+            return;
         }
     }
 }

@@ -19,6 +19,8 @@
 #define NAME    "host-1-cafe"
 #define OTHER   "host-2-cafe"
 
+#define ABSENT_MAX  1024
+
 
 task_conf_t  task_conf;        /* task_main.c stays out */
 
@@ -546,6 +548,45 @@ test_one_that_is_gone_is_dead_after_a_second_and_may_come_back(void **state)
 }
 
 
+/* Is this one expected?  Otherwise it is dead. */
+static int
+is_expected(int n)
+{
+    char          id[32];
+    task_peer_t  *peer;
+
+    peer = task_peer_find(id, (size_t) snprintf(id, sizeof(id), "dead-%d", n));
+
+    if (peer != NULL) {
+        task_peer_release(peer);
+    }
+
+    return peer != NULL;
+}
+
+
+static void
+test_one_dead_instance_too_many_makes_one_be_forgotten(void **state)
+{
+    int  i, dead;
+
+    (void) state;
+
+    for (i = 0; i < ABSENT_MAX; i++) {
+        assert_true(is_expected(i));
+    }
+
+    WITHIN_5_S(!is_expected(ABSENT_MAX - 1));
+    assert_true(is_expected(ABSENT_MAX));
+
+    for (i = 1, dead = 0; i < ABSENT_MAX; i++) {
+        dead += !is_expected(i);
+    }
+
+    assert_int_equal(dead, ABSENT_MAX - 1);
+}
+
+
 int
 main(void)
 {
@@ -559,6 +600,7 @@ main(void)
         T(test_who_was_given_up_is_told_until_it_has_confirmed_that),
         T(test_one_that_etcd_does_not_know_yet_gets_its_items_once_it_does),
         T(test_one_that_is_gone_is_dead_after_a_second_and_may_come_back),
+        T(test_one_dead_instance_too_many_makes_one_be_forgotten),
     };
 
     task_conf.push_batch = 2;
