@@ -1,5 +1,6 @@
 /*
- * logic_sequence.c -- one script call for a batch.
+ * logic_sequence.c -- one script call for a batch (and each hash tag, in one
+ * pipeline).
  *
  * Repeats are found in two bucketed hashes (this bucket of [dedupe] window_s
  * and the one before), which cost half of what a key for each message would,
@@ -30,24 +31,30 @@
 #define SEQUENCE_BODY       2
 #define SEQUENCE_VOID       4
 #define SEQUENCE_YOUNG_MS   (3600 * 1000)
+#define SEQUENCE_TAGS       64
 
 
 typedef struct sequence_call_s  sequence_call_t;
 
 /* One call: n messages of one tag. */
 struct sequence_call_s {
-    redisReply     *(*eval)(sequence_call_t *c);
-    im_redis_t     *redis;
-    logic_seq_t   **items;
-    size_t          n;
-    unsigned        tag;
+    im_redis_script_t  *script;
+    int               (*append)(sequence_call_t *c);
+    im_redis_t         *redis;
+    logic_seq_t       **items;
+    size_t              n;
+    unsigned            tag;
+    int                 done;
 };
 
 
-static int sequence_tags(sequence_call_t *all);
-static int sequence_tag(sequence_call_t *c);
-static redisReply *sequence_eval(sequence_call_t *c);
-static redisReply *sequence_eval_look(sequence_call_t *c);
+static int sequence_tags(const sequence_call_t *all);
+static size_t sequence_of_tag(const sequence_call_t *all, unsigned tag,
+    logic_seq_t **part);
+static int sequence_calls(sequence_call_t *calls, size_t n);
+static int sequence_reply(sequence_call_t *c, const redisReply *reply);
+static int sequence_append(sequence_call_t *c);
+static int sequence_append_look(sequence_call_t *c);
 static int sequence_take(logic_seq_t *item, const redisReply *r,
     uint64_t now_ms);
 static void sequence_arg(im_str_t *arg, void *data, size_t len);
@@ -158,7 +165,9 @@ static _Thread_local im_redis_script_t  sequence_memory_script = {
 int
 logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n)
 {
-    sequence_call_t  c = { sequence_eval, redis, items, n, 0 };
+    sequence_call_t  c = {
+        &sequence_script, sequence_append, redis, items, n, 0, 0
+    };
 
     return sequence_tags(&c);
 }
@@ -167,75 +176,126 @@ logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n)
 int
 logic_sequence_look(im_redis_t *redis, logic_seq_t **items, size_t n)
 {
-    sequence_call_t  c = { sequence_eval_look, redis, items, n, 0 };
+    sequence_call_t  c = {
+        &sequence_look_script, sequence_append_look, redis, items, n, 0, 0
+    };
 
     return sequence_tags(&c);
 }
 
 
+/* A call for each tag, all in one pipeline. */
 static int
-sequence_tags(sequence_call_t *all)
+sequence_tags(const sequence_call_t *all)
 {
-    size_t            i;
-    logic_seq_t      *part[LOGIC_SEQUENCE_MAX];
-    sequence_call_t   c;
+    int               rc, tries;
+    size_t            n, at;
+    unsigned          tag;
+    logic_seq_t      *parts[LOGIC_SEQUENCE_MAX];
+    sequence_call_t  *c, calls[SEQUENCE_TAGS];
 
-    if (logic_conf.common.redis_tags == 1) {
-        return sequence_tag(all);
+    n = 0;
+    at = 0;
+
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        c = &calls[n];
+        *c = *all;
+        c->tag = tag;
+        c->items = &parts[at];
+        c->n = sequence_of_tag(all, tag, c->items);
+        at += c->n;
+        n += (c->n > 0);
     }
 
-    c = *all;
-    c.items = part;
+    rc = IM_AGAIN;
 
-    for (c.tag = 0; c.tag < logic_conf.common.redis_tags; c.tag++) {
-        c.n = 0;
+    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
+        rc = sequence_calls(calls, n);
+    }
 
-        for (i = 0; i < all->n; i++) {
-            if (sequence_tag_of(all->items[i]) == c.tag) {
-                part[c.n++] = all->items[i];
-            }
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+}
+
+
+static size_t
+sequence_of_tag(const sequence_call_t *all, unsigned tag, logic_seq_t **part)
+{
+    size_t  i, n;
+
+    for (i = 0, n = 0; i < all->n; i++) {
+        if (sequence_tag_of(all->items[i]) == tag) {
+            part[n++] = all->items[i];
         }
+    }
 
-        if (c.n > 0 && sequence_tag(&c) != IM_OK) {
+    return n;
+}
+
+
+/* IM_AGAIN: Redis does not know the script (any more); what is done is done. */
+static int
+sequence_calls(sequence_call_t *calls, size_t n)
+{
+    int          rc, one;
+    size_t       i;
+    redisReply  *reply;
+
+    for (i = 0; i < n; i++) {
+        if (!calls[i].done && calls[i].append(&calls[i]) != IM_OK) {
             return IM_ERROR;
         }
     }
 
-    return IM_OK;
-}
+    for (i = 0, rc = IM_OK; i < n; i++) {
 
+        if (calls[i].done) {
+            continue;
+        }
 
-static int
-sequence_tag(sequence_call_t *c)
-{
-    int          rc;
-    size_t       i;
-    uint64_t     now;
-    redisReply  *reply;
+        reply = im_redis_eval_reply(calls[i].redis, calls[i].script);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
 
-    reply = c->eval(c);
-    if (reply == NULL) {
-        return IM_ERROR;
+        one = sequence_reply(&calls[i], reply);
+        calls[i].done = (one == IM_OK);
+        rc = (one == IM_OK || rc == IM_ERROR) ? rc : one;
+        im_redis_free(reply);
     }
-
-    rc = (reply->type == REDIS_REPLY_ARRAY && reply->elements == c->n + 1
-          && reply->element[c->n]->type == REDIS_REPLY_INTEGER)
-         ? IM_OK : IM_ERROR;
-
-    now = (rc == IM_OK) ? (uint64_t) reply->element[c->n]->integer : 0;
-
-    for (i = 0; i < c->n && rc == IM_OK; i++) {
-        rc = sequence_take(c->items[i], reply->element[i], now);
-    }
-
-    im_redis_free(reply);
 
     return rc;
 }
 
 
-static redisReply *
-sequence_eval(sequence_call_t *c)
+static int
+sequence_reply(sequence_call_t *c, const redisReply *reply)
+{
+    int       rc;
+    size_t    i;
+    uint64_t  now;
+
+    if (reply->type == REDIS_REPLY_ERROR && c->script->sha[0] == '\0') {
+        return IM_AGAIN;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != c->n + 1
+        || reply->element[c->n]->type != REDIS_REPLY_INTEGER)
+    {
+        return IM_ERROR;
+    }
+
+    now = (uint64_t) reply->element[c->n]->integer;
+
+    for (i = 0, rc = IM_OK; i < c->n && rc == IM_OK; i++) {
+        rc = sequence_take(c->items[i], reply->element[i], now);
+    }
+
+    return rc;
+}
+
+
+static int
+sequence_append(sequence_call_t *c)
 {
     int             len;
     char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], prefix[32];
@@ -274,13 +334,13 @@ sequence_eval(sequence_call_t *c)
     len = snprintf(window, sizeof(window), "%u", logic_conf.body_window_ms);
     sequence_arg(&argv[2 + 4 * n], window, (size_t) len);
 
-    return im_redis_eval(c->redis, &sequence_script, (int) n + 1,
-                         (int) (3 + 4 * n), argv);
+    return im_redis_eval_append(c->redis, c->script, (int) n + 1,
+                                (int) (3 + 4 * n), argv);
 }
 
 
-static redisReply *
-sequence_eval_look(sequence_call_t *c)
+static int
+sequence_append_look(sequence_call_t *c)
 {
     int       len;
     char      prefix[32], length[16];
@@ -297,8 +357,8 @@ sequence_eval_look(sequence_call_t *c)
     len = snprintf(length, sizeof(length), "%u", logic_conf.dedupe_window_s);
     sequence_arg(&argv[1 + c->n], length, (size_t) len);
 
-    return im_redis_eval(c->redis, &sequence_look_script, 1,
-                         (int) (2 + c->n), argv);
+    return im_redis_eval_append(c->redis, c->script, 1, (int) (2 + c->n),
+                                argv);
 }
 
 

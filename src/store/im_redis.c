@@ -43,8 +43,6 @@ static int redis_connect(im_redis_t *r);
 static int redis_is_stale(im_redis_t *r);
 static int redis_login(im_redis_t *r);
 static int redis_failed(im_redis_t *r, const char *what);
-static redisReply *redis_eval_once(im_redis_t *r, im_redis_script_t *script,
-    int keys, int argc, const im_str_t *argv);
 static int redis_load(im_redis_t *r, im_redis_script_t *script);
 static int redis_int_str(char *buf, size_t size, int v);
 
@@ -405,41 +403,37 @@ redisReply *
 im_redis_eval(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
     const im_str_t *argv)
 {
+    int          tries;
     redisReply  *reply;
 
-    if (script->sha[0] == '\0' && redis_load(r, script) != IM_OK) {
-        return NULL;
-    }
+    reply = NULL;
 
-    reply = redis_eval_once(r, script, keys, argc, argv);
+    for (tries = 0; tries < 2; tries++) {
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR
-        && strncmp(reply->str, "NOSCRIPT", 8) == 0)
-    {
-        /* Redis was restarted, or its scripts were flushed */
-
-        freeReplyObject(reply);
-
-        if (redis_load(r, script) != IM_OK) {
+        if (im_redis_eval_append(r, script, keys, argc, argv) != IM_OK) {
             return NULL;
         }
 
-        reply = redis_eval_once(r, script, keys, argc, argv);
-    }
+        reply = im_redis_eval_reply(r, script);
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        snprintf(r->error, sizeof(r->error), "script: %.150s", reply->str);
+        if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
+            return reply;
+        }
+
         freeReplyObject(reply);
-        return NULL;
+
+        if (script->sha[0] != '\0') {
+            break;
+        }
     }
 
-    return reply;
+    return NULL;
 }
 
 
-static redisReply *
-redis_eval_once(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
-    const im_str_t *argv)
+int
+im_redis_eval_append(im_redis_t *r, im_redis_script_t *script, int keys,
+    int argc, const im_str_t *argv)
 {
     char       n[16];
     im_str_t   all[REDIS_ARGS_MAX];
@@ -447,7 +441,11 @@ redis_eval_once(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
     if (argc + 3 > REDIS_ARGS_MAX) {
         snprintf(r->error, sizeof(r->error), "%d arguments > %d", argc,
                  REDIS_ARGS_MAX - 3);
-        return NULL;
+        return IM_ERROR;
+    }
+
+    if (script->sha[0] == '\0' && redis_load(r, script) != IM_OK) {
+        return IM_ERROR;
     }
 
     all[0] = (im_str_t) im_str("EVALSHA");
@@ -458,11 +456,26 @@ redis_eval_once(im_redis_t *r, im_redis_script_t *script, int keys, int argc,
 
     memcpy(&all[3], argv, (size_t) argc * sizeof(im_str_t));
 
-    if (im_redis_append(r, argc + 3, all) != IM_OK) {
-        return NULL;
+    return im_redis_append(r, argc + 3, all);
+}
+
+
+redisReply *
+im_redis_eval_reply(im_redis_t *r, im_redis_script_t *script)
+{
+    redisReply  *reply;
+
+    reply = im_redis_reply(r);
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        snprintf(r->error, sizeof(r->error), "script: %.150s", reply->str);
+
+        if (strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+            script->sha[0] = '\0';     /* Redis was restarted, or forgot it */
+        }
     }
 
-    return im_redis_reply(r);
+    return reply;
 }
 
 

@@ -75,4 +75,15 @@ typedef struct {
 struct redisReply *im_redis_eval(im_redis_t *r, im_redis_script_t *script,
     int keys, int argc, const im_str_t *argv);
 
+/*
+ * The same for several calls of a script in one pipeline, with nothing else in
+ * it: queues a call, takes the next reply.  When Redis does not know the
+ * script, the reply is an error and script->sha is empty: to be called again,
+ * once all replies were taken.
+ */
+int im_redis_eval_append(im_redis_t *r, im_redis_script_t *script, int keys,
+    int argc, const im_str_t *argv);
+struct redisReply *im_redis_eval_reply(im_redis_t *r,
+    im_redis_script_t *script);
+
 #endif

@@ -7,7 +7,9 @@ import os
 import subprocess
 import time
 
+from conftest import taken
 from im_client import new_cmid
+from test_logic_steps import Logic, stopped
 
 FLOOD = 300
 # Redis stands still for so long: what is sent meanwhile waits in one queue.
@@ -118,3 +120,49 @@ async def test_a_flood_to_many_rooms_costs_a_few_round_trips(
     assert set(seqs.values()) == {1}
     assert c.selects < 60, c.selects
     assert c.reads < 200, c.reads
+
+
+async def test_keys_of_many_tags_cost_no_round_trip_each(
+        api, people, stack, tmp_path):
+    """As for Redis Cluster; the scripts are gone once, too."""
+    a = await people(api, 'batches')
+    others = await asyncio.to_thread(strangers, stack, FLOOD)
+    for tag in range(64):              # it has forgotten nothing
+        redis(stack, 'SET', 'im:memory:{%d}' % tag, '0')
+    with stopped(stack, 'logic-1'), Logic(stack, tmp_path,
+                                          IM_REDIS_TAGS='64') as logic:
+        await asyncio.to_thread(logic.takes_part)
+        s = await a.connect()
+        assert set((await flood(stack, s, to=others)).values()) == {1}
+        with cost(stack) as c:
+            redis(stack, 'SCRIPT', 'FLUSH')
+            assert set((await flood(stack, s, to=others)).values()) == {2}
+        assert c.reads < 100, c.reads
+
+
+async def test_without_mysql_only_a_conversation_that_redis_forgot_waits(
+        api, people, stack):
+    a, b, c = await people(api, 'batches', 'known', 'forgotten')
+    s = await a.connect()
+    await s.send(b.uid, 'one')
+    await s.send(c.uid, 'one')
+    await stack.stored(a, b, 1)
+    await stack.stored(a, c, 1)
+    key = 'im:s:{0}:%d:%d' % tuple(sorted((a.uid, c.uid)))
+    redis(stack, 'SET', 'im:memory:{0}', '0')
+    assert redis(stack, 'DEL', key) == '1\n'
+    stack.tool('ctl', stack.name, 'stop', 'mysql')
+    try:
+        redis(stack, 'CLIENT', 'PAUSE', str(PAUSE_MS))
+        sent = {new_cmid(): u for u in (b, c, b)}
+        for cmid, u in sent.items():
+            await s.write(type='send', to=str(u.uid), cmid=cmid, body='two')
+        got = {b: [], c: []}
+        for _ in sent:
+            f = await s.receive(20)
+            got[sent[f['cmid']]].append(f.get('seq') or f['code'])
+    finally:
+        stack.tool('ctl', stack.name, 'start', 'mysql')
+        stack.tool('wait', stack.name)
+    assert got == {b: ['2', '3'], c: ['unavailable']}
+    assert (await taken(s.send, c.uid, 'three'))['seq'] == '2'
