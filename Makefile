@@ -127,7 +127,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         test \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop matrix bench bench-rpc bench-fanout \
-        bench-opens bench-store stop status clean help ready
+        bench-flood bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -356,6 +356,11 @@ bench-store: deps
 	@exec $(PYTHON) tools/stack exec bench-sync --restart --fresh -- \
 	    bench/store/catch-up
 
+bench-flood: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-flood --restart --fresh -- \
+	    bench/store/flood $(BENCH_ARGS)
+
 stop:
 	@$(PYTHON) tools/stack stop --all
 
@@ -390,6 +395,7 @@ help:
 	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
+	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
