@@ -42,7 +42,7 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("rpc", "tls_key", IM_CONF_STR, rpc_tls_key,
            "", 0, 0, "PEM file, of tls_cert"),
     COMMON("rpc", "tls_name", IM_CONF_STR, rpc_tls_name,
-           "im", 0, 0, "name that the certificates of all instances carry"),
+           "im", 0, 0, "last part of the names in the tiers' certificates"),
     COMMON("redis", "address", IM_CONF_STR, redis_address,
            "127.0.0.1:6379", 0, 0, "host:port or unix:/path"),
     COMMON("redis", "password", IM_CONF_STR, redis_password,

@@ -31,6 +31,7 @@ typedef struct {
 
 /* Keys that every daemon has; first member of its own struct. */
 typedef struct {
+    const char      *tier;     /* im_daemon_t's */
     char            *etcd_endpoints;
     char            *etcd_prefix;
     unsigned         etcd_lease_s;
@@ -59,6 +60,8 @@ typedef struct {
 
 typedef struct {
     const char           *name;       /* "im-logic" */
+    const char           *tier;       /* "logic": first part of the name in
+                                         its certificate; NULL: any */
     const char           *about;      /* one line for --help */
     const im_conf_key_t  *keys;       /* own keys, ends with section NULL */
     void                 *conf;       /* starts with im_daemon_conf_t */

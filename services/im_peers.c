@@ -75,7 +75,8 @@ im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc)
 void
 im_peers_health(im_disc_t *disc, char *json, size_t size)
 {
-    im_disc_stats_t  s;
+    im_disc_stats_t   s;
+    im_rpc_refused_t  refused;
 
     json[0] = '\0';
 
@@ -84,13 +85,17 @@ im_peers_health(im_disc_t *disc, char *json, size_t size)
     }
 
     im_disc_stats(disc, &s);
+    im_rpc_refused(&refused);
 
     snprintf(json, size, ",\"discovery\":{\"instances\":%llu,"
              "\"changes\":%llu,\"listings\":%llu,\"breaks\":%llu,"
-             "\"garbage\":%llu}",
+             "\"garbage\":%llu},\"rpc\":{\"not_meant\":%llu,"
+             "\"forbidden\":%llu}",
              (unsigned long long) s.instances,
              (unsigned long long) s.changes,
              (unsigned long long) s.listings,
              (unsigned long long) s.breaks,
-             (unsigned long long) s.garbage);
+             (unsigned long long) s.garbage,
+             (unsigned long long) refused.not_meant,
+             (unsigned long long) refused.forbidden);
 }

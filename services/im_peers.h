@@ -24,7 +24,7 @@ int im_peers_etcd_pem(const im_daemon_conf_t *conf, im_pem_t *pem,
 im_rpc_t *im_peers_rpc(const im_daemon_conf_t *conf);
 im_disc_t *im_peers_disc(const im_daemon_conf_t *conf, im_rpc_t *rpc);
 
-/* For /healthz: ,"discovery":{...} of at most size bytes. */
+/* For /healthz: ,"discovery":{...},"rpc":{...} of at most size bytes. */
 void im_peers_health(im_disc_t *disc, char *json, size_t size);
 
 #endif

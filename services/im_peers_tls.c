@@ -6,6 +6,7 @@
  */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "im_address.h"
 #include "im_etcd.h"
@@ -46,7 +47,8 @@ int
 im_peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
     size_t size)
 {
-    int  n;
+    int   n;
+    char  name[IM_RPC_NAME_MAX + 16];
 
     if (conf->rpc_tls_ca[0] != '\0'
         && (conf->rpc_tls_cert[0] == '\0' || conf->rpc_tls_key[0] == '\0'
@@ -57,10 +59,38 @@ im_peers_rpc_pem(const im_daemon_conf_t *conf, im_pem_t *pem, char *reason,
         return IM_ERROR;
     }
 
+    if (strlen(conf->rpc_tls_name) > IM_RPC_NAME_MAX) {
+        snprintf(reason, size, "[rpc] tls_name is longer than %d bytes",
+                 IM_RPC_NAME_MAX);
+        return IM_ERROR;
+    }
+
     n = snprintf(reason, size, "[rpc] TLS: ");
 
-    return im_pem_load(pem, conf->rpc_tls_ca, conf->rpc_tls_cert,
-                       conf->rpc_tls_key, reason + n, size - (size_t) n);
+    if (im_pem_load(pem, conf->rpc_tls_ca, conf->rpc_tls_cert,
+                    conf->rpc_tls_key, reason + n, size - (size_t) n)
+        != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    if (pem->ca == NULL || conf->tier == NULL) {
+        return IM_OK;
+    }
+
+    /* others would refuse it, call by call */
+
+    snprintf(name, sizeof(name), "%s.%s", conf->tier, conf->rpc_tls_name);
+
+    if (im_pem_check_name(pem, conf->rpc_tls_cert, name, reason + n,
+                          size - (size_t) n)
+        != IM_OK)
+    {
+        im_pem_free(pem);
+        return IM_ERROR;
+    }
+
+    return IM_OK;
 }
 
 

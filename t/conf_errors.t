@@ -482,3 +482,15 @@ im_health: "alive" is not "live" or "ready"
 --- must_die
 --- error_log
 "im_api" directive is in a location that another directive serves already
+
+
+
+=== TEST 48: im_rpc_tls with a certificate of another tier, or of none
+--- http_config eval
+my $d = $ENV{TEST_NGINX_IM_PEM};
+::http_config() . "im_rpc_tls $d/im.pem $d/im.pem $d/im.key;"
+--- config
+    location = /ws { im_ws; }
+--- must_die
+--- error_log eval
+qr{im_rpc_tls: ".*im\.pem" is not for "nginx\.im", it carries no DNS name}

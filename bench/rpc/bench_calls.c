@@ -101,8 +101,8 @@ on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 
 
 static const im_rpc_handler_t  handlers[] = {
-    { .name = "Auth", .unary = on_auth },
-    { .name = "Exchange", .accept = on_accept,
+    { .name = "Auth", .roles = IM_RPC_NGINX, .unary = on_auth },
+    { .name = "Exchange", .roles = IM_RPC_NGINX, .accept = on_accept,
       .stream = { .on_batch = on_up, .on_close = on_close } },
     { .name = NULL }
 };
@@ -288,7 +288,7 @@ client_start(const char *address, const char *name)
         return NULL;
     }
 
-    channel = im_rpc_channel_peer(rpc, address, NULL);
+    channel = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
 
     return (channel != NULL) ? rpc : NULL;
 }

@@ -170,6 +170,7 @@ main(int argc, char **argv)
 
     memset(&d, 0, sizeof(d));
     d.name = "im-logic";
+    d.tier = "logic";
     d.about = "decides: users, sessions, presence, numbers and acks";
     d.keys = logic_conf_keys;
     d.conf = &logic_conf;
@@ -520,7 +521,7 @@ main_stop_report(void)
 static void
 main_health(char *json, size_t size)
 {
-    char                  peers[256];
+    char                  peers[384];
     logic_intake_stats_t  s;
 
     logic_intake_stats(&s);

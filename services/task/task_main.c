@@ -144,6 +144,7 @@ main(int argc, char **argv)
 
     memset(&d, 0, sizeof(d));
     d.name = "im-task";
+    d.tier = "task";
     d.about = "carries messages from Kafka to their recipients and to MySQL";
     d.keys = main_keys;
     d.conf = &task_conf;
@@ -418,7 +419,7 @@ main_stop_report(void)
 static void
 main_health(char *json, size_t size)
 {
-    char                peers[256], lag[24];
+    char                peers[384], lag[24];
     task_push_stats_t   p;
     task_store_stats_t  s;
 

@@ -25,6 +25,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "im_pem.h"
 
@@ -49,6 +50,8 @@ static X509 *pem_certificates(const char *text, const char *file,
 static X509 *pem_next(BIO *bio);
 static int pem_check_key(const char *text, const char *file, X509 *cert,
     const char *cert_file, pem_reason_t *reason);
+static int pem_has_name(X509 *cert, const char *name, char *others,
+    size_t size);
 static int pem_no_passphrase(char *buf, int size, int rwflag, void *asked);
 static void pem_say(pem_reason_t *reason, const char *file, const char *what,
     const char *detail);
@@ -356,6 +359,81 @@ pem_no_passphrase(char *buf, int size, int rwflag, void *asked)
     *(int *) asked = 1;
 
     return -1;
+}
+
+
+int
+im_pem_check_name(const im_pem_t *pem, const char *file, const char *name,
+    char *reason, size_t size)
+{
+    int   rc;
+    BIO  *bio;
+    X509 *cert;
+    char  others[200];
+
+    bio = BIO_new_mem_buf(pem->cert, -1);
+    cert = pem_next(bio);
+    BIO_free(bio);
+
+    if (cert == NULL) {
+        snprintf(reason, size, "\"%.200s\" has no certificate", file);
+        ERR_clear_error();
+        return IM_ERROR;
+    }
+
+    rc = IM_OK;
+
+    if (!pem_has_name(cert, name, others, sizeof(others))) {
+        snprintf(reason, size, "\"%.200s\" is not for \"%s\", it carries %s",
+                 file, name, others[0] ? others : "no DNS name");
+        rc = IM_ERROR;
+    }
+
+    X509_free(cert);
+    ERR_clear_error();
+
+    return rc;
+}
+
+
+/* others: those that are not it, for people. */
+static int
+pem_has_name(X509 *cert, const char *name, char *others, size_t size)
+{
+    int                   i, found, len;
+    size_t                n;
+    GENERAL_NAME         *g;
+    GENERAL_NAMES        *names;
+    const unsigned char  *p;
+
+    n = 0;
+    found = 0;
+    others[0] = '\0';
+    names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+    for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        g = sk_GENERAL_NAME_value(names, i);
+
+        if (g->type != GEN_DNS) {
+            continue;
+        }
+
+        p = ASN1_STRING_get0_data(g->d.dNSName);
+        len = ASN1_STRING_length(g->d.dNSName);
+
+        if ((size_t) len == strlen(name) && memcmp(p, name, strlen(name)) == 0)
+        {
+            found = 1;
+
+        } else if (n < size - 1) {
+            n += (size_t) snprintf(others + n, size - n, "%s\"%.*s\"",
+                                   n > 0 ? ", " : "", len, p);
+        }
+    }
+
+    GENERAL_NAMES_free(names);
+
+    return found;
 }
 
 

@@ -33,6 +33,14 @@ typedef struct {
 int im_pem_load(im_pem_t *pem, const char *ca, const char *cert,
     const char *key, char *reason, size_t size);
 
+/*
+ * Does the first certificate of pem->cert (from `file`) carry the DNS name?
+ * Compared as it is, wildcards stand for nothing.  IM_ERROR: reason is a
+ * sentence with the file, the name and the names that it carries.
+ */
+int im_pem_check_name(const im_pem_t *pem, const char *file, const char *name,
+    char *reason, size_t size);
+
 /* Overwrites the key, frees all, empties pem. */
 void im_pem_free(im_pem_t *pem);
 

@@ -19,6 +19,8 @@
 
 
 static void ngx_im_conf_tls_cleanup(void *data);
+static char *ngx_im_conf_tls_name(ngx_conf_t *cf, ngx_im_tls_conf_t *tls,
+    ngx_str_t *directive, const char *file);
 static char *ngx_im_conf_numbers(ngx_conf_t *cf, ngx_im_main_conf_t *mcf);
 static char *ngx_im_conf_etcd(ngx_conf_t *cf, ngx_im_main_conf_t *mcf);
 static char *ngx_im_conf_listen(ngx_conf_t *cf, ngx_im_main_conf_t *mcf);
@@ -324,6 +326,36 @@ ngx_im_conf_tls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (cmd->offset == offsetof(ngx_im_main_conf_t, rpc_tls)) {
         tls->name = (cf->args->nelts > 4) ? (char *) value[4].data : "im";
+        return ngx_im_conf_tls_name(cf, tls, &value[0], files[1]);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* The other tiers would refuse each call of a certificate without it. */
+static char *
+ngx_im_conf_tls_name(ngx_conf_t *cf, ngx_im_tls_conf_t *tls,
+    ngx_str_t *directive, const char *file)
+{
+    u_char  *p;
+    char     reason[IM_PEM_REASON_MAX];
+    u_char   name[IM_RPC_NAME_MAX + 16];
+
+    if (ngx_strlen(tls->name) == 0 || ngx_strlen(tls->name) > IM_RPC_NAME_MAX)
+    {
+        return "has a name that is not 1 to 100 bytes";
+    }
+
+    p = ngx_sprintf(name, "nginx.%s", tls->name);
+    *p = '\0';
+
+    if (im_pem_check_name(&tls->pem, file, (char *) name, reason,
+                          sizeof(reason))
+        != IM_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", directive, reason);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

@@ -50,6 +50,7 @@ static void ngx_im_push_on_close(void *ctx, im_rpc_stream_t *s,
 static const im_rpc_handler_t  ngx_im_push_handlers[] = {
 
     { .name = "Push",
+      .roles = IM_RPC_TASK,
       .accept = ngx_im_push_accept,
       .stream = { .on_batch = ngx_im_push_on_batch,
                   .on_close = ngx_im_push_on_close,

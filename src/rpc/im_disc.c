@@ -38,6 +38,7 @@ static void disc_retry(im_disc_t *d);
 static void disc_on_retry(void *ctx);
 static void disc_on_refresh(void *ctx);
 static void disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
+static im_rpc_role_t disc_role(const char *service);
 static void disc_delete(im_disc_t *d, const ProtobufCBinaryData *key);
 static void disc_change(disc_row_t *row, const disc_value_t *value);
 static void disc_up(disc_service_t *svc, disc_row_t *row);
@@ -418,7 +419,7 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     row->pub.load = value.load;
     row->pub.draining = value.draining;
     row->pub.channel = im_rpc_channel_peer(d->rpc, row->pub.address,
-                                           row->pub.boot);
+                                           row->pub.boot, disc_role(service));
 
     if (row->pub.channel == NULL) {
         free(row);
@@ -434,6 +435,15 @@ disc_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv)
     }
 
     disc_up(svc, row);
+}
+
+
+/* Of the tier that serves it: its certificate must say so. */
+static im_rpc_role_t
+disc_role(const char *service)
+{
+    return (strcmp(service, "connect") == 0) ? IM_RPC_NGINX
+           : (strcmp(service, "logic") == 0) ? IM_RPC_LOGIC : IM_RPC_TASK;
 }
 
 

@@ -97,15 +97,16 @@ im_rpc_create(const im_rpc_conf_t *conf)
     rpc->cq = grpc_completion_queue_create_for_next(NULL);
     im_rpc_timers_init(rpc);
 
-    if (im_rpc_creds_init(rpc) != IM_OK
+    if (im_rpc_tls_init(rpc) != IM_OK
         || pthread_create(&rpc->thread, NULL, rpc_thread, rpc) != 0)
     {
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         grpc_completion_queue_shutdown(rpc->cq);
         grpc_completion_queue_destroy(rpc->cq);
         im_rpc_timers_free(rpc);
-        im_rpc_creds_free(rpc);
+        im_rpc_creds_unref(rpc->creds);
         grpc_shutdown();
+        im_rpc_tls_free(rpc);
         goto failed;
     }
 
@@ -367,11 +368,12 @@ im_rpc_destroy(im_rpc_t *rpc)
     }
 
     im_rpc_timers_free(rpc);
-    im_rpc_creds_free(rpc);
+    im_rpc_creds_unref(rpc->creds);
     grpc_completion_queue_destroy(rpc->cq);
     grpc_shutdown_blocking();
 
     rpc_wait_gone(rpc->threads);
+    im_rpc_tls_free(rpc);
 
     if (rpc->fd != -1) {
         close(rpc->fd);

@@ -51,11 +51,23 @@ typedef enum {
 } im_rpc_home_t;
 
 /*
+ * The tiers.  With TLS a certificate says of which tier a process is, by a DNS
+ * name: nginx.<name>, logic.<name>, task.<name> of im_rpc_tls_t.  Without TLS
+ * nobody can tell, and whoever calls is believed.
+ */
+typedef enum {
+    IM_RPC_NGINX = 1,
+    IM_RPC_LOGIC = 2,
+    IM_RPC_TASK = 4
+} im_rpc_role_t;
+
+/*
  * Mutual TLS: PEM text, NUL-terminated (core/im_pem.h reads and checks the
- * files).  All NULL: no TLS.  Both sides show a certificate of this authority;
- * that of a server must be valid for `name`, one name for all instances, since
- * addresses come and go.  The text is copied; name lives as long as who was
- * given it.
+ * files).  All NULL: no TLS.  Both sides show a certificate of this authority
+ * that carries the name of their tier, not that of an instance, since
+ * addresses come and go.  name: 1 to IM_RPC_NAME_MAX bytes; that of a stranger
+ * is the name that its certificate must carry, NULL for its address.  All is
+ * copied.
  */
 typedef struct {
     const char    *ca;
@@ -76,6 +88,7 @@ typedef struct {
 #define IM_RPC_PROTOCOL   1           /* of the calls between our tiers */
 #define IM_RPC_BOOT_MAX   32          /* bytes of a boot id */
 #define IM_RPC_TRACE_MAX  64          /* bytes of a trace id */
+#define IM_RPC_NAME_MAX   100         /* bytes of im_rpc_tls_t.name */
 
 /* What is known of the request of a call that ended. */
 typedef enum {
@@ -95,6 +108,12 @@ typedef struct {
 /* Runtime.  create blocks all signals around its threads.  NULL: out of memory
  * or descriptors, or tls is not whole (logged). */
 im_rpc_t *im_rpc_create(const im_rpc_conf_t *conf);
+/*
+ * Other certificates, for connections that are made from here on, both ways;
+ * what is connected stays.  IM_ERROR: not usable (logged), nothing has
+ * changed.
+ */
+int im_rpc_set_tls(im_rpc_t *rpc, const im_rpc_tls_t *tls);
 /* Random, of this runtime: 16 hex digits.  Servers refuse who means another. */
 const char *im_rpc_boot(im_rpc_t *rpc);
 int im_rpc_fd(im_rpc_t *rpc);                  /* HOME_LOOP: edge-triggered */
@@ -123,13 +142,16 @@ void im_rpc_timer_cancel(im_rpc_timer_t *timer);
  *
  * A peer is one of our own tiers: calls name our protocol and the boot id of
  * the process that is meant, and a server that is another one refuses them
- * before any handler runs.  boot NULL: whoever is there.  A stranger (etcd)
- * gets plain gRPC with TLS settings of its own.
+ * before any handler runs.  boot NULL: whoever is there.  With TLS its
+ * certificate must be one of `role`.  A stranger (etcd) gets plain gRPC with
+ * TLS settings of its own.
  */
 im_rpc_channel_t *im_rpc_channel_peer(im_rpc_t *rpc, const char *address,
-    const char *boot);
+    const char *boot, im_rpc_role_t role);
 im_rpc_channel_t *im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
     const im_rpc_tls_t *tls);
+/* As im_rpc_set_tls(); of a stranger. */
+int im_rpc_channel_set_tls(im_rpc_channel_t *ch, const im_rpc_tls_t *tls);
 void im_rpc_channel_unref(im_rpc_channel_t *ch);
 /* Forget the reconnect back-off: the peer has just been seen alive. */
 void im_rpc_channel_kick(im_rpc_channel_t *ch);
@@ -218,6 +240,9 @@ void im_rpc_stream_unref(im_rpc_stream_t *s);
 /* Server. */
 typedef struct {
     const char    *name;       /* method in the service descriptor */
+    /* Who may call it, by the certificate: IM_RPC_NGINX | ...  Others are
+     * refused as PERMISSION_DENIED.  A row without one is not served. */
+    unsigned       roles;
     /* Unary: must end in exactly one im_rpc_reply or im_rpc_fail, from any
      * thread.  in is valid until then (it belongs to req). */
     void         (*unary)(void *ctx, im_rpc_req_t *req,
@@ -228,7 +253,8 @@ typedef struct {
 } im_rpc_handler_t;
 
 /* address "127.0.0.1:0" or "unix:/path"; the table ends with name NULL and
- * must outlive the server.  NULL: cannot bind (logged). */
+ * must outlive the server.  NULL: cannot bind, or a row of the table has no
+ * roles (logged). */
 im_rpc_server_t *im_rpc_serve(im_rpc_t *rpc, const char *address,
     const ProtobufCServiceDescriptor *service,
     const im_rpc_handler_t *handlers, void *ctx);
@@ -241,6 +267,14 @@ void im_rpc_server_drain(im_rpc_server_t *server, unsigned grace_ms,
 void im_rpc_reply(im_rpc_req_t *req, const ProtobufCMessage *out);
 void im_rpc_fail(im_rpc_req_t *req, int code, const char *message);
 int im_rpc_req_left_ms(im_rpc_req_t *req);         /* until its deadline */
+/* Calls that were refused before any handler since the process was started:
+ * meant for another process, or of a tier that may not.  Any thread. */
+typedef struct {
+    uint64_t  not_meant;
+    uint64_t  forbidden;
+} im_rpc_refused_t;
+
+void im_rpc_refused(im_rpc_refused_t *refused);
 /* The caller's trace id, "-" without one; valid while req is. */
 const char *im_rpc_req_trace(im_rpc_req_t *req);
 

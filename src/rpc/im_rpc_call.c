@@ -37,6 +37,7 @@
 struct im_rpc_call_s {
     im_rpc_t                         *rpc;
     im_rpc_channel_t                 *channel;
+    im_rpc_wire_t                    *wire;
     grpc_call                        *call;
     im_rpc_live_t                     live;
     im_rpc_op_t                       op_send;
@@ -144,6 +145,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     c->rpc = ch->rpc;
     c->channel = ch;
+    c->wire = im_rpc_channel_wire(ch);
     c->output = m->output;
     c->reply = reply;
     c->ctx = ctx;
@@ -159,7 +161,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     path = grpc_slice_from_copied_string(m->path);
 
-    c->call = grpc_channel_create_call(ch->channel, NULL,
+    c->call = grpc_channel_create_call(c->wire->channel, NULL,
                   GRPC_PROPAGATE_DEFAULTS, c->rpc->cq, path, NULL,
                   gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                gpr_time_from_millis(timeout_ms,
@@ -182,7 +184,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     sends = 1;
 
-    if (grpc_channel_check_connectivity_state(ch->channel, 0)
+    if (grpc_channel_check_connectivity_state(c->wire->channel, 0)
         == GRPC_CHANNEL_READY)
     {
         sends += call_request_ops(c, &send[1]);
@@ -341,6 +343,7 @@ call_end(im_rpc_call_t *c)
     grpc_byte_buffer_destroy(c->sent);
     grpc_byte_buffer_destroy(c->received);
     grpc_call_unref(c->call);
+    im_rpc_wire_unref(c->wire);
     im_rpc_channel_unref(c->channel);
     free(c);
 }

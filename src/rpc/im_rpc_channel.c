@@ -1,10 +1,11 @@
 /*
- * im_rpc_channel.c -- connections: their limits of time, TLS, and what every
- * call on one says about whom it is meant for.
+ * im_rpc_channel.c -- connections: their limits of time, and what every call
+ * on one says about whom it is meant for.
  *
  * Addresses are handed out again: the port of a process that died may be the
  * next one's.  So each call to a peer names the boot id that discovery knows,
  * and our protocol; a server that is another one refuses (im_rpc_server.c).
+ * Certificates, and what a wire is: im_rpc_tls.c.
  *
  * Room: rpc.  Any thread.
  */
@@ -19,16 +20,28 @@
 
 
 static im_rpc_channel_t *channel_open(im_rpc_t *rpc, const char *address,
-    grpc_channel_credentials *creds, const char *name);
-static grpc_channel_credentials *channel_creds(const im_rpc_tls_t *tls);
+    im_rpc_creds_t *creds, const char *name);
+static im_rpc_wire_t *channel_wire_create(im_rpc_channel_t *ch);
+static grpc_channel *channel_create(im_rpc_channel_t *ch);
 
 
 im_rpc_channel_t *
-im_rpc_channel_peer(im_rpc_t *rpc, const char *address, const char *boot)
+im_rpc_channel_peer(im_rpc_t *rpc, const char *address, const char *boot,
+    im_rpc_role_t role)
 {
+    const char        *name;
     im_rpc_channel_t  *ch;
 
-    ch = channel_open(rpc, address, rpc->creds, rpc->conf.tls.name);
+    name = im_rpc_tls_name(rpc, role);
+
+    if (rpc->tls && name == NULL) {
+        im_rpc_log(rpc, IM_LOG_ERR, "rpc: %s is of no tier that is known",
+                   address);
+        return NULL;
+    }
+
+    atomic_fetch_add(&rpc->creds->refs, 1);
+    ch = channel_open(rpc, address, rpc->creds, name);
 
     if (ch != NULL) {
         ch->peer = 1;
@@ -43,29 +56,95 @@ im_rpc_channel_t *
 im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
     const im_rpc_tls_t *tls)
 {
-    im_rpc_channel_t          *ch;
-    grpc_channel_credentials  *creds;
+    im_rpc_creds_t  *creds;
 
-    creds = channel_creds(tls);
+    creds = im_rpc_creds_create(tls);
     if (creds == NULL) {
         return NULL;
     }
 
-    ch = channel_open(rpc, address, creds, tls ? tls->name : NULL);
-    grpc_channel_credentials_release(creds);
+    return channel_open(rpc, address, creds, tls ? tls->name : NULL);
+}
+
+
+int
+im_rpc_channel_set_tls(im_rpc_channel_t *ch, const im_rpc_tls_t *tls)
+{
+    return im_rpc_creds_set(ch->creds, tls);
+}
+
+
+/* Takes the reference to the credentials. */
+static im_rpc_channel_t *
+channel_open(im_rpc_t *rpc, const char *address, im_rpc_creds_t *creds,
+    const char *name)
+{
+    const char        *scheme;
+    im_rpc_channel_t  *ch;
+
+    ch = calloc(1, sizeof(im_rpc_channel_t));
+    if (ch == NULL) {
+        im_rpc_creds_unref(creds);
+        return NULL;
+    }
+
+    ch->rpc = rpc;
+    ch->creds = creds;
+    atomic_init(&ch->refs, 1);
+    pthread_mutex_init(&ch->lock, NULL);
+
+    /* an address of numbers must not wake the resolver's thread */
+
+    scheme = "";
+
+    if (address[strspn(address, "0123456789.:")] == '\0') {
+        scheme = "ipv4:";
+
+    } else if (address[0] == '[') {
+        scheme = "ipv6:";
+    }
+
+    snprintf(ch->target, sizeof(ch->target), "%s%s", scheme, address);
+
+    if (name != NULL) {
+        ch->name = strdup(name);
+    }
+
+    ch->wire = (name == NULL || ch->name != NULL) ? channel_wire_create(ch)
+                                                  : NULL;
+
+    if (ch->wire == NULL) {
+        im_rpc_channel_unref(ch);
+        return NULL;
+    }
 
     return ch;
 }
 
 
-static im_rpc_channel_t *
-channel_open(im_rpc_t *rpc, const char *address,
-    grpc_channel_credentials *creds, const char *name)
+static im_rpc_wire_t *
+channel_wire_create(im_rpc_channel_t *ch)
 {
-    char                target[300];
-    const char         *scheme;
+    im_rpc_wire_t  *wire;
+
+    wire = calloc(1, sizeof(im_rpc_wire_t));
+    if (wire == NULL) {
+        return NULL;
+    }
+
+    atomic_init(&wire->refs, 1);
+    wire->channel = channel_create(ch);
+
+    return wire;
+}
+
+
+static grpc_channel *
+channel_create(im_rpc_channel_t *ch)
+{
+    im_rpc_t           *rpc = ch->rpc;
+    grpc_channel       *channel;
     grpc_channel_args   args;
-    im_rpc_channel_t   *ch;
 
     grpc_arg  a[] = {
         { .type = GRPC_ARG_INTEGER, .key = "grpc.enable_http_proxy",
@@ -93,35 +172,59 @@ channel_open(im_rpc_t *rpc, const char *address,
         { .type = GRPC_ARG_INTEGER, .key = "grpc.client_idle_timeout_ms",
           .value.integer = INT_MAX },
         { .type = GRPC_ARG_STRING, .key = "grpc.ssl_target_name_override",
-          .value.string = (char *) name },
+          .value.string = ch->name },
     };
 
-    ch = calloc(1, sizeof(im_rpc_channel_t));
-    if (ch == NULL) {
-        return NULL;
-    }
-
-    /* an address of numbers must not wake the resolver's thread */
-
-    scheme = "";
-
-    if (address[strspn(address, "0123456789.:")] == '\0') {
-        scheme = "ipv4:";
-
-    } else if (address[0] == '[') {
-        scheme = "ipv6:";
-    }
-
-    snprintf(target, sizeof(target), "%s%s", scheme, address);
-
-    args.num_args = sizeof(a) / sizeof(a[0]) - (name == NULL);
+    args.num_args = sizeof(a) / sizeof(a[0]) - (ch->name == NULL);
     args.args = a;
 
-    ch->channel = grpc_channel_create(target, creds, &args);
-    ch->rpc = rpc;
-    atomic_init(&ch->refs, 1);
+    pthread_mutex_lock(&ch->creds->lock);
 
-    return ch;
+    channel = grpc_channel_create(ch->target, ch->creds->creds, &args);
+    ch->version = atomic_load(&ch->creds->version);
+
+    pthread_mutex_unlock(&ch->creds->lock);
+
+    return channel;
+}
+
+
+im_rpc_wire_t *
+im_rpc_channel_wire(im_rpc_channel_t *ch)
+{
+    im_rpc_wire_t  *wire, *old;
+
+    old = NULL;
+
+    pthread_mutex_lock(&ch->lock);
+
+    if (ch->version != atomic_load(&ch->creds->version)) {
+        wire = channel_wire_create(ch);
+
+        if (wire != NULL) {
+            old = ch->wire;
+            ch->wire = wire;
+        }
+    }
+
+    wire = ch->wire;
+    atomic_fetch_add(&wire->refs, 1);
+
+    pthread_mutex_unlock(&ch->lock);
+
+    im_rpc_wire_unref(old);
+
+    return wire;
+}
+
+
+void
+im_rpc_wire_unref(im_rpc_wire_t *wire)
+{
+    if (wire != NULL && atomic_fetch_sub(&wire->refs, 1) == 1) {
+        grpc_channel_destroy(wire->channel);
+        free(wire);
+    }
 }
 
 
@@ -129,7 +232,10 @@ void
 im_rpc_channel_unref(im_rpc_channel_t *ch)
 {
     if (ch != NULL && atomic_fetch_sub(&ch->refs, 1) == 1) {
-        grpc_channel_destroy(ch->channel);
+        im_rpc_wire_unref(ch->wire);
+        im_rpc_creds_unref(ch->creds);
+        pthread_mutex_destroy(&ch->lock);
+        free(ch->name);
         free(ch);
     }
 }
@@ -138,7 +244,9 @@ im_rpc_channel_unref(im_rpc_channel_t *ch)
 void
 im_rpc_channel_kick(im_rpc_channel_t *ch)
 {
-    grpc_channel_reset_connect_backoff(ch->channel);
+    pthread_mutex_lock(&ch->lock);
+    grpc_channel_reset_connect_backoff(ch->wire->channel);
+    pthread_mutex_unlock(&ch->lock);
 }
 
 
@@ -184,73 +292,4 @@ im_rpc_channel_metadata_free(grpc_metadata *md, size_t n)
     while (n > 0) {
         grpc_slice_unref(md[--n].value);
     }
-}
-
-
-/* Credentials of the runtime, for its channels to peers and its servers. */
-int
-im_rpc_creds_init(im_rpc_t *rpc)
-{
-    im_rpc_tls_t               *tls = &rpc->conf.tls;
-    grpc_ssl_pem_key_cert_pair  pair;
-
-    if (tls->ca == NULL) {
-        rpc->creds = grpc_insecure_credentials_create();
-        rpc->server_creds = grpc_insecure_server_credentials_create();
-        return IM_OK;
-    }
-
-    if (tls->cert == NULL || tls->key == NULL) {
-        im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS between the tiers needs a "
-                   "certificate and its key");
-        return IM_ERROR;
-    }
-
-    pair.cert_chain = tls->cert;
-    pair.private_key = tls->key;
-
-    rpc->creds = channel_creds(tls);
-    rpc->server_creds = grpc_ssl_server_credentials_create_ex(tls->ca, &pair,
-        1, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
-
-    if (rpc->creds == NULL || rpc->server_creds == NULL) {
-        im_rpc_log(rpc, IM_LOG_ERR, "rpc: the TLS text is not usable");
-        return IM_ERROR;
-    }
-
-    /* they have copies; the caller may overwrite his */
-    tls->ca = tls->cert = tls->key = NULL;
-
-    return IM_OK;
-}
-
-
-void
-im_rpc_creds_free(im_rpc_t *rpc)
-{
-    if (rpc->creds != NULL) {
-        grpc_channel_credentials_release(rpc->creds);
-    }
-
-    if (rpc->server_creds != NULL) {
-        grpc_server_credentials_release(rpc->server_creds);
-    }
-}
-
-
-/* A stranger may ask for no certificate: cert and key may be missing. */
-static grpc_channel_credentials *
-channel_creds(const im_rpc_tls_t *tls)
-{
-    grpc_ssl_pem_key_cert_pair  pair;
-
-    if (tls == NULL || tls->ca == NULL) {
-        return grpc_insecure_credentials_create();
-    }
-
-    pair.cert_chain = tls->cert;
-    pair.private_key = tls->key;
-
-    return grpc_ssl_credentials_create(tls->ca, tls->cert ? &pair : NULL,
-                                       NULL, NULL);
 }

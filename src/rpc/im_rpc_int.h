@@ -58,12 +58,37 @@ struct im_rpc_live_s {
     int             last;              /* cancelled later than the others */
 };
 
+#define IM_RPC_ROLES         3         /* bits of im_rpc_role_t */
+
+/* Credentials of channels, which can be replaced (im_rpc_tls.c). */
+typedef struct {
+    atomic_uint                refs;
+    atomic_uint                version;    /* of creds */
+    pthread_mutex_t            lock;       /* of creds */
+    grpc_channel_credentials  *creds;
+} im_rpc_creds_t;
+
+typedef struct im_rpc_fetch_s  im_rpc_fetch_t;
+
+/* A refusal that is logged once a minute; home only. */
+typedef struct {
+    uint64_t                us;        /* logged then; 0: never */
+    uint64_t                n;
+} im_rpc_said_t;
+
 struct im_rpc_s {
     im_rpc_conf_t           conf;
     char                    boot[IM_RPC_BOOT_MAX + 1];
     grpc_completion_queue  *cq;
-    grpc_channel_credentials *creds;
-    grpc_server_credentials  *server_creds;
+    im_rpc_creds_t         *creds;     /* to peers */
+    int                     tls;       /* between the tiers */
+    char                    names[IM_RPC_ROLES][IM_RPC_NAME_MAX + 8];
+    pthread_mutex_t         tls_lock;  /* of these: */
+    char                   *tls_ca;
+    char                   *tls_cert;
+    char                   *tls_key;
+    unsigned                tls_version;
+    im_rpc_fetch_t         *fetches;   /* of servers */
     pthread_t               thread;
     unsigned                threads;   /* of the process, before ours */
     int                     fd;        /* eventfd, HOME_LOOP */
@@ -78,18 +103,29 @@ struct im_rpc_s {
     grpc_channel           *poke;      /* wakes the rpc thread */
     im_rpc_op_t             op_poke;
     int                     poked;
-    uint64_t                refused_us;    /* logged last; home only */
-    uint64_t                refused_n;
+    im_rpc_said_t           not_meant;
+    im_rpc_said_t           forbidden;
     size_t                  ops_n;     /* started and not yet run */
     int                     stopping;
 };
 
+/* What calls and streams run on; replaced for other credentials. */
+typedef struct {
+    grpc_channel    *channel;
+    atomic_uint      refs;
+} im_rpc_wire_t;
+
 struct im_rpc_channel_s {
     im_rpc_t        *rpc;
-    grpc_channel    *channel;
     atomic_uint      refs;
     unsigned         peer:1;   /* one of our tiers */
     char             boot[IM_RPC_BOOT_MAX + 1];
+    im_rpc_creds_t  *creds;
+    pthread_mutex_t  lock;     /* of these: */
+    im_rpc_wire_t   *wire;
+    unsigned         version;  /* of the credentials that it has */
+    char            *name;     /* of the certificate; NULL: the address */
+    char             target[300];
 };
 
 struct im_rpc_server_s {
@@ -133,7 +169,8 @@ grpc_byte_buffer *im_rpc_queue_take(im_rpc_queue_t *q);
 
 struct im_rpc_stream_s {
     im_rpc_t                 *rpc;
-    im_rpc_channel_t         *channel;     /* client side */
+    im_rpc_channel_t         *channel;     /* client side, as this: */
+    im_rpc_wire_t            *wire;
     grpc_call                *call;
     im_rpc_live_t             live;
     im_rpc_stream_handler_t   handler;
@@ -184,9 +221,25 @@ void im_rpc_stream_send_start(im_rpc_stream_t *s);
 /* The next batch, or our last word. */
 void im_rpc_stream_write_next(im_rpc_stream_t *s);
 
+/* im_rpc_tls.c */
+int im_rpc_tls_init(im_rpc_t *rpc);
+void im_rpc_tls_free(im_rpc_t *rpc);
+grpc_server_credentials *im_rpc_tls_server(im_rpc_t *rpc);
+im_rpc_creds_t *im_rpc_creds_create(const im_rpc_tls_t *tls);
+int im_rpc_creds_set(im_rpc_creds_t *c, const im_rpc_tls_t *tls);
+void im_rpc_creds_unref(im_rpc_creds_t *c);
+/* Name in the certificates of a tier; NULL without TLS, or for none. */
+const char *im_rpc_tls_name(im_rpc_t *rpc, im_rpc_role_t role);
+/* Of the caller's certificate; all without TLS. */
+unsigned im_rpc_tls_roles(im_rpc_t *rpc, grpc_call *call);
+/* For the log: what it carries, and what would have been right. */
+void im_rpc_tls_caller(grpc_call *call, char *text, size_t size);
+void im_rpc_tls_wanted(im_rpc_t *rpc, unsigned roles, char *text, size_t size);
+
 /* im_rpc_channel.c */
-int im_rpc_creds_init(im_rpc_t *rpc);
-void im_rpc_creds_free(im_rpc_t *rpc);
+/* To start a call on; the caller holds a reference then. */
+im_rpc_wire_t *im_rpc_channel_wire(im_rpc_channel_t *ch);
+void im_rpc_wire_unref(im_rpc_wire_t *wire);
 /* What every call on the channel says; the number of entries. */
 size_t im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
     grpc_metadata md[IM_RPC_METADATA_MAX]);

@@ -8,7 +8,8 @@
  * A caller that means another process (its boot id is not ours) or speaks
  * another version of our protocol is refused before any handler, and the
  * trailer says so: it may safely go elsewhere.  Who says neither, a person
- * with a tool for example, is served.
+ * with a tool for example, is served.  With TLS the caller's certificate must
+ * be of a tier that the row of the method allows; a stream is asked once.
  *
  * Room: rpc.  Handlers run on the home; im_rpc_reply and im_rpc_fail on any
  * thread.
@@ -51,8 +52,12 @@ static int server_bind(im_rpc_server_t *server, const char *address);
 static void server_arm(im_rpc_server_t *server, unsigned index);
 static void server_on_request(void *owner, int ok);
 static void server_on_unary(im_rpc_req_t *req);
+static int server_has_roles(im_rpc_server_t *server);
 static int server_is_meant(im_rpc_req_t *req);
-static void server_log_refused(im_rpc_t *rpc, const char *text);
+static int server_may_call(im_rpc_req_t *req);
+static void server_refuse(im_rpc_req_t *req, int code, const char *text);
+static void server_log_refused(im_rpc_t *rpc, im_rpc_said_t *said,
+    const char *text);
 static const char *server_metadata(im_rpc_req_t *req, const char *key,
     char *out, size_t size);
 static void server_answer(im_rpc_req_t *req, int code, const char *message);
@@ -60,6 +65,10 @@ static void server_on_answered(void *owner, int ok);
 static void server_req_free(im_rpc_req_t *req);
 static void server_on_shutdown(void *owner, int ok);
 static void server_on_grace(void *ctx);
+
+
+static atomic_ullong  server_not_meant;    /* calls, of this process */
+static atomic_ullong  server_forbidden;
 
 
 im_rpc_server_t *
@@ -86,6 +95,7 @@ im_rpc_serve(im_rpc_t *rpc, const char *address,
     server->descriptors = calloc(i + 1, sizeof(void *));
 
     if (server->methods == NULL || server->descriptors == NULL
+        || server_has_roles(server) != IM_OK
         || server_bind(server, address) != IM_OK)
     {
         im_rpc_server_free(server);
@@ -127,11 +137,30 @@ im_rpc_serve(im_rpc_t *rpc, const char *address,
 }
 
 
+/* A method that nobody was named for must not be one for all. */
+static int
+server_has_roles(im_rpc_server_t *server)
+{
+    unsigned  i;
+
+    for (i = 0; i < server->n; i++) {
+        if (server->handlers[i].roles == 0) {
+            im_rpc_log(server->rpc, IM_LOG_ERR, "rpc: method %s has no roles: "
+                       "who may call it?", server->handlers[i].name);
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
 static int
 server_bind(im_rpc_server_t *server, const char *address)
 {
-    int                port;
-    grpc_channel_args  args;
+    int                       port;
+    grpc_channel_args         args;
+    grpc_server_credentials  *creds;
 
     grpc_arg  a[] = {
         /* two servers on one port would share it silently */
@@ -163,8 +192,13 @@ server_bind(im_rpc_server_t *server, const char *address)
     grpc_server_register_completion_queue(server->server, server->rpc->cq,
                                           NULL);
 
-    port = grpc_server_add_http2_port(server->server, address,
-                                      server->rpc->server_creds);
+    creds = im_rpc_tls_server(server->rpc);
+    if (creds == NULL) {
+        return IM_ERROR;
+    }
+
+    port = grpc_server_add_http2_port(server->server, address, creds);
+    grpc_server_credentials_release(creds);
 
     if (port == 0) {
         im_rpc_log(server->rpc, IM_LOG_ERR, "rpc: cannot bind %s", address);
@@ -256,7 +290,7 @@ server_on_request(void *owner, int ok)
 
     handler = &server->handlers[req->index];
 
-    if (!server_is_meant(req)) {
+    if (!server_is_meant(req) || !server_may_call(req)) {
         return;
     }
 
@@ -298,32 +332,72 @@ server_is_meant(im_rpc_req_t *req)
         return 1;
     }
 
-    server_log_refused(req->rpc, text);
-
-    im_rpc_live_add(req->rpc, &req->live, req->call);
-    req->refused = 1;
-    server_answer(req, IM_RPC_FAILED_PRECONDITION, text);
+    atomic_fetch_add(&server_not_meant, 1);
+    server_log_refused(req->rpc, &req->rpc->not_meant, text);
+    server_refuse(req, IM_RPC_FAILED_PRECONDITION, text);
 
     return 0;
 }
 
 
-/* Who comes in vain comes again and again: said once a minute. */
+/* 0: it has been refused. */
+static int
+server_may_call(im_rpc_req_t *req)
+{
+    char                     text[800], caller[200], wanted[400];
+    const im_rpc_handler_t  *handler;
+
+    handler = &req->server->handlers[req->index];
+
+    if (im_rpc_tls_roles(req->rpc, req->call) & handler->roles) {
+        return 1;
+    }
+
+    im_rpc_tls_caller(req->call, caller, sizeof(caller));
+    im_rpc_tls_wanted(req->rpc, handler->roles, wanted, sizeof(wanted));
+    snprintf(text, sizeof(text), "%s is for %s, the caller's certificate "
+             "carries %s", handler->name, wanted, caller);
+
+    atomic_fetch_add(&server_forbidden, 1);
+    server_log_refused(req->rpc, &req->rpc->forbidden, text);
+    server_refuse(req, IM_RPC_PERMISSION_DENIED, "unavailable: the caller's "
+                  "certificate is not of a tier that may call this");
+
+    return 0;
+}
+
+
 static void
-server_log_refused(im_rpc_t *rpc, const char *text)
+server_refuse(im_rpc_req_t *req, int code, const char *text)
+{
+    im_rpc_live_add(req->rpc, &req->live, req->call);
+    req->refused = 1;
+    server_answer(req, code, text);
+}
+
+
+/* Rejected peers retry, so this line is limited to one a minute. */
+static void
+server_log_refused(im_rpc_t *rpc, im_rpc_said_t *said, const char *text)
 {
     uint64_t  now;
 
     now = im_rpc_now_us();
-    rpc->refused_n++;
+    said->n++;
 
-    if (rpc->refused_us == 0
-        || now - rpc->refused_us >= SERVER_REFUSED_S * 1000000ull)
-    {
-        rpc->refused_us = now;
+    if (said->us == 0 || now - said->us >= SERVER_REFUSED_S * 1000000ull) {
+        said->us = now;
         im_rpc_log(rpc, IM_LOG_WARN, "rpc: a call was refused (%llu so far), "
-                   "%s", (unsigned long long) rpc->refused_n, text);
+                   "%s", (unsigned long long) said->n, text);
     }
+}
+
+
+void
+im_rpc_refused(im_rpc_refused_t *refused)
+{
+    refused->not_meant = atomic_load(&server_not_meant);
+    refused->forbidden = atomic_load(&server_forbidden);
 }
 
 

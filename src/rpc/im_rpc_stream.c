@@ -52,15 +52,17 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     grpc_call        *call;
     grpc_slice        path;
     grpc_metadata     md[IM_RPC_METADATA_MAX];
+    im_rpc_wire_t    *wire;
     im_rpc_stream_t  *s;
 
     if (im_rpc_op_begin(ch->rpc) != IM_OK) {
         return NULL;
     }
 
+    wire = im_rpc_channel_wire(ch);
     path = grpc_slice_from_copied_string(m->path);
 
-    call = grpc_channel_create_call(ch->channel, NULL,
+    call = grpc_channel_create_call(wire->channel, NULL,
                GRPC_PROPAGATE_DEFAULTS, ch->rpc->cq, path, NULL,
                gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
 
@@ -71,10 +73,12 @@ im_rpc_stream_open(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     if (s == NULL) {
         grpc_call_unref(call);
+        im_rpc_wire_unref(wire);
         return NULL;
     }
 
     s->channel = ch;
+    s->wire = wire;
     atomic_fetch_add(&ch->refs, 1);
     s->connect = im_rpc_timer(s->rpc, connect_timeout_ms,
                               stream_on_connect_timeout, s);
@@ -521,6 +525,7 @@ im_rpc_stream_unref(im_rpc_stream_t *s)
     grpc_metadata_array_destroy(&s->initial);
     grpc_metadata_array_destroy(&s->trailing);
     grpc_call_unref(s->call);
+    im_rpc_wire_unref(s->wire);
     im_rpc_channel_unref(s->channel);
     pthread_mutex_destroy(&s->lock);
     free(s);

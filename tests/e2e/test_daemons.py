@@ -403,11 +403,13 @@ def test_tls_files_are_checked_before_anything_starts(stack, name):
 
 @BOTH
 def test_tls_keys_must_belong_to_their_certificates(stack, name, tmp_path):
-    for n in ('one', 'two'):
+    tier = name[3:]
+    for n, san in (('one', 'DNS:im,DNS:%s.im' % tier), ('two', 'DNS:im')):
         subprocess.run(
             ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
              'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj',
-             '/CN=' + n, '-keyout', n + '.key', '-out', n + '.pem'],
+             '/CN=' + n, '-addext', 'subjectAltName=' + san, '-keyout',
+             n + '.key', '-out', n + '.pem'],
             cwd=tmp_path, check=True, timeout=20, stderr=subprocess.DEVNULL)
     one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
     for section in ('RPC', 'ETCD'):
@@ -428,3 +430,12 @@ def test_tls_keys_must_belong_to_their_certificates(stack, name, tmp_path):
         code, out, err = run(stack, name, '--check', **env,
                              **{key: one + '.key'})
         assert (code, err) == (0, '')
+    # That of another tier, or of earlier versions, is found before the start.
+    env = {'IM_RPC_TLS_CA': one + '.pem', 'IM_RPC_TLS_CERT': two + '.pem',
+           'IM_RPC_TLS_KEY': two + '.key'}
+    if name == 'im-logic':
+        env['IM_AUTH_JWT_KEY_FILE'] = stack.env['IM_JWT_KEY_FILE']
+    code, out, err = run(stack, name, '--check', **env)
+    assert code == 1
+    assert '[rpc] TLS: "%s.pem" is not for "%s.im", it carries "im"' % (
+        two, tier) in err

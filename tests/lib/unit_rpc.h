@@ -87,9 +87,9 @@ on_server_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 
 
 static const im_rpc_handler_t  handlers[] = {
-    { .name = "Auth", .unary = on_unary },
+    { .name = "Auth", .roles = IM_RPC_NGINX, .unary = on_unary },
     /* this one never beats */
-    { .name = "Exchange", .accept = on_accept,
+    { .name = "Exchange", .roles = IM_RPC_NGINX, .accept = on_accept,
       .stream = { .on_batch = on_batch, .on_close = on_server_close } },
     { .name = NULL }
 };
@@ -242,7 +242,8 @@ call(im_rpc_channel_t *ch, const char *id, unsigned timeout_ms)
 
 
 /* A busy machine may need several tries to connect within the limit, which is
- * half a second; what is tested then is what comes on a connection. */
+ * half a second, with pauses between them; what is tested then is what comes
+ * on a connection. */
 static inline void
 reach(im_rpc_channel_t *ch)
 {
@@ -253,7 +254,8 @@ reach(im_rpc_channel_t *ch)
     do {
         call(ch, NULL, 3000);
     } while (outcome.code == IM_RPC_UNAVAILABLE
-             && outcome.sent == IM_RPC_NOT_SENT && ++tries < 20);
+             && outcome.sent == IM_RPC_NOT_SENT && ++tries < 200
+             && usleep(20000) == 0);
 }
 
 

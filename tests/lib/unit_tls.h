@@ -1,6 +1,7 @@
 /*
- * unit_tls.h -- an authority and certificates for the names "im" and "other",
- * made by openssl in a folder of the test's own: ca.pem, im.pem, im.key ...
+ * unit_tls.h -- an authority and certificates, made by openssl in a folder of
+ * the test's own: ca.pem, im.pem, im.key ...  Names: those of the tiers
+ * (logic.pem carries logic.im), "im", "other", and both.pem has two tiers.
  */
 
 #ifndef UNIT_TLS_H
@@ -33,10 +34,13 @@ make_certificates(void **state)
         "exec 2>/dev/null; cd %s && "
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 "
         "-nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2 && "
-        "for n in im other; do "
+        "for n in nginx logic task im other both again; do "
+        "case $n in im|other) san=DNS:$n;; both) "
+        "san=DNS:nginx.im,DNS:task.im;; again) san=DNS:logic.im;; "
+        "*) san=DNS:$n.im;; esac; "
         "openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
         "-keyout $n.key -out $n.csr -subj /CN=$n && "
-        "echo subjectAltName=DNS:$n > $n.ext && "
+        "echo subjectAltName=$san > $n.ext && "
         "openssl x509 -req -in $n.csr -CA ca.pem -CAkey ca.key -days 2 "
         "-set_serial 0x$(openssl rand -hex 8) -extfile $n.ext -out $n.pem "
         "|| exit 1; done", tls_dir);

@@ -47,7 +47,7 @@ hello(const char *name)
     assert_non_null(server);
     snprintf(address, sizeof(address), "127.0.0.1:%u",
              im_rpc_server_port(server));
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
 
     assert_int_equal(im_rpc_method_find(&m, &im__logic__descriptor,
                                         "Exchange"), IM_OK);

@@ -117,7 +117,7 @@ on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 
 
 static const im_rpc_handler_t  handlers[] = {
-    { .name = "Push", .accept = on_accept,
+    { .name = "Push", .roles = IM_RPC_TASK, .accept = on_accept,
       .stream = { .on_batch = on_batch, .on_close = on_close,
                   .beat_ms = 100, .dead_ms = 5000 } },
     { .name = NULL }
@@ -144,7 +144,7 @@ setup(void **state)
     snprintf(address, sizeof(address), "127.0.0.1:%u",
              im_rpc_server_port(server));
 
-    channel = im_rpc_channel_peer(rpc, address, NULL);
+    channel = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_NGINX);
     assert_non_null(channel);
 
     instance.id = NAME;

@@ -24,7 +24,7 @@ an_answer_is_an_answer_also_if_it_is_no(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, rpc);
-    ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc));
+    ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc), IM_RPC_LOGIC);
 
     reach(ch);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
@@ -47,7 +47,7 @@ a_trace_id_arrives_and_cannot_forge_a_log_line(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
-    ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc));
+    ch = im_rpc_channel_peer(rpc, address, im_rpc_boot(rpc), IM_RPC_LOGIC);
     reach(ch);
 
     call(ch, "7f3a90", 2000);
@@ -83,7 +83,7 @@ another_process_on_the_port_refuses_before_any_handler(void **state)
     serve(rpc, address, NULL);
     atomic_store(&handled, 0);
 
-    ch = im_rpc_channel_peer(rpc, address, "0123456789abcdef");
+    ch = im_rpc_channel_peer(rpc, address, "0123456789abcdef", IM_RPC_LOGIC);
     reach(ch);
     assert_int_equal(outcome.code, IM_RPC_FAILED_PRECONDITION);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
@@ -111,7 +111,7 @@ nobody_there_is_known_at_once_and_surely(void **state)
 
     rpc = runtime(NULL);
     fd = listener(address, 0);
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
 
     call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
@@ -137,7 +137,8 @@ a_name_that_has_no_address_is_surely_not_sent(void **state)
     (void) state;
 
     rpc = runtime(NULL);
-    ch = im_rpc_channel_peer(rpc, "no-such-host.invalid:4100", NULL);
+    ch = im_rpc_channel_peer(rpc, "no-such-host.invalid:4100", NULL,
+                             IM_RPC_LOGIC);
 
     call(ch, NULL, 6000);
     assert_int_not_equal(outcome.code, IM_RPC_OK);
@@ -160,7 +161,7 @@ silence_after_connect_is_known_within_the_connect_limit(void **state)
 
     rpc = runtime(NULL);
     fd = listener(address, 1);         /* the kernel accepts, nobody reads */
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
 
     call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
@@ -211,7 +212,7 @@ a_peer_of_http1_is_no_peer(void **state)
     rpc = runtime(NULL);
     fd = listener(address, 1);
     assert_int_equal(pthread_create(&thread, NULL, http1_server, &fd), 0);
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
 
     call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
@@ -239,7 +240,7 @@ a_message_over_the_limit_is_refused_and_the_channel_lives(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
     reach(ch);
 
     packed.len = 3 << 20;
@@ -274,7 +275,7 @@ a_peer_that_goes_silent_ends_the_stream(void **state)
 
     rpc = runtime(NULL);
     serve(rpc, address, NULL);
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
     reach(ch);
 
     stream(ch, 2000, 300);
@@ -306,7 +307,7 @@ leave(const char *address, const char *boot, unsigned last, unsigned us)
     rpc = im_rpc_create(&conf);
     assert_non_null(rpc);
 
-    ch = im_rpc_channel_peer(rpc, address, boot);
+    ch = im_rpc_channel_peer(rpc, address, boot, IM_RPC_LOGIC);
     atomic_store(&late_us, 0);
     (void) call_start(ch, NULL, 4000);
 
@@ -387,7 +388,7 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
                      sizeof(address));
 
     rpc = runtime(NULL);
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
     reach(ch);
     assert_int_equal(outcome.code, IM_RPC_OK);
 

@@ -61,7 +61,7 @@ static const im_rpc_stream_handler_t  handler = {
 };
 
 static const im_rpc_handler_t  handlers[] = {
-    { .name = "Exchange", .accept = on_accept,
+    { .name = "Exchange", .roles = IM_RPC_NGINX, .accept = on_accept,
       .stream = { .on_batch = on_batch, .on_close = on_close } },
     { .name = NULL }
 };
@@ -112,7 +112,7 @@ one_life(void)
     snprintf(address, sizeof(address), "127.0.0.1:%u",
              im_rpc_server_port(server));
 
-    ch = im_rpc_channel_peer(rpc, address, NULL);
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
     assert_non_null(ch);
 
     assert_int_equal(im_rpc_method_find(&m, &im__logic__descriptor,

@@ -62,22 +62,25 @@ class Conf:
         self.configure_supervisor()
 
     def configure_tls(self):
-        """An authority, and one certificate for all instances."""
+        """An authority, and a certificate for each tier."""
         to = self.path('data', 'tls')
-        if os.path.exists(os.path.join(to, 'im.pem')):
+        if os.path.exists(os.path.join(to, 'task.pem')):
             return
         os.makedirs(to, 0o700, exist_ok=True)
-        write(os.path.join(to, 'im.ext'), 'subjectAltName=DNS:im\n')
         ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
               '-nodes']
-        for command in (
-                ['req', '-x509', *ec, '-days', '30', '-subj', '/CN=im-ca',
-                 '-keyout', 'ca.key', '-out', 'ca.pem'],
-                ['req', *ec, '-subj', '/CN=im', '-keyout', 'im.key',
-                 '-out', 'im.csr'],
-                ['x509', '-req', '-in', 'im.csr', '-CA', 'ca.pem', '-CAkey',
-                 'ca.key', '-set_serial', '2', '-days', '30', '-extfile',
-                 'im.ext', '-out', 'im.pem']):
+        commands = [['req', '-x509', *ec, '-days', '30', '-subj', '/CN=im-ca',
+                     '-keyout', 'ca.key', '-out', 'ca.pem']]
+        for serial, tier in enumerate(('nginx', 'logic', 'task'), 2):
+            write(os.path.join(to, tier + '.ext'),
+                  'subjectAltName=DNS:%s.im\n' % tier)
+            commands += [
+                ['req', *ec, '-subj', '/CN=' + tier, '-keyout', tier + '.key',
+                 '-out', tier + '.csr'],
+                ['x509', '-req', '-in', tier + '.csr', '-CA', 'ca.pem',
+                 '-CAkey', 'ca.key', '-set_serial', str(serial), '-days', '30',
+                 '-extfile', tier + '.ext', '-out', tier + '.pem']]
+        for command in commands:
             code, out = run(['openssl', *command], 20, cwd=to)
             if code != 0:
                 raise Failure('openssl: %s' % out)
@@ -150,8 +153,8 @@ class Conf:
             text = text.replace('im_jwt_key_file', 'im_rpc_tls %s;\n    '
                                 'im_jwt_key_file' % ' '.join(
                                     '"%s"' % self.path('data', 'tls', name)
-                                    for name in ('ca.pem', 'im.pem',
-                                                 'im.key')), 1)
+                                    for name in ('ca.pem', 'nginx.pem',
+                                                 'nginx.key')), 1)
         put('listen', '%s backlog=4096' % self.address('http'))
         put('root', '"%s"' % web)
         text = text.replace('include /etc/im/im_api.conf;',
@@ -196,13 +199,15 @@ class Conf:
             'IM_RPC_LISTEN': '127.0.0.1:0',
             'IM_AUTH_JWT_KEY_FILE': self.path('data', 'jwt.key'),
         }
-        if s['tls']:
-            for key, name in (('CA', 'ca.pem'), ('CERT', 'im.pem'),
-                              ('KEY', 'im.key')):
-                common['IM_RPC_TLS_' + key] = self.path('data', 'tls', name)
         for kind in ('logic', 'task'):
             for name in self.daemons(kind):
                 env = dict(common, IM_HEALTH_LISTEN=self.address(name))
+                if s['tls']:
+                    for key, file in (('CA', 'ca.pem'),
+                                      ('CERT', kind + '.pem'),
+                                      ('KEY', kind + '.key')):
+                        env['IM_RPC_TLS_' + key] = self.path('data', 'tls',
+                                                             file)
                 # A daemon is not given keys that its file does not have.
                 if kind == 'task':
                     del env['IM_AUTH_JWT_KEY_FILE'], env['IM_RPC_LISTEN']
