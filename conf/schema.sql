@@ -2,7 +2,8 @@
 --
 --     mysql -u root im < schema.sql
 --
--- May be run again: what exists is left alone.
+-- May be run again: what exists is left alone, columns that a table of an
+-- earlier version lacks are added (at the end).
 
 CREATE TABLE IF NOT EXISTS users (
     uid         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -13,16 +14,21 @@ CREATE TABLE IF NOT EXISTS users (
     UNIQUE KEY (name)
 ) ENGINE = InnoDB;
 
--- One for each log-in.  Only a hash of the refresh token is kept.
+-- One for each log-in.  Only hashes of the refresh token are kept: of all of
+-- it, and of the part that stays when it is changed (NULL: of an earlier
+-- version, not changed since).  turned_ms: when it was changed.
 CREATE TABLE IF NOT EXISTS sessions (
     sid           CHAR(22) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     uid           BIGINT UNSIGNED NOT NULL,
     device        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     refresh_hash  BINARY(32) NOT NULL,
+    family_hash   BINARY(32) NULL,
     created_ms    BIGINT UNSIGNED NOT NULL,
+    turned_ms     BIGINT UNSIGNED NOT NULL DEFAULT 0,
     expires_ms    BIGINT UNSIGNED NOT NULL,
     PRIMARY KEY (sid),
     UNIQUE KEY (refresh_hash),
+    UNIQUE KEY (family_hash),
     KEY (uid)
 ) ENGINE = InnoDB;
 
@@ -93,3 +99,14 @@ CREATE TABLE IF NOT EXISTS blocks (
     other  BIGINT UNSIGNED NOT NULL,
     PRIMARY KEY (uid, other)
 ) ENGINE = InnoDB;
+
+-- Tables of earlier versions.
+SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE sessions
+        ADD COLUMN family_hash BINARY(32) NULL,
+        ADD COLUMN turned_ms BIGINT UNSIGNED NOT NULL DEFAULT 0,
+        ADD UNIQUE KEY (family_hash)', 'DO 0')
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+    AND table_name = 'sessions' AND column_name = 'family_hash');
+PREPARE im FROM @im;
+EXECUTE im;
+DEALLOCATE PREPARE im;

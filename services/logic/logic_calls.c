@@ -17,6 +17,7 @@
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_refresh.h"
 #include "logic_rooms.h"
 #include "logic_sessions.h"
 #include "logic_sync.h"
@@ -43,7 +44,7 @@ static logic_pool_t  *calls_pools[CALLS_POOLS];
 
 CALL(calls_create, calls_pools[CALLS_AUTH], logic_users_create)
 CALL(calls_login, calls_pools[CALLS_AUTH], logic_users_login)
-CALL(calls_refresh, calls_pools[CALLS_QUERY], logic_sessions_refresh)
+CALL(calls_refresh, calls_pools[CALLS_QUERY], logic_refresh_use)
 CALL(calls_logout, calls_pools[CALLS_QUERY], logic_sessions_logout)
 CALL(calls_password, calls_pools[CALLS_AUTH], logic_users_password)
 CALL(calls_presence, calls_pools[CALLS_QUERY], logic_presence_query)

@@ -16,7 +16,8 @@ static const im_probe_sql_t  probes_sql[] = {
     "SELECT uid FROM users WHERE uid = 0 AND name = '' AND password = ''"
     " AND created_ms = 0",
     "SELECT uid FROM sessions WHERE sid = '' AND uid = 0 AND device = ''"
-    " AND refresh_hash = '' AND created_ms = 0 AND expires_ms = 0",
+    " AND refresh_hash = '' AND family_hash = '' AND created_ms = 0"
+    " AND turned_ms = 0 AND expires_ms = 0",
     "SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = 0 AND seq = 0"
     " AND msg_id = 0 AND sender = 0 AND time_ms = 0 AND cmid = ''"
     " AND body = ''",

@@ -2,10 +2,10 @@
  * logic_sessions.c -- tokens.
  *
  * An access token (JWT) is checked at the edge without asking anybody, so it
- * lives 15 minutes.  A refresh token is 32 random bytes, stored as SHA-256 and
- * changed at each use: an old one is worth nothing.  Log-out deletes the row,
- * marks the session for as long as a token of it may live (logic_revoked.c),
- * and tells every Connect instance to end its live connections.
+ * lives 15 minutes.  A refresh token is changed at each use
+ * (logic_refresh.c).  Log-out deletes the row, marks the session for as long as
+ * a token of it may live (logic_revoked.c), and tells every Connect instance to
+ * end its live connections.
  */
 
 #include <stdio.h>
@@ -16,20 +16,13 @@
 
 #include "logic_links.h"
 #include "logic_page.h"
+#include "logic_refresh.h"
 #include "logic_revoked.h"
 #include "logic_sessions.h"
 
 
-#define SESSIONS_REFRESH_BYTES  32
-#define SESSIONS_REFRESH_LEN    43     /* in base64url */
-#define SESSIONS_TOKEN_MAX      1024
+#define SESSIONS_TOKEN_MAX  1024
 
-
-typedef struct {
-    uint64_t  uid;
-    char      sid[IM_SID_LEN + 1];
-    char      device[IM_DEVICE_MAX + 1];
-} sessions_row_t;
 
 typedef struct {
     size_t    n;
@@ -38,10 +31,6 @@ typedef struct {
 } sessions_list_t;
 
 
-static void sessions_answer(im_rpc_req_t *req, const sessions_row_t *row,
-    char *refresh);
-static void sessions_new_refresh(char *text, unsigned char *hash);
-static int sessions_on_row(void *ctx, const im_mysql_value_t *v);
 static int sessions_on_sid(void *ctx, const im_mysql_value_t *v);
 static void sessions_text(im_mysql_value_t *v, const void *p, size_t len);
 static void sessions_number(im_mysql_value_t *v, uint64_t n);
@@ -51,18 +40,19 @@ void
 logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     const char *device, const char *password)
 {
-    char              refresh[SESSIONS_REFRESH_LEN + 1];
     uint64_t          now, made;
-    unsigned char     hash[32], raw[16];
-    sessions_row_t    row;
-    im_mysql_value_t  v[7];
+    unsigned char     raw[16];
+    logic_refresh_t   refresh;
+    logic_session_t   row;
+    im_mysql_value_t  v[9];
 
     /* a password that was changed since it was looked up makes no session: who
      * changes it ends all that are there, and none comes after that */
 
     static const char  sql[] =
-        "INSERT INTO sessions (sid, uid, device, refresh_hash, created_ms, "
-        "expires_ms) SELECT ?, uid, ?, ?, ?, ? FROM users "
+        "INSERT INTO sessions (sid, uid, device, refresh_hash, family_hash, "
+        "created_ms, turned_ms, expires_ms) "
+        "SELECT ?, uid, ?, ?, ?, ?, ?, ? FROM users "
         "WHERE uid = ? AND password = ?";
 
     row.uid = uid;
@@ -71,19 +61,21 @@ logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     randombytes_buf(raw, sizeof(raw));
     sodium_bin2base64(row.sid, sizeof(row.sid), raw, sizeof(raw),
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    sessions_new_refresh(refresh, hash);
+    logic_refresh_make(&refresh);
 
     now = im_now_ms();
 
     sessions_text(&v[0], row.sid, IM_SID_LEN);
     sessions_text(&v[1], row.device, strlen(row.device));
-    sessions_text(&v[2], hash, sizeof(hash));
-    sessions_number(&v[3], now);
-    sessions_number(&v[4], now + (uint64_t) logic_conf.refresh_ttl_s * 1000);
-    sessions_number(&v[5], uid);
-    sessions_text(&v[6], password, strlen(password));
+    sessions_text(&v[2], refresh.hash, sizeof(refresh.hash));
+    sessions_text(&v[3], refresh.family, sizeof(refresh.family));
+    sessions_number(&v[4], now);
+    sessions_number(&v[5], now);
+    sessions_number(&v[6], now + (uint64_t) logic_conf.refresh_ttl_s * 1000);
+    sessions_number(&v[7], uid);
+    sessions_text(&v[8], password, strlen(password));
 
-    if (im_mysql_run(db->mysql, sql, v, 7, NULL, 0, NULL, NULL, &made, NULL)
+    if (im_mysql_run(db->mysql, sql, v, 9, NULL, 0, NULL, NULL, &made, NULL)
         != IM_OK)
     {
         logic_mysql_failed(db, req);
@@ -95,12 +87,13 @@ logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
         return;
     }
 
-    sessions_answer(req, &row, refresh);
+    logic_sessions_answer(req, &row, refresh.token);
 }
 
 
-static void
-sessions_answer(im_rpc_req_t *req, const sessions_row_t *row, char *refresh)
+void
+logic_sessions_answer(im_rpc_req_t *req, const logic_session_t *row,
+    const char *refresh)
 {
     char             token[SESSIONS_TOKEN_MAX];
     int64_t          now;
@@ -124,115 +117,10 @@ sessions_answer(im_rpc_req_t *req, const sessions_row_t *row, char *refresh)
 
     reply.uid = row->uid;
     reply.access_token = token;
-    reply.refresh_token = refresh;
+    reply.refresh_token = (char *) refresh;
     reply.expires_in = logic_conf.access_ttl_s;
 
     im_rpc_reply(req, &reply.base);
-}
-
-
-static void
-sessions_new_refresh(char *text, unsigned char *hash)
-{
-    unsigned char  raw[SESSIONS_REFRESH_BYTES];
-
-    randombytes_buf(raw, sizeof(raw));
-    sodium_bin2base64(text, SESSIONS_REFRESH_LEN + 1, raw, sizeof(raw),
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    crypto_hash_sha256(hash, (unsigned char *) text, SESSIONS_REFRESH_LEN);
-}
-
-
-void
-logic_sessions_refresh(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in)
-{
-    int                         rc;
-    char                        refresh[SESSIONS_REFRESH_LEN + 1];
-    uint64_t                    changed;
-    unsigned char               old[32], hash[32];
-    sessions_row_t              row;
-    im_mysql_value_t            v[4];
-    const Im__RefreshRequest   *r;
-
-    static const char             find[] =
-        "SELECT uid, sid, device FROM sessions WHERE refresh_hash = ? "
-        "AND expires_ms > ?";
-    static const char             turn[] =
-        "UPDATE sessions SET refresh_hash = ?, expires_ms = ? WHERE sid = ? "
-        "AND refresh_hash = ?";
-    static const im_mysql_type_t  columns[] = {
-        IM_MYSQL_U64, IM_MYSQL_STR, IM_MYSQL_STR
-    };
-
-    r = (const Im__RefreshRequest *) in;
-
-    if (strlen(r->refresh_token) != SESSIONS_REFRESH_LEN) {
-        logic_fail(req, "unauthorized", "the refresh token is not valid");
-        return;
-    }
-
-    crypto_hash_sha256(old, (unsigned char *) r->refresh_token,
-                       SESSIONS_REFRESH_LEN);
-
-    row.uid = 0;
-    sessions_text(&v[0], old, sizeof(old));
-    sessions_number(&v[1], im_now_ms());
-
-    if (im_mysql_run(db->mysql, find, v, 2, columns, 3, sessions_on_row, &row,
-                     NULL, NULL)
-        != IM_OK)
-    {
-        logic_mysql_failed(db, req);
-        return;
-    }
-
-    if (row.uid == 0) {
-        logic_fail(req, "unauthorized", "the refresh token is not valid");
-        return;
-    }
-
-    sessions_new_refresh(refresh, hash);
-
-    sessions_text(&v[0], hash, sizeof(hash));
-    sessions_number(&v[1], im_now_ms()
-                    + (uint64_t) logic_conf.refresh_ttl_s * 1000);
-    sessions_text(&v[2], row.sid, IM_SID_LEN);
-    sessions_text(&v[3], old, sizeof(old));
-
-    rc = im_mysql_run(db->mysql, turn, v, 4, NULL, 0, NULL, NULL, &changed,
-                      NULL);
-    if (rc != IM_OK) {
-        logic_mysql_failed(db, req);
-        return;
-    }
-
-    if (changed != 1) {
-        /* somebody else used it between our two statements */
-        logic_fail(req, "unauthorized", "the refresh token is not valid");
-        return;
-    }
-
-    sessions_answer(req, &row, refresh);
-}
-
-
-static int
-sessions_on_row(void *ctx, const im_mysql_value_t *v)
-{
-    sessions_row_t  *row = ctx;
-
-    if (v[1].str.len != IM_SID_LEN || v[2].str.len > IM_DEVICE_MAX) {
-        return IM_OK;
-    }
-
-    row->uid = v[0].u64;
-    memcpy(row->sid, v[1].str.data, IM_SID_LEN);
-    row->sid[IM_SID_LEN] = '\0';
-    memcpy(row->device, v[2].str.data, v[2].str.len);
-    row->device[v[2].str.len] = '\0';
-
-    return IM_OK;
 }
 
 
@@ -241,10 +129,7 @@ logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
     Im__LogoutReply            reply = IM__LOGOUT_REPLY__INIT;
-    im_mysql_value_t           v[1];
     const Im__LogoutRequest   *r;
-
-    static const char  sql[] = "DELETE FROM sessions WHERE sid = ?";
 
     r = (const Im__LogoutRequest *) in;
 
@@ -253,26 +138,42 @@ logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
+    if (logic_sessions_end(db, req, r->caller->uid, r->caller->sid,
+                           "this session was logged out")
+        == IM_OK)
+    {
+        im_rpc_reply(req, &reply.base);
+    }
+}
+
+
+int
+logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, char *sid,
+    const char *why)
+{
+    im_mysql_value_t  v[1];
+
+    static const char  sql[] = "DELETE FROM sessions WHERE sid = ?";
+
     /* first the mark: from here on the access token is worth nothing */
 
-    if (logic_revoked_add(db->redis, &r->caller->sid, 1) != IM_OK) {
+    if (logic_revoked_add(db->redis, &sid, 1) != IM_OK) {
         logic_fail(req, "unavailable", "the session store does not answer");
-        return;
+        return IM_ERROR;
     }
 
-    sessions_text(&v[0], r->caller->sid, IM_SID_LEN);
+    sessions_text(&v[0], sid, IM_SID_LEN);
 
     if (im_mysql_run(db->mysql, sql, v, 1, NULL, 0, NULL, NULL, NULL, NULL)
         != IM_OK)
     {
         logic_mysql_failed(db, req);
-        return;
+        return IM_ERROR;
     }
 
-    logic_links_end(r->caller->uid, r->caller->sid, "session_revoked",
-                    "this session was logged out");
+    logic_links_end(uid, sid, "session_revoked", why);
 
-    im_rpc_reply(req, &reply.base);
+    return IM_OK;
 }
 
 

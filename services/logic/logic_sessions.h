@@ -8,6 +8,12 @@
 
 #include "logic_pool.h"
 
+typedef struct {
+    uint64_t  uid;
+    char      sid[IM_SID_LEN + 1];
+    char      device[IM_DEVICE_MAX + 1];
+} logic_session_t;
+
 /* Makes a session and answers with its tokens; password: the hash that was
  * compared. */
 void logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
@@ -16,8 +22,13 @@ void logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
  * safe to repeat. */
 int logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid);
 
-void logic_sessions_refresh(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
+/* Ends one, everywhere.  IM_ERROR: req has been answered. */
+int logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+    char *sid, const char *why);
+/* Answers with a new access token and this refresh token. */
+void logic_sessions_answer(im_rpc_req_t *req, const logic_session_t *row,
+    const char *refresh);
+
 void logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 void logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,

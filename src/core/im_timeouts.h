@@ -92,6 +92,9 @@
 #define IM_SETTLE_POLL_MS            20     /* between two looks */
 #define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 
+/* Log-ins. */
+#define IM_REFRESH_REPEAT_MS         10000  /* for a lost answer to be asked */
+
 /* How a daemon's dependencies are (/readyz). */
 #define IM_PROBE_EVERY_MS            2000   /* between two looks at each */
 #define IM_PROBE_AWAY_MS             250    /* the same while it is away */

@@ -95,20 +95,91 @@ async def test_wrong_password_and_unknown_user_look_the_same(api, people):
     assert 0.25 < ratio < 4, (wrong, unknown)
 
 
-async def test_refresh_gives_new_tokens_once(api, people):
+async def refresh(api, token):
+    r = await api.call('POST', '/v1/refresh', json={'refresh_token': token})
+    assert r['refresh_token'] != token
+    assert (await api.call('GET', '/v1/auth', r['access_token'])).status == 204
+    return r['refresh_token']
+
+
+def older(stack, user):
+    """The seconds in which a call may be repeated are over."""
+    stack.mysql('UPDATE sessions SET turned_ms = turned_ms - 60000 '
+                'WHERE uid = %s' % user.uid)
+
+
+async def test_a_refresh_whose_answer_was_lost_can_be_repeated(api, people):
     alice = await people(api, 'alice')
     first = alice.refresh_token
-    r = await api.call('POST', '/v1/refresh', json={'refresh_token': first})
-    assert r['refresh_token'] != first
-    assert (await api.call('GET', '/v1/auth', r['access_token'])).status == 204
+    second = await refresh(api, first)
+    assert await refresh(api, first) == second
+    # Many at once, as from several windows of a browser: one successor.
+    assert len(set(await asyncio.gather(*(refresh(api, second)
+                                          for _ in range(8))))) == 1
+
+
+@pytest.mark.parametrize('later', [0, 1, 3])
+async def test_a_refresh_token_used_again_later_ends_the_session(
+        api, people, stack, later):
+    """However often the thief has changed it meanwhile."""
+    alice = await people(api, 'alice')
+    phone = await api.login(alice, 'phone')
+    stolen = alice.refresh_token
+    s = await alice.connect()
+    last = await refresh(api, stolen)
+    for _ in range(later):
+        last = await refresh(api, last)
+    older(stack, alice)
     await refused(api.call('POST', '/v1/refresh',
-                           json={'refresh_token': first}), 401)
+                           json={'refresh_token': stolen}), 401,
+                  'session_revoked')
+    # Nobody has anything of this session any more.
+    assert (await s.expect('kick'))['code'] == 'session_revoked'
+    await refused(api.call('POST', '/v1/refresh',
+                           json={'refresh_token': last}), 401)
+    await refused(alice.send(alice.uid, 'hello'), 401, 'session_revoked')
+    # The log names the user and no token; other sessions stay.
+    with open(os.path.join(stack.dir, 'log', 'logic-1.log')) as f:
+        log = f.read()
+    assert 'user %s: a refresh token of session' % alice.uid in log
+    assert stolen not in log and last not in log
+    await refresh(api, phone['refresh_token'])
+
+
+async def test_a_token_of_the_family_that_was_never_given_ends_it_too(
+        api, people):
+    """Only who has had one knows its first part."""
+    alice = await people(api, 'alice')
+    token = alice.refresh_token
+    await refused(api.call('POST', '/v1/refresh', json={
+        'refresh_token': token[:24] + token[23:22:-1] * 40}), 401,
+        'session_revoked')
+    await refused(api.call('POST', '/v1/refresh',
+                           json={'refresh_token': token}), 401)
+
+
+async def test_a_refresh_token_of_an_earlier_version_is_good_for_one_use(
+        api, people, stack):
+    alice = await people(api, 'alice')
+    old = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip('=')
+    stack.mysql('UPDATE sessions SET family_hash = NULL, refresh_hash = '
+                "UNHEX(SHA2('%s', 256)) WHERE uid = %s" % (old, alice.uid))
+    new = await refresh(api, old)
+    assert len(new) == 64
+    await refused(api.call('POST', '/v1/refresh',
+                           json={'refresh_token': old}), 401, 'unauthorized')
+    await refresh(api, new)
 
 
 async def test_a_made_up_refresh_token_is_refused(api):
-    await refused(api.call('POST', '/v1/refresh', json={
-        'refresh_token': base64.urlsafe_b64encode(os.urandom(32)).decode()
-        .rstrip('=')}), 401)
+    for size in (32, 48):
+        await refused(api.call('POST', '/v1/refresh', json={
+            'refresh_token': base64.urlsafe_b64encode(os.urandom(size))
+            .decode().rstrip('=')}), 401, 'unauthorized')
+    for text in ('', 'x', '=' * 64, 'é' * 32, 'A' * 63 + '!'):
+        await refused(api.call('POST', '/v1/refresh',
+                               json={'refresh_token': text}), 401,
+                      'unauthorized')
 
 
 async def test_logout_ends_this_session_and_its_sockets(api, people):
