@@ -36,6 +36,7 @@ static void daemon_block_signals(void);
 
 static sigset_t    daemon_signals;
 static atomic_int  daemon_stop;
+static void      (*daemon_reload)(void);       /* main thread */
 
 
 int
@@ -204,7 +205,18 @@ im_daemon_sleep(unsigned ms)
         atomic_store(&daemon_stop, 1);
     }
 
+    if (sig == SIGHUP && daemon_reload != NULL && !im_daemon_stopping()) {
+        daemon_reload();
+    }
+
     return atomic_load(&daemon_stop);
+}
+
+
+void
+im_daemon_on_reload(void (*reload)(void))
+{
+    daemon_reload = reload;
 }
 
 
@@ -212,7 +224,7 @@ void
 im_daemon_wait(void)
 {
     while (!im_daemon_sleep(3600 * 1000)) {
-        /* SIGHUP and SIGPIPE mean nothing here */
+        /* SIGPIPE means nothing here */
     }
 }
 

@@ -78,6 +78,9 @@ typedef struct {
  */
 int im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status);
 
+/* What SIGHUP means: runs on the main thread while it waits, never once a
+ * signal has asked to stop.  NULL: nothing, as before the first call. */
+void im_daemon_on_reload(void (*reload)(void));
 /* Waits for SIGTERM or SIGINT. */
 void im_daemon_wait(void);
 /* 1 once a signal has asked to stop; for loops that wait for a dependency. */

@@ -146,6 +146,13 @@ disc_on_answer(void *ctx, const ProtobufCMessage *reply)
 
 
 int
+im_disc_set_tls(im_disc_t *d, const im_rpc_tls_t *tls)
+{
+    return im_etcd_set_tls(d->etcd, tls);
+}
+
+
+int
 im_disc_subscribe(im_disc_t *d, const char *service,
     const im_disc_handler_t *handler, void *ctx)
 {

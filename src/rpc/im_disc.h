@@ -55,6 +55,10 @@ typedef struct {
     void  (*down)(void *ctx, im_disc_instance_t *inst);
 } im_disc_handler_t;
 
+/* Other certificates for new connections to etcd.  Any thread; IM_ERROR:
+ * those of before stay. */
+int im_disc_set_tls(im_disc_t *disc, const im_rpc_tls_t *tls);
+
 int im_disc_subscribe(im_disc_t *disc, const char *service,
     const im_disc_handler_t *handler, void *ctx);
 

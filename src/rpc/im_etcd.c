@@ -103,6 +103,21 @@ failed:
 }
 
 
+int
+im_etcd_set_tls(im_etcd_t *e, const im_rpc_tls_t *tls)
+{
+    unsigned  i;
+
+    for (i = 0; i < e->n; i++) {
+        if (im_rpc_channel_set_tls(e->channels[i], tls) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
 static int
 etcd_methods(im_etcd_t *e)
 {

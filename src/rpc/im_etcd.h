@@ -21,6 +21,8 @@ typedef struct im_etcd_s  im_etcd_t;
 /* endpoints "host:port,host:port".  tls: NULL, or etcd's own; copied. */
 im_etcd_t *im_etcd_create(im_rpc_t *rpc, const char *endpoints,
     const im_rpc_tls_t *tls);
+/* For new connections.  Any thread. */
+int im_etcd_set_tls(im_etcd_t *etcd, const im_rpc_tls_t *tls);
 void im_etcd_destroy(im_etcd_t *e);
 
 /* Where calls go at present, "host:port"; its number, of how many. */

@@ -160,6 +160,7 @@ im_etcd_txn(im_etcd_t *e, const im_etcd_txn_t *t, im_etcd_reply_pt cb,
 
 STAND_IN(im_etcd_t *, im_etcd_create, (im_rpc_t *r, const char *s,
          const im_rpc_tls_t *t), (void *) (r ? s : (const char *) t))
+STAND_IN(int, im_etcd_set_tls, (im_etcd_t *e, const im_rpc_tls_t *t), !e + !t)
 STAND_IN(unsigned, im_etcd_current, (im_etcd_t *e), !e)
 STAND_IN(unsigned, im_etcd_endpoints, (im_etcd_t *e), !e)
 STAND_IN(const char *, im_etcd_endpoint, (im_etcd_t *e), (char *) e)

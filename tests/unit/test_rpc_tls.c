@@ -339,6 +339,56 @@ new_certificates_are_for_new_connections_and_streams_stay(void **state)
 }
 
 
+static void
+certificate(im_rpc_tls_t *tls, im_pem_t *pem, const char *cert)
+{
+    char  file[64], key[64];
+
+    snprintf(file, sizeof(file), "%s.pem", cert);
+    snprintf(key, sizeof(key), "%s.key", cert);
+    load(pem, "ca.pem", file, key);
+
+    tls->ca = pem->ca;
+    tls->cert = pem->cert;
+    tls->key = pem->key;
+    tls->name = "logic.im";
+}
+
+
+static void
+a_channel_to_a_stranger_takes_new_certificates_too(void **state)
+{
+    char               address[32];
+    im_pem_t           pem;
+    im_rpc_t          *server, *rpc;
+    im_rpc_tls_t       tls;
+    im_rpc_channel_t  *ch;
+
+    (void) state;
+
+    server = tls_runtime("logic");
+    serve(server, address, NULL);
+
+    rpc = runtime(NULL);
+    certificate(&tls, &pem, "task");
+    ch = im_rpc_channel_stranger(rpc, address, &tls);
+    assert_non_null(ch);
+    im_pem_free(&pem);
+    reach(ch);
+    assert_int_equal(outcome.code, IM_RPC_PERMISSION_DENIED);
+
+    certificate(&tls, &pem, "nginx");
+    assert_int_equal(im_rpc_channel_set_tls(ch, &tls), IM_OK);
+    im_pem_free(&pem);
+    reach(ch);
+    assert_int_equal(outcome.code, IM_RPC_OK);
+
+    im_rpc_channel_unref(ch);
+    im_rpc_destroy(rpc);
+    im_rpc_destroy(server);
+}
+
+
 int
 main(void)
 {
@@ -351,6 +401,7 @@ main(void)
         cmocka_unit_test(a_runtime_without_a_certificate_is_refused),
         cmocka_unit_test(
             new_certificates_are_for_new_connections_and_streams_stay),
+        cmocka_unit_test(a_channel_to_a_stranger_takes_new_certificates_too),
     };
 
     return cmocka_run_group_tests(tests, make_certificates,
