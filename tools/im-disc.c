@@ -35,6 +35,7 @@
 #include "im_disc.h"
 #include "im_pem.h"
 #include "im_snowflake.h"
+#include "im_text.h"
 #include "im_timeouts.h"
 
 
@@ -386,17 +387,18 @@ on_log(void *ctx, int level, const char *msg)
 static void
 say(const char *fmt, ...)
 {
-    char             text[600];
+    char             text[600], clean[800];
     va_list          args;
     struct timespec  now;
 
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    (void) im_text_print(clean, sizeof(clean), text, strlen(text));
 
     clock_gettime(CLOCK_MONOTONIC, &now);
 
     printf("%lld %s\n",
            (long long) (now.tv_sec - began.tv_sec) * 1000
-           + (now.tv_nsec - began.tv_nsec) / 1000000, text);
+           + (now.tv_nsec - began.tv_nsec) / 1000000, clean);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "im_disc_int.h"
+#include "im_text.h"
 
 
 #define SELF_LOAD_STEP  10             /* percent: less is not published */
@@ -130,8 +131,8 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
     unsigned     i;
     disc_reg_t  *reg;
 
-    if (strlen(self->service) >= DISC_NAME_MAX
-        || strlen(self->id) >= DISC_NAME_MAX
+    if (!im_text_is_name(self->service, strlen(self->service))
+        || !im_text_is_name(self->id, strlen(self->id))
         || strlen(self->address) >= DISC_NAME_MAX)
     {
         return IM_ERROR;
