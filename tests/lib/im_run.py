@@ -50,6 +50,7 @@ class Run:
         self.stack = 'test-' + sanitizer if sanitizer else 'test'
         self.stacks = [self.stack, self.stack + '-2', self.stack + '-again']
         self.slow = 3 if sanitizer else 1
+        self.began = time.time()
         self.again_n = 0
         self.stopping = False
         self.running = set()       # leaders of the sessions of command()

@@ -53,7 +53,9 @@ def reports_of(run):
     for at in (run.out, *(run.path('build/stack', name, 'log')
                           for name in run.stacks)):
         reports += glob.glob(os.path.join(at, run.sanitizer + '.*'))
-    reports = [r for r in reports if os.path.getsize(r)]
+    # A stack that was not needed this time may have some of an earlier run.
+    reports = [r for r in reports if os.path.getsize(r)
+               and os.path.getmtime(r) >= run.began]
     broken = [r for r in reports if leak_check_broke(r)]
     for r in reports:
         run.report.show(r)

@@ -60,8 +60,8 @@ class Project:
     def e2e(self, name, text):
         self.write('tests/e2e/test_%s.py' % name, FIRST % self.top + text)
 
-    def run(self, *parts):
-        run = Run(self.top)
+    def run(self, *parts, sanitizer=''):
+        run = Run(self.top, sanitizer)
         run.own = lambda: None
 
         def bring_up(name, options, log):
@@ -212,6 +212,27 @@ def test_a_program_that_tests_nothing_fails(project, capsys):
     project.run('unit')
 
     assert last_lines(capsys, 1) == ['1 passed, 1 failed']
+
+
+def test_a_report_of_a_sanitizer_is_never_flaky(project, capsys):
+    os.symlink(os.path.join(project.top, 'build'),
+               os.path.join(project.top, 'build/asan'))
+    project.unit('leaks', '[ -e seen ] && echo "ok 1 - a" && exit\n'
+                          'touch seen; echo "not ok 1 - a"\n'
+                          'echo "ERROR: AddressSanitizer" '
+                          '> "${ASAN_OPTIONS##*log_path=}.1"; exit 1')
+    old = os.path.join(project.top, 'build/stack/test-asan-again/log')
+    os.makedirs(old)
+    with open(os.path.join(old, 'asan.old.1'), 'w') as f:
+        f.write('ERROR: of an earlier run\n')
+    os.utime(os.path.join(old, 'asan.old.1'), (1, 1))
+
+    project.run('unit', sanitizer='asan')
+
+    lines = last_lines(capsys, 99)
+    assert 'FAILED asan.test_leaks.1' in lines
+    assert lines[-2:] == ['flaky: 1', '1 passed, 1 failed']
+    assert project.code == 1
 
 
 def test_a_stack_that_does_not_start_is_tried_once_more(project, capsys):
