@@ -14,6 +14,10 @@ from test_logic_steps import Logic, stopped
 FLOOD = 300
 # Redis stands still for so long: what is sent meanwhile waits in one queue.
 PAUSE_MS = 700
+# Ten to forty are to be expected.  One message at a time cost 359 statements and
+# four round trips to Redis for each, and one tag at a time 64 for a batch.  The
+# rest is for a machine that is so slow that many batches are made.
+SELECTS, READS, TAGS_READS = 120, 400, 128
 
 
 def redis(stack, *args):
@@ -85,8 +89,8 @@ async def test_a_flood_of_new_conversations_costs_a_few_round_trips(
     assert set(seqs.values()) == {1}
     # Do they exist, do they block, where did it end: 128 in a statement, and
     # a batch or two before Redis stands still.
-    assert c.selects < 60, c.selects
-    assert c.reads < 200, c.reads
+    assert c.selects < SELECTS, c.selects
+    assert c.reads < READS, c.reads
     # And all of them once more, when Redis has forgotten them.
     sql = 'SELECT COUNT(*) FROM messages WHERE conv_a = %d' % a.uid
     until = time.monotonic() + 30
@@ -97,8 +101,8 @@ async def test_a_flood_of_new_conversations_costs_a_few_round_trips(
     with cost(stack) as c:
         seqs = await flood(stack, s, to=others)
     assert set(seqs.values()) == {1 + 2 ** 20 + 1}
-    assert c.selects < 60, c.selects
-    assert c.reads < 200, c.reads
+    assert c.selects < SELECTS, c.selects
+    assert c.reads < READS, c.reads
     # As after a long life, for the tests to come.
     redis(stack, 'SET', 'im:memory:{0}', '0')
 
@@ -118,8 +122,8 @@ async def test_a_flood_to_many_rooms_costs_a_few_round_trips(
     with cost(stack) as c:
         seqs = await flood(stack, s, room=rooms)
     assert set(seqs.values()) == {1}
-    assert c.selects < 60, c.selects
-    assert c.reads < 200, c.reads
+    assert c.selects < SELECTS, c.selects
+    assert c.reads < READS, c.reads
 
 
 async def test_keys_of_many_tags_cost_no_round_trip_each(
@@ -137,7 +141,7 @@ async def test_keys_of_many_tags_cost_no_round_trip_each(
         with cost(stack) as c:
             redis(stack, 'SCRIPT', 'FLUSH')
             assert set((await flood(stack, s, to=others)).values()) == {2}
-        assert c.reads < 100, c.reads
+        assert c.reads < TAGS_READS, c.reads
 
 
 async def test_without_mysql_only_a_conversation_that_redis_forgot_waits(
