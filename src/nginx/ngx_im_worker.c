@@ -23,9 +23,9 @@
  * shared between workers, and during a reload old and new ones coexist.
  */
 
-#include <pthread.h>
-
 #include "ngx_im_request.h"
+
+#include <pthread.h>
 
 #include "im_timeouts.h"
 
