@@ -180,8 +180,8 @@ class Run:
             lambda left: self.program(name, '.again')[1][1] == 0)
 
     def own(self):
-        """Tests of what is in here: they depend on no stack and on no time,
-        so they get no second try."""
+        """Tests of what is in here, and of the sources: they depend on no
+        stack and on no time, so they get no second try."""
         if self.sanitizer:
             return                 # there is nothing to sanitize
         r = self.pytest('self', {}, [self.path('tests/self')],
