@@ -35,6 +35,7 @@ struct im_kafka_consumer_s {
     rd_kafka_queue_t  *queue;
     char              *topic;
     im_kafka_log_t     log;            /* its address is the opaque */
+    char               name[96];
     void             (*revoke)(void *ctx);
     void              *ctx;
     int64_t           *done;           /* next offset by partition, -1: ? */
@@ -48,7 +49,12 @@ static void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
 static void consumer_assign(im_kafka_consumer_t *c,
     const rd_kafka_topic_partition_list_t *parts);
-static int consumer_take(im_kafka_record_t *record, rd_kafka_message_t *m);
+static int consumer_take(im_kafka_consumer_t *c, im_kafka_record_t *record,
+    rd_kafka_message_t *m);
+static void consumer_failed(im_kafka_consumer_t *c,
+    const rd_kafka_message_t *m);
+static void consumer_on_error(rd_kafka_t *rk, int err, const char *reason,
+    void *opaque);
 static void consumer_put_back(im_kafka_consumer_t *c);
 static void consumer_set_done(im_kafka_consumer_t *c, int partition,
     int64_t next);
@@ -111,6 +117,7 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     c->revoke = conf->revoke;
     c->ctx = conf->ctx;
     c->topic = strdup(conf->topic);
+    snprintf(c->name, sizeof(c->name), "consumer %s", conf->group);
 
     if (c->topic == NULL) {
         free(c);
@@ -120,6 +127,7 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     rc = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(rc, &c->log);
     rd_kafka_conf_set_log_cb(rc, im_kafka_log_cb);
+    rd_kafka_conf_set_error_cb(rc, consumer_on_error);
     rd_kafka_conf_set_rebalance_cb(rc, consumer_rebalance);
 
     if (im_kafka_set(rc, settings, error, sizeof(error)) == IM_OK) {
@@ -223,7 +231,7 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
             break;
         }
 
-        if (consumer_take(&records[n], m) != IM_OK) {
+        if (consumer_take(c, &records[n], m) != IM_OK) {
             rd_kafka_message_destroy(m);
 
             if (n == 0) {
@@ -245,9 +253,11 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
 
 
 static int
-consumer_take(im_kafka_record_t *record, rd_kafka_message_t *m)
+consumer_take(im_kafka_consumer_t *c, im_kafka_record_t *record,
+    rd_kafka_message_t *m)
 {
     if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        consumer_failed(c, m);
         return IM_DECLINED;
     }
 
@@ -260,6 +270,31 @@ consumer_take(im_kafka_record_t *record, rd_kafka_message_t *m)
     record->handle = m;
 
     return IM_OK;
+}
+
+
+/* Of the group, the topic or a partition.  The library goes on by itself. */
+static void
+consumer_failed(im_kafka_consumer_t *c, const rd_kafka_message_t *m)
+{
+    if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        im_kafka_log_error(&c->log, c->name, m->err,
+                           rd_kafka_message_errstr(m));
+    }
+}
+
+
+/* Of the connections, inside a poll. */
+static void
+consumer_on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+{
+    im_kafka_consumer_t  *c;
+
+    (void) rk;
+
+    c = (im_kafka_consumer_t *) ((char *) opaque
+                                 - offsetof(im_kafka_consumer_t, log));
+    im_kafka_log_error(&c->log, c->name, (rd_kafka_resp_err_t) err, reason);
 }
 
 
@@ -325,6 +360,9 @@ im_kafka_idle(im_kafka_consumer_t *c, unsigned ms)
         if (m != NULL) {
             if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
                 consumer_put_back(c);
+
+            } else {
+                consumer_failed(c, m);
             }
 
             rd_kafka_message_destroy(m);

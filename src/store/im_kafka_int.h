@@ -20,13 +20,21 @@ typedef struct {
 int im_kafka_set(rd_kafka_conf_t *conf, const im_kafka_setting_t *settings,
     char *error, size_t size);
 
-/* librdkafka's log lines to an im_log_pt. */
+/* librdkafka's log lines to an im_log_pt.  The rest belongs to the thread that
+ * polls: the last error that was logged, and when. */
 typedef struct {
     im_log_pt    log;
     void        *ctx;
+    int          error;
+    uint64_t     error_ms;
 } im_kafka_log_t;
 
 uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_consumer.c */
+
+/* An error of a handle, from its poll: logged when it is another one than
+ * before, or a minute later.  what: "consumer im.push". */
+void im_kafka_log_error(im_kafka_log_t *log, const char *what,
+    rd_kafka_resp_err_t err, const char *text);
 
 void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
     const char *buf);

@@ -21,6 +21,7 @@
 #define KAFKA_BURST_MAX  1024
 #define KAFKA_TOPICS     4
 #define PRODUCER_PURGE_MS  1000
+#define PRODUCER_ERROR_MS  60000
 
 
 struct im_kafka_producer_s {
@@ -31,6 +32,7 @@ struct im_kafka_producer_s {
     im_kafka_report_pt   report;
     void                *report_ctx;
     im_kafka_log_t       log;
+    char                 name[64];
 };
 
 
@@ -72,7 +74,8 @@ im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
         return;
     }
 
-    /* a broker that is away is its user's to report, once */
+    /* lost connections; errors that follow from them, and all others, come
+     * as events: im_kafka_log_error() */
 
     if (strcmp(fac, "FAIL") == 0 || strcmp(fac, "ERROR") == 0
         || strcmp(fac, "GETPID") == 0)
@@ -82,6 +85,47 @@ im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
 
     snprintf(text, sizeof(text), "kafka %s: %s", fac, buf);
     log->log(log->ctx, (level < IM_LOG_ERR) ? IM_LOG_ERR : level, text);
+}
+
+
+void
+im_kafka_log_error(im_kafka_log_t *log, const char *what,
+    rd_kafka_resp_err_t err, const char *text)
+{
+    char      line[512];
+    uint64_t  now;
+
+    /* these take turns while the broker is away */
+
+    switch (err) {
+
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+        err = RD_KAFKA_RESP_ERR__TRANSPORT;
+        break;
+
+    default:
+        break;
+    }
+
+    now = im_kafka_now_ms();
+
+    if (log->log == NULL
+        || (log->error == (int) err
+            && now - log->error_ms < PRODUCER_ERROR_MS))
+    {
+        return;
+    }
+
+    log->error = (int) err;
+    log->error_ms = now;
+
+    snprintf(line, sizeof(line), "kafka %s: %s: %s", what,
+             rd_kafka_err2name(err), text);
+    log->log(log->ctx, IM_LOG_WARN, line);
 }
 
 
@@ -129,11 +173,12 @@ im_kafka_producer_create(const im_kafka_producer_conf_t *conf)
     p->report_ctx = conf->report_ctx;
     p->log.log = conf->log;
     p->log.ctx = conf->log_ctx;
+    snprintf(p->name, sizeof(p->name), "producer %s", conf->client_id);
 
     rc = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(rc, &p->log);
     rd_kafka_conf_set_log_cb(rc, im_kafka_log_cb);
-    rd_kafka_conf_set_events(rc, RD_KAFKA_EVENT_DR);
+    rd_kafka_conf_set_events(rc, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
 
     if (im_kafka_set(rc, settings, error, sizeof(error)) == IM_OK) {
         p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, rc, error, sizeof(error));
@@ -339,6 +384,10 @@ im_kafka_poll(im_kafka_producer_t *p, unsigned timeout_ms,
             if (batch_end != NULL) {
                 batch_end(p->report_ctx);
             }
+
+        } else if (rd_kafka_event_type(ev) == RD_KAFKA_EVENT_ERROR) {
+            im_kafka_log_error(&p->log, p->name, rd_kafka_event_error(ev),
+                               rd_kafka_event_error_string(ev));
         }
 
         rd_kafka_event_destroy(ev);
