@@ -119,6 +119,12 @@ typedef struct {
 void im_log_seldom(im_log_seldom_t *s, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+#define im_warn_seldom(...)                                                   \
+    do {                                                                      \
+        static im_log_seldom_t  im_seldom;                                    \
+        im_log_seldom(&im_seldom, IM_LOG_WARN, __VA_ARGS__);                  \
+    } while (0)
+
 uint64_t im_now_ms(void);        /* since 1970 */
 uint64_t im_mono_us(void);       /* monotonic */
 

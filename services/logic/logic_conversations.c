@@ -365,7 +365,8 @@ conversations_heads(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
     }
 
     if (logic_sequence_heads(db->redis, conv, 1, last) != IM_OK) {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(db->redis));
+        im_warn_seldom("read marks are refused: redis: %s",
+                       im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the counters do not answer");
         return IM_ERROR;
     }

@@ -161,7 +161,7 @@ query_read(im_redis_t *redis, const Im__PresenceRequest *r,
             }
 
             if (reply->type == REDIS_REPLY_ERROR) {
-                im_log(IM_LOG_WARN, "redis: %s", reply->str);
+                im_warn_seldom("presence is not known: redis: %s", reply->str);
                 rc = IM_ERROR;         /* the other replies are read, too */
             }
 

@@ -358,7 +358,8 @@ logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
                                                   : ROOMS_EXACT_MAX, &online)
            != IM_OK)
     {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+        im_warn_seldom("rooms are not shown: redis: %s",
+                       im_redis_error(r->db->redis));
         logic_fail(r->req, "unavailable", "it is not known who is there");
         return;
     }

@@ -135,7 +135,8 @@ join_place(logic_rooms_t *r, const char *instance)
     if (logic_rooms_watch(r->db->redis, r->room, instance) != IM_OK
         || logic_words_done(r->db->redis, LOGIC_ROOMS_WATCH) != IM_OK)
     {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+        im_warn_seldom("rooms cannot be joined: redis: %s",
+                       im_redis_error(r->db->redis));
         return logic_rooms_refuse(r, "unavailable",
                                   "the room cannot be joined now");
     }
@@ -197,7 +198,8 @@ join_live_place(logic_rooms_t *r, const char *instance)
                                  &known)
            != IM_OK)
     {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+        im_warn_seldom("joins do not learn who is there: redis: %s",
+                       im_redis_error(r->db->redis));
         return logic_rooms_refuse(r, "unavailable",
                                   "it is not known who is there");
     }

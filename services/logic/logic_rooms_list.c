@@ -297,7 +297,8 @@ list_on_role(void *ctx, const im_mysql_value_t *v)
 static int
 list_redis(logic_rooms_t *r)
 {
-    im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+    im_warn_seldom("lists of members are refused: redis: %s",
+                   im_redis_error(r->db->redis));
 
     return logic_rooms_refuse(r, "unavailable",
                               "it is not known who is there");

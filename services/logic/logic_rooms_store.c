@@ -70,7 +70,8 @@ logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r))
         if (rc == IM_OK
             && logic_rooms_groups_touch(r->db->redis, r->uids, r->n) != IM_OK)
         {
-            im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+            im_warn_seldom("changes of groups are refused: redis: %s",
+                           im_redis_error(r->db->redis));
             rc = logic_rooms_refuse(r, "unavailable",
                                     "the memory of groups does not answer");
         }

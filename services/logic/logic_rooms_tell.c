@@ -43,7 +43,8 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
     }
 
     if (member && r->n > 0 && tell_watch(r) != IM_OK) {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(r->db->redis));
+        im_warn_seldom("workers do not learn of new members: redis: %s",
+                       im_redis_error(r->db->redis));
     }
 
     event.room = r->room;

@@ -158,6 +158,8 @@ logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, char *sid,
     /* first the mark: from here on the access token is worth nothing */
 
     if (logic_revoked_add(db->redis, &sid, 1) != IM_OK) {
+        im_warn_seldom("sessions cannot be ended: redis: %s",
+                       im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the session store does not answer");
         return IM_ERROR;
     }
@@ -300,6 +302,8 @@ logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
 
 failed:
 
+    im_warn_seldom("sessions cannot be checked: redis: %s",
+                   im_redis_error(db->redis));
     logic_fail(req, "unavailable", "the session store does not answer");
 
     return IM_ERROR;
@@ -309,7 +313,7 @@ failed:
 void
 logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req)
 {
-    im_log(IM_LOG_WARN, "mysql: %s", im_mysql_error(db->mysql));
+    im_warn_seldom("calls are refused: mysql: %s", im_mysql_error(db->mysql));
     logic_fail(req, "unavailable", "the database does not answer");
 }
 

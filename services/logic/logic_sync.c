@@ -81,7 +81,8 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
     }
 
     if (sync_counters(&sync) != IM_OK) {
-        im_log(IM_LOG_WARN, "redis: %s", im_redis_error(db->redis));
+        im_warn_seldom("syncs are refused: redis: %s",
+                       im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the counters do not answer");
         sync_close(&sync);
         return;

@@ -48,7 +48,7 @@ logic_words_done(im_redis_t *redis, unsigned n)
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
-            im_log(IM_LOG_WARN, "redis: %s", reply->str);
+            im_warn_seldom("a command is refused: redis: %s", reply->str);
             rc = IM_ERROR;
         }
 

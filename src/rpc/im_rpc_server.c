@@ -15,9 +15,13 @@
  * thread.
  */
 
+#include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "im_rpc_int.h"
 #include "im_timeouts.h"
@@ -49,6 +53,7 @@ struct im_rpc_req_s {
 
 
 static int server_bind(im_rpc_server_t *server, const char *address);
+static const char *server_bind_error(const char *address);
 static void server_arm(im_rpc_server_t *server, unsigned index);
 static void server_on_request(void *owner, int ok);
 static void server_on_unary(im_rpc_req_t *req);
@@ -201,13 +206,60 @@ server_bind(im_rpc_server_t *server, const char *address)
     grpc_server_credentials_release(creds);
 
     if (port == 0) {
-        im_rpc_log(server->rpc, IM_LOG_ERR, "rpc: cannot bind %s", address);
+        im_rpc_log(server->rpc, IM_LOG_ERR, "rpc: cannot bind %s: %s",
+                   address, server_bind_error(address));
         return IM_ERROR;
     }
 
     server->port = (unsigned) port;
 
     return IM_OK;
+}
+
+
+/* The core does not say why, so it is tried once more. */
+static const char *
+server_bind_error(const char *address)
+{
+    int               fd, on, rc;
+    char              host[128];
+    const char       *colon;
+    struct addrinfo   hints, *a;
+
+    colon = strrchr(address, ':');
+
+    if (colon == NULL || (size_t) (colon - address) >= sizeof(host)) {
+        return "it is not an address and a port";
+    }
+
+    memcpy(host, address, (size_t) (colon - address));
+    host[colon - address] = '\0';
+
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;    /* no DNS here */
+    hints.ai_socktype = SOCK_STREAM;
+
+    if (getaddrinfo(host, colon + 1, &hints, &a) != 0) {
+        return "the host is not a numeric address";
+    }
+
+    on = 1;
+    rc = -1;
+    fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd != -1) {
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        rc = bind(fd, a->ai_addr, a->ai_addrlen);
+    }
+
+    rc = (rc == 0) ? 0 : errno;
+    freeaddrinfo(a);
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    return (rc != 0) ? strerror(rc) : "gRPC does not say why";
 }
 
 

@@ -194,7 +194,7 @@ def test_logic_ends_in_time_while_its_workers_are_frozen(stack, load,
 @pytest.mark.parametrize('env, reason', [
     ({'IM_HEALTH_PORT_FILE': '/nowhere/port'}, 'cannot write /nowhere/port'),
     ({'IM_HEALTH_LISTEN': 'nowhere'}, 'is not an address'),
-    ({'IM_RPC_LISTEN': 'taken'}, 'cannot bind'),
+    ({'IM_RPC_LISTEN': 'taken'}, ': Address already in use'),
 ])
 def test_a_start_that_fails_ends_cleanly(stack, name, env, reason, tmp_path):
     if 'IM_RPC_LISTEN' in env:
