@@ -146,6 +146,10 @@ probe_thread(void *arg)
 
         if (p->state.verdict == IM_PROBE_UP) {
             atomic_store(&p->seen_us, begun_us);
+            atomic_store(&p->bad_n, 0);
+
+        } else {
+            atomic_fetch_add(&p->bad_n, 1);
         }
 
         pthread_mutex_unlock(&p->lock);
@@ -233,8 +237,8 @@ probe_changed(im_probe_t *p, im_probe_change_t change, uint64_t now)
     im_probe_state_t  *s = &p->state;
 
     atomic_store(&p->up, s->verdict == IM_PROBE_UP);
-    atomic_store(&p->down_us, (s->verdict == IM_PROBE_UP)
-                              ? 0 : s->since_ms * 1000);
+    atomic_store(&p->bad_us, (s->verdict == IM_PROBE_UP)
+                             ? 0 : s->begun_ms * 1000);
 
     switch (change) {
 

@@ -35,11 +35,13 @@ typedef struct {
     pthread_t            id;
     atomic_int           up;
     _Atomic uint64_t     seen_us;      /* when the last good look began */
-    _Atomic uint64_t     down_us;      /* since when it is down; 0: it is not */
+    _Atomic uint64_t     bad_us;       /* when the last look began, if it was
+                                          bad; else 0 */
+    atomic_uint          bad_n;        /* bad looks in a row */
     uint64_t             said_ms;      /* last line in the log */
     unsigned             kicked:1;
     unsigned             stopping:1;
-    unsigned             running:1;
+    int                  running;      /* main thread */
 } im_probe_t;
 
 /* Static memory; main thread.  IM_OK: it looks, and is part of /readyz. */

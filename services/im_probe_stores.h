@@ -1,6 +1,6 @@
 /*
- * im_probe_stores.h -- the looks of the probes: what "it works" means for Redis,
- * MySQL and Kafka.
+ * im_probe_stores.h -- the looks of the probes: what "it works" means for
+ * Redis, MySQL and Kafka.
  */
 
 #ifndef IM_PROBE_STORES_H

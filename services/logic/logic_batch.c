@@ -13,7 +13,8 @@
  * Who may not send (any more) is asked for before a number is given.  What was
  * accepted is acked for ever, though: so a message that is denied is looked for
  * among the repeats, without a number for what is not found.  This is rare, and
- * may cost a call of Redis more.
+ * may cost a call of Redis more.  The same is done with all messages while
+ * Kafka is away.
  */
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "logic_batch.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
+#include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
 #include "logic_rooms_access.h"
@@ -31,10 +33,13 @@
 #include "logic_settle.h"
 
 
-#define BATCH_CONFLICT  "this cmid was used with another body"
+#define BATCH_CONFLICT   "this cmid was used with another body"
+#define BATCH_AWAY       "unavailable"
+#define BATCH_AWAY_TEXT  "the message log is away"
 
 
 static size_t batch_fold(logic_batch_t *b, size_t n);
+static size_t batch_log(logic_batch_t *b, size_t n);
 static size_t batch_recipients(logic_batch_t *b, size_t n);
 static size_t batch_blocks(logic_batch_t *b, size_t n);
 static size_t batch_rooms(logic_batch_t *b, size_t n);
@@ -63,6 +68,7 @@ logic_batch_run(logic_batch_t *b, size_t n)
     b->n_denied = 0;
 
     n = batch_fold(b, n);
+    n = batch_log(b, n);
     n = batch_recipients(b, n);
     n = batch_blocks(b, n);
     n = batch_rooms(b, n);
@@ -120,6 +126,39 @@ batch_fold(logic_batch_t *b, size_t n)
     }
 
     return k;
+}
+
+
+/*
+ * Kafka is known to be away: nothing is numbered, so that no number becomes
+ * void, and the sender learns it at once and not after delivery_ms.  What may
+ * be a repeat is looked for: a message that is stored is acked all the same.
+ */
+static size_t
+batch_log(logic_batch_t *b, size_t n)
+{
+    size_t            i;
+    logic_message_t  *m;
+
+    if (n == 0 || !logic_probes_kafka_away()) {
+        return n;
+    }
+
+    for (i = 0; i < n; i++) {
+        m = b->messages[i];
+        m->reply.shared = 1;
+
+        if (m->seq.by != LOGIC_BY_CMID) {
+            logic_outcome_refuse(m, &b->answers, BATCH_AWAY, BATCH_AWAY_TEXT);
+            continue;
+        }
+
+        m->denied = BATCH_AWAY;
+        m->denied_text = BATCH_AWAY_TEXT;
+        b->denied[b->n_denied++] = m;
+    }
+
+    return 0;
 }
 
 
@@ -514,6 +553,11 @@ batch_repeat(logic_batch_t *b, logic_message_t *m, int asked)
     {
         m->dup = 1;
         return IM_OK;
+    }
+
+    if (m->denied != NULL && strcmp(m->denied, BATCH_AWAY) == 0) {
+        logic_outcome_refuse(m, &b->answers, m->denied, m->denied_text);
+        return IM_ERROR;
     }
 
     if (m->seq.age_ms < logic_void_after_ms()) {

@@ -267,3 +267,15 @@ logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
 
     im_rpc_fail(req, e->grpc, text);
 }
+
+
+/* The breaker of whoever calls counts UNAVAILABLE, and would keep callers away
+ * for seconds after all is well; the code in the text stays the same. */
+void
+logic_fail_shared(im_rpc_req_t *req, const char *code, const char *text)
+{
+    char  line[400];
+
+    snprintf(line, sizeof(line), "%s: %s", code, text);
+    im_rpc_fail(req, IM_RPC_RESOURCE_EXHAUSTED, line);
+}

@@ -528,10 +528,12 @@ main_health(char *json, size_t size)
     im_peers_health(main_disc, peers, sizeof(peers));
 
     snprintf(json, size,
-             ",\"node\":%d,\"links\":%u,\"accepted\":%llu,"
+             ",\"node\":%d,\"refusing\":%s,\"links\":%u,\"accepted\":%llu,"
              "\"repeated\":%llu,\"refused\":%llu,\"waiting\":%llu,"
              "\"voids\":%llu%s",
-             atomic_load(&main_node), logic_links_count(),
+             atomic_load(&main_node),
+             logic_probes_kafka_away() ? "true" : "false",
+             logic_links_count(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,

@@ -112,16 +112,18 @@ logic_probes_node(int has)
 }
 
 
+/* One bad look is not enough: a broker that was busy for a second would have
+ * taken the messages. */
 int
 logic_probes_kafka_away(void)
 {
-    uint64_t  down, failed, good;
+    uint64_t  bad, failed, good;
 
     good = atomic_load(&probes_confirmed_us);
-    down = atomic_load(&probes_kafka.probe.down_us);
+    bad = atomic_load(&probes_kafka.probe.bad_us);
 
-    if (down != 0) {
-        return good < down;
+    if (bad > good && atomic_load(&probes_kafka.probe.bad_n) >= 2) {
+        return 1;
     }
 
     failed = atomic_load(&probes_failed_us);

@@ -24,12 +24,12 @@ int logic_probes_wait_kafka(void);
 void logic_probes_node(int has);
 
 /*
- * Whether Kafka is known to take nothing: the probe sees it away, or messages
- * were not confirmed and no look since has been good.  A message that was
- * confirmed proves the contrary, whatever the probe says.
+ * Whether Kafka is known to take nothing: two looks in a row were bad, or
+ * messages were not confirmed and no look since has been good.  A message that was
+ * confirmed since that look began proves the contrary.
  */
 int logic_probes_kafka_away(void);
-/* What delivery reports say of Kafka. */
+/* What delivery reports say of Kafka, once for a batch of them. */
 void logic_probes_kafka_confirmed(void);
 void logic_probes_kafka_failed(void);
 

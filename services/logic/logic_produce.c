@@ -40,6 +40,7 @@ static atomic_int            produce_report_stop;
 static im_kafka_producer_t  *produce_kafka;
 static pthread_rwlock_t      produce_lock = PTHREAD_RWLOCK_INITIALIZER;
 static logic_touched_t       produce_acks;     /* report thread */
+static int                   produce_confirmed, produce_failed;    /* too */
 static im_log_seldom_t       produce_log;
 
 
@@ -208,11 +209,11 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
 
     if (ok) {
         IM_CRASH_POINT("logic.confirmed");
-        logic_probes_kafka_confirmed();
+        produce_confirmed = 1;
         logic_outcome_accept(m, &produce_acks, m->dup);
 
     } else {
-        logic_probes_kafka_failed();
+        produce_failed = 1;
         im_log_seldom(&produce_log, IM_LOG_WARN, "a message was not confirmed "
                       "by Kafka, its sender is to try again: %s", error);
         logic_outcome_refuse(m, &produce_acks, "unavailable",
@@ -225,6 +226,17 @@ static void
 produce_on_reports_end(void *ctx)
 {
     (void) ctx;
+
+    if (produce_failed) {
+        produce_failed = 0;
+        logic_probes_kafka_failed();
+    }
+
+    if (produce_confirmed) {
+        produce_confirmed = 0;
+        logic_probes_kafka_confirmed();
+    }
+
     logic_reply_flush(&produce_acks);
 }
 

@@ -54,7 +54,14 @@ logic_reply_error(logic_reply_t *r, logic_touched_t *t, const char *cmid,
     const im_error_t  *e;
 
     if (r->req != NULL) {
-        logic_fail(r->req, code, "%s", text);
+
+        if (r->shared) {
+            logic_fail_shared(r->req, code, text);
+
+        } else {
+            logic_fail(r->req, code, "%s", text);
+        }
+
         r->req = NULL;
         return;
     }

@@ -16,6 +16,7 @@ typedef struct {
     uint64_t          conn;
     uint64_t          ref;       /* of the item that is answered */
     im_rpc_req_t     *req;       /* or NULL */
+    unsigned          shared:1;  /* a refusal is for what no instance has */
 } logic_reply_t;
 
 /* Streams that a thread has queued answers on. */

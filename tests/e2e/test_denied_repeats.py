@@ -7,7 +7,8 @@ import time
 from conftest import taken
 from im_client import Problem, new_cmid
 from test_blocks import block
-from test_logic_steps import DELIVERY_MS, VOID_S, Logic, answer, stopped
+from test_logic_steps import (DELIVERY_MS, VOID_S, Logic, answer, kafka_dies,
+                              stopped)
 from test_room_rules import call, create
 from test_rooms_edge import ask
 
@@ -132,9 +133,8 @@ async def test_a_number_that_was_not_confirmed_does_not_let_it_pass(
         await asyncio.to_thread(logic.takes_part)
         s = await bob.connect()
         assert (await s.send(alice.uid, 'first'))['seq'] == '1'
-        with stopped(stack, 'kafka'):
-            began = time.monotonic()
-            f = await answer(s, alice.uid, 'once', cmid)
+        began = time.monotonic()
+        async with kafka_dies(stack, answer(s, alice.uid, 'once', cmid)) as f:
             assert f.get('code') == 'unavailable', f
             await block(alice, bob.uid)
         f = await decided(answer, s, alice.uid, 'once', cmid)

@@ -1,0 +1,375 @@
+"""/healthz and /readyz tell the truth: what a daemon needs is taken away in
+every way that an operator meets, and must be named with a reason; when it is
+there again, the daemon is ready again.
+
+With a stack of its own, since its programs are stopped and frozen.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import TOP, People, Problem, taken
+from im_client import Api, new_cmid
+from im_sanitizer import complaints
+from im_stack.stack import Stack
+from test_daemons import Daemon, get
+
+SLOW = 4 if re.search('asan|tsan', os.environ.get('IM_TEST_BUILD', '')) else 1
+SEEN_S = 5 * SLOW          # until what is away is named
+BACK_S = 5 * SLOW          # until what is back is used
+START_S = 60               # of a program that is not ours
+BACKENDS = ('etcd', 'redis', 'mysql', 'kafka')
+DAEMONS = ('logic-1', 'logic-2', 'task-1')
+
+
+class Own:
+    """The stack of these tests, and what an administrator does to it."""
+
+    def __init__(self, stack):
+        self.kind = ''.join(re.findall('asan|tsan', stack.build))
+        self.name = '-'.join(filter(None, ['health', self.kind]))
+        self.binary, self.sanitized = stack.binary, stack.sanitized
+
+    def tool(self, what, *args):
+        r = subprocess.run(['/usr/bin/python3', 'tools/stack', what, self.name,
+                            *args], cwd=TOP, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=200)
+        assert r.returncode == 0, r.stdout
+        return r.stdout
+
+    def start(self):
+        self.tool('start', '--restart', '--fresh', '--logic', '2',
+                  '--workers', '1', *(['--' + self.kind] if self.kind else []))
+        self.env = dict(line.split('=', 1)
+                        for line in self.tool('env').splitlines())
+        self.stack = Stack(self.name)
+
+    def health(self, daemon, path='/readyz'):
+        """(status, object)"""
+        try:
+            status, body = get(self.stack.address(daemon), path)
+            return status, json.loads(body)
+        except OSError:
+            return 0, {}
+
+    def missing(self, daemon):
+        return {m['name']: m['error']
+                for m in self.health(daemon)[1].get('missing', [])}
+
+    def sees(self, names, daemons=DAEMONS):
+        """Waits until each daemon names these; what is said then."""
+        end = time.monotonic() + SEEN_S
+        while True:
+            said = {d: self.missing(d) for d in daemons}
+            if all(set(names) <= set(said[d]) for d in daemons):
+                return said
+            assert time.monotonic() < end, said
+            time.sleep(0.05)
+
+    def refuse(self):
+        """Waits until no Logic takes messages, since Kafka is away."""
+        end = time.monotonic() + SEEN_S
+        while not all(self.health(d)[1].get('refusing')
+                      for d in DAEMONS if d.startswith('logic')):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def ready(self):
+        """Waits until all daemons are."""
+        end = time.monotonic() + BACK_S
+        while True:
+            said = {d: self.health(d) for d in DAEMONS}
+            if all(status == 200 for status, _ in said.values()):
+                return
+            assert time.monotonic() < end, {
+                d: (s, b.get('missing')) for d, (s, b) in said.items()}
+            time.sleep(0.05)
+
+    def pid(self, name):
+        return self.stack.processes()[name]['pid']
+
+    def redis(self, *args, password=None):
+        r = subprocess.run(
+            ['redis-cli', '-s', self.stack.sock('redis'),
+             *(['--no-auth-warning', '-a', password] if password else []),
+             *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=20)
+        assert r.returncode == 0 and not re.match('ERR|NOAUTH', r.stdout), \
+            r.stdout
+
+    def mysql(self, sql, database='im'):
+        r = subprocess.run(
+            ['mariadb', '--no-defaults', '-N', '-B', '-u', 'root', '-S',
+             self.stack.sock('mysql'), database], input=sql,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=20)
+        assert r.returncode == 0, r.stdout
+        return r.stdout
+
+    def mysql_disconnect(self):
+        ids = self.mysql("SELECT id FROM information_schema.processlist "
+                         "WHERE user = 'im'").split()
+        for n in ids:
+            with contextlib.suppress(AssertionError):   # it has gone itself
+                self.mysql('KILL CONNECTION ' + n)
+
+    def log(self, name):
+        with open(self.stack.log(name), errors='replace') as f:
+            return f.read()
+
+
+@pytest.fixture(scope='module')
+def own(stack):
+    own = Own(stack)
+    try:
+        own.start()
+        yield own
+    finally:
+        own.tool('stop')
+    logs = os.path.join(TOP, 'build', 'stack', own.name, 'log')
+    assert complaints(logs) == []
+
+
+def together(function, names):
+    threads = [threading.Thread(target=function, args=(n,)) for n in names]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+@contextlib.contextmanager
+def frozen(own, *names):
+    pids = [own.pid(n) for n in names]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_all_is_well(own):
+    own.ready()
+    for daemon in DAEMONS:
+        for path in ('/readyz', '/healthz'):
+            status, said = own.health(daemon, path)
+            assert status == 200
+            assert said['ready'] is True and said['missing'] == []
+            assert 'starting' not in said and said['instance']
+
+
+def test_what_is_frozen_is_named_and_is_used_again_when_it_is_not(own):
+    own.ready()
+    with frozen(own, *BACKENDS):
+        said = own.sees(BACKENDS)
+        for daemon in DAEMONS:
+            assert own.health(daemon)[0] == 503
+            assert own.health(daemon, '/healthz')[0] == 200
+            for name in BACKENDS:
+                assert said[daemon][name], said
+        # What is behind cannot be known.
+        assert own.health('task-1')[1]['lag'] is None
+    own.ready()
+
+
+def test_what_has_ended_is_named_and_is_used_again_when_it_is_back(own):
+    own.ready()
+    together(lambda n: own.tool('ctl', 'stop', n), BACKENDS)
+    try:
+        said = own.sees(BACKENDS)
+        for daemon in DAEMONS:
+            assert own.health(daemon, '/healthz')[0] == 200
+            assert 'No such file' in said[daemon]['redis'], said
+            assert 'connect' in said[daemon]['mysql'].lower(), said
+            assert 'Connection refused' in said[daemon]['kafka'], said
+            assert own.stack.address('etcd') in said[daemon]['etcd'], said
+        end = time.monotonic() + SEEN_S
+        while not own.health('task-1')[1]['missing'][0]['since_s']:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        r = subprocess.run(['/usr/bin/python3', 'tools/stack', 'status',
+                            own.name], cwd=TOP, text=True, timeout=60,
+                           stdout=subprocess.PIPE)
+        assert r.returncode == 1 and 'not ready: redis, for' in r.stdout
+    finally:
+        together(lambda n: own.tool('ctl', 'start', n), BACKENDS)
+    for name in ('etcd', 'redis', 'mysql', 'kafka'):
+        own.stack.until(name, START_S, getattr(own.stack, name + '_ready'))
+    own.stack.create_topics()          # its controller has answered
+    own.ready()
+    for daemon in DAEMONS:
+        log = own.log(daemon)
+        for name in BACKENDS:
+            assert re.search(r' warn %s is away: ' % name, log), log
+            assert re.search(r' notice %s is back after \d+ ms' % name, log)
+    # What the consumers met is not swallowed, and not told again and again.
+    errors = re.findall(r'warn kafka consumer im\.\w+: ', own.log('task-1'))
+    assert 1 <= len(errors) <= 12, own.log('task-1')
+
+
+BROKEN = {
+    'passwords': ({
+        'redis': (lambda o: (o.redis('CONFIG', 'SET', 'requirepass', 'x'),
+                             o.redis('CLIENT', 'KILL', 'TYPE', 'normal',
+                                     password='x')),
+                  lambda o: o.redis('CONFIG', 'SET', 'requirepass', '',
+                                    password='x'), 'NOAUTH'),
+        'mysql': (lambda o: (o.mysql("ALTER USER 'im'@'localhost' "
+                                     "IDENTIFIED BY 'x'"),
+                             o.mysql_disconnect()),
+                  lambda o: o.mysql("ALTER USER 'im'@'localhost' "
+                                    "IDENTIFIED BY ''"), 'Access denied')}),
+    'read-only': ({
+        'redis': (lambda o: o.redis('REPLICAOF', '127.0.0.1', '1'),
+                  lambda o: o.redis('REPLICAOF', 'NO', 'ONE'), 'READONLY'),
+        'mysql': (lambda o: o.mysql('SET GLOBAL read_only = 1'),
+                  lambda o: o.mysql('SET GLOBAL read_only = 0'),
+                  'read-only')}),
+    'full, and no table': ({
+        'redis': (lambda o: o.redis('CONFIG', 'SET', 'maxmemory', '1'),
+                  lambda o: o.redis('CONFIG', 'SET', 'maxmemory', '0'),
+                  'OOM'),
+        'mysql': (lambda o: o.mysql('RENAME TABLE messages TO away'),
+                  lambda o: o.mysql('RENAME TABLE away TO messages'),
+                  r"messages' doesn't exist \(schema\.sql")}),
+}
+
+
+@pytest.mark.parametrize('how', BROKEN)
+def test_what_answers_but_does_not_serve_is_named_with_the_reason(own, how):
+    own.ready()
+    try:
+        for do, _, _ in BROKEN[how].values():
+            do(own)
+        said = own.sees(BROKEN[how])
+        for daemon in DAEMONS:
+            for name, (_, _, reason) in BROKEN[how].items():
+                assert re.search(reason, said[daemon][name]), said
+    finally:
+        for _, undo, _ in BROKEN[how].values():
+            undo(own)
+    own.ready()
+
+
+def test_a_column_that_is_missing_is_named(own):
+    own.mysql('ALTER TABLE conversations RENAME COLUMN pinned TO away')
+    try:
+        said = own.sees(['mysql'], ['logic-1'])
+        assert re.search(r"column 'pinned'.*schema\.sql",
+                         said['logic-1']['mysql'])
+    finally:
+        own.mysql('ALTER TABLE conversations RENAME COLUMN away TO pinned')
+    own.ready()
+
+
+@pytest.mark.parametrize('name', ['im-logic', 'im-task'])
+def test_without_tables_and_topic_the_start_waits_and_says_what_to_do(
+        own, name, tmp_path):
+    topic, base = 'new.' + os.urandom(4).hex(), 'new_' + os.urandom(4).hex()
+    own.mysql("CREATE DATABASE {0}; GRANT ALL ON {0}.* TO 'im'@'localhost'"
+              .format(base))
+    with Daemon(own, name, tmp_path, IM_KAFKA_TOPIC=topic,
+                IM_MYSQL_DATABASE=base) as d:
+        d.until(lambda: d.misses('mysql') and d.misses('kafka'),
+                'nothing is missing', SEEN_S)
+        d.until(lambda: "doesn't exist (schema.sql" in d.misses('mysql')
+                and '"%s" does not exist' % topic in d.misses('kafka'),
+                'it does not say what', SEEN_S)
+        command = re.search(r': (im-topics .*) creates it$',
+                            d.misses('kafka'))[1].split()
+        assert d.health('/healthz')[0] == 200
+        assert d.health()[1]['starting'] is True
+        with open(os.path.join(TOP, 'conf/schema.sql')) as f:
+            own.mysql(f.read(), base)
+        subprocess.run([own.binary(command[0]), *command[1:]], check=True,
+                       timeout=60)
+        # A new member waits for its group besides.
+        d.until(d.healthy, 'not ready', BACK_S)
+        assert d.end() == 0
+
+
+async def refused_at_once(call):
+    """The Problem, if it comes before the time that Kafka is given."""
+    before = time.monotonic()
+    with pytest.raises(Problem) as e:
+        await call
+    assert time.monotonic() - before < 2 * SLOW
+    assert (e.value.status, e.value.code) == (503, 'unavailable')
+    assert e.value.body['retryable'] is True
+    return e.value
+
+
+async def test_while_kafka_is_away_messages_are_refused_at_once_and_safely(
+        own):
+    await asyncio.to_thread(own.ready)
+    async with Api(own.env['IM_HTTP']) as api:
+        a, b = await People()(api, 'alice', 'bob')
+        s = await a.connect()
+        first = new_cmid()
+        acked = await taken(a.send, b.uid, 'first', first)
+        await own_stored(own, 1, a, b)
+        cmids = [new_cmid() for _ in range(12)]
+        with frozen(own, 'kafka'):
+            await asyncio.to_thread(own.refuse)
+            for cmid in cmids:
+                await refused_at_once(a.send(b.uid, cmid, cmid))
+            # A breaker has not opened: it is Logic that answers.
+            said = await refused_at_once(a.send(b.uid, 'x'))
+            assert said.body['detail'] == 'the message log is away'
+            await s.write(type='send', to=str(b.uid), cmid=cmids[0],
+                          body=cmids[0])
+            error = await s.expect('error', 2 * SLOW)
+            assert error['cmid'] == cmids[0]
+            assert (error['code'], error['retryable']) == ('unavailable', True)
+            assert error['retry_after_ms'] > 0
+            # What is stored is acked, whichever Logic is asked.
+            for _ in range(8):
+                again = await a.send(b.uid, 'first', first)
+                assert (again['msg_id'], again['dup']) == (
+                    acked['msg_id'], True)
+        # It is taken as soon as Kafka is back, with the next number.
+        ack = await taken(a.send, b.uid, cmids[0], cmids[0], seconds=BACK_S)
+        assert (ack['seq'], ack['dup']) == ('2', False)
+        await asyncio.to_thread(own.ready)
+        for cmid in cmids[1:]:
+            await a.send(b.uid, cmid, cmid)
+        await own_stored(own, 1 + len(cmids), a, b)
+
+
+async def own_stored(own, n, a, b):
+    """Waits for the rows of a conversation, which are numbered without gap."""
+    sql = ('SELECT seq FROM messages WHERE conv_a = %d AND conv_b = %d '
+           'ORDER BY seq' % (min(a.uid, b.uid), max(a.uid, b.uid)))
+    end = time.monotonic() + 20
+    while True:
+        rows = (await asyncio.to_thread(own.mysql, sql)).split()
+        if rows == [str(i + 1) for i in range(n)]:
+            return
+        assert time.monotonic() < end, rows
+        await asyncio.sleep(0.1)
+
+
+def test_the_looks_name_every_column_of_the_schema():
+    with open(os.path.join(TOP, 'conf/schema.sql')) as f:
+        schema = f.read()
+    with open(os.path.join(TOP, 'services/logic/logic_probes.c')) as f:
+        looks = re.sub(r'"\s*"', '', f.read())
+    tables = re.findall(r'CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\) ENGINE',
+                        schema, re.S)
+    assert len(tables) >= 8
+    for table, body in tables:
+        look = re.search(r'FROM %s WHERE ([^"]*)"' % table, looks)
+        assert look, table
+        columns = set(re.findall(r'(?m)^    ([a-z]\w*) ', body))
+        assert set(re.findall(r'(\w+) = ', look[1])) == columns, table
