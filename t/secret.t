@@ -605,3 +605,14 @@ my $s = ::get('/except?access_token=SECRET-0123456789abcdef'); $s =~ s/GET/POST/
 --- response_body_like eval: qr/./
 --- error_log eval: [qr/done: GET \/required\?access_token=\*{100,} HTTP/]
 --- no_error_log eval: [$::Signature]
+
+
+
+=== TEST 46: a ticket while nobody knows whose it is
+--- http_config eval: ::http() =~ s/(?<=im_etcd )\S+;/\$TEST_NGINX_IM_NOBODY;/r
+--- config eval: $::Config
+--- raw_request eval: ::upgrade('/ws?ticket=SECRET-ticket-of-22-ch', @::Hs)
+--- error_code: 503
+--- response_body_like: "code":"unavailable"
+--- error_log eval: [qr/done: GET \/ws\?ticket=\*{22} HTTP/]
+--- no_error_log eval: ['SECRET']

@@ -125,6 +125,11 @@ class User:
         self.refresh_token = r['refresh_token']
         return self
 
+    async def ticket(self):
+        """For one handshake that can set no header, as in a browser."""
+        r = await self.api.call('POST', '/v1/ws-ticket', self.token)
+        return r['ticket']
+
     async def send(self, to, body, cmid=None):
         return await self.api.call('POST', '/v1/messages', self.token, json={
             'cmid': cmid or new_cmid(), 'body': body, **address(to)})
@@ -160,12 +165,19 @@ class Socket:
         self.auth_ok = None
 
     @classmethod
-    async def open(cls, address, token, protocol='im.v1.json'):
+    async def open(cls, address, token, protocol='im.v1.json', ticket=None,
+                   bearer=None):
+        """Logs in with a token in a header, a ticket, or a token in the list
+        of sub-protocols; by a frame of the caller's if none is given."""
         headers = {'Authorization': 'Bearer ' + token} if token else {}
+        offer = ([protocol] if protocol else []) + (
+            ['bearer.' + bearer] if bearer else [])
+        token = token or ticket or bearer
         try:
             ws = await websockets.connect(
-                'ws://%s/ws' % address, extra_headers=headers,
-                subprotocols=[protocol] if protocol else None,
+                'ws://%s/ws%s' % (address, '?ticket=' + ticket if ticket
+                                  else ''), extra_headers=headers,
+                subprotocols=offer or None,
                 open_timeout=WAIT, close_timeout=3, ping_interval=None,
                 max_queue=None, compression=None)
         except (OSError, asyncio.TimeoutError,

@@ -40,6 +40,7 @@ typedef struct {
     char              *jwt_key_file;
     unsigned           access_ttl_s;
     unsigned           refresh_ttl_s;
+    unsigned           ticket_ttl_s;
     unsigned           argon2_memory_kib;
     unsigned           argon2_ops;
     unsigned           auth_threads;

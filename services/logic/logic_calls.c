@@ -21,6 +21,7 @@
 #include "logic_rooms.h"
 #include "logic_sessions.h"
 #include "logic_sync.h"
+#include "logic_tickets.h"
 #include "logic_users.h"
 
 
@@ -53,6 +54,8 @@ CALL(calls_block, calls_pools[CALLS_QUERY], logic_blocks_block)
 CALL(calls_unblock, calls_pools[CALLS_QUERY], logic_blocks_unblock)
 CALL(calls_blocks, calls_pools[CALLS_QUERY], logic_blocks_list)
 CALL(calls_auth, calls_pools[CALLS_QUERY], logic_sessions_auth)
+CALL(calls_ticket, calls_pools[CALLS_QUERY], logic_tickets_create)
+CALL(calls_redeem, calls_pools[CALLS_QUERY], logic_tickets_redeem)
 CALL(calls_find, calls_pools[CALLS_QUERY], logic_users_find)
 CALL(calls_send_message, calls_pools[CALLS_QUERY], calls_send)
 CALL(calls_history, calls_pools[CALLS_QUERY], logic_history_get)
@@ -87,6 +90,8 @@ static const im_rpc_handler_t  calls_handlers[] = {
     NGINX("Unblock", calls_unblock),
     NGINX("Blocks", calls_blocks),
     NGINX("Auth", calls_auth),
+    NGINX("Ticket", calls_ticket),
+    NGINX("Redeem", calls_redeem),
     NGINX("FindUser", calls_find),
     NGINX("Send", calls_send_message),
     NGINX("History", calls_history),

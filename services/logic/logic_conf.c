@@ -48,6 +48,8 @@ const im_conf_key_t  logic_conf_keys[] = {
         "life of an access token; seconds"),
     KEY("auth", "refresh_ttl_s", IM_CONF_UINT, refresh_ttl_s, "2592000", 60,
         31536000, "life of a refresh token; seconds"),
+    KEY("auth", "ticket_ttl_s", IM_CONF_UINT, ticket_ttl_s, "30", 1, 300,
+        "life of a ticket for one WebSocket handshake; seconds"),
     KEY("auth", "argon2_memory_kib", IM_CONF_UINT, argon2_memory_kib,
         "19456", 8192, 1048576, "memory of a password hash; KiB"),
     KEY("auth", "argon2_ops", IM_CONF_UINT, argon2_ops, "2", 1, 16,

@@ -32,6 +32,11 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "Refresh", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
     { "Logout", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Auth", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
+    { "Ticket", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
+
+    /* a second one would find that the ticket was used */
+    { "Redeem", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 0 },
+
     { "FindUser", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Send", NGX_IM_METHOD_LIVE, IM_DISC_SLOT, 0 },
     { "History", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },

@@ -216,7 +216,12 @@ ngx_im_secret_take(ngx_http_request_t *r, const ngx_str_t *name,
         for (i = 0; i < value.len && value.data[i] == '*'; i++) { /* void */ }
 
         if (i == value.len) {
-            /* empty, or taken before */
+            /* empty, or taken before, or not a secret at all */
+
+            if (!found && secret->value.len == 0) {
+                secret->value = value;
+            }
+
             found |= (i != 0);
             continue;
         }

@@ -8,6 +8,7 @@
 #include "ngx_im_ws.h"
 #include "ngx_im_headers.h"
 #include "ngx_im_problem.h"
+#include "ngx_im_request.h"
 
 
 static ngx_int_t ngx_im_ws_check_upgrade(ngx_http_request_t *r,
@@ -25,12 +26,17 @@ static ngx_int_t ngx_im_ws_send_101(ngx_http_request_t *r,
 ngx_int_t
 ngx_im_ws_handler(ngx_http_request_t *r)
 {
-    u_char            accept[IM_FRAME_ACCEPT_LEN];
-    ngx_int_t         rc;
-    ngx_uint_t        has_body;
-    const char       *code, *reason, *protocol;
-    im_encoding_t     encoding;
-    im_jwt_claims_t  *claims;
+    ngx_int_t           rc;
+    ngx_uint_t          has_body;
+    const char         *code, *reason;
+    im_jwt_claims_t    *claims;
+    const ngx_str_t    *ticket;
+    ngx_im_ws_shake_t  *shake;
+
+    shake = ngx_palloc(r->pool, sizeof(ngx_im_ws_shake_t));
+    if (shake == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     /* asked before the body is discarded: that forgets its length */
     has_body = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
@@ -40,7 +46,7 @@ ngx_im_ws_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    if (ngx_im_ws_check_upgrade(r, has_body, accept, &rc) != NGX_OK) {
+    if (ngx_im_ws_check_upgrade(r, has_body, shake->accept, &rc) != NGX_OK) {
         return rc;
     }
 
@@ -54,22 +60,37 @@ ngx_im_ws_handler(ngx_http_request_t *r)
         return ngx_im_problem_send(r, code, "%s", reason);
     }
 
+    shake->encoding = ngx_im_ws_choose(r, &shake->protocol);
+
     if (rc == NGX_DECLINED) {
         claims = NULL;                 /* the auth frame will say */
+
+        ticket = ngx_im_secret_ticket(r);
+        if (ticket != NULL) {
+            return ngx_im_ws_ticket_redeem(r, ticket, shake);
+        }
     }
+
+    return ngx_im_ws_accept(r, claims, shake);
+}
+
+
+ngx_int_t
+ngx_im_ws_accept(ngx_http_request_t *r, const im_jwt_claims_t *claims,
+    const ngx_im_ws_shake_t *shake)
+{
+    ngx_int_t  rc;
 
     if (!ngx_im_worker_serves() || ngx_exiting || ngx_terminate) {
         return ngx_im_problem_unserved(r);
     }
 
-    encoding = ngx_im_ws_choose(r, &protocol);
-
-    rc = ngx_im_ws_send_101(r, accept, protocol);
+    rc = ngx_im_ws_send_101(r, shake->accept, shake->protocol);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_im_ws_take_over(r, claims, encoding);
+    return ngx_im_ws_take_over(r, claims, shake->encoding);
 }
 
 

@@ -49,6 +49,10 @@ ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_im_ws_ticket_init() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_im_ws_query_init();
 }
 

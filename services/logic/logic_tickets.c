@@ -1,0 +1,238 @@
+/*
+ * logic_tickets.c -- see logic_tickets.h.
+ *
+ *   im:tkt:<hash>   "uid sid device", for [auth] ticket_ttl_s
+ *
+ * A browser cannot set headers on a WebSocket, and what stands in a URL gets
+ * into logs.  So it may exchange its token for a ticket that is worth nothing
+ * once it was used: GETDEL lets one of two handshakes have it.  Redis holds a
+ * hash, as the table of sessions does of refresh tokens: who can read it, but
+ * not write, cannot log in.
+ *
+ * The session may end between the two calls, so it is looked at in both.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <hiredis.h>
+#include <sodium.h>
+
+#include "logic_sessions.h"
+#include "logic_tickets.h"
+
+
+#define TICKETS_BYTES    16
+#define TICKETS_LEN      22            /* of them in base64url */
+#define TICKETS_KEY_MAX  64
+#define TICKETS_ROW_MAX  (20 + 1 + IM_SID_LEN + 1 + IM_DEVICE_MAX + 1)
+
+
+typedef struct {
+    uint64_t  uid;
+    char      sid[IM_SID_LEN + 1];
+    char      device[IM_DEVICE_MAX + 1];
+} tickets_row_t;
+
+
+static void tickets_key(char *key, const char *ticket);
+static int tickets_set(im_redis_t *redis, const char *key, const char *row);
+static int tickets_take(im_redis_t *redis, const char *key,
+    tickets_row_t *row);
+static int tickets_parse(const char *text, size_t len, tickets_row_t *row);
+static im_str_t tickets_str(const char *s);
+
+
+void
+logic_tickets_create(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    char                        ticket[TICKETS_LEN + 1];
+    char                        key[TICKETS_KEY_MAX], row[TICKETS_ROW_MAX];
+    unsigned char               raw[TICKETS_BYTES];
+    Im__TicketReply             reply = IM__TICKET_REPLY__INIT;
+    const Im__TicketRequest    *r;
+
+    r = (const Im__TicketRequest *) in;
+
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    if (strlen(r->caller->sid) != IM_SID_LEN || r->caller->device == NULL
+        || strlen(r->caller->device) > IM_DEVICE_MAX)
+    {
+        logic_fail(req, "unauthorized", "no session");
+        return;
+    }
+
+    randombytes_buf(raw, sizeof(raw));
+    sodium_bin2base64(ticket, sizeof(ticket), raw, sizeof(raw),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+
+    tickets_key(key, ticket);
+    snprintf(row, sizeof(row), "%" PRIu64 " %s %s", r->caller->uid,
+             r->caller->sid, r->caller->device);
+
+    if (tickets_set(db->redis, key, row) != IM_OK) {
+        logic_fail(req, "unavailable", "the session store does not answer");
+        return;
+    }
+
+    reply.ticket = ticket;
+    reply.expires_in = logic_conf.ticket_ttl_s;
+
+    im_rpc_reply(req, &reply.base);
+}
+
+
+void
+logic_tickets_redeem(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    int                         rc;
+    char                        key[TICKETS_KEY_MAX];
+    Im__Caller                  caller = IM__CALLER__INIT;
+    tickets_row_t               row;
+    Im__RedeemReply             reply = IM__REDEEM_REPLY__INIT;
+    const Im__RedeemRequest    *r;
+
+    r = (const Im__RedeemRequest *) in;
+
+    rc = IM_DECLINED;
+
+    if (strlen(r->ticket) == TICKETS_LEN) {
+        tickets_key(key, r->ticket);
+        rc = tickets_take(db->redis, key, &row);
+    }
+
+    if (rc == IM_DECLINED) {
+        logic_fail(req, "unauthorized", "the ticket is not valid: it was "
+                   "used, has expired, or never was one");
+        return;
+    }
+
+    if (rc != IM_OK) {
+        logic_fail(req, "unavailable", "the session store does not answer");
+        return;
+    }
+
+    caller.uid = row.uid;
+    caller.sid = row.sid;
+    caller.device = row.device;
+
+    if (logic_sessions_check(db, req, &caller) != IM_OK) {
+        return;
+    }
+
+    reply.uid = row.uid;
+    reply.sid = row.sid;
+    reply.device = row.device;
+
+    im_rpc_reply(req, &reply.base);
+}
+
+
+static void
+tickets_key(char *key, const char *ticket)
+{
+    size_t         n;
+    unsigned char  hash[32];
+
+    crypto_hash_sha256(hash, (const unsigned char *) ticket, TICKETS_LEN);
+
+    n = (size_t) snprintf(key, TICKETS_KEY_MAX, "im:tkt:");
+    sodium_bin2base64(key + n, TICKETS_KEY_MAX - n, hash, sizeof(hash),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+
+static int
+tickets_set(im_redis_t *redis, const char *key, const char *row)
+{
+    char      ttl[16];
+    im_str_t  argv[5] = {
+        im_str("SET"), { 0, NULL }, { 0, NULL }, im_str("EX"), { 0, NULL }
+    };
+
+    snprintf(ttl, sizeof(ttl), "%u", logic_conf.ticket_ttl_s);
+    argv[1] = tickets_str(key);
+    argv[2] = tickets_str(row);
+    argv[4] = tickets_str(ttl);
+
+    if (im_redis_append(redis, 5, argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return im_redis_skip(redis, 1);
+}
+
+
+/* IM_DECLINED: there is none. */
+static int
+tickets_take(im_redis_t *redis, const char *key, tickets_row_t *row)
+{
+    int          rc;
+    im_str_t     argv[2] = { im_str("GETDEL"), { 0, NULL } };
+    redisReply  *reply;
+
+    argv[1] = tickets_str(key);
+
+    if (im_redis_append(redis, 2, argv) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_expect(redis, IM_REDIS_STR | IM_REDIS_NIL);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    rc = (reply->type == REDIS_REPLY_STRING)
+         ? tickets_parse(reply->str, reply->len, row) : IM_DECLINED;
+
+    im_redis_free(reply);
+
+    return rc;
+}
+
+
+/* "uid sid device": none of them has a blank in it. */
+static int
+tickets_parse(const char *text, size_t len, tickets_row_t *row)
+{
+    char  copy[TICKETS_ROW_MAX];
+    int   n;
+
+    _Static_assert(IM_SID_LEN == 22 && IM_DEVICE_MAX == 32,
+                   "the widths below are others");
+
+    if (len >= sizeof(copy)) {
+        return IM_DECLINED;
+    }
+
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    n = 0;
+
+    if (sscanf(copy, "%20" SCNu64 " %22s %32s%n", &row->uid, row->sid,
+               row->device, &n) != 3
+        || (size_t) n != len || strlen(row->sid) != IM_SID_LEN)
+    {
+        return IM_DECLINED;
+    }
+
+    return IM_OK;
+}
+
+
+static im_str_t
+tickets_str(const char *s)
+{
+    im_str_t  str;
+
+    str.data = (unsigned char *) s;
+    str.len = strlen(s);
+
+    return str;
+}
