@@ -14,7 +14,7 @@ our ($Signature) = $Token =~ /([^.]+)\z/;
 sub http {
     return http_config() . <<'_EOC_';
     log_format all 'done: $request|$request_uri|$args|$query_string|'
-                   '$arg_access_token|$arg_ticket|$saved|$status';
+                   '$arg_access_token|$arg_ticket|$saved|$status|$im_user_id';
     access_log $TEST_NGINX_SERVER_ROOT/logs/error.log all;
     limit_req_zone $server_name zone=one:1m rate=1r/m;
     limit_conn_zone $server_name zone=two:1m;
@@ -616,3 +616,17 @@ my $s = ::get('/except?access_token=SECRET-0123456789abcdef'); $s =~ s/GET/POST/
 --- response_body_like: "code":"unavailable"
 --- error_log eval: [qr/done: GET \/ws\?ticket=\*{22} HTTP/]
 --- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 47: a variable that is read before the location is known decides nothing
+--- http_config eval: ::http()
+--- config
+    im_jwt optional;
+    set $who "user=$im_user_id";
+    location = /required { im_jwt required; im_ws; }
+--- raw_request eval: ::get('/required?access_token=' . $::Token)
+--- error_code: 426
+--- response_body_like: "code":"upgrade_required"
+--- error_log eval: [qr/done: GET \/required\?access_token=\*{100,} HTTP.*\|426\|41/]
+--- no_error_log eval: [$::Signature]
