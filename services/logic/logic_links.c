@@ -27,6 +27,7 @@ typedef struct links_link_s  links_link_t;
 struct links_link_s {
     im_rpc_stream_t  *stream;
     links_link_t     *next;
+    int               key_differs;     /* of the tokens */
     char              instance[160];
 };
 
@@ -200,9 +201,15 @@ links_compare_keys(links_link_t *link, const Im__Hello *hello)
         return;
     }
 
-    if (hello->key_id[0] != '\0'
-        && strncmp(hello->key_id, told, IM_JWT_KEY_ID_LEN) != 0)
-    {
+    if (hello->key_id[0] == '\0') {
+        return;                        /* it checks no tokens, or is older */
+    }
+
+    pthread_mutex_lock(&links_lock);
+    link->key_differs = 1;
+    pthread_mutex_unlock(&links_lock);
+
+    if (strncmp(hello->key_id, told, IM_JWT_KEY_ID_LEN) != 0) {
         snprintf(told, sizeof(told), "%s", hello->key_id);
         im_log(IM_LOG_ERR, "connect %s: its im_jwt_key_file (key id %.*s) is "
                "not our [auth] jwt_key_file (key id %s): it refuses our "
@@ -317,6 +324,26 @@ logic_links_count(void)
 
     pthread_mutex_lock(&links_lock);
     n = links_n;
+    pthread_mutex_unlock(&links_lock);
+
+    return n;
+}
+
+
+unsigned
+logic_links_other_keys(void)
+{
+    unsigned       n;
+    links_link_t  *link;
+
+    n = 0;
+
+    pthread_mutex_lock(&links_lock);
+
+    for (link = links; link != NULL; link = link->next) {
+        n += (unsigned) link->key_differs;
+    }
+
     pthread_mutex_unlock(&links_lock);
 
     return n;

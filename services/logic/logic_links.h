@@ -23,5 +23,7 @@ void logic_links_send_all(const Im__DownItem *item);
 int logic_links_send(const char *instance, const Im__DownItem *item);
 
 unsigned logic_links_count(void);
+/* Of them, those whose worker checks tokens with another key than ours. */
+unsigned logic_links_other_keys(void);
 
 #endif

@@ -528,12 +528,13 @@ main_health(char *json, size_t size)
     im_peers_health(main_disc, peers, sizeof(peers));
 
     snprintf(json, size,
-             ",\"node\":%d,\"refusing\":%s,\"links\":%u,\"accepted\":%llu,"
+             ",\"node\":%d,\"refusing\":%s,\"links\":%u,"
+             "\"other_keys\":%u,\"accepted\":%llu,"
              "\"repeated\":%llu,\"refused\":%llu,\"waiting\":%llu,"
              "\"voids\":%llu%s",
              atomic_load(&main_node),
              logic_probes_kafka_away() ? "true" : "false",
-             logic_links_count(),
+             logic_links_count(), logic_links_other_keys(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,

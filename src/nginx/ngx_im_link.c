@@ -47,6 +47,7 @@ struct ngx_im_link_s {
     ngx_msec_t           key_since;
     unsigned             retry_ms;
     unsigned             open:1;     /* the Logic has answered */
+    unsigned             takes:1;    /* and does not leave */
     unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
     unsigned             told:1;     /* that it is broken: once */
@@ -241,6 +242,7 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     }
 
     link->open = 1;
+    link->takes = !link->instance->draining;
     link->told = 0;
     link->retry_ms = IM_LINK_RETRY_MIN_MS;
 
@@ -537,7 +539,7 @@ ngx_im_link_state(ngx_im_link_state_t *state)
     {
         link = ngx_queue_data(q, ngx_im_link_t, queue);
 
-        state->open |= link->open;
+        state->open |= link->takes;
 
         if (link->key_differs
             && (!state->key_differs
@@ -550,7 +552,7 @@ ngx_im_link_state(ngx_im_link_state_t *state)
 }
 
 
-/* Not open, for what is in error; maybe it was the last one. */
+/* It takes nothing new, for what is in error; maybe it was the last one. */
 static void
 ngx_im_link_closed(ngx_im_link_t *link, const char *error)
 {
@@ -558,8 +560,8 @@ ngx_im_link_closed(ngx_im_link_t *link, const char *error)
     ngx_uint_t            was;
     ngx_im_link_state_t   state;
 
-    was = link->open;
-    link->open = 0;
+    was = link->takes;
+    link->takes = 0;
 
     p = ngx_snprintf(ngx_im_link_error, sizeof(ngx_im_link_error) - 1,
                      "logic %s: %s", link->instance->id, error);
@@ -586,6 +588,8 @@ ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
     ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
                      "im: logic %s is leaving, %ui items are under way",
                      inst->id, (ngx_uint_t) link->way.in_flight);
+
+    ngx_im_link_closed(link, "it is leaving");
 
     if (ngx_im_link_outbox != NULL) {
         im_outbox_move(ngx_im_link_outbox);
@@ -620,6 +624,7 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
         return;
     }
 
+    link->open = 0;
     ngx_im_link_closed(link, status->message);
     im_disc_dead(link->instance);
     ngx_im_link_lost(link);
@@ -685,6 +690,7 @@ ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
         im_rpc_stream_flush(link->stream);   /* the worker exits */
     }
 
+    link->open = 0;
     ngx_im_link_closed(link, "it is gone");
     ngx_queue_remove(&link->queue);
     inst->data = NULL;

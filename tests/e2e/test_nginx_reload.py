@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 import pytest
 
@@ -152,7 +153,8 @@ def certificate(folder, name):
     subprocess.run(
         ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
          'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj',
-         '/CN=im', '-keyout', name + '.key', '-out', name + '.pem'],
+         '/CN=im', '-addext', 'subjectAltName=DNS:nginx.im,DNS:im', '-keyout',
+         name + '.key', '-out', name + '.pem'],
         cwd=folder, check=True, timeout=20, stderr=subprocess.DEVNULL)
     return os.path.join(folder, name)
 
@@ -190,7 +192,8 @@ def test_what_cannot_work_is_refused_and_the_old_workers_go_on(site):
 
 @pytest.mark.skipif(os.getuid() != 0, reason='only root has workers that are '
                                              'not root')
-def test_a_key_that_only_root_may_read_is_handed_to_the_workers(stack, app):  # noqa: F811,E501
+def test_a_key_that_only_root_may_read_is_handed_to_the_workers(
+        stack, app):  # noqa: F811
     folder = tempfile.mkdtemp(prefix='im-user-')
     os.chmod(folder, 0o755)
     n = Site(stack, folder, app)
@@ -330,6 +333,9 @@ def test_a_key_that_is_not_logics_is_found_when_they_meet(stack, site):
                              + r'\)', f.read())
 
     site.until(logic_says, 'a line of Logic')
+    url = 'http://%s/healthz' % stack.env['IM_LOGIC_HEALTH']
+    with urllib.request.urlopen(url, timeout=5) as r:
+        assert json.load(r)['other_keys'] >= 1
     with open(log, errors='replace') as f:
         assert secret not in f.read()
     assert secret not in site.log()

@@ -517,6 +517,61 @@ garbage_is_refused_with_a_reason(void **state)
 }
 
 
+static void
+a_probe_learns_since_when_etcd_is_silent_and_we_are_missing(void **state)
+{
+    uint64_t          now;
+    im_disc_state_t   st;
+    static im_disc_t  d;
+
+    (void) state;
+
+    memset(&d, 0, sizeof(d));
+    now = im_disc_now_ms();
+    d.lost_ms = now - 7000;
+    snprintf(d.error, sizeof(d.error), "it has not answered yet");
+
+    im_disc_state(&d, &st);
+    assert_false(st.answers);
+    assert_int_equal(st.silent_ms, now - 7000);
+    assert_string_equal(st.error, "it has not answered yet");
+    assert_true(st.registered);        /* there is nothing to be registered */
+
+    atomic_store(&d.ready, 1);
+    im_disc_state(&d, &st);
+    assert_true(st.answers);
+
+    /* the oldest of those that are missing counts */
+
+    strcpy(d.regs[0].key, "/im/connect/a");
+    strcpy(d.regs[1].key, "/im/logic/a");
+    strcpy(d.regs[2].key, "/im/task/a");
+    d.regs[0].missing_ms = now - 1000;
+    d.regs[1].missing_ms = now - 5000;
+    d.regs[2].held = 1;
+    im_disc_state(&d, &st);
+    assert_false(st.registered);
+    assert_int_equal(st.missing_ms, now - 5000);
+
+    d.regs[0].held = d.regs[1].held = 1;
+    im_disc_state(&d, &st);
+    assert_true(st.registered);
+
+    /* a frozen etcd ends no stream, but renews no lease */
+
+    d.lease.id = 1;
+    d.lease.ttl_s = 3;
+    d.lease.heard_ms = now - 2000;
+    im_disc_state(&d, &st);
+    assert_true(st.answers);
+
+    d.lease.heard_ms = now - 4000;
+    im_disc_state(&d, &st);
+    assert_false(st.answers);
+    assert_int_equal(st.silent_ms, now - 4000);
+}
+
+
 int
 main(void)
 {
@@ -536,6 +591,8 @@ main(void)
         cmocka_unit_test(no_is_not_a_failure),
         cmocka_unit_test(a_value_is_read_as_it_was_written),
         cmocka_unit_test(garbage_is_refused_with_a_reason),
+        cmocka_unit_test(
+            a_probe_learns_since_when_etcd_is_silent_and_we_are_missing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
