@@ -15,6 +15,7 @@ import time
 import pytest
 
 from conftest import taken
+from im_client import Socket
 from im_stack.base import free_port
 from test_bad_input import frame, handshake
 from test_existing_nginx import Nginx
@@ -154,9 +155,14 @@ async def lagging(api, people, server, path='/ws'):
     async def one(tls):
         alice, bob = await people(api, 'alice', 'bob')
         client = await asyncio.to_thread(Laggard, server, tls, bob.token, path)
+        # What this one has got, the other one was sent, too.
+        other = await Socket.open('127.0.0.1:%d' % server.port, bob.token)
         for _ in range(PUSHES // 10):
             await asyncio.gather(*(taken(alice.send, bob.uid, 'y' * 1000)
                                    for _ in range(10)))
+        for _ in range(PUSHES):
+            await other.expect('push')
+        other.ws.transport.abort()
         return bob, client
 
     return await asyncio.gather(one(False), one(True))
