@@ -110,8 +110,7 @@ static const im_step_t  main_steps[] = {
     { "probe of etcd", main_probe_etcd, task_probes_stop },
     { "subscription", main_subscribe, NULL },
 
-    /* the rpc thread: what instances confirm.  Its last batches are done, or
-     * given up after [push] confirm_ms */
+    /* the rpc thread: what instances confirm */
     { "push", main_start_push, task_push_stop },
 
     /* nobody */
@@ -369,9 +368,13 @@ main_on_register(void *ctx)
 }
 
 
+/* Push and store end their last batches side by side from here on. */
 static void
 main_leave(void)
 {
+    task_push_end();
+    task_store_end();
+
     if (main_disc != NULL) {
         (void) im_rpc_post(main_rpc, main_on_leave, NULL);
     }

@@ -18,9 +18,9 @@
  * tells him: an item that says so is the first that B gets, and all of its
  * clients ask for the history.
  *
- * When we end, or our partitions move, the last batch is done or given up
- * push_confirm_ms later.  When we end, nobody could be told any more, so what
- * was given up is not stored: whoever comes next pushes it again.
+ * When our partitions move, the last batch is done or given up push_confirm_ms
+ * later; when we end, a second later.  Nobody could be told any more then, so
+ * what was given up is not stored: whoever comes next pushes it again.
  *
  * One thread.
  */
@@ -42,6 +42,7 @@
 #define PUSH_BYTES_MAX    (64 * 1024 * 1024)
 #define PUSH_IDLE_MS      100
 #define PUSH_RETRY_MS     200
+#define PUSH_END_MS       1000              /* for the last ones */
 #define PUSH_TRIES        5                 /* then /readyz says so */
 
 
@@ -67,6 +68,7 @@ static im_kafka_record_t    *push_taken;
 static task_batch_t         *push_first, **push_last = &push_first;
 static size_t                push_held, push_bytes;    /* not done */
 static int                   push_abandoned;
+static uint64_t              push_end_us = UINT64_MAX;  /* of all batches */
 
 static atomic_ullong         push_records, push_unconfirmed;
 
@@ -105,9 +107,16 @@ task_push_start(void)
 
 
 void
-task_push_stop(void)
+task_push_end(void)
 {
     atomic_store(&push_stopping, 1);
+}
+
+
+void
+task_push_stop(void)
+{
+    task_push_end();
     im_thread_join(&push_id);
 
     im_kafka_consumer_destroy(push_consumer);
@@ -147,6 +156,7 @@ push_thread(void *arg)
     }
 
     /* each batch has a deadline, so this ends */
+    push_end_us = im_mono_us() + PUSH_END_MS * 1000;
     push_on_revoke(NULL);
 
     return NULL;
@@ -359,7 +369,8 @@ push_settled(task_batch_t *b)
 
     for (m = 0; m < b->n_marks; m++) {
         if (task_peer_state(&b->marks[m]) == TASK_PEER_WAITS) {
-            return im_mono_us() >= b->until_us;
+            return im_mono_us() >= b->until_us
+                   || im_mono_us() >= push_end_us;
         }
     }
 

@@ -17,6 +17,8 @@ typedef struct {
 } task_push_stats_t;
 
 int task_push_start(void);
+/* Asks it to end; stop waits for that. */
+void task_push_end(void);
 /* Finishes what is in hand, commits, leaves the group. */
 void task_push_stop(void);
 void task_push_stats(task_push_stats_t *stats);

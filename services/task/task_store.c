@@ -145,9 +145,16 @@ task_store_start(void)
 
 
 void
-task_store_stop(void)
+task_store_end(void)
 {
     atomic_store(&store_stopping, 1);
+}
+
+
+void
+task_store_stop(void)
+{
+    task_store_end();
     im_thread_join(&store_id);
 
     im_kafka_consumer_destroy(store_consumer);
@@ -366,6 +373,11 @@ store_check(size_t first, size_t n, uint64_t new_rows)
     same = 0;
 
     for (i = first; i < first + n; i++) {
+
+        if (atomic_load(&store_stopping)) {
+            return IM_DONE;            /* up to a thousand look-ups */
+        }
+
         rc = store_check_one(&store_rows[i], &msg_id);
 
         if (rc != IM_OK) {

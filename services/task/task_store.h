@@ -18,6 +18,8 @@ typedef struct {
 } task_store_stats_t;
 
 int task_store_start(void);
+/* Asks it to end; stop waits for that. */
+void task_store_end(void);
 /* Finishes what is in hand, commits, leaves the group. */
 void task_store_stop(void);
 void task_store_stats(task_store_stats_t *stats);
