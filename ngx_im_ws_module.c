@@ -139,6 +139,11 @@ ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     wlcf->enable = 1;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler != NULL) {
+        return "is in a location that another directive serves already";
+    }
+
     clcf->handler = ngx_im_ws_handler;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);
@@ -257,6 +262,13 @@ ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (!conf->enable) {
         return NGX_CONF_OK;
+    }
+
+    if (clcf->handler != ngx_im_ws_handler) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "im_ws is in a location that another directive "
+                           "serves");
+        return NGX_CONF_ERROR;
     }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);

@@ -494,3 +494,21 @@ my $d = $ENV{TEST_NGINX_IM_PEM};
 --- must_die
 --- error_log eval
 qr{im_rpc_tls: ".*im\.pem" is not for "nginx\.im", it carries no DNS name}
+
+
+
+=== TEST 49: im_ws in a location that another directive serves
+--- config
+    location = /ws { proxy_pass http://127.0.0.1:1; im_ws; }
+--- must_die
+--- error_log
+"im_ws" directive is in a location that another directive serves already
+
+
+
+=== TEST 50: the same the other way round
+--- config
+    location = /ws { im_ws; proxy_pass http://127.0.0.1:1; }
+--- must_die
+--- error_log
+im_ws is in a location that another directive serves

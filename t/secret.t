@@ -46,6 +46,10 @@ our $Config = <<'_EOC_';
     location = /returned { return 403; }
     location = /app { return 200 "app: $args\n"; }
     location = /backend { proxy_pass http://127.0.0.1:$server_port/app$is_args$args; }
+    location = /poll { im_jwt required; im_ws;
+                       if ($arg_poll) { proxy_pass http://127.0.0.1:1; } }
+    location = /post { im_jwt required; im_ws; limit_except GET {
+                       im_jwt required; proxy_pass http://127.0.0.1:1; } }
     location = /dropped { rewrite ^ /required? last; }
 _EOC_
 
@@ -630,3 +634,102 @@ my $s = ::get('/except?access_token=SECRET-0123456789abcdef'); $s =~ s/GET/POST/
 --- response_body_like: "code":"upgrade_required"
 --- error_log eval: [qr/done: GET \/required\?access_token=\*{100,} HTTP.*\|426\|41/]
 --- no_error_log eval: [$::Signature]
+
+
+
+=== TEST 48: a ticket before the phases
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+::get('/ws?ticket=SECRET-ticket-of-22-ch', 'X: ' . 'x' x 3000)
+--- error_code: 400
+--- response_body_like eval: qr/./
+--- error_log eval: [qr/client sent too long header.*ticket=\*{22}/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 49: a ticket with two Host headers
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+::get('/ws?ticket=SECRET-ticket-of-22-ch', 'Host: other')
+--- error_code: 400
+--- response_body_like eval: qr/./
+--- error_log eval: [qr/duplicate host header.*ticket=\*{22}/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 50: a token of nobody at a prefix, before the phases
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+::get('/prefix?access_token=SECRET-0123456789abcdef', 'Host: other')
+--- error_code: 400
+--- response_body_like eval: qr/./
+--- error_log eval: [qr/duplicate host header.*access_token=\*{23}/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 51: a ticket, refused early and answered by an error page
+--- http_config eval: ::http()
+--- config eval
+$::Config . "error_page 400 494 /why; location = /why { return 200 'why'; }"
+--- raw_request eval
+::get('/ws?ticket=SECRET-ticket-of-22-ch', 'Host: other')
+--- error_code: 400
+--- response_body_like eval: qr/./
+--- error_log eval: [qr/done: GET \/ws\?ticket=\*{22} HTTP/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 52: a ticket, answered by the server before any location
+--- http_config eval: ::http()
+--- config eval
+$::Config . "if (\$http_x_closed) { return 503; }"
+--- raw_request eval
+::get('/ws?ticket=SECRET-ticket-of-22-ch', 'X-Closed: 1')
+--- error_code: 503
+--- response_body_like eval: qr/./
+--- error_log eval: [qr/done: GET \/ws\?ticket=\*{22} HTTP/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 53: a logged header in front of Host takes nothing from another application
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+"GET /app?access_token=another-application-s HTTP/1.1\r\nbad_header: 1\r\n"
+. "Host: x\r\nConnection: close\r\n\r\n"
+--- error_code: 200
+--- response_body_like eval: qr/^app: access_token=another-application-s$/
+--- error_log eval: [qr/client sent invalid header line.*access_token=\*{21}/]
+--- no_error_log eval: ['SECRET']
+
+
+
+=== TEST 54: a ticket opens only what im_ws serves, which redeems it
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+::get('/poll?poll=1&ticket=none-of-ours')
+--- error_code: 401
+--- response_body_like eval: qr/"code":"unauthorized"/
+--- error_log eval: [qr/done: GET \/poll/]
+--- no_error_log eval: ['upstream']
+
+
+
+=== TEST 55: so in limit_except
+--- http_config eval: ::http()
+--- config eval: $::Config
+--- raw_request eval
+::get('/post?ticket=none-of-ours') =~ s/^GET/POST/r
+--- error_code: 401
+--- response_body_like eval: qr/"code":"unauthorized"/
+--- error_log eval: [qr/done: POST \/post/]
+--- no_error_log eval: ['upstream']

@@ -58,7 +58,7 @@ ngx_int_t ngx_im_secret_init(ngx_conf_t *cf);
 /* The one for this location, or NULL. */
 const ngx_str_t *ngx_im_secret_token(ngx_http_request_t *r);
 const ngx_str_t *ngx_im_secret_ticket(ngx_http_request_t *r);
-/* Takes access_token out of the request if it is ours; once. */
+/* Takes tokens and tickets that are ours out of the arguments. */
 void ngx_im_secret_judge(ngx_http_request_t *r);
 
 /* ngx_im_secret_log.c */

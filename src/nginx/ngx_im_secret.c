@@ -28,6 +28,7 @@
  */
 
 #include "ngx_im_request.h"
+#include "ngx_im_ws.h"
 
 
 #define NGX_IM_SECRET_SEARCH_MIN  16   /* bytes; shorter ones are no secret */
@@ -68,23 +69,31 @@ ngx_im_secret_judge(ngx_http_request_t *r)
 {
     u_char            *p, *last;
     ngx_str_t          value;
-    ngx_uint_t         ours;
+    ngx_uint_t         found, ours, is_ws;
     ngx_im_request_t  *rec;
+
+    found = 0;
+    ours = 0;
 
     p = r->args.data;
     last = p + r->args.len;
 
-    if (ngx_im_arg_next(&p, last, &ngx_im_secret_token_name, &value)
-        != NGX_OK)
+    while (!ours
+           && ngx_im_arg_next(&p, last, &ngx_im_secret_token_name, &value)
+              == NGX_OK)
+    {
+        found = 1;
+        ours = ngx_im_secret_is_ours(r, &value);
+    }
+
+    p = r->args.data;
+
+    if (!found
+        && ngx_im_arg_next(&p, last, &ngx_im_secret_ticket_name, &value)
+           != NGX_OK)
     {
         return;
     }
-
-    do {
-        ours = ngx_im_secret_is_ours(r, &value);
-    } while (!ours
-             && ngx_im_arg_next(&p, last, &ngx_im_secret_token_name, &value)
-                == NGX_OK);
 
     rec = ngx_im_request_get(r);
 
@@ -94,9 +103,15 @@ ngx_im_secret_judge(ngx_http_request_t *r)
     }
 
     rec->seen = 1;
+    is_ws = ngx_im_secret_is_ws(r);
 
-    if (ours || ngx_im_secret_is_ws(r)) {
+    if (ours || is_ws) {
         (void) ngx_im_secret_take(r, &ngx_im_secret_token_name, &rec->token);
+    }
+
+    if (is_ws) {
+        (void) ngx_im_secret_take(r, &ngx_im_secret_ticket_name,
+                                  &rec->ticket);
     }
 }
 
@@ -151,8 +166,8 @@ ngx_im_secret_is_ours(ngx_http_request_t *r, const ngx_str_t *value)
 }
 
 
-/* Whether the address is that of a `location = ...` with im_ws: nothing goes
- * before such a location. */
+/* Whether the address is that of a `location = ...` with im_ws, which nginx
+ * prefers to any other location. */
 static ngx_uint_t
 ngx_im_secret_is_ws(ngx_http_request_t *r)
 {
@@ -365,7 +380,12 @@ ngx_im_secret_ticket(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
 
-    if (!lcf->ws || r != r->main) {
+    /*
+     * Access is granted to a ticket unseen, since im_ws redeems it: so not
+     * where an if{} has put another handler in its place.
+     */
+
+    if (!lcf->ws || r != r->main || r->content_handler != ngx_im_ws_handler) {
         return NULL;
     }
 

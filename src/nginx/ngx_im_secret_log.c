@@ -40,13 +40,9 @@ ngx_im_secret_log_handler(ngx_http_request_t *r)
 
     rec = ngx_im_request_find(r);
 
-    if (r->main->phase_handler == 0) {
+    if (rec == NULL || !rec->seen) {
+        /* never judged: refused, and perhaps answered by an error_page */
         ngx_im_secret_blot_line(r->main);
-
-    } else if (rec == NULL || !rec->seen) {
-        /* an error_page is served, but the request was never judged */
-        ngx_im_arg_blot(&r->main->request_line, &ngx_im_secret_names[0]);
-        ngx_im_arg_blot(&r->main->unparsed_uri, &ngx_im_secret_names[0]);
     }
 
     if (rec != NULL) {
@@ -144,39 +140,50 @@ ngx_im_secret_init_connection(ngx_connection_t *c)
 }
 
 
+/*
+ * Before the phases it is not known whether an argument is ours: the line shows
+ * a copy without its value, and the request is left as it is.
+ */
 static u_char *
 ngx_im_secret_log_error(ngx_log_t *log, u_char *buf, size_t len)
 {
+    u_char              *p;
+    ngx_str_t            line;
     ngx_http_request_t  *r;
     ngx_im_request_t    *rec;
     ngx_http_log_ctx_t  *ctx;
-    static ngx_uint_t    busy;
+    u_char               copy[NGX_MAX_ERROR_STR];
 
     ctx = log->data;
-    r = (ctx != NULL) ? ctx->request : NULL;
+    r = (ctx != NULL && ctx->request != NULL) ? ctx->request->main : NULL;
+    rec = (r != NULL) ? ngx_im_request_find(r) : NULL;
 
-    /* busy: we are out of memory, and that is what is being logged */
-
-    if (r != NULL && !busy) {
-        busy = 1;
-
-        r = r->main;
-        rec = ngx_im_request_find(r);
-
-        if (rec == NULL || !rec->seen) {
-
-            if (r->unparsed_uri.data == NULL) {
-                ngx_im_secret_blot_line(r);
-
-            } else if (r->args.len != 0) {
-                ngx_im_secret_judge(r);
-            }
-        }
-
-        busy = 0;
+    if (r == NULL || (rec != NULL && rec->seen)) {
+        return ngx_im_secret_next_log(log, buf, len);
     }
 
-    return ngx_im_secret_next_log(log, buf, len);
+    if (r->request_line.data == NULL) {
+
+        if (r->unparsed_uri.data == NULL) {
+            ngx_im_secret_blot_line(r);    /* it is refused: not complete */
+        }
+
+        return ngx_im_secret_next_log(log, buf, len);
+    }
+
+    line = r->request_line;
+
+    r->request_line.data = copy;
+    r->request_line.len = ngx_min(line.len, sizeof(copy));
+    ngx_memcpy(copy, line.data, r->request_line.len);
+
+    ngx_im_arg_blot(&r->request_line, &ngx_im_secret_names[0]);
+    ngx_im_arg_blot(&r->request_line, &ngx_im_secret_names[1]);
+
+    p = ngx_im_secret_next_log(log, buf, len);
+    r->request_line = line;
+
+    return p;
 }
 
 
