@@ -44,6 +44,7 @@ our $Config = pair('plain', "GUARD $Page")
     . pair('moved', "error_page 401 =302 http://localhost/login; GUARD $Page")
     . pair('inside', "error_page 401 =202 /login; GUARD $Page")
     . pair('own-page', "error_page 401 /login; GUARD $Page")
+    . pair('file-page', "error_page 401 /page; GUARD $Page")
     . pair('other-page', "error_page 403 404 /login; GUARD $Page")
     . pair('loop', "error_page 401 /plain-KIND; GUARD $Page")
     . pair('guarded', "auth_request /yes; GUARD $Page")
@@ -588,5 +589,20 @@ WWW-Authenticate: Bearer
 --- error_log
 done: POST /plain-jwt 401
 done: GET /login 200
+--- no_error_log
+[alert]
+
+
+
+=== TEST 33: the site's page is a file that nobody guards
+--- http_config eval: $::Http
+--- config eval: $::Config
+--- user_files eval: $::Users
+--- request eval: ::both('file-page')
+--- error_code eval: [401, 401]
+--- response_headers eval
+['WWW-Authenticate: Bearer', 'WWW-Authenticate: Basic realm="site"']
+--- response_body_like eval
+['^the page\s*$', '^the page\s*$']
 --- no_error_log
 [alert]

@@ -71,8 +71,6 @@ ngx_im_jwt_access_handler(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
 
-    ngx_im_refusal_forget(r);
-
     if (lcf->jwt == NGX_IM_JWT_OFF) {
         return NGX_DECLINED;
     }

@@ -39,6 +39,9 @@ ngx_im_refusal_note(ngx_http_request_t *r, const char *code,
 
     static const ngx_str_t  bearer = ngx_string("Bearer");
 
+    /* that of the request before, if an error_page is guarded, too */
+    ngx_im_refusal_forget(r);
+
     rec = ngx_im_request_get(r);
 
     if (rec == NULL
@@ -79,11 +82,17 @@ ngx_im_refusal_forget(ngx_http_request_t *r)
 static ngx_int_t
 ngx_im_refusal_precontent_handler(ngx_http_request_t *r)
 {
+    ngx_im_request_t   *rec;
     ngx_im_loc_conf_t  *lcf;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    rec = ngx_im_request_find(r);
 
-    if (lcf->jwt != NGX_IM_JWT_OFF && r == r->main) {
+    /* not that of a request whose error_page is served now */
+
+    if (rec != NULL && rec->refusal.uri_changes == r->uri_changes
+        && lcf->jwt != NGX_IM_JWT_OFF && r == r->main)
+    {
         ngx_im_refusal_forget(r);
     }
 
