@@ -201,10 +201,10 @@ ngx_im_worker_later(void)
     if (ngx_strcmp(ngx_im_worker.reason, ngx_im_worker.logged) != 0) {
         ngx_memcpy(ngx_im_worker.logged, ngx_im_worker.reason,
                    NGX_IM_WORKER_REASON);
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "im: this worker cannot serve the messenger: %s; its "
-                      "locations answer 503, it is tried again",
-                      ngx_im_worker.reason);
+        ngx_im_log_error(NGX_LOG_CRIT, ngx_cycle->log,
+                         "im: this worker cannot serve the messenger: %s; its "
+                         "locations answer 503, it is tried again",
+                         ngx_im_worker.reason);
     }
 
     /* not all workers at once */

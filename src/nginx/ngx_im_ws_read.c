@@ -445,6 +445,16 @@ ngx_im_ws_discard(ngx_im_ws_t *ws)
 
     c = ws->connection;
 
+#if (NGX_HTTP_SSL)
+    if (c->ssl && c->ssl->no_wait_shutdown && !c->read->eof
+        && !c->read->error)
+    {
+        /* close_notify waits for room: TLS would read no more and take that
+         * for the end; ngx_im_ws_close_notify() comes back here */
+        return;
+    }
+#endif
+
     for (turns = 0; turns < NGX_IM_WS_READ_TURNS; turns++) {
         n = c->recv(c, ngx_im_ws_read_buf, NGX_IM_WS_READ_SIZE);
 

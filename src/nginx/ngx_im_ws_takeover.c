@@ -105,11 +105,7 @@ ngx_im_ws_next_id(ngx_connection_t *c)
 
     first = ngx_im_worker_connections(&n);
 
-    /* the table grows by a reload if there is no master process */
-
-    if (ngx_im_ws_ids.process == 0
-        || n > (ngx_uint_t) 1 << ngx_im_ws_ids.place_bits)
-    {
+    if (ngx_im_ws_ids.process == 0) {
         im_conn_id_init(&ngx_im_ws_ids,
                         (uint64_t) ngx_random() ^ ((uint64_t) ngx_pid << 8)
                         ^ (uint64_t) ngx_time(),

@@ -123,6 +123,13 @@ ngx_im_ws_ticket_ask(ngx_im_ws_redeem_t *job)
     r = job->request;
     disc = ngx_im_disc();
 
+    if (ngx_exiting || ngx_terminate) {
+        (void) ngx_im_ws_ticket_release(job);
+        ngx_free(job);
+
+        return ngx_im_problem_unserved(r);     /* and the ticket is kept */
+    }
+
     if (disc != NULL && !im_disc_ready(disc)
         && (ngx_msec_int_t) (job->until - ngx_current_msec) > 0)
     {
