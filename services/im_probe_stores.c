@@ -220,12 +220,13 @@ probe_kafka(void *ctx, char *error, size_t size)
     im_probe_kafka_t  *k = ctx;
 
     rc = probe_topic(k, k->conf->kafka_topic, 4, error, size);
+    atomic_store(&k->partial, rc == IM_BUSY);
 
     if (rc == IM_OK && k->dead_topic != NULL) {
         rc = probe_topic(k, k->dead_topic, 1, error, size);
     }
 
-    return rc;
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
 }
 
 
@@ -248,7 +249,7 @@ probe_topic(im_probe_kafka_t *k, const char *topic, unsigned partitions,
                  topic, partitions);
     }
 
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return rc;
 }
 
 

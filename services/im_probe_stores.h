@@ -35,6 +35,7 @@ typedef struct {
     const im_daemon_conf_t  *conf;
     const char              *dead_topic;   /* NULL: not needed */
     im_kafka_probe_t        *kafka;
+    atomic_int               partial;      /* some partitions have a leader */
 } im_probe_kafka_t;
 
 /* Static memory, the fields above set as far as they are the caller's.

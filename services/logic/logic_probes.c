@@ -12,6 +12,9 @@
 #include "logic_probes.h"
 
 
+#define PROBES_CONFIRMED_US  1000000   /* a delivery counts for so long */
+
+
 static const im_probe_sql_t  probes_sql[] = {
     "SELECT uid FROM users WHERE uid = 0 AND name = '' AND password = ''"
     " AND created_ms = 0",
@@ -112,17 +115,26 @@ logic_probes_node(int has)
 }
 
 
-/* One bad look is not enough: a broker that was busy for a second would have
- * taken the messages. */
+/*
+ * One bad look is not enough: a broker that was busy for a second would have
+ * taken the messages.  Nor are two as long as messages are confirmed, or while
+ * some partitions have a leader: who is refused cannot show that it works.
+ */
 int
 logic_probes_kafka_away(void)
 {
     uint64_t  bad, failed, good;
 
+    if (atomic_load(&probes_kafka.partial)) {
+        return 0;
+    }
+
     good = atomic_load(&probes_confirmed_us);
     bad = atomic_load(&probes_kafka.probe.bad_us);
 
-    if (bad > good && atomic_load(&probes_kafka.probe.bad_n) >= 2) {
+    if (bad > good + PROBES_CONFIRMED_US
+        && atomic_load(&probes_kafka.probe.bad_n) >= 2)
+    {
         return 1;
     }
 

@@ -210,25 +210,30 @@ probe_answered(const struct rd_kafka_metadata *md, const char *topic,
 }
 
 
-/* One that has no leader takes nothing. */
+/* A partition that has no leader takes nothing; the others do. */
 static int
 probe_partitions(const rd_kafka_metadata_topic_t *t, char *error, size_t size)
 {
-    int                                   i;
+    int                                   i, without;
     const rd_kafka_metadata_partition_t  *p;
+
+    without = 0;
 
     for (i = 0; i < t->partition_cnt; i++) {
         p = &t->partitions[i];
 
-        if (p->leader < 0) {
+        if (p->leader < 0 && without++ == 0) {
             snprintf(error, size, "partition %d of topic \"%s\" has no "
                      "leader: %s", (int) p->id, t->topic,
                      rd_kafka_err2str(p->err));
-            return IM_AGAIN;
         }
     }
 
-    return IM_OK;
+    if (without == 0) {
+        return IM_OK;
+    }
+
+    return (without < t->partition_cnt) ? IM_BUSY : IM_AGAIN;
 }
 
 
