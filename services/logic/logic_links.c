@@ -197,7 +197,6 @@ links_compare_keys(links_link_t *link, const Im__Hello *hello)
     im_rpc_stream_flush(link->stream);
 
     if (strcmp(hello->key_id, ours) == 0) {
-        told[0] = '\0';
         return;
     }
 

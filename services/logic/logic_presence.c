@@ -433,9 +433,12 @@ presence_hello(presence_t *p, presence_job_t *job)
 
     if (rc == IM_OK) {
         rc = im_rpc_stream_add(job->reply.stream, &item.base);
-    }
 
-    if (rc == IM_ERROR) {
+        if (rc == IM_ERROR) {
+            rc = IM_DONE;              /* the stream has ended */
+        }
+
+    } else if (rc == IM_ERROR) {
         im_log_seldom(&presence_log, IM_LOG_WARN, "redis: %s",
                       im_redis_error(p->db.redis));
     }

@@ -20,7 +20,7 @@
 
 #define PRODUCE_PARTITIONS_MAX  64
 #define PRODUCE_QUEUE           200000
-#define PRODUCE_STOP_MS         2000
+#define PRODUCE_STOP_MS         1000
 
 
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,

@@ -20,7 +20,8 @@
  * so that whoever sees one could end the session.
  *
  * Tokens of earlier versions are 32 random bytes without a family.  They are
- * good until they are used.
+ * good until they are used.  An earlier im-logic refuses the tokens of this
+ * one, so during an update replace all of them within access_ttl_s.
  */
 
 #include <stdio.h>

@@ -101,11 +101,13 @@ logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items, size_t n)
     missing = 0;
 
     for (i = 0; i < n; i++) {
+        items[i].code = "unavailable";
+    }
+
+    for (i = 0; i < n; i++) {
         if (access_known(&items[i], &want)) {
             continue;
         }
-
-        items[i].code = "unavailable";
 
         if (wants == NULL) {
             wants = calloc(n - i, sizeof(access_want_t));

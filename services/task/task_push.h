@@ -19,7 +19,7 @@ typedef struct {
 int task_push_start(void);
 /* Asks it to end; stop waits for that. */
 void task_push_end(void);
-/* Finishes what is in hand, commits, leaves the group. */
+/* Finishes what is in hand, within a second, commits, leaves the group. */
 void task_push_stop(void);
 void task_push_stats(task_push_stats_t *stats);
 

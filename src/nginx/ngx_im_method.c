@@ -24,12 +24,13 @@ typedef struct {
  * What the runtime must know of a method (protoc-c drops the schema's options).
  * Idempotent: a second run does no harm, so a call whose instance died on it
  * is sent to another one.  A second Login makes a session that nobody uses; a
- * second Refresh would end the session as stolen.  Send is, if it has a cmid.
+ * second Refresh within 10 s gets the answer of the first.  Send is, if it has
+ * a cmid.
  */
 static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "CreateUser", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
     { "Login", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
-    { "Refresh", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
+    { "Refresh", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Logout", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Auth", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
     { "Ticket", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
