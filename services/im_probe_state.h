@@ -26,7 +26,7 @@ typedef enum {
     IM_PROBE_DOWN
 } im_probe_verdict_t;
 
-/* What one step has changed, for whoever logs. */
+/* The change that one step has made, so that it is logged once. */
 typedef enum {
     IM_PROBE_SAME = 0,
     IM_PROBE_WENT,             /* down, from up or at the first look */
