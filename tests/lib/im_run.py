@@ -2,7 +2,7 @@
 
     unit   each program alone, two at a time; and tests/self under pytest
     nginx  each file of t/ alone, against a stack without nginx
-    e2e    files dealt to two heaps, each under pytest with a stack of its own
+    e2e    files dealt to three heaps, each under pytest with a stack of its own
     scale  tools/demo-scale
 
 What fails is a Suspect (im_run_report.py), and each kind knows how it is run
@@ -32,6 +32,7 @@ from im_stack.stack import ports_of_others
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 PYTHON = '/usr/bin/python3'
+HEAPS = 3                          # of e2e
 LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 120}
 
 
@@ -48,7 +49,9 @@ class Run:
         self.build = 'build/' + sanitizer if sanitizer else 'build'
         self.out = os.path.join(top, self.build, 'test')
         self.stack = 'test-' + sanitizer if sanitizer else 'test'
-        self.stacks = [self.stack, self.stack + '-2', self.stack + '-again']
+        self.heaps = [self.stack] + ['%s-%d' % (self.stack, n)
+                                     for n in range(2, HEAPS + 1)]
+        self.stacks = self.heaps + [self.stack + '-again']
         self.slow = 3 if sanitizer else 1
         self.began = time.time()
         self.again_n = 0
@@ -257,8 +260,8 @@ class Run:
     # e2e
 
     def e2e(self, stacks, names=None):
-        """The files in two heaps, each against a stack of its own: most tests
-        wait most of the time."""
+        """The files in heaps, each against a stack of its own: most tests wait
+        most of the time."""
         heaps = [[] for _ in stacks]
         weight = [0] * len(stacks)
         files = [os.path.basename(f) for f in
@@ -362,8 +365,9 @@ class Run:
         if 'nginx' in parts:
             self.nginx(env)
         if {'e2e', 'memory'} & set(parts):
-            envs = [self.start(self.stacks[0]),
-                    self.start(self.stacks[1], '--restart', '--fresh')]
+            envs = [self.start(self.heaps[0])]
+            for name in self.heaps[1:]:
+                envs.append(self.start(name, '--restart', '--fresh'))
             if None not in envs:
                 self.e2e(envs, None if 'e2e' in parts else self.memory)
 
