@@ -202,6 +202,7 @@ conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
 static int
 conversations_on_row(void *ctx, const im_mysql_value_t *v)
 {
+    im_conv_t         *conv;
     Im__Message       *m;
     conversations_t   *c = ctx;
     Im__Conversation  *row;
@@ -211,7 +212,11 @@ conversations_on_row(void *ctx, const im_mysql_value_t *v)
         return IM_DONE;
     }
 
-    m = logic_page_message(v);
+    conv = &c->convs[c->n];
+    conv->a = v[6].u64;
+    conv->b = v[7].u64;
+
+    m = logic_page_message(conv, v);
     if (m == NULL) {
         c->memory = 1;
         return IM_DONE;
@@ -224,8 +229,6 @@ conversations_on_row(void *ctx, const im_mysql_value_t *v)
     }
 
     c->bytes += logic_page_cost(m);
-    c->convs[c->n].a = v[6].u64;
-    c->convs[c->n].b = v[7].u64;
 
     row = &c->rows[c->n++];
     im__conversation__init(row);
@@ -239,13 +242,13 @@ conversations_on_row(void *ctx, const im_mysql_value_t *v)
     row->hidden = (v[11].u64 >= m->seq);
     row->last = m;
 
-    if (v[6].u64 == 0) {
+    if (conv->a == 0) {
         row->has_room = 1;
-        row->room = v[7].u64;
+        row->room = conv->b;
 
     } else {
         row->has_with = 1;
-        row->with = (v[6].u64 == c->uid) ? v[7].u64 : v[6].u64;
+        row->with = im_conv_other(conv, c->uid);
     }
 
     return IM_OK;

@@ -46,7 +46,8 @@ logic_history_get(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (logic_page_create(&page, r->has_limit ? r->limit : LOGIC_PAGE_LIMIT,
+    if (logic_page_create(&page, &conv,
+                          r->has_limit ? r->limit : LOGIC_PAGE_LIMIT,
                           LOGIC_PAGE_BYTES_MAX)
         != IM_OK)
     {

@@ -62,14 +62,18 @@ logic_outcome_refuse(logic_message_t *m, logic_touched_t *t, const char *code,
 void
 logic_outcome_accept(logic_message_t *m, logic_touched_t *t, int dup)
 {
-    logic_seq_t       seq;
-    uint64_t          time_ms;
+    logic_ack_t       ack;
     logic_message_t  *r;
 
-    seq = m->seq;
-    time_ms = m->time_ms;
+    memset(&ack, 0, sizeof(ack));
+    ack.msg_id = m->seq.msg_id;
+    ack.seq = m->seq.seq;
+    ack.time_ms = m->time_ms;
+    ack.to = m->to;
+    ack.room = (m->to == 0) ? m->seq.conv.b : 0;
+    ack.dup = dup;
 
-    if (seq.by != LOGIC_BY_NOTHING) {
+    if (m->seq.by != LOGIC_BY_NOTHING) {
         outcome_remember(m);           /* before a repeat can find no trace */
     }
 
@@ -80,15 +84,15 @@ logic_outcome_accept(logic_message_t *m, logic_touched_t *t, int dup)
         r = m->next;
         atomic_fetch_add(&outcome_accepted, 1);
 
-        if (dup) {
+        if (ack.dup) {
             atomic_fetch_add(&outcome_repeated, 1);
         }
 
-        logic_reply_ack(&m->reply, t, m->cmid, seq.msg_id, seq.seq, time_ms,
-                        dup);
+        ack.cmid = m->cmid;
+        logic_reply_ack(&m->reply, t, &ack);
         logic_message_free(m);
         m = r;
-        dup = 1;                       /* all but the first are repeats */
+        ack.dup = 1;                   /* all but the first are repeats */
     }
 }
 

@@ -4,8 +4,9 @@
  * A page asks for one row more than its limit: if it comes, there is more.  It
  * is limited by bytes, too, because a reply must fit into the send queue of a
  * connection (im_ws_send_queue, 256 KiB): 128 KiB of bodies, client ids and
- * 128 bytes for the rest of each message.  A body is at most 64 KiB, so an
- * empty page always takes the first row.
+ * 128 bytes for the rest of each message.  As JSON the rest takes up to 165
+ * bytes: the 1024 smallest messages are 168 KiB with them.  A body is at most
+ * 64 KiB, so an empty page always takes the first row.
  *
  * Functions of a pool's thread.
  */
@@ -29,9 +30,11 @@ static const im_mysql_type_t  page_columns[] = {
 
 
 int
-logic_page_create(logic_page_t *page, size_t limit, size_t bytes_max)
+logic_page_create(logic_page_t *page, const im_conv_t *conv, size_t limit,
+    size_t bytes_max)
 {
     memset(page, 0, sizeof(logic_page_t));
+    page->conv = *conv;
     page->limit = limit;
     page->bytes_max = bytes_max;
     page->messages = calloc(limit, sizeof(Im__Message *));
@@ -75,7 +78,7 @@ page_on_row(void *ctx, const im_mysql_value_t *v)
         return IM_DONE;
     }
 
-    m = logic_page_message(v);
+    m = logic_page_message(&page->conv, v);
 
     if (m == NULL) {
         page->failed = 1;
@@ -108,7 +111,7 @@ logic_page_cut(logic_page_t *page, size_t n)
 
 
 Im__Message *
-logic_page_message(const im_mysql_value_t *v)
+logic_page_message(const im_conv_t *conv, const im_mysql_value_t *v)
 {
     Im__Message     *m;
     unsigned char   *p;
@@ -127,6 +130,15 @@ logic_page_message(const im_mysql_value_t *v)
     m->msg_id = v[1].u64;
     m->from = v[2].u64;
     m->time_ms = v[3].u64;
+
+    if (conv->a == 0) {
+        m->has_room = 1;
+        m->room = conv->b;
+
+    } else {
+        m->has_to = 1;
+        m->to = im_conv_other(conv, m->from);
+    }
 
     p = (unsigned char *) (m + 1);
     m->body.data = p;

@@ -18,6 +18,7 @@
 #define LOGIC_PAGE_N_COLUMNS  6
 
 typedef struct {
+    im_conv_t        conv;
     Im__Message    **messages;
     size_t           n;
     size_t           limit;
@@ -28,7 +29,8 @@ typedef struct {
     unsigned         failed:1;     /* out of memory */
 } logic_page_t;
 
-int logic_page_create(logic_page_t *page, size_t limit, size_t bytes_max);
+int logic_page_create(logic_page_t *page, const im_conv_t *conv,
+    size_t limit, size_t bytes_max);
 void logic_page_free(logic_page_t *page);
 /* Runs a statement whose LIMIT is limit + 1.  IM_ERROR: MySQL has failed, or
  * the memory is out (page->failed). */
@@ -38,7 +40,8 @@ int logic_page_read(logic_db_t *db, const char *sql,
 void logic_page_cut(logic_page_t *page, size_t n);
 
 /* A row of LOGIC_PAGE_COLUMNS; one allocation, free() ends it. */
-Im__Message *logic_page_message(const im_mysql_value_t *v);
+Im__Message *logic_page_message(const im_conv_t *conv,
+    const im_mysql_value_t *v);
 size_t logic_page_cost(const Im__Message *m);
 
 /* im_mysql_run without answers of IM_AGAIN: once more, then IM_ERROR. */

@@ -8,40 +8,54 @@
 #include "logic_reply.h"
 
 
+static void reply_ack_call(im_rpc_req_t *req, const logic_ack_t *a);
 static void reply_send(logic_reply_t *r, logic_touched_t *t,
     Im__DownItem *item);
 
 
 void
-logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
-    uint64_t msg_id, uint64_t seq, uint64_t time_ms, int dup)
+logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const logic_ack_t *a)
 {
     Im__Ack        ack = IM__ACK__INIT;
     Im__DownItem   item = IM__DOWN_ITEM__INIT;
-    Im__SendReply  reply = IM__SEND_REPLY__INIT;
 
     if (r->req != NULL) {
-        reply.msg_id = msg_id;
-        reply.seq = seq;
-        reply.time_ms = time_ms;
-        reply.has_dup = 1;
-        reply.dup = dup;
-
-        im_rpc_reply(r->req, &reply.base);
+        reply_ack_call(r->req, a);
         r->req = NULL;
         return;
     }
 
-    ack.cmid = (char *) cmid;
-    ack.msg_id = msg_id;
-    ack.seq = seq;
-    ack.time_ms = time_ms;
-    ack.dup = dup;
+    ack.cmid = (char *) a->cmid;
+    ack.msg_id = a->msg_id;
+    ack.seq = a->seq;
+    ack.time_ms = a->time_ms;
+    ack.dup = a->dup;
+    ack.to = a->to;
+    ack.room = a->room;
 
     item.item_case = IM__DOWN_ITEM__ITEM_ACK;
     item.ack = &ack;
 
     reply_send(r, t, &item);
+}
+
+
+static void
+reply_ack_call(im_rpc_req_t *req, const logic_ack_t *a)
+{
+    Im__SendReply  reply = IM__SEND_REPLY__INIT;
+
+    reply.msg_id = a->msg_id;
+    reply.seq = a->seq;
+    reply.time_ms = a->time_ms;
+    reply.has_dup = 1;
+    reply.dup = a->dup;
+    reply.has_to = (a->to != 0);
+    reply.to = a->to;
+    reply.has_room = (a->to == 0);
+    reply.room = a->room;
+
+    im_rpc_reply(req, &reply.base);
 }
 
 

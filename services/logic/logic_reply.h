@@ -11,6 +11,17 @@
 
 #include "logic.h"
 
+/* What an ack says. */
+typedef struct {
+    const char       *cmid;
+    uint64_t          msg_id;
+    uint64_t          seq;
+    uint64_t          time_ms;
+    uint64_t          to;        /* 0: to the room */
+    uint64_t          room;
+    int               dup;
+} logic_ack_t;
+
 typedef struct {
     im_rpc_stream_t  *stream;    /* referenced, or NULL */
     uint64_t          conn;
@@ -28,8 +39,8 @@ typedef struct {
 } logic_touched_t;
 
 /* Each ends the reply: its reference is given back. */
-void logic_reply_ack(logic_reply_t *r, logic_touched_t *t, const char *cmid,
-    uint64_t msg_id, uint64_t seq, uint64_t time_ms, int dup);
+void logic_reply_ack(logic_reply_t *r, logic_touched_t *t,
+    const logic_ack_t *a);
 void logic_reply_error(logic_reply_t *r, logic_touched_t *t,
     const char *cmid, const char *code, const char *text);
 void logic_reply_opened(logic_reply_t *r, logic_touched_t *t,

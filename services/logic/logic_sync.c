@@ -302,7 +302,7 @@ sync_read(logic_sync_t *sync, logic_sync_item_t *item)
 
     if (room >= SYNC_ROWS_MIN * LOGIC_PAGE_MESSAGE) {
 
-        if (logic_page_create(page,
+        if (logic_page_create(page, &item->conv,
                               (sync->limit < room / LOGIC_PAGE_MESSAGE)
                               ? sync->limit : room / LOGIC_PAGE_MESSAGE, room)
             != IM_OK)

@@ -30,6 +30,13 @@ im_conv_direct(uint64_t uid, uint64_t other)
 }
 
 
+uint64_t
+im_conv_other(const im_conv_t *conv, uint64_t uid)
+{
+    return (conv->a == uid) ? conv->b : conv->a;
+}
+
+
 unsigned
 im_slot_of_conv(const im_conv_t *conv)
 {

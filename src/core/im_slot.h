@@ -19,6 +19,8 @@ typedef struct {
 } im_conv_t;
 
 im_conv_t im_conv_direct(uint64_t uid, uint64_t other);
+/* The other user of a direct conversation; uid, if it is one with oneself. */
+uint64_t im_conv_other(const im_conv_t *conv, uint64_t uid);
 
 unsigned im_slot_of_conv(const im_conv_t *conv);
 unsigned im_slot_of_user(uint64_t uid);

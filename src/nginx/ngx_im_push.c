@@ -22,6 +22,7 @@
 #include "ngx_im_rooms.h"
 #include "im_address.h"
 #include "im_seen.h"
+#include "im_slot.h"
 #include "im_timeouts.h"
 
 
@@ -336,6 +337,7 @@ ngx_im_push_encode(const Im__Record *record, im_encoding_t encoding)
 {
     Im__Push   push = IM__PUSH__INIT;
     Im__Frame  frame = IM__FRAME__INIT;
+    im_conv_t  conv;
 
     push.msg_id = record->msg_id;
     push.seq = record->seq;
@@ -344,12 +346,14 @@ ngx_im_push_encode(const Im__Record *record, im_encoding_t encoding)
     push.cmid = record->cmid;
     push.body = record->body;
 
-    if (record->conv_a == 0) {
-        push.room = record->conv_b;
+    conv.a = record->conv_a;
+    conv.b = record->conv_b;
+
+    if (conv.a == 0) {
+        push.room = conv.b;
 
     } else {
-        push.to = (record->from == record->conv_a) ? record->conv_b
-                                                   : record->conv_a;
+        push.to = im_conv_other(&conv, record->from);
     }
 
     frame.frame_case = IM__FRAME__FRAME_PUSH;

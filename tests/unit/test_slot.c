@@ -81,6 +81,19 @@ both_users_have_the_same_conversation(void **state)
  * a migration, not a refactoring.
  */
 static void
+the_other_user_of_a_conversation_is_the_peer_or_oneself(void **state)
+{
+    im_conv_t  conv = im_conv_direct(7, 3), own = im_conv_direct(5, 5);
+
+    (void) state;
+
+    assert_true(im_conv_other(&conv, 3) == 7);
+    assert_true(im_conv_other(&conv, 7) == 3);
+    assert_true(im_conv_other(&own, 5) == 5);
+}
+
+
+static void
 slots_never_change(void **state)
 {
     im_conv_t  c;
@@ -170,6 +183,8 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(the_hash_is_murmur3),
         cmocka_unit_test(both_users_have_the_same_conversation),
+        cmocka_unit_test(
+            the_other_user_of_a_conversation_is_the_peer_or_oneself),
         cmocka_unit_test(slots_never_change),
         cmocka_unit_test(slots_are_used_evenly),
         cmocka_unit_test(an_instance_that_leaves_moves_only_its_own_slots),
