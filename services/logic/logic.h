@@ -7,6 +7,7 @@
  *   report thread  acks what Kafka has confirmed             logic_produce.c
  *   presence       opens and closes, who is told of them     logic_presence.c
  *   janitor        Redis's memory, what dead workers left    logic_janitor.c
+ *   voids          writes void numbers down          logic_voids_writer.c
  *   rooms          who is online in rooms, and telling    logic_rooms_online.c
  *   trim           rows of live rooms are deleted           logic_rooms_trim.c
  *   pools          "auth" (password hashing), "query",

@@ -179,6 +179,9 @@ logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items, size_t n)
 
 
 /*
+ * The last void counts, too: clients have stepped over it, and would not show a
+ * message that gets its number.
+ *
  * MAX(seq) with GROUP BY reads whole conversations unless the optimizer finds
  * its best plan; this reads one row of each by any.  The parameters have no
  * type of their own, and a text would not be looked up in the index.
@@ -189,12 +192,16 @@ logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
 #define LOOKUP_CONV                                                           \
     "SELECT CAST(? AS UNSIGNED) AS a, CAST(? AS UNSIGNED) AS b"
 #define LOOKUP_LAST(convs)                                                    \
-    "SELECT k.a, k.b, (SELECT m.seq FROM messages m WHERE m.conv_a = k.a "    \
-    "AND m.conv_b = k.b ORDER BY m.seq DESC LIMIT 1) FROM (" convs ") k"
+    "SELECT k.a, k.b, COALESCE((SELECT m.seq FROM messages m "                \
+    "WHERE m.conv_a = k.a AND m.conv_b = k.b "                                \
+    "ORDER BY m.seq DESC LIMIT 1), 0), "                                      \
+    "COALESCE((SELECT v.to_seq FROM voids v "                                 \
+    "WHERE v.conv_a = k.a AND v.conv_b = k.b "                                \
+    "ORDER BY v.to_seq DESC LIMIT 1), 0) FROM (" convs ") k"
 
     static const logic_ask_sql_t  sql = {
         LOOKUP_LAST(LOGIC_ASK_8(LOOKUP_CONV, " UNION ALL ")),
-        LOOKUP_LAST(LOGIC_ASK_128(LOOKUP_CONV, " UNION ALL ")), 2, 1
+        LOOKUP_LAST(LOGIC_ASK_128(LOOKUP_CONV, " UNION ALL ")), 2, 2
     };
 
     return logic_ask(l->mysql, &sql, asks, n);

@@ -40,7 +40,9 @@ int logic_lookup_blocks(logic_lookup_t *l, logic_blocks_item_t *items,
 int logic_lookup_rooms(logic_lookup_t *l, logic_rooms_access_t *items,
     size_t n);
 
-/* Keys: conversations, (a, b).  Found: values[0] is the last seq. */
+/* Keys: conversations, (a, b).  Each is found: values[0] is the seq of the last
+ * message, values[1] the last number that is written down as void; 0: none.
+ * The next number has to be above both. */
 int logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n);
 /* Sets m->stored of up to LOGIC_SEQUENCE_MAX messages. */
 int logic_lookup_stored(logic_lookup_t *l, logic_message_t **messages,

@@ -37,6 +37,7 @@
 #include "logic_rooms_trim.h"
 #include "logic_settle.h"
 #include "logic_users.h"
+#include "logic_voids.h"
 
 
 static int main_prepare(void);
@@ -110,6 +111,9 @@ static const im_step_t  main_steps[] = {
     /* the rpc thread: the answer of etcd to the last look.  All probes end
      * here, because this one looks through the runtime */
     { "probe of etcd", main_probe_etcd, logic_probes_stop },
+
+    /* a late void, which is dropped */
+    { "voids", logic_voids_start, logic_voids_stop },
 
     /* nobody: threads that ask of the log have ended */
     { "settlement", logic_settle_start, logic_settle_stop },

@@ -33,6 +33,8 @@ static const im_probe_sql_t  probes_sql[] = {
     " AND muted_until_ms = 0 AND joined_ms = 0",
     "SELECT uid FROM removals WHERE room = 0 AND uid = 0 AND no = 0",
     "SELECT uid FROM blocks WHERE uid = 0 AND other = 0",
+    "SELECT to_seq FROM voids WHERE conv_a = 0 AND conv_b = 0"
+    " AND from_seq = 0 AND to_seq = 0",
     "UPDATE users SET name = name WHERE uid = 0",
     NULL
 };

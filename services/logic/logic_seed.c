@@ -6,9 +6,9 @@
  * the range in between is void.
  *
  * After a loss every conversation comes by here, so all of a batch are asked
- * for together: the last numbers in MySQL, since when Redis remembers (once for
- * each hash tag), then one pipeline that notes those that begin and sets the
- * counters, then the script that gives the numbers.
+ * for together: the last numbers in MySQL, of messages and of voids; since when
+ * Redis remembers (once for each hash tag); then one pipeline that notes those
+ * that begin and sets the counters, then the script that gives the numbers.
  */
 
 #include <string.h>
@@ -39,6 +39,7 @@ typedef struct {
 
 static int seed_find(seed_all_t *all, logic_lookup_t *lookup,
     logic_seq_t **items, size_t n);
+static uint64_t seed_last(const logic_ask_t *ask);
 static int seed_memory(seed_all_t *all, const logic_seq_t *item, int *young);
 static int seed_set(seed_all_t *all);
 static int seed_fresh(void);
@@ -94,13 +95,12 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
 
         seed = &all->seeds[all->n];
         seed->item = asks[i].item;
-        seed->last = (asks[i].found ? asks[i].values[0] : 0)
-                     + (young ? LOGIC_SEQUENCE_SKIP : 0);
+        seed->last = seed_last(&asks[i]) + (young ? LOGIC_SEQUENCE_SKIP : 0);
 
         /* a counter that is set and is not there again was lost once more */
 
         seed->item->seeded = (seed->last == 0);
-        seed->begins = (!asks[i].found || young);
+        seed->begins = (asks[i].values[0] == 0 || young);
 
         if (i == 0 || memcmp(asks[i].key, asks[i - 1].key,
                              sizeof(asks[i].key)) != 0)
@@ -110,6 +110,14 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
     }
 
     return IM_OK;
+}
+
+
+/* Of the last message and the last void. */
+static uint64_t
+seed_last(const logic_ask_t *ask)
+{
+    return (ask->values[0] > ask->values[1]) ? ask->values[0] : ask->values[1];
 }
 
 
