@@ -126,7 +126,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
-        test-tsan test-full test-stop matrix bench bench-rpc bench-fanout \
+        test-tsan test-full test-stop test-faults matrix bench bench-rpc bench-fanout \
         bench-flood bench-opens bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
@@ -325,6 +325,15 @@ test-stop: deps
 	        tests/e2e/test_stop.py || exit 1; \
 	done
 
+# What users notice when something fails.  ONLY=kill-task,mix-1 takes some of
+# the faults, SEED=n repeats what is left to chance.
+test-faults: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec faults --restart --fresh \
+	    --logic 2 --task 2 -- tests/fault/campaign \
+	    $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) \
+	    $(FAULTS_ARGS)
+
 # Other people's nginx: NGINX_SRCS=folder of source trees, MATRIX=full or ci.
 matrix: deps
 	@$(MAKE) daemons tools
@@ -387,6 +396,8 @@ help:
 	@echo "make test-memory test-threads    what CI takes of these two"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
 	@echo "make test-stop   stops of the daemons under load, with both (N=200)"
+	@echo "make test-faults what users notice of each fault, beside its limit;"
+	@echo "                 ONLY=kill-task,mix-1  SEED=n"
 	@echo "make test-full   test, matrix, -asan, -tsan, -stop: before a release"
 	@echo "make matrix      the module in other builds of nginx: debug, SSL,"
 	@echo "                 compat, compiler, static; NGINX_SRCS=folder of"
