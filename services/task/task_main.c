@@ -62,7 +62,7 @@ static const im_conf_key_t  main_keys[] = {
     KEY("kafka", "dead_topic", IM_CONF_STR, dead_topic, "im.dead", 0, 0,
         "of the records that MySQL refuses for good"),
     KEY("kafka", "session_ms", IM_CONF_UINT, session_ms,
-        IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 2000, 60000,
+        IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 1000, 60000,
         "a member that dies is replaced after this long"),
     KEY("kafka", "poll_max_ms", IM_CONF_UINT, poll_max_ms,
         IM_TIMEOUT_STR(IM_KAFKA_POLL_MAX_MS), 2000, 600000,

@@ -70,7 +70,7 @@ typedef struct {
     const char    *group;
     const char    *topic;
     const char    *client_id;
-    unsigned       session_ms;
+    unsigned       session_ms;     /* longer where the broker wants that */
     unsigned       poll_max_ms;    /* who does not poll for so long is out */
     /* 0: records come at once.  Else the broker holds its answer back for up
      * to so long, unless it grows large: a request costs more than a record. */

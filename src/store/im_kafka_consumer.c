@@ -27,24 +27,26 @@
 #include "im_kafka_int.h"
 
 
-#define CONSUMER_FILL_BYTES  "131072"  /* an answer that is large enough */
-
-
 struct im_kafka_consumer_s {
     rd_kafka_t        *rk;
     rd_kafka_queue_t  *queue;
     char              *topic;
     im_kafka_log_t     log;            /* its address is the opaque */
     char               name[96];
-    void             (*revoke)(void *ctx);
-    void              *ctx;
+    im_kafka_consumer_conf_t  conf;    /* its strings are ours */
     int64_t           *done;           /* next offset by partition, -1: ? */
     int                n_done;
     unsigned           paused:1;
     unsigned           revoked:1;      /* since im_kafka_consume returned */
+    unsigned           assigned:1;     /* at some time */
+    unsigned           refused:1;      /* the session, by the broker */
 };
 
 
+static int consumer_open(im_kafka_consumer_t *c);
+static void consumer_close(im_kafka_consumer_t *c);
+static void consumer_free(im_kafka_consumer_t *c);
+static void consumer_lengthen_session(im_kafka_consumer_t *c);
 static void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
 static void consumer_assign(im_kafka_consumer_t *c,
@@ -65,96 +67,115 @@ static int consumer_lag(im_kafka_consumer_t *c,
 im_kafka_consumer_t *
 im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
 {
-    char                              error[256], session[16], poll[16];
-    char                              fill[16];
-    rd_kafka_conf_t                  *rc;
-    im_kafka_consumer_t              *c;
-    rd_kafka_topic_partition_list_t  *topics;
-
-    snprintf(session, sizeof(session), "%u", conf->session_ms);
-    snprintf(poll, sizeof(poll), "%u", conf->poll_max_ms);
-    snprintf(fill, sizeof(fill), "%u", conf->fill_ms ? conf->fill_ms
-                                       : IM_KAFKA_FETCH_WAIT_MS);
-
-    const im_kafka_setting_t  settings[] = {
-        { "bootstrap.servers", conf->brokers },
-        { "group.id", conf->group },
-        { "client.id", conf->client_id },
-        { "session.timeout.ms", session },
-        { "heartbeat.interval.ms",
-          IM_TIMEOUT_STR(IM_KAFKA_HEARTBEAT_MS) },
-        { "max.poll.interval.ms", poll },
-        { "enable.auto.offset.store", "false" },
-        { "enable.auto.commit", "true" },
-        { "auto.commit.interval.ms", IM_TIMEOUT_STR(IM_KAFKA_COMMIT_MS) },
-        { "auto.offset.reset", "earliest" },
-        { "fetch.wait.max.ms", fill },
-        { "fetch.min.bytes", conf->fill_ms ? CONSUMER_FILL_BYTES : "1" },
-        { "fetch.error.backoff.ms",
-          IM_TIMEOUT_STR(IM_KAFKA_FETCH_BACKOFF_MS) },
-        { "queued.min.messages", "100000" },
-        { "socket.nagle.disable", "true" },
-        { "socket.timeout.ms", IM_TIMEOUT_STR(IM_KAFKA_SOCKET_MS) },
-        { "socket.connection.setup.timeout.ms",
-          IM_TIMEOUT_STR(IM_KAFKA_CONNECT_MS) },
-        { "reconnect.backoff.ms", IM_TIMEOUT_STR(IM_KAFKA_BACKOFF_MIN_MS) },
-        { "reconnect.backoff.max.ms",
-          IM_TIMEOUT_STR(IM_KAFKA_BACKOFF_MAX_MS) },
-        { "topic.metadata.refresh.interval.ms",
-          IM_TIMEOUT_STR(IM_KAFKA_METADATA_MS) },
-        { "allow.auto.create.topics", "false" },
-        { "log.connection.close", "false" },
-        { NULL, NULL }
-    };
+    im_kafka_consumer_t  *c;
 
     c = calloc(1, sizeof(im_kafka_consumer_t));
     if (c == NULL) {
         return NULL;
     }
 
+    c->conf = *conf;
+    c->conf.brokers = strdup(conf->brokers);
+    c->conf.group = strdup(conf->group);
+    c->conf.client_id = strdup(conf->client_id);
+    c->topic = strdup(conf->topic);
+    c->conf.topic = c->topic;
     c->log.log = conf->log;
     c->log.ctx = conf->log_ctx;
-    c->revoke = conf->revoke;
-    c->ctx = conf->ctx;
-    c->topic = strdup(conf->topic);
     snprintf(c->name, sizeof(c->name), "consumer %s", conf->group);
 
-    if (c->topic == NULL) {
-        free(c);
+    if (c->conf.brokers == NULL || c->conf.group == NULL
+        || c->conf.client_id == NULL || c->topic == NULL
+        || consumer_open(c) != IM_OK)
+    {
+        consumer_free(c);
         return NULL;
     }
-
-    rc = rd_kafka_conf_new();
-    rd_kafka_conf_set_opaque(rc, &c->log);
-    rd_kafka_conf_set_log_cb(rc, im_kafka_log_cb);
-    rd_kafka_conf_set_error_cb(rc, consumer_on_error);
-    rd_kafka_conf_set_rebalance_cb(rc, consumer_rebalance);
-
-    if (im_kafka_set(rc, settings, error, sizeof(error)) == IM_OK) {
-        c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, rc, error, sizeof(error));
-    }
-
-    if (c->rk == NULL) {
-        if (conf->log != NULL) {
-            conf->log(conf->log_ctx, IM_LOG_ERR, error);
-        }
-
-        rd_kafka_conf_destroy(rc);
-        free(c->topic);
-        free(c);
-        return NULL;
-    }
-
-    rd_kafka_poll_set_consumer(c->rk);
-    c->queue = rd_kafka_queue_get_consumer(c->rk);
-
-    topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, conf->topic,
-                                      RD_KAFKA_PARTITION_UA);
-    rd_kafka_subscribe(c->rk, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
 
     return c;
+}
+
+
+static int
+consumer_open(im_kafka_consumer_t *c)
+{
+    c->rk = im_kafka_member_create(&c->conf, &c->log, consumer_rebalance,
+                                   consumer_on_error);
+    if (c->rk == NULL) {
+        return IM_ERROR;
+    }
+
+    c->queue = rd_kafka_queue_get_consumer(c->rk);
+
+    return IM_OK;
+}
+
+
+static void
+consumer_close(im_kafka_consumer_t *c)
+{
+    if (c->rk == NULL) {
+        return;
+    }
+
+    rd_kafka_consumer_close(c->rk);
+    rd_kafka_queue_destroy(c->queue);
+    rd_kafka_destroy(c->rk);
+    c->rk = NULL;
+}
+
+
+static void
+consumer_free(im_kafka_consumer_t *c)
+{
+    consumer_close(c);
+    free((char *) c->conf.brokers);
+    free((char *) c->conf.group);
+    free((char *) c->conf.client_id);
+    free(c->topic);
+    free(c->done);
+    free(c);
+}
+
+
+/*
+ * A broker of others allows no session as short as ours, unless its
+ * group.min.session.timeout.ms says so.  The library can do nothing but ask
+ * again, so the member begins anew with one that each broker allows.  Only
+ * before the first assignment: afterwards the caller may hold records of the
+ * handle.
+ */
+static void
+consumer_lengthen_session(im_kafka_consumer_t *c)
+{
+    char                 text[256];
+    unsigned             asked;
+    im_kafka_consumer_t  old;
+
+    c->refused = 0;
+    asked = c->conf.session_ms;
+
+    if (c->assigned || asked >= IM_KAFKA_SESSION_SAFE_MS) {
+        return;
+    }
+
+    old = *c;
+    c->conf.session_ms = IM_KAFKA_SESSION_SAFE_MS;
+
+    if (consumer_open(c) != IM_OK) {
+        *c = old;                      /* logged; asked for again later */
+        return;
+    }
+
+    consumer_close(&old);
+
+    if (c->log.log != NULL) {
+        snprintf(text, sizeof(text), "kafka %s: the broker allows no session "
+                 "of %u ms (group.min.session.timeout.ms), goes on with %d: "
+                 "an instance that dies is replaced after that", c->name,
+                 asked, IM_KAFKA_SESSION_SAFE_MS);
+        c->log.log(c->log.ctx, IM_LOG_WARN, text);
+    }
 }
 
 
@@ -176,8 +197,8 @@ consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     } else {
         c->revoked = 1;
 
-        if (c->revoke != NULL) {
-            c->revoke(c->ctx);
+        if (c->conf.revoke != NULL) {
+            c->conf.revoke(c->conf.ctx);
         }
 
         rd_kafka_commit(rk, NULL, 0);
@@ -201,6 +222,8 @@ consumer_assign(im_kafka_consumer_t *c,
     int                               i;
     rd_kafka_topic_partition_list_t  *list;
 
+    c->assigned = 1;
+
     for (i = 0; i < c->n_done; i++) {
         c->done[i] = -1;
     }
@@ -223,6 +246,10 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     rd_kafka_message_t  *m;
 
     n = 0;
+
+    if (c->refused) {
+        consumer_lengthen_session(c);
+    }
 
     while (n < max) {
         m = rd_kafka_consumer_poll(c->rk, n == 0 ? (int) wait_ms : 0);
@@ -277,6 +304,10 @@ consumer_take(im_kafka_consumer_t *c, im_kafka_record_t *record,
 static void
 consumer_failed(im_kafka_consumer_t *c, const rd_kafka_message_t *m)
 {
+    if (m->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
+        c->refused = 1;
+    }
+
     if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         im_kafka_log_error(&c->log, c->name, m->err,
                            rd_kafka_message_errstr(m));
@@ -537,12 +568,7 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
         return;
     }
 
-    rd_kafka_consumer_close(c->rk);
-    rd_kafka_queue_destroy(c->queue);
-    rd_kafka_destroy(c->rk);
-    free(c->topic);
-    free(c->done);
-    free(c);
+    consumer_free(c);
 }
 
 

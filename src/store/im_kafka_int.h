@@ -36,6 +36,16 @@ uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_consumer.c */
 void im_kafka_log_error(im_kafka_log_t *log, const char *what,
     rd_kafka_resp_err_t err, const char *text);
 
+/* A handle that has joined conf's group, with log as its opaque; NULL when it
+ * cannot be had, which is logged.  im_kafka_member.c */
+typedef void (*im_kafka_rebalance_pt)(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+    rd_kafka_topic_partition_list_t *parts, void *opaque);
+typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,
+    void *opaque);
+rd_kafka_t *im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
+    im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
+    im_kafka_error_pt error);
+
 void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
     const char *buf);
 

@@ -250,5 +250,6 @@ def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
 
 @pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
                     reason='it waits for Kafka, and the rest is as above')
-def test_etcd_may_be_away_and_task_may_be_killed(scaled, stack, tmp_path):
+def test_etcd_may_be_away_and_pushes_resume_when_a_task_dies(scaled, stack,
+                                                             tmp_path):
     demo_scale(scaled, stack, tmp_path, 'etcd-away,etcd-back,kill-task')

@@ -57,7 +57,7 @@ def test_every_limit_of_a_library_is_set():
                  'reconnect.backoff.max.ms', 'retry.backoff.ms',
                  'topic.metadata.refresh.interval.ms'):
         assert '"%s"' % name in kafka, name
-    kafka = read('src', 'store', 'im_kafka_consumer.c')
+    kafka = read('src', 'store', 'im_kafka_member.c')
     for name in ('session.timeout.ms', 'heartbeat.interval.ms',
                  'max.poll.interval.ms', 'auto.commit.interval.ms',
                  'fetch.wait.max.ms', 'fetch.error.backoff.ms',

@@ -8,6 +8,9 @@
 #include "unit_kafka.h"
 
 
+#define JOIN_GROUP  11      /* Kafka's number of the request */
+
+
 static void
 test_a_member_that_does_not_poll_loses_its_partitions(void **state)
 {
@@ -135,6 +138,53 @@ test_a_record_that_comes_uninvited_is_read_again(void **state)
 }
 
 
+static int  lengthened;
+
+
+static void
+on_log(void *ctx, int level, const char *text)
+{
+    (void) ctx;
+
+    lengthened += (level == IM_LOG_WARN
+                   && strstr(text, "goes on with 6000") != NULL);
+}
+
+
+/* As a broker does whose group.min.session.timeout.ms is above ours. */
+static void
+test_a_member_joins_a_broker_that_refuses_its_session(void **state)
+{
+    im_kafka_consumer_t       *c;
+    im_kafka_consumer_conf_t   conf;
+
+    (void) state;
+
+    rd_kafka_mock_push_request_errors(cluster, JOIN_GROUP, 2,
+                                  RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT,
+                                  RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT);
+    produce(0, "a");
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    conf.group = GROUP;
+    conf.topic = TOPIC;
+    conf.client_id = "test";
+    conf.session_ms = 1000;
+    conf.poll_max_ms = 20000;
+    conf.log = on_log;
+    c = im_kafka_consumer_create(&conf);
+    assert_non_null(c);
+
+    lengthened = 0;
+    take(c, 1);
+    im_kafka_batch_free(records, 1);
+    assert_int_equal(lengthened, 1);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
 int
 main(void)
 {
@@ -144,6 +194,7 @@ main(void)
         T(test_a_member_that_is_paused_keeps_its_partitions),
         T(test_a_batch_whose_partitions_were_revoked_is_read_again),
         T(test_a_record_that_comes_uninvited_is_read_again),
+        T(test_a_member_joins_a_broker_that_refuses_its_session),
     };
 
     return cmocka_run_group_tests_name("kafka_member", tests, NULL, NULL);
