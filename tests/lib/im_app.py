@@ -32,7 +32,8 @@ from im_inbox import Conversation, Message, message
 ANSWER_S = 10          # then a frame is sent, or a question asked, again
 HOLD_S = 0.2           # above a gap, before we ask what is missing
 PENDING_S = 1.0        # until we ask again for what is undecided
-PAUSE_MAX_S = 30
+PAUSE_MAX_S = 30       # between two tries to connect, if nobody answers
+RETRY_MAX_S = 4        # of what was refused, unless we are told to wait longer
 QUIET_S = 20           # then we ask whether the server is still there
 UNACKED_MAX = 200
 CURSORS_MAX = 50       # of one question
@@ -173,8 +174,9 @@ class App:
                 self.socket = await self.user.connect(address=self.address)
             except Problem as e:
                 what, code = ('refresh' if e.status == 401 else 'later'), None
+                most = RETRY_MAX_S if e.status else PAUSE_MAX_S
             else:
-                pause = 0
+                pause, most = 0, PAUSE_MAX_S
                 if self.ending or not self.wanted.is_set():
                     self.cut()
                     continue
@@ -191,7 +193,7 @@ class App:
             if what == 'soon':
                 await asyncio.sleep(self.random.uniform(0, 1))
                 continue
-            pause = min(max(2 * pause, 0.1), PAUSE_MAX_S)
+            pause = min(max(2 * pause, 0.1), most)
             await asyncio.sleep(pause * self.random.uniform(0.5, 1))
 
     async def fresh_token(self):
@@ -368,10 +370,12 @@ class App:
             o.refusals += 1
 
     def pause(self, f, times):
-        """As long as we were told, then twice as long each time."""
+        """As long as we were told, then twice as long each time, up to a
+        limit: whatever was away, we try again soon after it is back."""
         least = int(f.get('retry_after_ms', 0)) / 1000 or 0.1
-        return min(least * 2 ** min(times, 20), max(PAUSE_MAX_S, least)) \
-            * self.random.uniform(1, 1.25)
+        pause = least * 2 ** min(times, 20) * self.random.uniform(1, 1.25)
+        return max(least, min(pause, RETRY_MAX_S
+                              * self.random.uniform(0.75, 1)))
 
     # Receiving.
 
