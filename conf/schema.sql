@@ -5,8 +5,10 @@
 -- May be run again: what exists is left alone, columns that a table of an
 -- earlier version lacks are added (at the end).
 
+-- uid is drawn by im-logic at random, as is the number of a room: 10^18 to
+-- 2^63-1.  Those of earlier versions are small, count upwards and stay valid.
 CREATE TABLE IF NOT EXISTS users (
-    uid         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    uid         BIGINT UNSIGNED NOT NULL,
     name        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     password    VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     created_ms  BIGINT UNSIGNED NOT NULL,
@@ -62,7 +64,7 @@ CREATE TABLE IF NOT EXISTS conversations (
 
 -- kind 1: group, members are remembered; 2: live, joined by a connection.
 CREATE TABLE IF NOT EXISTS rooms (
-    room          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    room          BIGINT UNSIGNED NOT NULL,
     kind          TINYINT UNSIGNED NOT NULL,
     name          VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
                       NOT NULL,

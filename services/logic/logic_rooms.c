@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "im_frame.h"
+#include "logic_draw.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
 #include "logic_sessions.h"
@@ -271,22 +272,31 @@ rooms_create_step(logic_rooms_t *r)
 static int
 rooms_insert(logic_rooms_t *r)
 {
-    im_mysql_value_t  v[5];
+    int               rc, tries;
+    im_mysql_value_t  v[6];
 
     static const char  sql[] =
-        "INSERT INTO rooms (kind, name, open, history, created_ms) "
-        "VALUES (?, ?, ?, ?, ?)";
+        "INSERT INTO rooms (room, kind, name, open, history, created_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?)";
 
     memset(v, 0, sizeof(v));
-    v[0].u64 = r->kind;
-    v[1].type = IM_MYSQL_STR;
-    v[1].str.data = (unsigned char *) r->name;
-    v[1].str.len = strlen(r->name);
-    v[2].u64 = r->open;
-    v[3].u64 = r->history;
-    v[4].u64 = im_now_ms();
+    v[1].u64 = r->kind;
+    v[2].type = IM_MYSQL_STR;
+    v[2].str.data = (unsigned char *) r->name;
+    v[2].str.len = strlen(r->name);
+    v[3].u64 = r->open;
+    v[4].u64 = r->history;
+    v[5].u64 = im_now_ms();
 
-    return logic_rooms_write(r, sql, v, 5, &r->room);
+    rc = IM_DECLINED;                  /* another room has this id */
+
+    for (tries = 0; tries < LOGIC_DRAW_TRIES && rc == IM_DECLINED; tries++) {
+        r->room = logic_draw();
+        v[0].u64 = r->room;
+        rc = logic_rooms_write(r, sql, v, 6);
+    }
+
+    return rc;
 }
 
 

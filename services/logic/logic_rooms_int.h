@@ -91,7 +91,7 @@ int logic_rooms_alive(logic_rooms_t *r);
 
 /* Writes. */
 int logic_rooms_write(logic_rooms_t *r, const char *sql,
-    const im_mysql_value_t *v, size_t n, uint64_t *insert_id);
+    const im_mysql_value_t *v, size_t n);
 int logic_rooms_put_members(logic_rooms_t *r);  /* r->uids, as members */
 int logic_rooms_put_role(logic_rooms_t *r, uint64_t uid, unsigned role);
 int logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms);

@@ -64,7 +64,7 @@ logic_rooms_put_removal(logic_rooms_t *r, uint64_t uid)
     v[2].u64 = r->removals;
     v[3].u64 = r->removals;
 
-    return logic_rooms_write(r, sql, v, 4, NULL);
+    return logic_rooms_write(r, sql, v, 4);
 }
 
 

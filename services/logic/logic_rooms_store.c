@@ -93,10 +93,10 @@ logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r))
 
 int
 logic_rooms_write(logic_rooms_t *r, const char *sql,
-    const im_mysql_value_t *v, size_t n, uint64_t *insert_id)
+    const im_mysql_value_t *v, size_t n)
 {
     return im_mysql_run(r->db->mysql, sql, v, n, NULL, 0, NULL, NULL, NULL,
-                        insert_id);
+                        NULL);
 }
 
 
@@ -448,12 +448,12 @@ logic_rooms_put_members(logic_rooms_t *r)
         v[0].u64 = r->room;
         v[1].u64 = im_now_ms();
 
-        rc = logic_rooms_write(r, members, v, 2 + STORE_IN, NULL);
+        rc = logic_rooms_write(r, members, v, 2 + STORE_IN);
 
         v[1].u64 = head;
 
         if (rc == IM_OK && r->kind == LOGIC_ROOM_GROUP) {
-            rc = logic_rooms_write(r, conversations, v, 2 + STORE_IN, NULL);
+            rc = logic_rooms_write(r, conversations, v, 2 + STORE_IN);
         }
 
         if (rc != IM_OK) {
@@ -481,7 +481,7 @@ logic_rooms_put_role(logic_rooms_t *r, uint64_t uid, unsigned role)
     v[3].u64 = im_now_ms();
     v[4].u64 = role;
 
-    return logic_rooms_write(r, sql, v, 5, NULL);
+    return logic_rooms_write(r, sql, v, 5);
 }
 
 
@@ -501,7 +501,7 @@ logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms)
     v[3].u64 = im_now_ms();
     v[4].u64 = until_ms;
 
-    return logic_rooms_write(r, sql, v, 5, NULL);
+    return logic_rooms_write(r, sql, v, 5);
 }
 
 
@@ -547,14 +547,14 @@ logic_rooms_delete_member(logic_rooms_t *r, uint64_t uid)
     v[1].u64 = uid;
     v[2].u64 = im_now_ms();
 
-    rc = logic_rooms_write(r, member, v, 3, NULL);
+    rc = logic_rooms_write(r, member, v, 3);
 
     if (rc == IM_OK) {
-        rc = logic_rooms_write(r, role, v, 2, NULL);
+        rc = logic_rooms_write(r, role, v, 2);
     }
 
     if (rc == IM_OK) {
-        rc = logic_rooms_write(r, conversation, v, 2, NULL);
+        rc = logic_rooms_write(r, conversation, v, 2);
     }
 
     return (rc == IM_OK) ? logic_rooms_put_removal(r, uid) : rc;
@@ -573,5 +573,5 @@ logic_rooms_put_dismissed(logic_rooms_t *r)
     v[0].u64 = im_now_ms();
     v[1].u64 = r->room;
 
-    return logic_rooms_write(r, sql, v, 2, NULL);
+    return logic_rooms_write(r, sql, v, 2);
 }

@@ -19,6 +19,10 @@
 #include "logic_words.h"
 
 
+#define WHERE_SAME_SCORE  16       /* users below `after` that share its score;
+                                      of drawn ids hardly ever one does */
+
+
 static void where_instance(im_redis_t *redis, uint64_t room,
     logic_rooms_where_t *where, const redisReply *name, const char *users);
 static int where_union(im_redis_t *redis, uint64_t room,
@@ -208,6 +212,8 @@ logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance)
 }
 
 
+/* Scores are doubles, so neighbours share one: `after` itself may come again,
+ * and those just below it. */
 int
 logic_rooms_online_page(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t after, size_t limit,
@@ -216,12 +222,13 @@ logic_rooms_online_page(im_redis_t *redis, uint64_t room,
     int          rc;
     char         key[LOGIC_ROOMS_SET], min[24], count[24];
     size_t       i, k;
+    uint64_t     uid;
     redisReply  *reply;
 
     rc = IM_OK;
     *n = 0;
-    snprintf(min, sizeof(min), "(%llu", (unsigned long long) after);
-    snprintf(count, sizeof(count), "%zu", limit + 1);
+    snprintf(min, sizeof(min), "%llu", (unsigned long long) after);
+    snprintf(count, sizeof(count), "%zu", limit + 1 + WHERE_SAME_SCORE);
 
     for (i = 0; i < where->n; i++) {
         logic_rooms_set_key(key, room, where->list[i].id);
@@ -245,8 +252,11 @@ logic_rooms_online_page(im_redis_t *redis, uint64_t room,
         }
 
         for (k = 0; rc == IM_OK && k < reply->elements; k++) {
-            where_merge(uids, n, limit + 1,
-                        strtoull(reply->element[k]->str, NULL, 10));
+            uid = strtoull(reply->element[k]->str, NULL, 10);
+
+            if (uid > after) {
+                where_merge(uids, n, limit + 1, uid);
+            }
         }
 
         im_redis_free(reply);

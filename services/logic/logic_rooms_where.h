@@ -2,7 +2,9 @@
  * logic_rooms_where.h -- who of a room is connected where, as Redis has it.
  *
  *   im:r:{room}              Connect instance -> users there (a hash)
- *   im:rl:{room}:<instance>  these users (sorted by uid)
+ *   im:rl:{room}:<instance>  these users (the score is the uid, rounded to a
+ *                            double; uids of one score have 19 digits and are
+ *                            sorted as text)
  *
  * An instance with 0 users gets the room's messages, too: somebody is about to
  * join there.  Entries of instances that are dead count for nothing and are

@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "im_frame.h"
+#include "logic_draw.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
 
@@ -28,6 +29,9 @@ typedef struct {
 } users_row_t;
 
 
+static int users_insert(logic_db_t *db, const char *name, const char *hash,
+    uint64_t *uid);
+static int users_by_name(logic_db_t *db, const char *name, users_row_t *row);
 static int users_password_check(im_rpc_req_t *req, const char *password);
 static int users_of_caller(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller, users_row_t *row);
@@ -66,13 +70,8 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
 {
     int                          rc;
     char                         hash[crypto_pwhash_STRBYTES];
-    uint64_t                     uid;
     Im__RegisterReply            reply = IM__REGISTER_REPLY__INIT;
-    im_mysql_value_t             v[3];
     const Im__RegisterRequest   *r;
-
-    static const char  sql[] =
-        "INSERT INTO users (name, password, created_ms) VALUES (?, ?, ?)";
 
     r = (const Im__RegisterRequest *) in;
 
@@ -91,14 +90,9 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    users_value(&v[0], r->name);
-    users_value(&v[1], hash);
-    v[2] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = im_now_ms() };
-
-    rc = im_mysql_run(db->mysql, sql, v, 3, NULL, 0, NULL, NULL, NULL, &uid);
+    rc = users_insert(db, r->name, hash, &reply.uid);
 
     if (rc == IM_OK) {
-        reply.uid = uid;
         im_rpc_reply(req, &reply.base);
 
     } else if (rc == IM_DECLINED) {
@@ -107,6 +101,67 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
     } else {
         logic_mysql_failed(db, req);
     }
+}
+
+
+/* IM_DECLINED: the name is taken. */
+static int
+users_insert(logic_db_t *db, const char *name, const char *hash,
+    uint64_t *uid)
+{
+    int               rc, tries;
+    users_row_t       row;
+    im_mysql_value_t  v[4];
+
+    static const char  sql[] =
+        "INSERT INTO users (uid, name, password, created_ms) "
+        "VALUES (?, ?, ?, ?)";
+
+    for (tries = 0; tries < LOGIC_DRAW_TRIES; tries++) {
+        *uid = logic_draw();
+
+        v[0] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = *uid };
+        users_value(&v[1], name);
+        users_value(&v[2], hash);
+        v[3] = (im_mysql_value_t) { .type = IM_MYSQL_U64,
+                                    .u64 = im_now_ms() };
+
+        rc = im_mysql_run(db->mysql, sql, v, 4, NULL, 0, NULL, NULL, NULL,
+                          NULL);
+        if (rc != IM_DECLINED) {
+            return rc;
+        }
+
+        /* is it the name that is there already, or the uid? */
+
+        if (users_by_name(db, name, &row) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        if (row.uid != 0) {
+            return IM_DECLINED;
+        }
+    }
+
+    return IM_ERROR;
+}
+
+
+/* row->uid is 0 if nobody has the name. */
+static int
+users_by_name(logic_db_t *db, const char *name, users_row_t *row)
+{
+    im_mysql_value_t  v[1];
+
+    static const char             sql[] =
+        "SELECT uid, password FROM users WHERE name = ?";
+    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
+
+    row->uid = 0;
+    users_value(&v[0], name);
+
+    return im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row, row,
+                        NULL, NULL);
 }
 
 
@@ -136,12 +191,7 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
     int                       rc, right;
     const char               *device;
     users_row_t               row;
-    im_mysql_value_t          v[1];
     const Im__LoginRequest   *r;
-
-    static const char             sql[] =
-        "SELECT uid, password FROM users WHERE name = ?";
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
 
     r = (const Im__LoginRequest *) in;
     device = (r->device != NULL) ? r->device : "default";
@@ -160,10 +210,7 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
         rc = IM_OK;
 
     } else {
-        row.uid = 0;
-        users_value(&v[0], r->name);
-        rc = im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row,
-                          &row, NULL, NULL);
+        rc = users_by_name(db, r->name, &row);
     }
 
     if (rc != IM_OK) {

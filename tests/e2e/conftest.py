@@ -7,6 +7,7 @@ Coroutines run as tests by themselves, each with a limit of 120 s.
 import asyncio
 import inspect
 import os
+import random
 import subprocess
 import sys
 import time
@@ -225,6 +226,11 @@ async def taken(call, *args, seconds=20, **kw):
             if not e.body.get('retryable') or time.monotonic() > until:
                 raise
         await asyncio.sleep(0.2)
+
+
+def drawn(n):
+    """n ids for rows of users or rooms that a test writes itself."""
+    return random.sample(range(10 ** 18, 2 ** 63), n)
 
 
 async def beside(socket, user):

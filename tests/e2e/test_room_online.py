@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import refused
+from conftest import drawn, refused
 from im_client import Problem
 from test_room_rules import create, redis
 from test_rooms_edge import online
@@ -201,9 +201,11 @@ async def test_members_who_are_there_come_in_pages(api, people, stack):
     await ask(s, 'join', room=str(room.id))
     await online_is(room, alice, 1)
     name = redis(stack, 'HKEYS', 'im:r:{%d}' % room.id).split()[0]
-    words = [w for n in range(3000000000, 3000000300)
-             for w in (str(n), str(n))]
-    redis(stack, 'ZADD', 'im:rl:{%d}:%s' % (room.id, name), *words)
+    # Users of an earlier version, neighbours and others.
+    uids = [*range(7, 107), *range(bob.uid + 1, bob.uid + 6), *drawn(195)]
+    redis(stack, 'ZADD', 'im:rl:{%d}:%s' % (room.id, name),
+          *(w for uid in uids for w in (str(uid), str(uid))))
+    want = sorted(uids + [bob.uid])
     got, after, pages = [], 0, 0
     while True:
         page = await room.members(alice, limit=100, after=after)
@@ -213,6 +215,10 @@ async def test_members_who_are_there_come_in_pages(api, people, stack):
         if not page['more']:
             break
         after = got[-1]
-    assert got == [bob.uid] + list(range(3000000000, 3000000300))
-    assert pages == 4
+    assert got == want and pages == 4
+    # Neighbours share a score: none is lost between two pages.
+    first = want.index(bob.uid)
+    for n in range(first, first + 6):
+        page = await room.members(alice, limit=1, after=want[n - 1])
+        assert [int(m['uid']) for m in page['members']] == [want[n]]
     await refused(room.members(alice, limit=0), 400, 'bad_field')

@@ -5,6 +5,7 @@ import asyncio
 import os
 import time
 
+from conftest import drawn
 from im_client import Socket
 from test_accounts import signed
 from test_dedupe import redis
@@ -74,15 +75,14 @@ async def test_of_many_who_log_in_at_once_each_is_in_his_own_groups(
     rooms = [await group(alice) for _ in range(3)]
     now = int(time.time() * 1000)
     mark = 'crowd.%s.' % os.urandom(4).hex()
-    stack.mysql('INSERT INTO users (name, password, created_ms) VALUES '
-                + ','.join("('%s%d', '*', %d)" % (mark, n, now)
-                           for n in range(CROWD)))
+    uids = drawn(CROWD)
+    stack.mysql('INSERT INTO users (uid, name, password, created_ms) VALUES '
+                + ','.join("(%d, '%s%d', '*', %d)" % (uid, mark, n, now)
+                           for n, uid in enumerate(uids)))
     # Every fourth is in none, one of two groups' members is in both.
     where = {}
-    for n, row in enumerate(stack.mysql(
-            "SELECT uid FROM users WHERE name LIKE '%s%%' ORDER BY uid"
-            % mark)):
-        where[int(row[0])] = [[], rooms[:1], rooms[1:2], rooms[1:]][n % 4]
+    for n, uid in enumerate(uids):
+        where[uid] = [[], rooms[:1], rooms[1:2], rooms[1:]][n % 4]
     pairs = [(uid, room) for uid, there in where.items() for room in there]
     stack.mysql('INSERT INTO members VALUES %s;'
                 'INSERT INTO conversations (uid, conv_a, conv_b) VALUES %s;'
