@@ -578,3 +578,33 @@ Content-Type: application/problem+json
 --- response_body_like: "code":"unsupported"
 --- no_error_log
 [error]
+
+
+
+=== TEST 37: a body with a number that common parsers cannot read
+--- http_config eval: $::Http
+--- config eval: $::Config
+--- request
+POST /messages
+{"to":"7","body":{"n":1e400}}
+--- more_headers eval: ::bearer(7) . "\n$::Json"
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_field".*the number at byte 22 is beyond the range of a double
+--- no_error_log
+[error]
+
+
+
+=== TEST 38: a body with a number of thousands of digits
+--- http_config eval: $::Http
+--- config eval: $::Config
+--- request eval: "POST /messages\n{\"to\":\"7\",\"body\":" . ('9' x 5000) . '}'
+--- more_headers eval: ::bearer(7) . "\n$::Json"
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_field".*the number at byte 17 is longer than 40 characters
+--- no_error_log
+[error]

@@ -284,3 +284,17 @@ closing 4002
 qr/\{"type":"auth_ok"[^}]*\}(?:\x81.\{"type":"pong"\}){3000}$::Bye\z/s
 --- no_error_log
 closing 4002
+
+
+
+=== TEST 19: a number that common parsers cannot read is refused, by its place
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- raw_request eval
+::me() . ::text('{"type":"send","body":[1e400],"to":"1","cmid":"n"}')
+. ::close_frame()
+--- error_code: 101
+--- response_body eval
+::opens('\x81.(?:..)?\{"type":"error","code":"bad_field","message":"the number at byte 23 is beyond[^"]*","cmid":"n"\}')
+--- no_error_log
+[error]

@@ -4,6 +4,8 @@
  * The reader is a slice scanner: no tree, no allocation for what it skips.
  * It validates all of RFC 8259 (and UTF-8, lone surrogates, depth, duplicate
  * keys of the object that it fills) while it writes straight into a message.
+ * Numbers are those that common parsers can read, too: in the range of a
+ * double (RFC 7493 section 2.2), and of 40 characters at most.
  * Mapping: proto/client.proto.  A `bytes` field takes any JSON value as a raw
  * slice.  Unknown keys are validated and skipped.  A `repeated` field of
  * messages, uint64 or strings takes an array.  A message field that is not
@@ -17,7 +19,8 @@
 
 #include "im_core.h"
 
-#define IM_JSON_DEPTH_MAX  32
+#define IM_JSON_DEPTH_MAX  32       /* of a value in an object */
+#define IM_JSON_NUMBER_MAX 40       /* characters */
 #define IM_JSON_FIELDS_MAX 64
 #define IM_JSON_ITEMS_MAX  1000     /* of one array of ours */
 

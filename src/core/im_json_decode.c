@@ -23,7 +23,7 @@ static int json_object(im_json_scan_t *s, ProtobufCMessage *msg,
 static int json_member(im_json_scan_t *s, ProtobufCMessage *msg,
     im_json_mem_t *mem, uint64_t *seen, unsigned depth);
 static int json_key(im_json_scan_t *s, const ProtobufCMessage *msg,
-    unsigned *index);
+    unsigned *index, unsigned depth);
 static int json_value(im_json_scan_t *s, const ProtobufCFieldDescriptor *f,
     void *at, im_json_mem_t *mem, unsigned depth);
 static int json_array(im_json_scan_t *s, ProtobufCMessage *msg,
@@ -40,10 +40,7 @@ im_json_decode(ProtobufCMessage *msg, im_str_t *json, im_json_mem_t *mem,
 {
     im_json_scan_t  s;
 
-    s.start = json->data;
-    s.p = json->data;
-    s.end = json->data + json->len;
-    s.err = err;
+    im_json_scan_init(&s, json, err);
 
     im_json_space(&s);
 
@@ -109,7 +106,7 @@ json_member(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
     unsigned                         index;
     const ProtobufCFieldDescriptor  *f;
 
-    rc = json_key(s, msg, &index);
+    rc = json_key(s, msg, &index, depth);
 
     if (rc == IM_DECLINED) {
         return im_json_skip_value(s, depth);
@@ -137,7 +134,8 @@ json_member(im_json_scan_t *s, ProtobufCMessage *msg, im_json_mem_t *mem,
 
 /* Over key and colon.  IM_DECLINED: it names no field that can be set. */
 static int
-json_key(im_json_scan_t *s, const ProtobufCMessage *msg, unsigned *index)
+json_key(im_json_scan_t *s, const ProtobufCMessage *msg, unsigned *index,
+    unsigned depth)
 {
     int             rc, escaped;
     char           *text;
@@ -164,6 +162,15 @@ json_key(im_json_scan_t *s, const ProtobufCMessage *msg, unsigned *index)
     }
 
     rc = im_json_find(msg, text, len, index);
+
+    /* the name of a frame is no field of its message */
+
+    if (rc == IM_DECLINED && depth == 1 && len == 4
+        && memcmp(text, "type", 4) == 0 && s->types++ > 0)
+    {
+        return im_json_fail(s->err, "bad_field", "field 'type' is given "
+                            "twice");
+    }
 
     im_json_space(s);
 

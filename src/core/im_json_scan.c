@@ -4,6 +4,7 @@
  * Validates and skips; only im_json_unescape() copies.  The stack is bounded
  * by IM_JSON_DEPTH_MAX, strings are checked to be UTF-8 and their escapes to
  * be whole surrogate pairs, so that what is passed on is good everywhere.
+ * Numbers: im_json_number.c.
  *
  * Room: core.
  */
@@ -22,8 +23,8 @@ static int json_peek(const im_str_t *json, const char *name, im_str_t *value,
 static int json_peek_value(im_json_scan_t *s, im_str_t *value, int *escaped);
 static int json_skip_object(im_json_scan_t *s, unsigned depth);
 static int json_skip_array(im_json_scan_t *s, unsigned depth);
-static int json_skip_number(im_json_scan_t *s);
 static int json_skip_word(im_json_scan_t *s, const char *word);
+static int json_too_deep(im_json_scan_t *s);
 static int json_hex4(im_json_scan_t *s, unsigned *value);
 
 
@@ -52,7 +53,10 @@ im_json_peek_number(const im_str_t *json, const char *name, uint64_t *value)
 }
 
 
-/* *escaped: as of a string, -1 if the value is none. */
+/*
+ * *escaped: as of a string, -1 if the value is none.  Numbers of any size are
+ * passed over: what the frame is called is read before it is refused.
+ */
 static int
 json_peek(const im_str_t *json, const char *name, im_str_t *value,
     int *escaped)
@@ -61,10 +65,8 @@ json_peek(const im_str_t *json, const char *name, im_str_t *value,
     im_json_scan_t  s;
     im_json_err_t   err;
 
-    s.start = json->data;
-    s.p = json->data;
-    s.end = json->data + json->len;
-    s.err = &err;
+    im_json_scan_init(&s, json, &err);
+    s.any_number = 1;
 
     im_json_space(&s);
 
@@ -135,10 +137,7 @@ im_json_valid(const im_str_t *json, im_json_err_t *err)
 {
     im_json_scan_t  s;
 
-    s.start = json->data;
-    s.p = json->data;
-    s.end = json->data + json->len;
-    s.err = err;
+    im_json_scan_init(&s, json, err);
 
     im_json_space(&s);
 
@@ -149,6 +148,18 @@ im_json_valid(const im_str_t *json, im_json_err_t *err)
     im_json_space(&s);
 
     return (s.p == s.end) ? IM_OK : im_json_syntax(&s, "nothing more");
+}
+
+
+void
+im_json_scan_init(im_json_scan_t *s, const im_str_t *json, im_json_err_t *err)
+{
+    s->start = json->data;
+    s->p = json->data;
+    s->end = json->data + json->len;
+    s->err = err;
+    s->any_number = 0;
+    s->types = 0;
 }
 
 
@@ -195,7 +206,7 @@ im_json_skip_value(im_json_scan_t *s, unsigned depth)
         return json_skip_word(s, "null");
 
     default:
-        return json_skip_number(s);
+        return im_json_skip_number(s);
     }
 }
 
@@ -206,9 +217,8 @@ json_skip_object(im_json_scan_t *s, unsigned depth)
     int       escaped;
     im_str_t  key;
 
-    if (depth > IM_JSON_DEPTH_MAX) {
-        return im_json_fail(s->err, "bad_json", "nested deeper than %d",
-                         IM_JSON_DEPTH_MAX);
+    if (depth > IM_JSON_DEPTH_MAX + 1) {
+        return json_too_deep(s);
     }
 
     s->p++;
@@ -260,11 +270,19 @@ json_skip_object(im_json_scan_t *s, unsigned depth)
 
 
 static int
+json_too_deep(im_json_scan_t *s)
+{
+    return im_json_fail(s->err, "bad_json", "nested deeper than %d levels at "
+                        "byte %zu", IM_JSON_DEPTH_MAX,
+                        (size_t) (s->p - s->start));
+}
+
+
+static int
 json_skip_array(im_json_scan_t *s, unsigned depth)
 {
-    if (depth > IM_JSON_DEPTH_MAX) {
-        return im_json_fail(s->err, "bad_json", "nested deeper than %d",
-                         IM_JSON_DEPTH_MAX);
+    if (depth > IM_JSON_DEPTH_MAX + 1) {
+        return json_too_deep(s);
     }
 
     s->p++;
@@ -417,60 +435,6 @@ json_hex4(im_json_scan_t *s, unsigned *value)
 
 
 static int
-json_skip_number(im_json_scan_t *s)
-{
-    const unsigned char  *digits;
-
-    if (s->p < s->end && *s->p == '-') {
-        s->p++;
-    }
-
-    digits = s->p;
-
-    while (s->p < s->end && *s->p >= '0' && *s->p <= '9') {
-        s->p++;
-    }
-
-    if (s->p == digits || (*digits == '0' && s->p - digits > 1)) {
-        s->p = digits;
-        return im_json_syntax(s, "a value");
-    }
-
-    if (s->p < s->end && *s->p == '.') {
-        digits = ++s->p;
-
-        while (s->p < s->end && *s->p >= '0' && *s->p <= '9') {
-            s->p++;
-        }
-
-        if (s->p == digits) {
-            return im_json_syntax(s, "a digit");
-        }
-    }
-
-    if (s->p < s->end && (*s->p | 0x20) == 'e') {
-        s->p++;
-
-        if (s->p < s->end && (*s->p == '+' || *s->p == '-')) {
-            s->p++;
-        }
-
-        digits = s->p;
-
-        while (s->p < s->end && *s->p >= '0' && *s->p <= '9') {
-            s->p++;
-        }
-
-        if (s->p == digits) {
-            return im_json_syntax(s, "a digit");
-        }
-    }
-
-    return IM_OK;
-}
-
-
-static int
 json_skip_word(im_json_scan_t *s, const char *word)
 {
     size_t  n;
@@ -492,10 +456,10 @@ int
 im_json_unescape(const im_str_t *raw, im_json_mem_t *mem, char **out,
     size_t *len)
 {
-    unsigned        c, lo;
-    im_json_scan_t     s;
-    im_json_err_t   err;
-    unsigned char  *q;
+    unsigned         c, lo;
+    im_json_err_t    err;
+    im_json_scan_t   s;
+    unsigned char   *q;
 
     if ((size_t) (mem->end - mem->pos) < raw->len + 1) {
         return IM_ERROR;
@@ -504,10 +468,7 @@ im_json_unescape(const im_str_t *raw, im_json_mem_t *mem, char **out,
     q = mem->pos;
     *out = (char *) q;
 
-    s.start = raw->data;
-    s.p = raw->data;
-    s.end = raw->data + raw->len;
-    s.err = &err;
+    im_json_scan_init(&s, raw, &err);
 
     while (s.p < s.end) {
 

@@ -16,12 +16,19 @@ typedef struct {
     const unsigned char  *p;
     const unsigned char  *end;
     im_json_err_t        *err;
+    unsigned              any_number;  /* also those that no double holds */
+    unsigned              types;       /* how often "type" was given */
 } im_json_scan_t;
+
+void im_json_scan_init(im_json_scan_t *s, const im_str_t *json,
+    im_json_err_t *err);
 
 /* Over blanks. */
 void im_json_space(im_json_scan_t *s);
 /* Over any value; depth: objects and arrays around it. */
 int im_json_skip_value(im_json_scan_t *s, unsigned depth);
+/* Over a number; bad_field if common parsers could not read it. */
+int im_json_skip_number(im_json_scan_t *s);
 /* Over a string; raw: what is between the quotes, as written. */
 int im_json_skip_string(im_json_scan_t *s, im_str_t *raw, int *escaped);
 /*

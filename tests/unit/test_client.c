@@ -137,6 +137,10 @@ a_wrong_frame_is_refused_by_name(void **state)
           "bad_field", "'to'", "x" },
         { "{\"type\":\"send\",\"cmid\":\"x\",\"to\":1,\"to\":2,\"body\":1}",
           "bad_field", "twice", "x" },
+        { "{\"type\":\"send\",\"cmid\":\"x\",\"to\":1,\"body\":1,"
+          "\"type\":\"ping\"}", "bad_field", "'type'", "x" },
+        { "{\"type\":\"send\",\"cmid\":\"x\",\"to\":1,\"body\":[1e309]}",
+          "bad_field", "at byte 41 is beyond", "x" },
         { "{\"type\":\"send\",\"room\":1,\"to\":1,\"body\":1}", "bad_field",
           "'room'", "" },
         { "{\"type\":\"send\",\"room\":9223372036854775808,\"body\":1}",
@@ -244,6 +248,7 @@ a_protobuf_frame_that_is_cut_or_broken_is_refused(void **state)
         { 5, "\x0a\x03\x0a\x01\x00", "bad_field" },    /* NUL */
         { 4, "\x2a\x02\x08\x07", "missing_field" },    /* no body */
         { 7, "\x2a\x05\x08\x07\x22\x01{", "bad_json" },
+        { 11, "\x2a\x09\x08\x07\x22\x05" "1e309", "bad_field" },
         { 6, "\x2a\x04\x08\x07\x22\x00", "bad_json" },
         { 6, "\x2a\x04\x08\x07\x10\x01", "bad_field" },   /* to and room */
     };

@@ -83,23 +83,36 @@ what_is_not_in_rfc_8259_is_refused(void **state)
 }
 
 
+/* Whether it comes as an object's member or alone, as in protobuf. */
 static void
-nesting_ends_at_the_limit(void **state)
+a_body_may_be_32_levels_deep(void **state)
 {
-    char  json[2 * IM_JSON_DEPTH_MAX + 8];
-    int   depth;
+    int              depth;
+    char             json[128], frame[160];
+    decode_t         d;
+    Im__SendRequest  msg;
 
     (void) state;
 
-    for (depth = 1; depth <= IM_JSON_DEPTH_MAX + 2; depth++) {
+    for (depth = 1; depth <= 34; depth++) {
         memset(json, '[', (size_t) depth);
         memset(json + depth, ']', (size_t) depth);
+        json[2 * depth] = '\0';
 
-        /* the value itself is the first level */
-
-        if (valid(json, 2 * (size_t) depth) != (depth < IM_JSON_DEPTH_MAX)) {
+        if (valid(json, strlen(json)) != (depth <= 32)) {
             fail_msg("depth %d", depth);
         }
+
+        im__send_request__init(&msg);
+        snprintf(frame, sizeof(frame), "{\"to\":1,\"body\":%s}", json);
+
+        if ((decode(&d, &msg.base, frame, strlen(frame)) == IM_OK)
+            != (depth <= 32))
+        {
+            fail_msg("depth %d in a frame", depth);
+        }
+
+        done(&d);
     }
 }
 
@@ -501,7 +514,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(all_of_rfc_8259_is_json),
         cmocka_unit_test(what_is_not_in_rfc_8259_is_refused),
-        cmocka_unit_test(nesting_ends_at_the_limit),
+        cmocka_unit_test(a_body_may_be_32_levels_deep),
         cmocka_unit_test(a_document_that_is_cut_anywhere_is_refused),
         cmocka_unit_test(fields_arrive_unescaped_and_bodies_verbatim),
         cmocka_unit_test(a_body_of_any_kind_is_kept_as_written),

@@ -181,7 +181,7 @@ a_deep_or_huge_list_is_refused_without_harm(void **state)
         im__sync_request__init(&msg);
 
         if ((decode(&d, &msg.base, json, strlen(json)) == IM_OK)
-            != (depth + 3 <= IM_JSON_DEPTH_MAX))
+            != (depth + 3 <= IM_JSON_DEPTH_MAX + 1))
         {
             fail_msg("depth %d", depth);
         }
