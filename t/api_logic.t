@@ -331,3 +331,32 @@ Content-Type: application/problem+json
 --- response_body_like: "code":"missing_field".*'seq'
 --- no_error_log
 [error]
+
+
+
+=== TEST 21: users are looked up by name, whoever exists
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- request eval: "POST /v1/users:lookup\n{\"names\":[\"$::Alice\",\"$::Ghost\"]}"
+--- more_headers eval: ::bearer(7000002) . "\n$::Json"
+--- response_headers
+Content-Type: application/json
+--- response_body_like eval: "^\\{\"users\":\\[\\{\"uid\":\"\\d+\",\"name\":\"$::Alice\"\\}\\]\\}\$"
+--- no_error_log
+[error]
+
+
+
+=== TEST 22: nobody is looked up by nothing
+--- http_config eval: ::http_config()
+--- config eval: $::Config
+--- request
+POST /v1/users:lookup
+{}
+--- more_headers eval: ::bearer(7000002) . "\n$::Json"
+--- error_code: 400
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"bad_field"
+--- no_error_log
+[error]

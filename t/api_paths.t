@@ -339,3 +339,127 @@ Content-Type: application/problem+json
 --- no_error_log
 [alert]
 
+
+
+=== TEST 22: a colon in a path of ours
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+POST /v1/users:lookup
+{"uids":["7"]}
+--- more_headers eval: ::bearer(7) . "\n$::Json"
+--- error_code_like: ^(503|200)$
+--- response_headers
+! X-Nothing
+--- response_body_like: ("code":"unavailable"|\{"users":\[)
+--- no_error_log
+[alert]
+
+
+
+=== TEST 23: a colon in a path may be escaped
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+POST /v1/users%3Alookup
+{"uids":["7"]}
+--- more_headers eval: ::bearer(7) . "\n$::Json"
+--- error_code_like: ^(503|200)$
+--- response_headers
+! X-Nothing
+--- response_body_like: ("code":"unavailable"|\{"users":\[)
+--- no_error_log
+[alert]
+
+
+
+=== TEST 24: users are looked up with a token only
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+POST /v1/users:lookup
+{"uids":["7"]}
+--- more_headers eval: $::Json
+--- error_code: 401
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"unauthorized"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 25: another method of a path with a colon is 405
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+GET /v1/users:lookup?uids=7
+--- more_headers eval: ::bearer(7)
+--- error_code: 405
+--- response_headers
+Allow: POST
+--- response_body_like: "code":"method_not_allowed"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 26: no other endpoint with a colon
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+POST /v1/users:forget
+{}
+--- more_headers eval: ::bearer(7) . "\n$::Json"
+--- error_code: 404
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "status":404,"code":"not_found"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 27: who one is asks for a token
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+GET /v1/me
+--- more_headers eval: "X-Nothing: 1"
+--- error_code: 401
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"unauthorized"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 28: another method of who one is is 405
+--- http_config eval: ::http_config()
+--- config eval: $::Files . $::Ours . $::Rest
+--- request
+DELETE /v1/me
+--- more_headers eval: ::bearer(7)
+--- error_code: 405
+--- response_headers
+Allow: HEAD, GET
+--- response_body_like: "code":"method_not_allowed"
+--- no_error_log
+[alert]
+
+
+
+=== TEST 29: a path with a colon beside a site with a /v1/ of its own
+--- http_config eval: ::http_config()
+--- config eval: $::Theirs . $::Ours
+--- request
+POST /v1/users:lookup
+{"uids":["7"]}
+--- more_headers eval: $::Json
+--- error_code: 401
+--- response_headers
+Content-Type: application/problem+json
+--- response_body_like: "code":"unauthorized"
+--- no_error_log
+[alert]

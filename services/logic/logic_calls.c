@@ -57,6 +57,8 @@ CALL(calls_auth, calls_pools[CALLS_QUERY], logic_sessions_auth)
 CALL(calls_ticket, calls_pools[CALLS_QUERY], logic_tickets_create)
 CALL(calls_redeem, calls_pools[CALLS_QUERY], logic_tickets_redeem)
 CALL(calls_find, calls_pools[CALLS_QUERY], logic_users_find)
+CALL(calls_lookup, calls_pools[CALLS_QUERY], logic_users_lookup)
+CALL(calls_me, calls_pools[CALLS_QUERY], logic_users_me)
 CALL(calls_send_message, calls_pools[CALLS_QUERY], calls_send)
 CALL(calls_history, calls_pools[CALLS_QUERY], logic_history_get)
 CALL(calls_sync, calls_pools[CALLS_SYNC], logic_sync_get)
@@ -93,6 +95,8 @@ static const im_rpc_handler_t  calls_handlers[] = {
     NGINX("Ticket", calls_ticket),
     NGINX("Redeem", calls_redeem),
     NGINX("FindUser", calls_find),
+    NGINX("LookupUsers", calls_lookup),
+    NGINX("Me", calls_me),
     NGINX("Send", calls_send_message),
     NGINX("History", calls_history),
     NGINX("Sync", calls_sync),

@@ -1,5 +1,5 @@
 /*
- * logic_users.c -- register, log in, change the password, find.
+ * logic_users.c -- register, log in, change the password.
  *
  * Passwords are hashed with argon2id (RFC 9106) by libsodium, in the pool
  * "auth" only: a hash costs 20 ms of a core, so few run at a time.  An unknown
@@ -18,7 +18,6 @@
 
 
 #define USERS_NAME_MIN      3
-#define USERS_NAME_MAX      32
 #define USERS_PASSWORD_MIN  8
 #define USERS_PASSWORD_MAX  128
 
@@ -75,9 +74,9 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
 
     r = (const Im__RegisterRequest *) in;
 
-    if (!users_word_valid(r->name, USERS_NAME_MIN, USERS_NAME_MAX)) {
+    if (!logic_users_name_valid(r->name)) {
         logic_fail(req, "bad_name", "a name is %d to %d of a-z A-Z 0-9 . _ -",
-                   USERS_NAME_MIN, USERS_NAME_MAX);
+                   USERS_NAME_MIN, LOGIC_USERS_NAME_MAX);
         return;
     }
 
@@ -203,7 +202,7 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (strlen(r->password) > USERS_PASSWORD_MAX
-        || !users_word_valid(r->name, 1, USERS_NAME_MAX))
+        || !logic_users_name_valid(r->name))
     {
         /* cannot be anybody's; still costs what a wrong password costs */
         row.uid = 0;
@@ -351,47 +350,6 @@ users_password_set(logic_db_t *db, im_rpc_req_t *req, const users_row_t *row,
 }
 
 
-void
-logic_users_find(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in)
-{
-    users_row_t                  row;
-    im_mysql_value_t             v[1];
-    Im__FindUserReply            reply = IM__FIND_USER_REPLY__INIT;
-    const Im__FindUserRequest   *r;
-
-    static const char             sql[] =
-        "SELECT uid, '' FROM users WHERE name = ?";
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_STR };
-
-    r = (const Im__FindUserRequest *) in;
-
-    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
-        return;
-    }
-
-    row.uid = 0;
-    users_value(&v[0], r->name);
-
-    if (im_mysql_run(db->mysql, sql, v, 1, columns, 2, users_on_row, &row,
-                     NULL, NULL)
-        != IM_OK)
-    {
-        logic_mysql_failed(db, req);
-        return;
-    }
-
-    if (row.uid == 0) {
-        logic_fail(req, "no_such_user", "nobody has this name");
-        return;
-    }
-
-    reply.uid = row.uid;
-    reply.name = r->name;
-    im_rpc_reply(req, &reply.base);
-}
-
-
 static int
 users_on_row(void *ctx, const im_mysql_value_t *v)
 {
@@ -406,6 +364,13 @@ users_on_row(void *ctx, const im_mysql_value_t *v)
     }
 
     return IM_OK;
+}
+
+
+int
+logic_users_name_valid(const char *name)
+{
+    return users_word_valid(name, USERS_NAME_MIN, LOGIC_USERS_NAME_MAX);
 }
 
 

@@ -39,6 +39,8 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "Redeem", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 0 },
 
     { "FindUser", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "LookupUsers", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
+    { "Me", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Send", NGX_IM_METHOD_LIVE, IM_DISC_SLOT, 0 },
     { "History", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Sync", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
