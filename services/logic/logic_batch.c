@@ -22,39 +22,46 @@
 
 #include "im_crash.h"
 #include "im_snowflake.h"
+#include "logic_asking.h"
 #include "logic_batch.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
-#include "logic_rooms_access.h"
-#include "logic_seed.h"
 #include "logic_settle.h"
 
 
 #define BATCH_CONFLICT   "this cmid was used with another body"
 #define BATCH_AWAY       "unavailable"
 #define BATCH_AWAY_TEXT  "the message log is away"
+#define BATCH_ASK_MAX    4             /* answers for one message */
 
 
 static size_t batch_fold(logic_batch_t *b, size_t n);
 static size_t batch_log(logic_batch_t *b, size_t n);
-static size_t batch_recipients(logic_batch_t *b, size_t n);
-static size_t batch_blocks(logic_batch_t *b, size_t n);
-static size_t batch_rooms(logic_batch_t *b, size_t n);
+static size_t batch_may(logic_batch_t *b, size_t n);
+static int batch_may_one(logic_batch_t *b, logic_message_t *m,
+    uint64_t now_us);
+static int batch_ask(logic_batch_t *b, logic_message_t *m,
+    logic_cache_e state, uint64_t now_us);
+static int batch_may_wait(const logic_message_t *m, logic_want_e want,
+    uint64_t now_us);
+static int batch_park(logic_batch_t *b, logic_message_t *m,
+    logic_question_t *q);
+static void batch_unanswered(logic_batch_t *b, logic_message_t *m);
 static void batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
     const char *text);
 static void batch_denied(logic_batch_t *b);
 static size_t batch_ids(logic_batch_t *b, size_t n);
 static size_t batch_numbers(logic_batch_t *b, size_t n);
-static void batch_seed(logic_batch_t *b, size_t n);
+static void batch_seed(logic_batch_t *b, logic_message_t *m);
 static size_t batch_repeats(logic_batch_t *b, size_t n);
-static int batch_stored(logic_batch_t *b, logic_message_t **messages,
-    size_t n);
-static int batch_repeat(logic_batch_t *b, logic_message_t *m, int asked);
+static int batch_stored(logic_batch_t *b, logic_message_t *m);
+static int batch_repeat(logic_batch_t *b, logic_message_t *m);
+static int batch_again(logic_batch_t *b, logic_message_t *m,
+    const char *text);
 static void batch_failed_redis(logic_batch_t *b);
-static void batch_failed_mysql(logic_batch_t *b);
 
 
 static im_log_seldom_t  batch_log_redis;
@@ -69,9 +76,7 @@ logic_batch_run(logic_batch_t *b, size_t n)
 
     n = batch_fold(b, n);
     n = batch_log(b, n);
-    n = batch_recipients(b, n);
-    n = batch_blocks(b, n);
-    n = batch_rooms(b, n);
+    n = batch_may(b, n);
     batch_denied(b);
     n = batch_ids(b, n);
     n = batch_numbers(b, n);
@@ -96,6 +101,7 @@ batch_fold(logic_batch_t *b, size_t n)
 
     for (i = 0, k = 0; i < n; i++) {
         m = b->messages[i];
+        m->denied = NULL;              /* of an earlier time, if any */
 
         if (m->seq.by == LOGIC_BY_NOTHING) {
             b->messages[k++] = m;
@@ -162,43 +168,26 @@ batch_log(logic_batch_t *b, size_t n)
 }
 
 
+/*
+ * Does the recipient exist, and take messages of the sender; may he speak in
+ * the room?  Only what is known is looked at.  What is not is asked for by
+ * others (logic_asking.c), and the message waits for it outside (logic_park.c),
+ * with those of its conversation behind it.
+ */
 static size_t
-batch_recipients(logic_batch_t *b, size_t n)
+batch_may(logic_batch_t *b, size_t n)
 {
-    int                    rc;
-    size_t                 i, k, direct;
-    logic_message_t       *m;
-    logic_lookup_user_t    users[LOGIC_SEQUENCE_MAX];
+    size_t            i, k;
+    uint64_t          now_us;
+    logic_message_t  *m;
 
-    direct = 0;
+    now_us = im_mono_us();
 
-    for (i = 0; i < n; i++) {
-        if (!logic_message_room(b->messages[i])) {
-            users[direct++].uid = b->messages[i]->to;
-        }
-    }
-
-    rc = logic_lookup_users(b->lookup, users, direct);
-
-    if (rc == IM_ERROR) {
-        batch_failed_mysql(b);
-    }
-
-    for (i = 0, k = 0, direct = 0; i < n; i++) {
+    for (i = 0, k = 0; i < n; i++) {
         m = b->messages[i];
 
-        if (logic_message_room(m)
-            || users[direct++].answer == LOGIC_LOOKUP_EXISTS)
-        {
+        if (batch_may_one(b, m, now_us) == IM_OK) {
             b->messages[k++] = m;
-
-        } else if (users[direct - 1].answer == LOGIC_LOOKUP_NONE) {
-            logic_outcome_refuse(m, &b->answers, "no_such_user",
-                                 "the recipient does not exist");
-
-        } else {
-            logic_outcome_refuse(m, &b->answers, "unavailable",
-                                 "the recipient cannot be looked up");
         }
     }
 
@@ -206,111 +195,121 @@ batch_recipients(logic_batch_t *b, size_t n)
 }
 
 
-/* Do the recipients take messages of the senders? */
-static size_t
-batch_blocks(logic_batch_t *b, size_t n)
+/* Anything but IM_OK: it is not in the batch any more. */
+static int
+batch_may_one(logic_batch_t *b, logic_message_t *m, uint64_t now_us)
 {
-    int                   rc;
-    size_t                i, k, direct;
-    logic_message_t      *m;
-    logic_blocks_item_t   items[LOGIC_SEQUENCE_MAX];
+    int                  rc;
+    logic_cache_e        state;
+    logic_lookup_may_t   may;
 
-    direct = 0;
-
-    for (i = 0; i < n; i++) {
-        m = b->messages[i];
-
-        if (!logic_message_room(m)) {
-            items[direct].to = m->to;
-            items[direct++].from = m->from;
-        }
+    if (m->nobody) {
+        logic_outcome_refuse(m, &b->answers, "no_such_user",
+                             "the recipient does not exist");
+        return IM_DONE;
     }
 
-    if (direct == 0) {
-        return n;
-    }
-
-    rc = logic_lookup_blocks(b->lookup, items, direct);
-
-    if (rc == IM_ERROR) {
-        batch_failed_mysql(b);
-    }
-
-    for (i = 0, k = 0, direct = 0; i < n; i++) {
-        m = b->messages[i];
-
-        if (logic_message_room(m)
-            || items[direct++].answer == LOGIC_BLOCKS_FREE)
-        {
-            b->messages[k++] = m;
-
-        } else if (items[direct - 1].answer == LOGIC_BLOCKS_BLOCKED) {
-            batch_deny(b, m, "blocked",
-                       "the recipient takes no messages of yours");
-
-        } else {
-            logic_outcome_refuse(m, &b->answers, "unavailable",
-                                 "the recipient cannot be looked up");
-        }
-    }
-
-    return k;
-}
-
-
-/* May the senders speak where they want to? */
-static size_t
-batch_rooms(logic_batch_t *b, size_t n)
-{
-    int                    rc;
-    size_t                 i, k, rooms;
-    logic_message_t       *m;
-    logic_rooms_access_t   items[LOGIC_SEQUENCE_MAX];
-
-    rooms = 0;
-
-    for (i = 0; i < n; i++) {
-        m = b->messages[i];
-
-        if (logic_message_room(m)) {
-            items[rooms].room = m->seq.conv.b;
-            items[rooms].uid = m->from;
-            items[rooms].by_frame = (m->reply.stream != NULL);
-            items[rooms++].joined = m->joined;
-        }
-    }
-
-    if (rooms == 0) {
-        return n;
-    }
-
-    rc = logic_lookup_rooms(b->lookup, items, rooms);
+    state = logic_lookup_may(m, now_us, &may);
+    rc = batch_ask(b, m, state, now_us);
 
     if (rc != IM_OK) {
-        batch_failed_mysql(b);
+        return rc;
     }
 
-    for (i = 0, k = 0, rooms = 0; i < n; i++) {
-        m = b->messages[i];
-
-        if (!logic_message_room(m)) {
-            b->messages[k++] = m;
-            continue;
-        }
-
-        rooms++;
-
-        if (items[rooms - 1].code == NULL) {
-            m->removals = items[rooms - 1].removals;
-            b->messages[k++] = m;
-            continue;
-        }
-
-        batch_deny(b, m, items[rooms - 1].code,
-                   logic_rooms_access_text(items[rooms - 1].code));
+    if (state == LOGIC_CACHE_NONE) {
+        batch_unanswered(b, m);
+        return IM_DONE;
     }
 
-    return k;
+    if (may.code != NULL) {
+        batch_deny(b, m, may.code, may.text);
+        return IM_DONE;
+    }
+
+    m->removals = may.removals;
+
+    return IM_OK;
+}
+
+
+/*
+ * IM_AGAIN: it waits, for an answer or for messages before it.  IM_OK: there is
+ * nothing to wait for, or no use in it: what is known decides, and may be
+ * stale.
+ */
+static int
+batch_ask(logic_batch_t *b, logic_message_t *m, logic_cache_e state,
+    uint64_t now_us)
+{
+    int                   behind;
+    logic_question_t     *q;
+    logic_lookup_pair_t   pair;
+
+    behind = logic_park_is_behind(b->park, m);
+
+    if (state == LOGIC_CACHE_FRESH && !behind) {
+        return IM_OK;
+    }
+
+    q = NULL;
+
+    if (state == LOGIC_CACHE_DUE) {
+        logic_lookup_pair(m, &pair);
+        logic_asking_refresh(&pair);
+
+    } else if (state != LOGIC_CACHE_FRESH
+               && batch_may_wait(m, LOGIC_WANT_MAY, now_us))
+    {
+        q = logic_question_create(m, LOGIC_WANT_MAY,
+                                  state == LOGIC_CACHE_NONE ? LOGIC_PARK_LONG
+                                  : LOGIC_PARK_SHORT, now_us);
+    }
+
+    return (q != NULL || behind) ? batch_park(b, m, q) : IM_OK;
+}
+
+
+/* Not twice in vain, not for ever, and not while MySQL is away. */
+static int
+batch_may_wait(const logic_message_t *m, logic_want_e want, uint64_t now_us)
+{
+    return !(m->unanswered & want) && m->answered < BATCH_ASK_MAX
+           && !logic_asking_is_away(now_us);
+}
+
+
+/* IM_AGAIN, or IM_DONE: it is refused. */
+static int
+batch_park(logic_batch_t *b, logic_message_t *m, logic_question_t *q)
+{
+    if (logic_park_add(b->park, m, q) != IM_OK) {
+        free(q);
+        logic_outcome_refuse(m, &b->answers, "busy", "too many messages wait "
+                             "for the database");
+        return IM_DONE;
+    }
+
+    if (q != NULL) {
+        logic_asking_add(q);
+    }
+
+    return IM_AGAIN;
+}
+
+
+/* Any Logic would say so. */
+static void
+batch_unanswered(logic_batch_t *b, logic_message_t *m)
+{
+    char  error[200];
+
+    logic_asking_error(error, sizeof(error));
+    im_log_seldom(&batch_log_mysql, IM_LOG_WARN, "messages are refused, since "
+                  "MySQL does not answer: %s", error);
+
+    m->reply.shared = 1;
+    logic_outcome_refuse(m, &b->answers, "unavailable", "the database does "
+                         "not answer");
 }
 
 
@@ -320,7 +319,7 @@ static void
 batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
     const char *text)
 {
-    if (m->seq.by != LOGIC_BY_CMID || strcmp(code, "unavailable") == 0) {
+    if (m->seq.by != LOGIC_BY_CMID) {
         logic_outcome_refuse(m, &b->answers, code, text);
         return;
     }
@@ -334,7 +333,7 @@ batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
 static void
 batch_denied(logic_batch_t *b)
 {
-    int               rc, asked;
+    int               rc;
     size_t            i;
     logic_seq_t      *seqs[LOGIC_SEQUENCE_MAX];
     logic_message_t  *m;
@@ -353,8 +352,6 @@ batch_denied(logic_batch_t *b)
         batch_failed_redis(b);
     }
 
-    asked = (rc == IM_OK) ? batch_stored(b, b->denied, b->n_denied) : IM_ERROR;
-
     for (i = 0; i < b->n_denied; i++) {
         m = b->denied[i];
 
@@ -363,7 +360,7 @@ batch_denied(logic_batch_t *b)
                                  "a repeat cannot be looked up");
 
         } else if (m->seq.result == LOGIC_SEQ_REPEAT) {
-            (void) batch_repeat(b, m, asked);  /* which answers it */
+            (void) batch_repeat(b, m);     /* which answers it, or parks it */
 
         } else if (m->seq.result == LOGIC_SEQ_CONFLICT) {
             logic_outcome_refuse(m, &b->answers, "cmid_conflict",
@@ -408,74 +405,73 @@ batch_numbers(logic_batch_t *b, size_t n)
 
     for (i = 0; i < n; i++) {
         m = b->messages[i];
-        m->seq.seeded = 0;             /* of an earlier time, if any */
+        m->seq.seeded = m->seeded;
+        m->seeded = 0;                 /* for this time only */
         m->numbered_us = im_mono_us();
         seqs[i] = &m->seq;
     }
 
     rc = logic_sequence(b->redis, seqs, n);
 
-    if (rc == IM_OK) {
-        batch_seed(b, n);
-
-    } else {
+    if (rc != IM_OK) {
         batch_failed_redis(b);
     }
 
     for (i = 0, k = 0; i < n; i++) {
         m = b->messages[i];
 
-        if (rc == IM_OK && m->seq.result != LOGIC_SEQ_UNSEEDED) {
-            b->messages[k++] = m;
-            continue;
-        }
+        if (rc != IM_OK) {
+            logic_outcome_refuse(m, &b->answers, "unavailable",
+                                 "the message cannot be numbered");
 
-        logic_outcome_refuse(m, &b->answers, "unavailable",
-                             "the message cannot be numbered");
+        } else if (m->seq.result == LOGIC_SEQ_UNSEEDED) {
+            batch_seed(b, m);
+
+        } else {
+            b->messages[k++] = m;
+        }
     }
 
     return k;
 }
 
 
-/* Conversations that Redis does not know.  Without MySQL only these cannot go
- * on. */
+/* Redis does not know the conversation.  Its first message has it begun; the
+ * others of this batch come behind. */
 static void
-batch_seed(logic_batch_t *b, size_t n)
+batch_seed(logic_batch_t *b, logic_message_t *m)
 {
-    int           rc;
-    size_t        i, k;
-    logic_seq_t  *unknown[LOGIC_SEQUENCE_MAX];
+    uint64_t           now_us;
+    logic_question_t  *q;
 
-    for (i = 0, k = 0; i < n; i++) {
-        if (b->messages[i]->seq.result == LOGIC_SEQ_UNSEEDED) {
-            unknown[k++] = &b->messages[i]->seq;
-        }
-    }
-
-    if (k == 0) {
+    if (logic_park_is_behind(b->park, m)) {
+        (void) batch_park(b, m, NULL);
         return;
     }
 
-    rc = logic_seed(b->redis, b->lookup, unknown, k);
+    now_us = im_mono_us();
 
-    if (rc == IM_DECLINED) {
-        batch_failed_mysql(b);
-
-    } else if (rc == IM_ERROR) {
-        batch_failed_redis(b);
+    if (!batch_may_wait(m, LOGIC_WANT_SEED, now_us)) {
+        batch_unanswered(b, m);
+        return;
     }
+
+    q = logic_question_create(m, LOGIC_WANT_SEED, LOGIC_PARK_LONG, now_us);
+
+    if (q == NULL) {
+        logic_outcome_refuse(m, &b->answers, "busy", "out of memory");
+        return;
+    }
+
+    (void) batch_park(b, m, q);
 }
 
 
 static size_t
 batch_repeats(logic_batch_t *b, size_t n)
 {
-    int               asked;
     size_t            i, k;
     logic_message_t  *m;
-
-    asked = batch_stored(b, b->messages, n);
 
     for (i = 0, k = 0; i < n; i++) {
         m = b->messages[i];
@@ -488,7 +484,7 @@ batch_repeats(logic_batch_t *b, size_t n)
             break;
 
         case LOGIC_SEQ_REPEAT:
-            if (batch_repeat(b, m, asked) != IM_OK) {
+            if (batch_repeat(b, m) != IM_OK) {
                 break;
             }
 
@@ -504,55 +500,61 @@ batch_repeats(logic_batch_t *b, size_t n)
 }
 
 
-/* Which of the repeats MySQL holds. */
+/* Does MySQL hold it?  IM_OK: m->stored tells; IM_AGAIN: it is asked for, and m
+ * is not in the batch any more; IM_ERROR: nobody knows. */
 static int
-batch_stored(logic_batch_t *b, logic_message_t **messages, size_t n)
+batch_stored(logic_batch_t *b, logic_message_t *m)
 {
-    size_t            i, k;
-    logic_message_t  *repeats[LOGIC_SEQUENCE_MAX];
+    uint64_t           now_us;
+    logic_question_t  *q;
 
-    for (i = 0, k = 0; i < n; i++) {
-        if (messages[i]->seq.result == LOGIC_SEQ_REPEAT) {
-            repeats[k++] = messages[i];
-        }
+    if (m->stored_seq == m->seq.seq) {
+        return IM_OK;                  /* numbers begin with 1 */
     }
 
-    if (k == 0) {
-        return IM_OK;
-    }
+    now_us = im_mono_us();
 
-    if (logic_lookup_stored(b->lookup, repeats, k) != IM_OK) {
-        batch_failed_mysql(b);
+    if (!batch_may_wait(m, LOGIC_WANT_STORED, now_us)) {
         return IM_ERROR;
     }
 
-    return IM_OK;
+    q = logic_question_create(m, LOGIC_WANT_STORED, LOGIC_PARK_SHORT, now_us);
+
+    if (q == NULL) {
+        return IM_ERROR;
+    }
+
+    (void) batch_park(b, m, q);
+
+    return IM_AGAIN;
 }
 
 
-/* IM_OK: m, unless it is denied, is produced under its first numbers; else it
- * is on its way. */
+/*
+ * IM_OK: m, unless it is denied, is produced under its first numbers; else it
+ * is on its way.  Nobody has to know whether it is stored where it may be
+ * produced again: all that follows makes nothing of a second time.
+ */
 static int
-batch_repeat(logic_batch_t *b, logic_message_t *m, int asked)
+batch_repeat(logic_batch_t *b, logic_message_t *m)
 {
+    int  rc;
+
     m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
 
-    if (asked != IM_OK) {
-        logic_outcome_refuse(m, &b->answers, "unavailable",
-                             "a repeat cannot be looked up");
-        return IM_ERROR;
+    rc = batch_stored(b, m);
+
+    if (rc == IM_AGAIN) {
+        return rc;
+    }
+
+    if (rc == IM_ERROR) {
+        return batch_again(b, m, "a repeat cannot be looked up");
     }
 
     if (m->stored == m->seq.msg_id) {
         logic_outcome_accept(m, &b->answers, 1);
         return IM_DONE;
-    }
-
-    if (m->denied == NULL
-        && m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4)
-    {
-        m->dup = 1;
-        return IM_OK;
     }
 
     if (m->denied != NULL && strcmp(m->denied, BATCH_AWAY) == 0) {
@@ -561,9 +563,7 @@ batch_repeat(logic_batch_t *b, logic_message_t *m, int asked)
     }
 
     if (m->seq.age_ms < logic_void_after_ms()) {
-        logic_outcome_refuse(m, &b->answers, "unavailable",
-                             "the first try is not decided yet");
-        return IM_ERROR;
+        return batch_again(b, m, "the first try is not decided yet");
     }
 
     logic_repeats_add(m, &b->answers);
@@ -572,17 +572,26 @@ batch_repeat(logic_batch_t *b, logic_message_t *m, int asked)
 }
 
 
+/* IM_OK: it may be produced again; else it is refused. */
+static int
+batch_again(logic_batch_t *b, logic_message_t *m, const char *text)
+{
+    if (m->denied == NULL
+        && m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4)
+    {
+        m->dup = 1;
+        return IM_OK;
+    }
+
+    logic_outcome_refuse(m, &b->answers, "unavailable", text);
+
+    return IM_ERROR;
+}
+
+
 static void
 batch_failed_redis(logic_batch_t *b)
 {
     im_log_seldom(&batch_log_redis, IM_LOG_WARN, "messages are refused, "
                   "since Redis fails: %s", im_redis_error(b->redis));
-}
-
-
-static void
-batch_failed_mysql(logic_batch_t *b)
-{
-    im_log_seldom(&batch_log_mysql, IM_LOG_WARN, "messages are refused, "
-                  "since MySQL fails: %s", logic_lookup_error(b->lookup));
 }

@@ -9,8 +9,9 @@
  * A change is written to MySQL, then to the Redis stream im:blocks, which each
  * Logic reads once a second; the pair's own home (the call goes there) forgets
  * at once.  A stream that does not hold what was read last was trimmed or lost:
- * then everything is forgotten.  What was asked before a change and answered
- * after it is not kept (logic_cache.h).
+ * then every answer is stale: MySQL is asked again before it is used, or, while
+ * MySQL does not answer, it is used on.  What was asked before a change and
+ * answered after it is not kept (logic_cache.h).
  */
 
 #include <stdio.h>
@@ -20,8 +21,8 @@
 #include <hiredis.h>
 
 #include "logic_ask.h"
+#include "logic_asking.h"
 #include "logic_blocks.h"
-#include "logic_cache.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
@@ -35,7 +36,8 @@
 
 /* One that is not known. */
 typedef struct {
-    logic_blocks_item_t  *item;
+    logic_cache_key_t     pair;
+    uint64_t              asked_us;
     logic_cache_mark_t    mark;
 } blocks_want_t;
 
@@ -45,9 +47,7 @@ typedef struct {
 } blocks_list_t;
 
 
-static size_t blocks_known(logic_blocks_item_t *items, size_t n,
-    blocks_want_t *wants);
-static int blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n);
+static int blocks_run(im_mysql_t *mysql, blocks_want_t *wants, size_t n);
 static logic_cache_key_t blocks_pair(uint64_t to, uint64_t from);
 static int blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     uint64_t other);
@@ -57,76 +57,77 @@ static int blocks_on_uid(void *ctx, const im_mysql_value_t *v);
 static redisReply *blocks_read(im_redis_t *redis);
 static int blocks_since(const redisReply *reply);
 static void blocks_learn(const redisReply *entry);
+static void blocks_forget(uint64_t to, uint64_t from);
 
 
 /* 1: blocked, 0: not. */
-LOGIC_CACHE(blocks_cache, BLOCKS_SETS, sizeof(uint64_t));
+LOGIC_CACHE(blocks_cache, BLOCKS_SETS, sizeof(uint64_t), LOGIC_CACHE_EVER,
+            LOGIC_CACHE_EVER);
 
 static char  blocks_last[BLOCKS_ID_MAX];       /* the poll's */
 
 
-int
-logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items, size_t n)
+logic_cache_e
+logic_blocks_known(logic_blocks_item_t *item, uint64_t now_us)
 {
-    int             rc;
-    size_t          i, part, missing;
-    blocks_want_t   wants[LOGIC_SEQUENCE_MAX];
+    uint64_t            blocked;
+    logic_cache_e       state;
+    logic_cache_mark_t  mark;
 
-    rc = IM_DONE;
+    item->blocked = 0;
 
-    for (i = 0; i < n; i += part) {
-        part = (n - i < LOGIC_SEQUENCE_MAX) ? n - i : LOGIC_SEQUENCE_MAX;
-        missing = blocks_known(items + i, part, wants);
-
-        if (missing > 0 && rc != IM_ERROR) {
-            rc = blocks_ask(mysql, wants, missing);
-        }
+    if (item->to == item->from) {
+        return LOGIC_CACHE_FRESH;
     }
 
-    return rc;
+    state = logic_cache_get(&blocks_cache, blocks_pair(item->to, item->from),
+                            now_us, &blocked, &mark);
+
+    if (state != LOGIC_CACHE_NONE) {
+        item->blocked = (blocked != 0);
+    }
+
+    return state;
 }
 
 
-/* How many are not known, and which. */
-static size_t
-blocks_known(logic_blocks_item_t *items, size_t n, blocks_want_t *wants)
+int
+logic_blocks_ask(im_mysql_t *mysql, const logic_blocks_item_t *items, size_t n)
 {
-    size_t    i, missing;
-    uint64_t  blocked;
+    size_t           i, missing;
+    uint64_t         blocked;
+    blocks_want_t   *want, wants[LOGIC_SEQUENCE_MAX];
 
     missing = 0;
 
     for (i = 0; i < n; i++) {
-        items[i].answer = LOGIC_BLOCKS_FREE;
-
         if (items[i].to == items[i].from) {
             continue;
         }
 
-        if (!logic_cache_get(&blocks_cache,
-                             blocks_pair(items[i].to, items[i].from), 0,
-                             &blocked, &wants[missing].mark))
-        {
-            items[i].answer = LOGIC_BLOCKS_UNKNOWN;
-            wants[missing++].item = &items[i];
+        want = &wants[missing];
+        want->pair = blocks_pair(items[i].to, items[i].from);
+        want->asked_us = im_mono_us();
 
-        } else if (blocked) {
-            items[i].answer = LOGIC_BLOCKS_BLOCKED;
+        if (logic_cache_get(&blocks_cache, want->pair, want->asked_us,
+                            &blocked, &want->mark)
+            <= LOGIC_CACHE_STALE)
+        {
+            missing++;
         }
     }
 
-    return missing;
+    return (missing > 0) ? blocks_run(mysql, wants, missing) : IM_OK;
 }
 
 
 static int
-blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
+blocks_run(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
 {
-    size_t                i;
-    uint64_t              blocked;
-    logic_ask_t           asks[LOGIC_SEQUENCE_MAX];
-    blocks_want_t        *want;
-    logic_blocks_item_t  *item;
+    size_t          i;
+    uint64_t        blocked;
+    logic_ask_t     asks[LOGIC_SEQUENCE_MAX];
+    blocks_want_t  *want;
 
 #define BLOCKS_PAIRS(pairs)  "SELECT uid, other FROM blocks WHERE " pairs
 #define BLOCKS_PAIR          "(uid = ? AND other = ?)"
@@ -139,8 +140,8 @@ blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
     memset(asks, 0, n * sizeof(logic_ask_t));
 
     for (i = 0; i < n; i++) {
-        asks[i].key[0] = wants[i].item->to;
-        asks[i].key[1] = wants[i].item->from;
+        asks[i].key[0] = wants[i].pair.a;
+        asks[i].key[1] = wants[i].pair.b;
         asks[i].item = &wants[i];
     }
 
@@ -150,12 +151,10 @@ blocks_ask(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
 
     for (i = 0; i < n; i++) {
         want = asks[i].item;
-        item = want->item;
         blocked = asks[i].found;
-        item->answer = blocked ? LOGIC_BLOCKS_BLOCKED : LOGIC_BLOCKS_FREE;
 
-        logic_cache_put(&blocks_cache, blocks_pair(item->to, item->from), 0,
-                        LOGIC_CACHE_EVER, &blocked, want->mark);
+        logic_cache_put(&blocks_cache, want->pair, want->asked_us, &blocked,
+                        want->mark);
     }
 
     return IM_OK;
@@ -257,7 +256,7 @@ blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to, uint64_t from)
     };
     redisReply  *reply;
 
-    logic_cache_drop(&blocks_cache, blocks_pair(to, from));
+    blocks_forget(to, from);
 
     argv[7].data = (unsigned char *) pair;
     argv[7].len = (size_t) snprintf(pair, sizeof(pair), "%llu %llu",
@@ -383,7 +382,7 @@ logic_blocks_poll(im_redis_t *redis)
         n = reply->elements;
 
         if (!blocks_since(reply)) {
-            logic_cache_drop_all(&blocks_cache);
+            logic_cache_invalidate(&blocks_cache);
         }
 
         for (i = 0; i < n; i++) {
@@ -446,8 +445,8 @@ blocks_since(const redisReply *reply)
 static void
 blocks_learn(const redisReply *entry)
 {
-    const redisReply    *fields;
-    unsigned long long   to, from;
+    const redisReply     *fields;
+    unsigned long long    to, from;
 
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
         || entry->element[0]->len >= BLOCKS_ID_MAX)
@@ -465,6 +464,18 @@ blocks_learn(const redisReply *entry)
     if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2
         && sscanf(fields->element[1]->str, "%llu %llu", &to, &from) == 2)
     {
-        logic_cache_drop(&blocks_cache, blocks_pair(to, from));
+        blocks_forget(to, from);
+    }
+}
+
+
+/* Asked for again at once, so that they talk on if MySQL fails next. */
+static void
+blocks_forget(uint64_t to, uint64_t from)
+{
+    logic_lookup_pair_t  pair = { .to = to, .from = from };
+
+    if (logic_cache_drop(&blocks_cache, blocks_pair(to, from))) {
+        logic_asking_refresh(&pair);
     }
 }

@@ -5,6 +5,7 @@
 #ifndef LOGIC_BLOCKS_H
 #define LOGIC_BLOCKS_H
 
+#include "logic_cache.h"
 #include "logic_pool.h"
 
 /* Jobs of a pool. */
@@ -15,22 +16,17 @@ void logic_blocks_unblock(logic_db_t *db, im_rpc_req_t *req,
 void logic_blocks_list(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
-typedef enum {
-    LOGIC_BLOCKS_FREE = 0,
-    LOGIC_BLOCKS_BLOCKED,
-    LOGIC_BLOCKS_UNKNOWN           /* MySQL was not asked, or has not said */
-} logic_blocks_answer_t;
-
 typedef struct {
     uint64_t               to;
     uint64_t               from;
-    logic_blocks_answer_t  answer;
+    unsigned               blocked:1;  /* `to` takes no messages of `from` */
 } logic_blocks_item_t;
 
-/* Any thread, with a connection of its own: asks only for what is not known.
- * IM_DONE: all was.  IM_ERROR: MySQL does not answer; what was known is
- * answered all the same. */
-int logic_blocks_may_send(im_mysql_t *mysql, logic_blocks_item_t *items,
+/* Any thread; never waits. */
+logic_cache_e logic_blocks_known(logic_blocks_item_t *item, uint64_t now_us);
+/* Asks MySQL for what is not known or stale of up to LOGIC_SEQUENCE_MAX pairs;
+ * logic_blocks_known() tells the answers.  IM_ERROR: it does not answer. */
+int logic_blocks_ask(im_mysql_t *mysql, const logic_blocks_item_t *items,
     size_t n);
 
 /* One thread, each second: what other Logics have changed is forgotten. */

@@ -1,16 +1,16 @@
 /*
  * logic_cache.c -- see logic_cache.h.
  *
- *   set:   epoch drops | newest use ... oldest use
- *                        key until value
+ *   set:   drops | newest use ... oldest use
+ *                  key asked epoch again value
  *
  * A set is found by bits of a hash of the key; uids and rooms are numbered one
  * after the other, and so would be the sets.  Entries move to the front when
  * they are used, so what is asked for all the time stays, however many others
  * come by.
  *
- * Dropping everything only counts the table's epoch up: a set that has another
- * one is emptied by its next user, under the set's own lock.
+ * Invalidating everything only counts the table's epoch up: an entry that has
+ * another one is stale.
  */
 
 #include <string.h>
@@ -19,8 +19,12 @@
 #include "logic_cache.h"
 
 
+#define CACHE_UNIT_US    100000
+#define CACHE_SECOND_US  1000000
+
+
 typedef struct {
-    logic_cache_mark_t    *mark;
+    uint64_t              *drops;
     unsigned char         *entries;
     pthread_mutex_t       *lock;
 } cache_set_t;
@@ -32,31 +36,119 @@ static logic_cache_entry_t *cache_entry(const logic_cache_t *c,
     const cache_set_t *set, size_t i);
 static size_t cache_find(const logic_cache_t *c, const cache_set_t *set,
     const logic_cache_key_t *key);
-static size_t cache_victim(const logic_cache_t *c, const cache_set_t *set,
-    uint64_t now_us);
+static logic_cache_e cache_state(const logic_cache_t *c,
+    logic_cache_entry_t *e, uint64_t now_us);
+static size_t cache_victim(const logic_cache_t *c, const cache_set_t *set);
 static logic_cache_entry_t *cache_to_front(const logic_cache_t *c,
     const cache_set_t *set, size_t i);
 
 
-int
+logic_cache_e
 logic_cache_get(logic_cache_t *c, logic_cache_key_t key, uint64_t now_us,
     void *value, logic_cache_mark_t *mark)
 {
-    int                   known;
     size_t                i;
     cache_set_t           set;
+    logic_cache_e         state;
     logic_cache_entry_t  *e;
+
+    state = LOGIC_CACHE_NONE;
 
     cache_lock(c, &key, &set);
 
-    *mark = *set.mark;
-    i = cache_find(c, &set, &key);
-    known = (i < LOGIC_CACHE_WAYS
-             && cache_entry(c, &set, i)->until_us > now_us);
+    mark->epoch = atomic_load(&c->epoch);
+    mark->drops = (uint32_t) *set.drops;
 
-    if (known) {
+    i = cache_find(c, &set, &key);
+
+    if (i < LOGIC_CACHE_WAYS) {
         e = cache_to_front(c, &set, i);
         memcpy(value, e + 1, c->value);
+        state = cache_state(c, e, now_us);
+    }
+
+    pthread_mutex_unlock(set.lock);
+
+    return state;
+}
+
+
+/* An entry is not younger than it says: the time was rounded down. */
+static logic_cache_e
+cache_state(const logic_cache_t *c, logic_cache_entry_t *e, uint64_t now_us)
+{
+    uint16_t  now_s;
+    uint64_t  asked_us, age_us;
+
+    asked_us = (uint64_t) e->asked * CACHE_UNIT_US;
+    age_us = (now_us > asked_us) ? now_us - asked_us : 0;
+
+    if (e->epoch != (uint16_t) atomic_load(&c->epoch) || age_us >= c->stale_us)
+    {
+        return LOGIC_CACHE_STALE;
+    }
+
+    now_s = (uint16_t) (now_us / CACHE_SECOND_US);
+
+    if (age_us < c->due_us || e->again_s == now_s) {
+        return LOGIC_CACHE_FRESH;
+    }
+
+    e->again_s = now_s;
+
+    return LOGIC_CACHE_DUE;
+}
+
+
+void
+logic_cache_put(logic_cache_t *c, logic_cache_key_t key, uint64_t asked_us,
+    const void *value, logic_cache_mark_t mark)
+{
+    size_t                i;
+    uint64_t              asked;
+    cache_set_t           set;
+    logic_cache_entry_t  *e;
+
+    asked = asked_us / CACHE_UNIT_US;
+
+    cache_lock(c, &key, &set);
+
+    i = cache_find(c, &set, &key);
+
+    if (mark.drops == (uint32_t) *set.drops
+        && (i == LOGIC_CACHE_WAYS || cache_entry(c, &set, i)->asked <= asked))
+    {
+        if (i == LOGIC_CACHE_WAYS) {
+            i = cache_victim(c, &set);
+        }
+
+        e = cache_to_front(c, &set, i);
+        e->key = key;
+        e->asked = asked;
+        e->epoch = (uint16_t) mark.epoch;
+        e->again_s = 0;
+        memcpy(e + 1, value, c->value);
+    }
+
+    pthread_mutex_unlock(set.lock);
+}
+
+
+int
+logic_cache_drop(logic_cache_t *c, logic_cache_key_t key)
+{
+    int          known;
+    size_t       i;
+    cache_set_t  set;
+
+    cache_lock(c, &key, &set);
+
+    (*set.drops)++;
+    i = cache_find(c, &set, &key);
+    known = (i < LOGIC_CACHE_WAYS);
+
+    if (known) {
+        memset(cache_entry(c, &set, i), 0, LOGIC_CACHE_ENTRY(c->value));
     }
 
     pthread_mutex_unlock(set.lock);
@@ -66,64 +158,17 @@ logic_cache_get(logic_cache_t *c, logic_cache_key_t key, uint64_t now_us,
 
 
 void
-logic_cache_put(logic_cache_t *c, logic_cache_key_t key, uint64_t now_us,
-    uint64_t until_us, const void *value, logic_cache_mark_t mark)
-{
-    size_t                i;
-    cache_set_t           set;
-    logic_cache_entry_t  *e;
-
-    cache_lock(c, &key, &set);
-
-    if (mark.epoch == set.mark->epoch && mark.drops == set.mark->drops) {
-        i = cache_find(c, &set, &key);
-
-        if (i == LOGIC_CACHE_WAYS) {
-            i = cache_victim(c, &set, now_us);
-        }
-
-        e = cache_to_front(c, &set, i);
-        e->key = key;
-        e->until_us = until_us;
-        memcpy(e + 1, value, c->value);
-    }
-
-    pthread_mutex_unlock(set.lock);
-}
-
-
-void
-logic_cache_drop(logic_cache_t *c, logic_cache_key_t key)
-{
-    size_t       i;
-    cache_set_t  set;
-
-    cache_lock(c, &key, &set);
-
-    set.mark->drops++;
-    i = cache_find(c, &set, &key);
-
-    if (i < LOGIC_CACHE_WAYS) {
-        memset(cache_entry(c, &set, i), 0, LOGIC_CACHE_ENTRY(c->value));
-    }
-
-    pthread_mutex_unlock(set.lock);
-}
-
-
-void
-logic_cache_drop_all(logic_cache_t *c)
+logic_cache_invalidate(logic_cache_t *c)
 {
     atomic_fetch_add(&c->epoch, 1);
 }
 
 
-/* The key's set, locked, and emptied if all was dropped since its last use. */
+/* The key's set, locked. */
 static void
 cache_lock(logic_cache_t *c, const logic_cache_key_t *key, cache_set_t *set)
 {
-    size_t           i, n;
-    uint32_t         epoch;
+    size_t           n;
     uint64_t         hash[2];
     unsigned char   *p;
 
@@ -132,23 +177,11 @@ cache_lock(logic_cache_t *c, const logic_cache_key_t *key, cache_set_t *set)
     n = hash[0] & (c->sets - 1);
     p = (unsigned char *) c->memory + n * LOGIC_CACHE_SET(c->value);
 
-    set->mark = (logic_cache_mark_t *) p;
-    set->entries = p + sizeof(logic_cache_mark_t);
+    set->drops = (uint64_t *) p;
+    set->entries = p + sizeof(uint64_t);
     set->lock = &c->locks[n & (LOGIC_CACHE_LOCKS - 1)];
 
     pthread_mutex_lock(set->lock);
-
-    epoch = atomic_load(&c->epoch);
-
-    if (set->mark->epoch == epoch) {
-        return;
-    }
-
-    for (i = 0; i < LOGIC_CACHE_WAYS; i++) {
-        cache_entry(c, set, i)->key.a = 0;
-    }
-
-    set->mark->epoch = epoch;
 }
 
 
@@ -180,17 +213,14 @@ cache_find(const logic_cache_t *c, const cache_set_t *set,
 }
 
 
-/* One that is empty or no longer valid, else the one of the oldest use. */
+/* One that is empty, else the one of the oldest use. */
 static size_t
-cache_victim(const logic_cache_t *c, const cache_set_t *set, uint64_t now_us)
+cache_victim(const logic_cache_t *c, const cache_set_t *set)
 {
-    size_t                i;
-    logic_cache_entry_t  *e;
+    size_t  i;
 
     for (i = 0; i < LOGIC_CACHE_WAYS - 1; i++) {
-        e = cache_entry(c, set, i);
-
-        if (e->key.a == 0 || e->until_us <= now_us) {
+        if (cache_entry(c, set, i)->key.a == 0) {
             break;
         }
     }

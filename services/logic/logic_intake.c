@@ -3,11 +3,13 @@
  *
  *   rpc thread --> lanes of the shard --> batch of up to 512
  *                                           |  held under load
- *                     recipients known? ----+   (logic_lookup.c)
- *                     in the room? ---------+   (logic_rooms_access.c)
+ *                     may it be sent? ------+   (logic_lookup.c), else parked
  *                     one Redis script -----+   (logic_sequence.c)
  *                     Kafka, by partition --+   (logic_produce.c)
  *   report thread <-- delivery report, then ack to the sender
+ *
+ * What must be asked of MySQL waits beside this (logic_park.c), and comes back
+ * before what has arrived since.
  *
  * A conversation belongs to one lane of one shard, so its order in Redis and
  * Kafka is the order of its queue.  Whatever fails is refused as retryable.
@@ -28,6 +30,7 @@
 #include "logic_batch.h"
 #include "logic_intake.h"
 #include "logic_outcome.h"
+#include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
 #include "logic_seed.h"
@@ -57,6 +60,7 @@ typedef struct {
     uint64_t           until_us;       /* so long the thread sleeps */
     atomic_int         touched;        /* has not been woken yet */
     int                stop;
+    logic_park_t       park;
     logic_batch_t      batch;          /* shard thread */
 } intake_shard_t;
 
@@ -67,6 +71,9 @@ static void intake_queue(intake_shard_t *s, logic_message_t *m);
 static size_t intake_waiting(const intake_shard_t *s);
 static void *intake_shard_thread(void *arg);
 static size_t intake_take(intake_shard_t *s);
+static void intake_wait(intake_shard_t *s);
+static size_t intake_take_parked(intake_shard_t *s);
+static void intake_refuse_parked(intake_shard_t *s);
 static void intake_take_lane(intake_shard_t *s, intake_lane_t *lane,
     size_t *n);
 static uint64_t intake_due(const intake_shard_t *s);
@@ -103,6 +110,9 @@ intake_shard_init(intake_shard_t *s)
     pthread_cond_init(&s->wake, NULL);
     pthread_mutex_init(&s->lock, NULL);
 
+    logic_park_init(&s->park, &s->lock, &s->wake, logic_conf.queue / 2 + 1);
+    s->batch.park = &s->park;
+
     im_pace_init(&s->user_pace, logic_conf.hold_max_us);
     im_pace_init(&s->room_pace, logic_conf.room_hold_max_us);
 
@@ -134,9 +144,8 @@ static int
 intake_shard_start(intake_shard_t *s)
 {
     s->batch.redis = logic_redis_create();
-    s->batch.lookup = logic_lookup_create();
 
-    return (s->batch.redis != NULL && s->batch.lookup != NULL)
+    return (s->batch.redis != NULL)
            ? im_thread_start(&s->thread, intake_shard_thread, s) : IM_ERROR;
 }
 
@@ -261,7 +270,7 @@ intake_waiting(const intake_shard_t *s)
     unsigned  i;
     size_t    n;
 
-    n = 0;
+    n = atomic_load(&s->park.n);
 
     for (i = 0; i < INTAKE_LANES; i++) {
         n += s->lanes[i].n;
@@ -288,6 +297,8 @@ intake_shard_thread(void *arg)
         logic_reply_flush(&s->batch.answers);
     }
 
+    intake_refuse_parked(s);
+
     return NULL;
 }
 
@@ -298,14 +309,39 @@ intake_take(intake_shard_t *s)
 {
     size_t    n;
     unsigned  i;
-    uint64_t  due;
-
-    n = 0;
 
     pthread_mutex_lock(&s->lock);
 
+    do {
+        intake_wait(s);
+
+        n = intake_take_parked(s);
+
+        /* when one fills the batch, the next begins with the one behind it */
+
+        for (i = 0; i < INTAKE_LANES && n < LOGIC_SEQUENCE_MAX; i++) {
+            intake_take_lane(s, &s->lanes[(s->turn + i) % INTAKE_LANES], &n);
+        }
+
+        s->turn = (s->turn + i) % INTAKE_LANES;
+
+    } while (n == 0 && !s->stop);
+
+    pthread_mutex_unlock(&s->lock);
+
+    return n;
+}
+
+
+static void
+intake_wait(intake_shard_t *s)
+{
+    uint64_t  due, parked;
+
     while (!s->stop) {
         due = intake_due(s);
+        parked = logic_park_due(&s->park);
+        due = (parked < due) ? parked : due;
 
         if (due <= im_mono_us()) {
             break;
@@ -313,18 +349,49 @@ intake_take(intake_shard_t *s)
 
         intake_sleep(s, due);
     }
+}
 
-    /* when one fills the batch, the next begins with the one behind it */
 
-    for (i = 0; i < INTAKE_LANES && n < LOGIC_SEQUENCE_MAX; i++) {
-        intake_take_lane(s, &s->lanes[(s->turn + i) % INTAKE_LANES], &n);
+/* They are older than all in the lanes. */
+static size_t
+intake_take_parked(intake_shard_t *s)
+{
+    if (atomic_load(&s->park.n) == 0) {
+        return 0;
     }
 
-    s->turn = (s->turn + i) % INTAKE_LANES;
+    if (logic_park_expire(&s->park, im_mono_us()) > 0) {
+        logic_probes_mysql_failed();
+    }
 
-    pthread_mutex_unlock(&s->lock);
+    return logic_park_take(&s->park, s->batch.messages, LOGIC_SEQUENCE_MAX);
+}
 
-    return n;
+
+/* Nobody will answer. */
+static void
+intake_refuse_parked(intake_shard_t *s)
+{
+    size_t            i, n;
+    logic_message_t  *m;
+
+    do {
+        pthread_mutex_lock(&s->lock);
+
+        (void) logic_park_expire(&s->park, LOGIC_PARK_NEVER);
+        n = logic_park_take(&s->park, s->batch.messages, LOGIC_SEQUENCE_MAX);
+
+        pthread_mutex_unlock(&s->lock);
+
+        for (i = 0; i < n; i++) {
+            m = s->batch.messages[i];
+            logic_outcome_refuse(m, &s->batch.answers, "unavailable",
+                                 "Logic stops");
+        }
+
+    } while (n > 0);
+
+    logic_reply_flush(&s->batch.answers);
 }
 
 
@@ -428,9 +495,7 @@ logic_intake_stop(void)
         im_thread_join(&s->thread);
 
         im_redis_destroy(s->batch.redis);
-        logic_lookup_destroy(s->batch.lookup);
         s->batch.redis = NULL;
-        s->batch.lookup = NULL;
     }
 }
 

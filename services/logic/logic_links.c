@@ -70,7 +70,7 @@ logic_links_accept(void *ctx, im_rpc_stream_t *s)
 
     link->stream = s;
 
-    logic_rooms_access_doubt();
+    logic_rooms_access_invalidate();
 
     pthread_mutex_lock(&links_lock);
     link->next = links;

@@ -21,6 +21,7 @@
 #include "im_steps.h"
 #include "im_timeouts.h"
 #include "logic_alive.h"
+#include "logic_asking.h"
 #include "logic_calls.h"
 #include "logic_conf.h"
 #include "logic_home.h"
@@ -120,6 +121,9 @@ static const im_step_t  main_steps[] = {
 
     /* reports of Kafka, until it is flushed */
     { "producer", logic_produce_start, logic_produce_stop },
+
+    /* pools and the rpc thread: changes, whose answers are not renewed */
+    { "questions", logic_asking_start, logic_asking_stop },
 
     /* the rpc thread: a late message, which is refused */
     { "shards", logic_intake_start, logic_intake_stop },

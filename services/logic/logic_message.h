@@ -23,9 +23,16 @@ struct logic_message_s {
     uint64_t          removals;    /* of the room, when it was accepted */
     uint64_t          stored;      /* of a repeat: msg_id of the row under its
                                       number, 0: none; logic_lookup_stored() */
+    uint64_t          stored_seq;  /* and under which it was looked for */
+    uint64_t          park_no;     /* logic_park.c; 0: has never waited */
+    struct logic_question_s  *question;    /* what it waits for */
+    unsigned          unanswered;  /* LOGIC_WANT_...: nobody could tell */
+    unsigned          answered;    /* questions */
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */
     unsigned          joined:1;    /* the connection is in the (live) room */
+    unsigned          nobody:1;    /* answer: the recipient does not exist */
+    unsigned          seeded:1;    /* answer: its conversation begins with 1 */
     const char       *denied;      /* code: it may pass as a repeat only */
     const char       *denied_text;
     uint64_t          numbered_us; /* when its number was asked for */

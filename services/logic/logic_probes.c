@@ -50,6 +50,8 @@ static im_probe_t        probes_node = {
 
 static _Atomic uint64_t  probes_confirmed_us;   /* last delivery, good */
 static _Atomic uint64_t  probes_failed_us;      /* and bad */
+static _Atomic uint64_t  probes_answered_us;    /* by MySQL, last */
+static _Atomic uint64_t  probes_silent_us;      /* and not */
 
 
 int
@@ -159,4 +161,36 @@ logic_probes_kafka_failed(void)
 {
     atomic_store(&probes_failed_us, im_mono_us());
     im_probe_kick(&probes_kafka.probe);
+}
+
+
+int
+logic_probes_mysql_away(void)
+{
+    uint64_t  bad, good, seen;
+
+    good = atomic_load(&probes_answered_us);
+    seen = atomic_load(&probes_mysql.probe.seen_us);
+    good = (seen > good) ? seen : good;
+
+    bad = atomic_load(&probes_mysql.probe.bad_us);
+
+    return atomic_load(&probes_silent_us) > good
+           || (bad > good && atomic_load(&probes_mysql.probe.bad_n) >= 2);
+}
+
+
+void
+logic_probes_mysql_answered(void)
+{
+    atomic_store(&probes_answered_us, im_mono_us());
+}
+
+
+/* The probe looks now, and goes on. */
+void
+logic_probes_mysql_failed(void)
+{
+    atomic_store(&probes_silent_us, im_mono_us());
+    im_probe_kick(&probes_mysql.probe);
 }

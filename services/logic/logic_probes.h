@@ -25,12 +25,22 @@ void logic_probes_node(int has);
 
 /*
  * Whether Kafka is known to take nothing: two looks in a row were bad, or
- * messages were not confirmed and no look since has been good.  A message that was
- * confirmed since that look began proves the contrary.
+ * messages were not confirmed and no look since has been good.  A message that
+ * was confirmed since that look began proves the contrary.
  */
 int logic_probes_kafka_away(void);
 /* What delivery reports say of Kafka, once for a batch of them. */
 void logic_probes_kafka_confirmed(void);
 void logic_probes_kafka_failed(void);
+
+/*
+ * Whether MySQL is known not to answer: a question failed, or two looks in a
+ * row were bad, and no question was answered and no look good since.  The probe
+ * goes on looking, so nobody else has to.
+ */
+int logic_probes_mysql_away(void);
+/* What became of questions. */
+void logic_probes_mysql_answered(void);
+void logic_probes_mysql_failed(void);
 
 #endif

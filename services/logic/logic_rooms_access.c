@@ -2,12 +2,20 @@
  * logic_rooms_access.c -- see logic_rooms_access.h.
  *
  * Every message of a room asks whether its sender may speak.  The answer is
- * remembered for 5 s, and dropped when a room RPC changes it; these run at the
- * room's home, where its messages are numbered, too.  Another Logic is home for
- * a moment when instances come and go.  So a worker that links anew makes all
- * answers count for nothing: it may have taken us for dead until now.  Left is
- * a worker that takes another Logic for the home while we are the home of
- * others: then an answer may be 5 s old.
+ * remembered, and dropped when a room RPC changes it; these run at the room's
+ * owner, where its messages are numbered, too.  Another Logic is the owner for
+ * a moment when instances come and go.  So when a worker connects anew all
+ * answers are stale: it may have taken us for dead until now.  Left is a worker
+ * that takes another Logic for the owner while we are the owner for others:
+ * then an answer may be 5 s old.
+ *
+ * An answer is asked for again when it is 2.5 s old and still used, so that
+ * nobody waits for it.  At 5 s it is stale, and a message waits for MySQL
+ * (logic_park.c).  Only when MySQL does not answer are stale answers used, for
+ * as long as it takes.  That is safe: a change is a transaction of MySQL, so
+ * there is none meanwhile, and what has changed before is known here, but for
+ * the two cases above: somebody who was removed just before by way of another
+ * Logic may speak until MySQL is back.
  *
  * An answer that was read from MySQL before a change must not be remembered
  * after it: logic_cache.h.  What is known of a room and of a user in it are two
@@ -19,13 +27,14 @@
 #include <string.h>
 
 #include "logic_ask.h"
-#include "logic_cache.h"
+#include "logic_asking.h"
 #include "logic_page.h"
 #include "logic_rooms.h"
 #include "logic_rooms_access.h"
 
 
-#define ACCESS_VALID_US  (5 * (uint64_t) 1000000)
+#define ACCESS_DUE_US    2500000
+#define ACCESS_STALE_US  5000000
 #define ACCESS_SETS      32768     /* of 8 rooms or users */
 #define ACCESS_QUERY     15
 
@@ -42,9 +51,10 @@ typedef struct {
     uint64_t               role;
 } access_user_t;
 
-/* One that is not known. */
+/* What is known, or is to be asked for. */
 typedef struct {
-    logic_rooms_access_t  *item;
+    uint64_t               room_id;
+    uint64_t               uid;
     uint64_t               asked_us;
     logic_cache_mark_t     room_mark;
     logic_cache_mark_t     user_mark;
@@ -59,9 +69,10 @@ typedef struct {
 } access_read_t;
 
 
-static int access_known(logic_rooms_access_t *item, access_want_t *want);
-static void access_decide(const access_want_t *want);
-static int access_load(im_mysql_t *mysql, access_want_t *wants, size_t n);
+static logic_cache_e access_look(const logic_rooms_access_t *item,
+    uint64_t now_us, access_want_t *want);
+static void access_decide(logic_rooms_access_t *item,
+    const access_want_t *want);
 static int access_load_rooms(im_mysql_t *mysql, access_want_t *wants,
     logic_ask_t *asks, size_t n);
 static int access_load_users(im_mysql_t *mysql, access_want_t *wants,
@@ -71,7 +82,8 @@ static logic_cache_key_t access_key(uint64_t room, uint64_t uid);
 static int access_on_read(void *ctx, const im_mysql_value_t *v);
 
 
-LOGIC_CACHE(access_cache, ACCESS_SETS, sizeof(access_room_t));
+LOGIC_CACHE(access_cache, ACCESS_SETS, sizeof(access_room_t), ACCESS_DUE_US,
+            ACCESS_STALE_US);
 
 _Static_assert(sizeof(access_room_t) == sizeof(access_user_t),
                "they share a table");
@@ -85,81 +97,54 @@ static const struct {
     { "not_member", "only who is in the room may send" },
     { "muted", "this user may not speak here at present" },
     { "forbidden", "only who is in the room may read it" },
-    { "unavailable", "the room cannot be looked up" },
     { NULL, "not permitted" }
 };
 
 
-int
-logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items, size_t n)
+logic_cache_e
+logic_rooms_access_known(logic_rooms_access_t *item, uint64_t now_us)
 {
-    int             rc;
-    size_t          i, missing;
-    access_want_t  *wants, want;
+    logic_cache_e  state;
+    access_want_t  want;
 
-    wants = NULL;
-    missing = 0;
+    state = access_look(item, now_us, &want);
 
-    for (i = 0; i < n; i++) {
-        items[i].code = "unavailable";
+    if (state != LOGIC_CACHE_NONE) {
+        access_decide(item, &want);
     }
 
-    for (i = 0; i < n; i++) {
-        if (access_known(&items[i], &want)) {
-            continue;
-        }
-
-        if (wants == NULL) {
-            wants = calloc(n - i, sizeof(access_want_t));
-            if (wants == NULL) {
-                return IM_ERROR;
-            }
-        }
-
-        wants[missing++] = want;
-    }
-
-    rc = (missing > 0) ? access_load(mysql, wants, missing) : IM_OK;
-
-    free(wants);
-
-    return rc;
+    return state;
 }
 
 
-/* 1: decided.  0: *want is to be asked for. */
-static int
-access_known(logic_rooms_access_t *item, access_want_t *want)
+static logic_cache_e
+access_look(const logic_rooms_access_t *item, uint64_t now_us,
+    access_want_t *want)
 {
-    int  known;
+    logic_cache_e  room, user;
 
     memset(want, 0, sizeof(access_want_t));
-    want->item = item;
-    want->asked_us = im_mono_us();
+    want->room_id = item->room;
+    want->uid = item->uid;
+    want->asked_us = now_us;
 
-    known = logic_cache_get(&access_cache, access_key(item->room, 0),
-                            want->asked_us, &want->room, &want->room_mark);
-    known &= logic_cache_get(&access_cache, access_key(item->room, item->uid),
-                             want->asked_us, &want->user, &want->user_mark);
+    room = logic_cache_get(&access_cache, access_key(item->room, 0), now_us,
+                           &want->room, &want->room_mark);
+    user = logic_cache_get(&access_cache, access_key(item->room, item->uid),
+                           now_us, &want->user, &want->user_mark);
 
-    if (known) {
-        access_decide(want);
-    }
-
-    return known;
+    return (room < user) ? room : user;
 }
 
 
 static void
-access_decide(const access_want_t *want)
+access_decide(logic_rooms_access_t *item, const access_want_t *want)
 {
-    const access_room_t   *room;
-    const access_user_t   *user;
-    logic_rooms_access_t  *item;
+    const access_room_t  *room;
+    const access_user_t  *user;
 
     room = &want->room;
     user = &want->user;
-    item = want->item;
 
     item->removals = room->removals;
 
@@ -185,30 +170,38 @@ access_decide(const access_want_t *want)
 }
 
 
-static int
-access_load(im_mysql_t *mysql, access_want_t *wants, size_t n)
+int
+logic_rooms_access_ask(im_mysql_t *mysql, const logic_rooms_access_t *items,
+    size_t n)
 {
-    int           rc;
-    size_t        i;
-    logic_ask_t  *asks;
+    int             rc;
+    size_t          i;
+    logic_ask_t    *asks;
+    access_want_t  *wants;
 
+    rc = IM_ERROR;
     asks = calloc(n, sizeof(logic_ask_t));
-    if (asks == NULL) {
-        return IM_ERROR;
-    }
+    wants = calloc(n, sizeof(access_want_t));
 
-    rc = access_load_rooms(mysql, wants, asks, n);
+    if (asks != NULL && wants != NULL) {
 
-    if (rc == IM_OK) {
-        rc = access_load_users(mysql, wants, asks, n);
-    }
+        for (i = 0; i < n; i++) {
+            (void) access_look(&items[i], im_mono_us(), &wants[i]);
+        }
 
-    for (i = 0; i < n && rc == IM_OK; i++) {
-        access_decide(&wants[i]);
-        access_keep(&wants[i]);
+        rc = access_load_rooms(mysql, wants, asks, n);
+
+        if (rc == IM_OK) {
+            rc = access_load_users(mysql, wants, asks, n);
+        }
+
+        for (i = 0; i < n && rc == IM_OK; i++) {
+            access_keep(&wants[i]);
+        }
     }
 
     free(asks);
+    free(wants);
 
     return rc;
 }
@@ -233,7 +226,7 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
     };
 
     for (i = 0; i < n; i++) {
-        asks[i].key[0] = wants[i].item->room;
+        asks[i].key[0] = wants[i].room_id;
         asks[i].item = &wants[i].room;
     }
 
@@ -273,8 +266,8 @@ access_load_users(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
     };
 
     for (i = 0; i < n; i++) {
-        asks[i].key[0] = wants[i].item->room;
-        asks[i].key[1] = wants[i].item->uid;
+        asks[i].key[0] = wants[i].room_id;
+        asks[i].key[1] = wants[i].uid;
         asks[i].item = &wants[i].user;
     }
 
@@ -299,16 +292,13 @@ access_load_users(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
 static void
 access_keep(const access_want_t *want)
 {
-    uint64_t  now, until;
+    logic_cache_put(&access_cache, access_key(want->room_id, 0),
+                    want->asked_us, &want->room, want->room_mark);
 
-    now = want->asked_us;
-    until = now + ACCESS_VALID_US;
-
-    logic_cache_put(&access_cache, access_key(want->item->room, 0), now,
-                    until, &want->room, want->room_mark);
-    logic_cache_put(&access_cache,
-                    access_key(want->item->room, want->item->uid), now,
-                    until, &want->user, want->user_mark);
+    if (want->uid != 0) {
+        logic_cache_put(&access_cache, access_key(want->room_id, want->uid),
+                        want->asked_us, &want->user, want->user_mark);
+    }
 }
 
 
@@ -324,14 +314,18 @@ access_key(uint64_t room, uint64_t uid)
 void
 logic_rooms_access_drop(uint64_t room, uint64_t uid)
 {
-    logic_cache_drop(&access_cache, access_key(room, uid));
+    logic_lookup_pair_t  pair = { .from = uid, .room = room };
+
+    if (logic_cache_drop(&access_cache, access_key(room, uid))) {
+        logic_asking_refresh(&pair);
+    }
 }
 
 
 void
-logic_rooms_access_doubt(void)
+logic_rooms_access_invalidate(void)
 {
-    logic_cache_drop_all(&access_cache);
+    logic_cache_invalidate(&access_cache);
 }
 
 

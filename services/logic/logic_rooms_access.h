@@ -5,6 +5,7 @@
 #ifndef LOGIC_ROOMS_ACCESS_H
 #define LOGIC_ROOMS_ACCESS_H
 
+#include "logic_cache.h"
 #include "logic_pool.h"
 
 /* A question of a shard, and its answer. */
@@ -17,16 +18,18 @@ typedef struct {
     uint64_t       removals;   /* of the room so far */
 } logic_rooms_access_t;
 
-/*
- * Any thread, with a connection of its own.  Answers are at most 5 s old, and
- * no older than the last change made by this Logic.  IM_ERROR: MySQL does not
- * answer, then code of what is not known is "unavailable".
- */
-int logic_rooms_may_send(im_mysql_t *mysql, logic_rooms_access_t *items,
-    size_t n);
+/* Any thread; never waits.  Sets code and removals, but for NONE. */
+logic_cache_e logic_rooms_access_known(logic_rooms_access_t *item,
+    uint64_t now_us);
+/* Asks MySQL for the room and uid of up to LOGIC_SEQUENCE_MAX items, whatever
+ * is known; logic_rooms_access_known() tells the answers.  IM_ERROR: MySQL does
+ * not answer. */
+int logic_rooms_access_ask(im_mysql_t *mysql,
+    const logic_rooms_access_t *items, size_t n);
 
 /* Forgets what was known of a user in a room; uid 0: of the room itself.  After
- * the change is in MySQL. */
+ * the change is in MySQL.  What was known is asked for again at once, so that
+ * the room goes on if MySQL fails next. */
 void logic_rooms_access_drop(uint64_t room, uint64_t uid);
 
 /*
@@ -40,6 +43,6 @@ int logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
 const char *logic_rooms_access_text(const char *code);
 
 /* Of all rooms: others may have made changes.  Any thread, cheap. */
-void logic_rooms_access_doubt(void);
+void logic_rooms_access_invalidate(void);
 
 #endif

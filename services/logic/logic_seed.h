@@ -10,9 +10,11 @@
 #include "logic_sequence.h"
 
 /*
- * Numbers messages that were LOGIC_SEQ_UNSEEDED.  Those that still are got
- * none.  IM_OK; IM_DECLINED: MySQL does not answer; IM_ERROR: Redis does not;
- * IM_AGAIN: Kafka was asked whether Redis is new, and does not answer.
+ * Sets the counters of conversations that were LOGIC_SEQ_UNSEEDED, and `seeded`
+ * of those that begin: logic_sequence() can number their messages then.  It
+ * waits, so it is not for a shard's thread.  IM_OK; IM_DECLINED: MySQL does not
+ * answer; IM_ERROR: Redis does not; IM_AGAIN: Kafka was asked whether Redis is
+ * new, and does not answer.
  */
 int logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
     size_t n);

@@ -93,6 +93,10 @@
 #define IM_SETTLE_POLL_MS            20     /* between two looks */
 #define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 
+/* Messages that wait for an answer of MySQL. */
+#define IM_ASK_STALE_MS              500    /* an older answer is used then */
+#define IM_ASK_MS                    1000   /* it is refused then */
+
 /* Log-ins. */
 #define IM_REFRESH_REPEAT_MS         10000  /* for a lost answer to be asked */
 

@@ -34,9 +34,9 @@ DAEMONS = ('logic-1', 'logic-2', 'task-1')
 class Own:
     """The stack of these tests, and what an administrator does to it."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, name='health'):
         self.kind = ''.join(re.findall('asan|tsan', stack.build))
-        self.name = '-'.join(filter(None, ['health', self.kind]))
+        self.name = '-'.join(filter(None, [name, self.kind]))
         self.binary, self.sanitized = stack.binary, stack.sanitized
 
     def tool(self, what, *args):

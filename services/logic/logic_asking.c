@@ -1,0 +1,422 @@
+/*
+ * logic_asking.c -- see logic_asking.h.
+ *
+ *   shards, park ---> urgent ---+---> thread, its own MySQL and Redis
+ *                     others ---+---> thread, the same
+ *
+ * A thread takes up to 512 questions at once and asks each kind in a few
+ * statements.  Urgent is what people wait for who talk already.  What has
+ * nobody waiting for it any more is not asked.
+ *
+ * Which of the threads asks makes no difference: the order of a conversation is
+ * kept where its messages are parked.  There are two, so that what can be
+ * answered is not held by one slow statement.
+ *
+ * MySQL is away when a question failed and none was answered since, nor a look
+ * of the probe good, or while a question takes longer than a second.  Then
+ * shards ask nothing, the probe looks every 250 ms (logic_probes.c), and its
+ * first good look ends this.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "im_steps.h"
+#include "im_timeouts.h"
+#include "logic_asking.h"
+#include "logic_probes.h"
+#include "logic_seed.h"
+
+
+#define ASKING_THREADS      2
+#define ASKING_BATCH        LOGIC_SEQUENCE_MAX
+#define ASKING_REFRESH_MAX  4096   /* that wait */
+#define ASKING_ERROR_MAX    200
+
+
+typedef struct {
+    logic_question_t   *first;
+    logic_question_t  **last;
+} asking_queue_t;
+
+typedef struct {
+    im_thread_t         thread;
+    logic_lookup_t     *lookup;
+    im_redis_t         *redis;
+    _Atomic uint64_t    begun_us;  /* of a statement under way; 0: none */
+    size_t              n;
+    logic_question_t   *questions[ASKING_BATCH];
+} asking_thread_t;
+
+
+static void asking_put(asking_queue_t *queue, logic_question_t *q);
+static void *asking_run(void *arg);
+static size_t asking_take(asking_thread_t *t);
+static void asking_take_queue(asking_thread_t *t, asking_queue_t *queue);
+static void asking_all(asking_thread_t *t, logic_want_e want);
+static int asking_may(asking_thread_t *t, logic_question_t **q, size_t n);
+static int asking_stored(asking_thread_t *t, logic_question_t **q, size_t n);
+static int asking_seed(asking_thread_t *t, logic_question_t **q, size_t n);
+static int asking_ended(asking_thread_t *t, int rc);
+
+
+static pthread_mutex_t   asking_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t    asking_wake = PTHREAD_COND_INITIALIZER;
+static asking_queue_t    asking_urgent = { NULL, &asking_urgent.first };
+static asking_queue_t    asking_others = { NULL, &asking_others.first };
+static unsigned          asking_refreshes;
+static int               asking_runs;
+static char              asking_text[ASKING_ERROR_MAX];
+static asking_thread_t   asking_threads[ASKING_THREADS];
+
+
+int
+logic_asking_start(void)
+{
+    unsigned          i;
+    asking_thread_t  *t;
+
+    asking_runs = 1;
+
+    for (i = 0; i < ASKING_THREADS; i++) {
+        t = &asking_threads[i];
+        t->lookup = logic_lookup_create();
+        t->redis = logic_redis_create();
+
+        if (t->lookup == NULL || t->redis == NULL
+            || im_thread_start(&t->thread, asking_run, t) != IM_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+void
+logic_asking_add(logic_question_t *q)
+{
+    int  runs;
+
+    pthread_mutex_lock(&asking_lock);
+
+    runs = asking_runs;
+
+    if (runs) {
+        asking_put(q->wait == LOGIC_PARK_SHORT ? &asking_urgent
+                                               : &asking_others, q);
+    }
+
+    pthread_mutex_unlock(&asking_lock);
+
+    if (!runs) {
+        logic_park_done(q, IM_ERROR);
+    }
+}
+
+
+void
+logic_asking_refresh(const logic_lookup_pair_t *pair)
+{
+    int                taken;
+    logic_question_t  *q;
+
+    if (logic_asking_is_away(im_mono_us())) {
+        return;
+    }
+
+    q = calloc(1, sizeof(logic_question_t));
+    if (q == NULL) {
+        return;
+    }
+
+    q->want = LOGIC_WANT_MAY;
+    q->pair = *pair;
+
+    pthread_mutex_lock(&asking_lock);
+
+    taken = asking_runs && asking_refreshes < ASKING_REFRESH_MAX;
+
+    if (taken) {
+        asking_refreshes++;
+        asking_put(&asking_others, q);
+    }
+
+    pthread_mutex_unlock(&asking_lock);
+
+    if (!taken) {
+        free(q);
+    }
+}
+
+
+/* Under the lock. */
+static void
+asking_put(asking_queue_t *queue, logic_question_t *q)
+{
+    q->next = NULL;
+    *queue->last = q;
+    queue->last = &q->next;
+    pthread_cond_signal(&asking_wake);
+}
+
+
+int
+logic_asking_is_away(uint64_t now_us)
+{
+    unsigned  i;
+    uint64_t  begun_us;
+
+    for (i = 0; i < ASKING_THREADS; i++) {
+        begun_us = atomic_load(&asking_threads[i].begun_us);
+
+        if (begun_us != 0 && now_us > begun_us + IM_ASK_MS * 1000) {
+            return 1;
+        }
+    }
+
+    return logic_probes_mysql_away();
+}
+
+
+void
+logic_asking_error(char *text, size_t size)
+{
+    pthread_mutex_lock(&asking_lock);
+    snprintf(text, size, "%s", asking_text);
+    pthread_mutex_unlock(&asking_lock);
+}
+
+
+static void *
+asking_run(void *arg)
+{
+    asking_thread_t  *t = arg;
+
+    while (asking_take(t) > 0) {
+        asking_all(t, LOGIC_WANT_MAY);
+        asking_all(t, LOGIC_WANT_STORED);
+        asking_all(t, LOGIC_WANT_SEED);
+    }
+
+    return NULL;
+}
+
+
+/* 0: stopping.  What waits then is freed by logic_asking_stop(). */
+static size_t
+asking_take(asking_thread_t *t)
+{
+    t->n = 0;
+
+    pthread_mutex_lock(&asking_lock);
+
+    while (asking_runs && asking_urgent.first == NULL
+           && asking_others.first == NULL)
+    {
+        pthread_cond_wait(&asking_wake, &asking_lock);
+    }
+
+    if (asking_runs) {
+        asking_take_queue(t, &asking_urgent);
+        asking_take_queue(t, &asking_others);
+    }
+
+    pthread_mutex_unlock(&asking_lock);
+
+    return t->n;
+}
+
+
+static void
+asking_take_queue(asking_thread_t *t, asking_queue_t *queue)
+{
+    logic_question_t  *q;
+
+    while (t->n < ASKING_BATCH && queue->first != NULL) {
+        q = queue->first;
+        queue->first = q->next;
+        asking_refreshes -= (q->park == NULL);
+        t->questions[t->n++] = q;
+    }
+
+    if (queue->first == NULL) {
+        queue->last = &queue->first;
+    }
+}
+
+
+/* The questions of a kind. */
+static void
+asking_all(asking_thread_t *t, logic_want_e want)
+{
+    int                rc;
+    size_t             i, n;
+    logic_question_t  *q, *all[ASKING_BATCH];
+
+    for (i = 0, n = 0; i < t->n; i++) {
+        q = t->questions[i];
+
+        if (q == NULL || q->want != want) {
+            continue;
+        }
+
+        t->questions[i] = NULL;        /* freed when it is done */
+
+        if (atomic_load(&q->over)) {
+            logic_park_done(q, IM_ERROR);
+            continue;
+        }
+
+        all[n++] = q;
+    }
+
+    if (n == 0) {
+        return;
+    }
+
+    rc = (want == LOGIC_WANT_MAY) ? asking_may(t, all, n)
+         : (want == LOGIC_WANT_STORED) ? asking_stored(t, all, n)
+         : asking_seed(t, all, n);
+
+    for (i = 0; i < n; i++) {
+        logic_park_done(all[i], rc);
+    }
+}
+
+
+static int
+asking_may(asking_thread_t *t, logic_question_t **q, size_t n)
+{
+    size_t                i;
+    logic_lookup_pair_t  *pairs[ASKING_BATCH];
+
+    for (i = 0; i < n; i++) {
+        pairs[i] = &q[i]->pair;
+    }
+
+    atomic_store(&t->begun_us, im_mono_us());
+
+    return asking_ended(t, logic_lookup_ask(t->lookup, pairs, n));
+}
+
+
+static int
+asking_stored(asking_thread_t *t, logic_question_t **q, size_t n)
+{
+    int                rc;
+    size_t             i;
+    logic_ask_t        asks[ASKING_BATCH];
+    logic_question_t  *one;
+
+    memset(asks, 0, n * sizeof(logic_ask_t));
+
+    for (i = 0; i < n; i++) {
+        asks[i].key[0] = q[i]->seq.conv.a;
+        asks[i].key[1] = q[i]->seq.conv.b;
+        asks[i].key[2] = q[i]->seq.seq;
+        asks[i].item = q[i];
+    }
+
+    atomic_store(&t->begun_us, im_mono_us());
+
+    rc = asking_ended(t, logic_lookup_rows(t->lookup, asks, n));
+
+    for (i = 0; i < n && rc == IM_OK; i++) {
+        one = asks[i].item;
+        one->stored = asks[i].found ? asks[i].values[0] : 0;
+    }
+
+    return rc;
+}
+
+
+/* Redis and Kafka are asked, too, so how long it takes says nothing. */
+static int
+asking_seed(asking_thread_t *t, logic_question_t **q, size_t n)
+{
+    int           rc;
+    size_t        i;
+    logic_seq_t  *seqs[ASKING_BATCH];
+
+    for (i = 0; i < n; i++) {
+        seqs[i] = &q[i]->seq;
+    }
+
+    rc = logic_seed(t->redis, t->lookup, seqs, n);
+
+    if (rc == IM_DECLINED) {
+        (void) asking_ended(t, IM_ERROR);
+
+    } else if (rc == IM_ERROR) {
+        im_warn_seldom("conversations cannot begin: redis: %s",
+                       im_redis_error(t->redis));
+    }
+
+    return rc;
+}
+
+
+/* What an answer, or none, says of MySQL. */
+static int
+asking_ended(asking_thread_t *t, int rc)
+{
+    atomic_store(&t->begun_us, 0);
+
+    if (rc == IM_OK) {
+        logic_probes_mysql_answered();
+        return rc;
+    }
+
+    pthread_mutex_lock(&asking_lock);
+    snprintf(asking_text, sizeof(asking_text), "%s",
+             logic_lookup_error(t->lookup));
+    pthread_mutex_unlock(&asking_lock);
+
+    logic_probes_mysql_failed();
+
+    return rc;
+}
+
+
+void
+logic_asking_stop(void)
+{
+    unsigned          i;
+    asking_thread_t  *t;
+
+    pthread_mutex_lock(&asking_lock);
+    asking_runs = 0;
+    pthread_cond_broadcast(&asking_wake);
+    pthread_mutex_unlock(&asking_lock);
+
+    for (i = 0; i < ASKING_THREADS; i++) {
+        t = &asking_threads[i];
+
+        im_thread_join(&t->thread);
+
+        logic_lookup_destroy(t->lookup);
+        im_redis_destroy(t->redis);
+        t->lookup = NULL;
+        t->redis = NULL;
+    }
+
+    /* nobody adds any more */
+
+    t = &asking_threads[0];
+
+    do {
+        t->n = 0;
+        asking_take_queue(t, &asking_urgent);
+        asking_take_queue(t, &asking_others);
+
+        for (i = 0; i < t->n; i++) {
+            logic_park_done(t->questions[i], IM_ERROR);
+        }
+
+    } while (t->n > 0);
+}
