@@ -10,7 +10,8 @@
  *   voids          writes void numbers down          logic_voids_writer.c
  *   rooms          who is online in rooms, and telling    logic_rooms_online.c
  *   trim           rows of live rooms are deleted           logic_rooms_trim.c
- *   pools          "auth" (password hashing), "query",
+ *   questions      what shards must ask of MySQL           logic_asking.c
+ *   pools          "auth" (password hashing), "query", "live" (Redis only),
  *                  "sync" (waits for the store)            logic_pool.c
  */
 

@@ -2,7 +2,9 @@
  * logic_calls.c -- see logic_calls.h.
  *
  * The rpc thread only hands a call to a pool: "auth" for what hashes passwords,
- * "sync" for what may wait a second for the store, "query" for all else.
+ * "sync" for what may wait a second for the store, "live" for what asks Redis
+ * only, "query" for all else.  So a MySQL that stands still holds up neither
+ * messages that are sent by HTTP nor clients that connect again.
  */
 
 #include <stdarg.h>
@@ -25,7 +27,7 @@
 #include "logic_users.h"
 
 
-enum { CALLS_AUTH, CALLS_QUERY, CALLS_SYNC, CALLS_POOLS };
+enum { CALLS_AUTH, CALLS_LIVE, CALLS_QUERY, CALLS_SYNC, CALLS_POOLS };
 
 
 static void calls_send(logic_db_t *db, im_rpc_req_t *req,
@@ -48,18 +50,18 @@ CALL(calls_login, calls_pools[CALLS_AUTH], logic_users_login)
 CALL(calls_refresh, calls_pools[CALLS_QUERY], logic_refresh_use)
 CALL(calls_logout, calls_pools[CALLS_QUERY], logic_sessions_logout)
 CALL(calls_password, calls_pools[CALLS_AUTH], logic_users_password)
-CALL(calls_presence, calls_pools[CALLS_QUERY], logic_presence_query)
+CALL(calls_presence, calls_pools[CALLS_LIVE], logic_presence_query)
 CALL(calls_conversation_set, calls_pools[CALLS_QUERY], logic_conversations_set)
 CALL(calls_block, calls_pools[CALLS_QUERY], logic_blocks_block)
 CALL(calls_unblock, calls_pools[CALLS_QUERY], logic_blocks_unblock)
 CALL(calls_blocks, calls_pools[CALLS_QUERY], logic_blocks_list)
-CALL(calls_auth, calls_pools[CALLS_QUERY], logic_sessions_auth)
-CALL(calls_ticket, calls_pools[CALLS_QUERY], logic_tickets_create)
-CALL(calls_redeem, calls_pools[CALLS_QUERY], logic_tickets_redeem)
+CALL(calls_auth, calls_pools[CALLS_LIVE], logic_sessions_auth)
+CALL(calls_ticket, calls_pools[CALLS_LIVE], logic_tickets_create)
+CALL(calls_redeem, calls_pools[CALLS_LIVE], logic_tickets_redeem)
 CALL(calls_find, calls_pools[CALLS_QUERY], logic_users_find)
 CALL(calls_lookup, calls_pools[CALLS_QUERY], logic_users_lookup)
 CALL(calls_me, calls_pools[CALLS_QUERY], logic_users_me)
-CALL(calls_send_message, calls_pools[CALLS_QUERY], calls_send)
+CALL(calls_send_message, calls_pools[CALLS_LIVE], calls_send)
 CALL(calls_history, calls_pools[CALLS_QUERY], logic_history_get)
 CALL(calls_sync, calls_pools[CALLS_SYNC], logic_sync_get)
 CALL(calls_conversations, calls_pools[CALLS_SYNC], logic_conversations_get)
@@ -127,6 +129,9 @@ logic_calls_create(void)
     calls_pools[CALLS_AUTH] = logic_pool_create("auth",
                                                 logic_conf.auth_threads,
                                                 logic_conf.auth_queue);
+    calls_pools[CALLS_LIVE] = logic_pool_create("live",
+                                                logic_conf.query_threads,
+                                                logic_conf.query_queue);
     calls_pools[CALLS_QUERY] = logic_pool_create("query",
                                                  logic_conf.query_threads,
                                                  logic_conf.query_queue);
@@ -135,6 +140,7 @@ logic_calls_create(void)
                                                 logic_conf.sync_queue);
 
     return (calls_pools[CALLS_AUTH] != NULL
+            && calls_pools[CALLS_LIVE] != NULL
             && calls_pools[CALLS_QUERY] != NULL
             && calls_pools[CALLS_SYNC] != NULL)
            ? IM_OK : IM_ERROR;

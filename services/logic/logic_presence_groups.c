@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "logic_asking.h"
 #include "logic_presence_int.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_where.h"
@@ -50,7 +51,9 @@ logic_presence_groups(presence_t *p, presence_job_t *jobs)
         }
     }
 
-    if (n == 0 || im_mono_us() < p->mysql_us) {
+    if (n == 0 || im_mono_us() < p->mysql_us
+        || logic_asking_is_away(im_mono_us()))
+    {
         return;
     }
 
