@@ -270,7 +270,7 @@ checker: deps
 test: deps
 	@$(MAKE) all tests
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons
-	@exec $(PYTHON) tests/run unit nginx e2e
+	@exec $(PYTHON) tests/run unit nginx e2e faults
 
 test-unit:
 	@$(MAKE) tests

@@ -23,6 +23,9 @@ from im_client import Api, Problem  # noqa: E402
 
 # Of a coroutine that hangs.  Twice as long as any takes on a busy machine.
 LIMIT = 120 * (2 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1)
+# What tests/fault checks, with more people, when it is part of the same run.
+by_faults = pytest.mark.skipif('IM_TEST_FAULTS' in os.environ,
+                               reason='tests/fault checks it in this run')
 BACK = ('unavailable', 'busy', 'timeout')      # says who is coming back
 
 

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import TOP
+from conftest import TOP, by_faults
 from im_client import Problem
 from im_sanitizer import complaints
 from im_scale import Traffic
@@ -237,6 +237,7 @@ def demo_scale(scaled, stack, tmp_path, only):
         return json.load(f)
 
 
+@by_faults
 def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
                                                              tmp_path):
     f = demo_scale(scaled, stack, tmp_path,
@@ -248,6 +249,7 @@ def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
         'drain-logic']
 
 
+@by_faults
 @pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
                     reason='it waits for Kafka, and the rest is as above')
 def test_etcd_may_be_away_and_pushes_resume_when_a_task_dies(scaled, stack,

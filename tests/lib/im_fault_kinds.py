@@ -183,5 +183,5 @@ def faults():
 # Of make test: what three minutes allow, each kind once.
 SELECTION = (
     'kill-logic', 'freeze-logic', 'kill-task', 'freeze-task', 'kill-worker',
-    'reload', 'kill-kafka', 'freeze-kafka', 'freeze-redis', 'flush-redis',
-    'freeze-mysql', 'wipe-etcd')
+    'reload', 'kill-kafka', 'freeze-kafka', 'freeze-redis', 'freeze-mysql',
+    'wipe-etcd', 'flush-redis')

@@ -3,6 +3,7 @@
     unit   each program alone, two at a time; and tests/self under pytest
     nginx  each file of t/ alone, against a stack without nginx
     e2e    files dealt to three heaps, each under pytest with a stack of its own
+    faults tests/fault/campaign, beside the others
     scale  tools/demo-scale
 
 What fails is a Suspect (im_run_report.py), and each kind knows how it is run
@@ -23,6 +24,7 @@ import threading
 import time
 
 from im_run_again import SECONDS, run_again
+from im_run_faults import FaultsRun
 from im_run_pytest import Results
 from im_run_report import Report, Suspect, read, tap, tap_failures
 from im_run_sanitizer import environment, leak_checks_broke, \
@@ -51,7 +53,9 @@ class Run:
         self.stack = 'test-' + sanitizer if sanitizer else 'test'
         self.heaps = [self.stack] + ['%s-%d' % (self.stack, n)
                                      for n in range(2, HEAPS + 1)]
-        self.stacks = self.heaps + [self.stack + '-again']
+        self.faults = self.stack + '-faults'
+        self.elsewhere = {}        # tells pytest what another part checks
+        self.stacks = self.heaps + [self.faults, self.stack + '-again']
         self.slow = 3 if sanitizer else 1
         self.began = time.time()
         self.again_n = 0
@@ -302,7 +306,8 @@ class Run:
              '--continue-on-collection-errors', *args, *what],
             self.log(name), limit,
             dict(env, IM_TEST_BUILD=self.build, IM_TEST_RESULTS=results,
-                 PYTHONPATH=LIB, PYTHONDONTWRITEBYTECODE='1'))
+                 PYTHONPATH=LIB, PYTHONDONTWRITEBYTECODE='1',
+                 **self.elsewhere))
         return Results(results, code)
 
     def heap_failed(self, number, r, files):
@@ -375,11 +380,17 @@ class Run:
         if 'unit' in parts:
             self.own()
             self.unit()
-        if {'nginx', 'e2e', 'memory'} & set(parts):
-            try:
+        faults = None
+        try:
+            if 'faults' in parts:
+                self.elsewhere = {'IM_TEST_FAULTS': '1'}
+                faults = FaultsRun(self)
+            if {'nginx', 'e2e', 'memory'} & set(parts):
                 self.on_stacks(parts)
-            finally:
-                self.stop()
+            if faults is not None:
+                faults.end()
+        finally:
+            self.stop()
         if 'scale' in parts:
             self.scale()
 
