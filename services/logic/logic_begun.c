@@ -1,11 +1,16 @@
 /*
  * logic_begun.c -- see logic_begun.h.
  *
- * Redis holds im:begun:{uid}, the set of the others, for an hour: longer than
- * the store may be behind.  Most users have none, and their list costs one
- * look.  Who has some waits until the store group has reached the end that the
- * log had, and the set is emptied of what was in it: so each beginning is
- * waited for once.
+ * Redis holds im:fresh:{uid} for an hour, longer than the store may be behind:
+ * the partitions of those conversations that have begun lately for this user,
+ * each with the time of the last one.  So it has 64 members at most, however
+ * many conversations a user begins, and to read it costs the same.  Most users
+ * have none, and their list costs one look.
+ *
+ * Who has some is parked until the store group has reached the end that the log
+ * had.  A note that is so old that nothing is appended for it any more is
+ * removed then; a younger one stays, since its message may not be in the log
+ * yet.  By its time a note that was renewed meanwhile is not removed.
  *
  * Waiting for the log without such a note was rejected: it takes up to a
  * commit's interval, 200 ms, of each client that connects.
@@ -18,31 +23,48 @@
 
 #include <hiredis.h>
 
+#include "im_cond.h"
+#include "im_timeouts.h"
 #include "logic_begun.h"
-#include "logic_settle.h"
+#include "logic_produce.h"
 
 
-#define BEGUN_LIFE        "3600"
-#define BEGUN_FORGET_MAX  64         /* members of one SREM */
+#define BEGUN_LIFE     "3600"
+#define BEGUN_SKEW_MS  5000        /* clocks of two Logic may differ */
 
 
-static int begun_note(im_redis_t *redis, uint64_t uid, uint64_t other);
-static int begun_wait(uint64_t uid, const redisReply *others,
-    uint64_t until_us);
-static int begun_forget(im_redis_t *redis, uint64_t uid,
-    const redisReply *others);
+typedef struct {
+    logic_parked_t           parked;   /* first */
+    uint64_t                 uid;
+    uint64_t                 asked_ms;
+    const ProtobufCMessage  *in;
+    logic_job_pt             go_on;
+} begun_t;
+
+
+static int begun_note(im_redis_t *redis, uint64_t uid, unsigned partition);
+static int begun_partitions(im_redis_t *redis, uint64_t uid,
+    uint64_t *partitions);
+static int begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req);
+static void begun_resume(logic_db_t *db, logic_parked_t *parked);
+static void begun_drop(logic_parked_t *parked);
+static int begun_forget(im_redis_t *redis, const begun_t *b);
 static size_t begun_key(char *out, size_t size, uint64_t uid);
 
 
 int
 logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 {
+    unsigned  partition;
+
     if (conv->a == 0) {
         return IM_OK;                  /* members have a row already */
     }
 
-    if (begun_note(redis, conv->a, conv->b) != IM_OK
-        || begun_note(redis, conv->b, conv->a) != IM_OK)
+    partition = im_slot_of_conv(conv) % logic_produce_partitions();
+
+    if (begun_note(redis, conv->a, partition) != IM_OK
+        || begun_note(redis, conv->b, partition) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -54,11 +76,13 @@ logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 
 
 static int
-begun_note(im_redis_t *redis, uint64_t uid, uint64_t other)
+begun_note(im_redis_t *redis, uint64_t uid, unsigned partition)
 {
     int       n;
-    char      key[48], value[24];
-    im_str_t  add[3] = { im_str("SADD"), { 0, NULL }, { 0, NULL } };
+    char      key[48], time[24], value[16];
+    im_str_t  add[4] = {
+        im_str("ZADD"), { 0, NULL }, { 0, NULL }, { 0, NULL }
+    };
     im_str_t  expire[3] = {
         im_str("EXPIRE"), { 0, NULL }, im_str(BEGUN_LIFE)
     };
@@ -67,28 +91,72 @@ begun_note(im_redis_t *redis, uint64_t uid, uint64_t other)
     add[1].len = begun_key(key, sizeof(key), uid);
     expire[1] = add[1];
 
-    n = snprintf(value, sizeof(value), "%" PRIu64, other);
-    add[2].data = (unsigned char *) value;
+    n = snprintf(time, sizeof(time), "%" PRIu64, im_now_ms());
+    add[2].data = (unsigned char *) time;
     add[2].len = (size_t) n;
 
-    return (im_redis_append(redis, 3, add) == IM_OK
+    n = snprintf(value, sizeof(value), "%u", partition);
+    add[3].data = (unsigned char *) value;
+    add[3].len = (size_t) n;
+
+    return (im_redis_append(redis, 4, add) == IM_OK
             && im_redis_append(redis, 3, expire) == IM_OK)
            ? IM_OK : IM_ERROR;
 }
 
 
 int
-logic_begun_settle(im_redis_t *redis, uint64_t uid, unsigned timeout_ms)
+logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on)
 {
-    int          rc;
-    char         key[48];
-    im_str_t     argv[2] = { im_str("SMEMBERS"), { 0, NULL } };
-    redisReply  *reply;
+    begun_t   *b;
+    uint64_t   partitions, asked_ms;
+
+    asked_ms = im_now_ms();
+
+    if (begun_partitions(db->redis, uid, &partitions) != IM_OK) {
+        im_warn_seldom("lists of conversations are refused: redis: %s",
+                       im_redis_error(db->redis));
+        logic_fail(req, "unavailable", "the notes of new conversations do not "
+                   "answer");
+        return IM_DECLINED;
+    }
+
+    if (partitions == 0) {
+        return IM_OK;
+    }
+
+    b = calloc(1, sizeof(begun_t));
+    if (b == NULL) {
+        logic_fail(req, "internal", "out of memory");
+        return IM_DECLINED;
+    }
+
+    b->uid = uid;
+    b->asked_ms = asked_ms;
+    b->in = in;
+    b->go_on = go_on;
+    b->parked.wait.partitions = partitions;
+
+    return begun_park(db, b, req);
+}
+
+
+static int
+begun_partitions(im_redis_t *redis, uint64_t uid, uint64_t *partitions)
+{
+    char           key[48];
+    size_t         i;
+    im_str_t       argv[4] = {
+        im_str("ZRANGE"), { 0, NULL }, im_str("0"), im_str("-1")
+    };
+    redisReply    *reply;
+    unsigned long  p;
 
     argv[1].data = (unsigned char *) key;
     argv[1].len = begun_key(key, sizeof(key), uid);
 
-    if (im_redis_append(redis, 2, argv) != IM_OK) {
+    if (im_redis_append(redis, 4, argv) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -97,90 +165,107 @@ logic_begun_settle(im_redis_t *redis, uint64_t uid, unsigned timeout_ms)
         return IM_ERROR;
     }
 
-    rc = IM_OK;
+    *partitions = 0;
 
-    if (reply->elements > 0) {
-        rc = begun_wait(uid, reply,
-                        im_mono_us() + (uint64_t) timeout_ms * 1000);
+    for (i = 0; i < reply->elements; i++) {
+        p = strtoul(reply->element[i]->str, NULL, 10);
 
-        if (rc == IM_OK) {
-            rc = begun_forget(redis, uid, reply);
+        if (p < logic_produce_partitions()) {
+            *partitions |= 1ULL << p;
         }
     }
 
     im_redis_free(reply);
 
-    return rc;
-}
-
-
-/* Once for each partition. */
-static int
-begun_wait(uint64_t uid, const redisReply *others, uint64_t until_us)
-{
-    int        rc;
-    char       asked[LOGIC_SETTLE_PARTITIONS] = { 0 };
-    size_t     i;
-    unsigned   p;
-    uint64_t   now;
-    im_conv_t  conv;
-
-    for (i = 0; i < others->elements; i++) {
-        conv = im_conv_direct(uid, strtoull(others->element[i]->str, NULL,
-                                            10));
-        p = logic_settle_partition(&conv);
-
-        if (asked[p]) {
-            continue;
-        }
-
-        asked[p] = 1;
-        now = im_mono_us();
-
-        rc = logic_settle(&conv, (now < until_us)
-                                 ? (unsigned) ((until_us - now) / 1000) : 0);
-        if (rc != IM_OK) {
-            return rc;
-        }
-    }
-
     return IM_OK;
 }
 
 
 static int
-begun_forget(im_redis_t *redis, uint64_t uid, const redisReply *others)
+begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
 {
-    char         key[48];
-    size_t       i, n;
-    im_str_t     argv[2 + BEGUN_FORGET_MAX] = { im_str("SREM") };
-    long long    removed;
+    int  rc, ms;
+
+    ms = im_rpc_req_left_ms(req) / 2;
+    ms = (ms < IM_BEGUN_WAIT_MS) ? ms : IM_BEGUN_WAIT_MS;
+
+    b->parked.req = req;
+    b->parked.resume = begun_resume;
+    b->parked.drop = begun_drop;
+    b->parked.wait.until_us = im_cond_now_us()
+                              + (uint64_t) (ms > 0 ? ms : 0) * 1000;
+
+    rc = logic_pool_park(db, &b->parked);
+
+    if (rc != IM_AGAIN) {
+        logic_fail(req, "busy", "too many requests wait for the store");
+        free(b);
+        return IM_DECLINED;
+    }
+
+    return IM_AGAIN;
+}
+
+
+static void
+begun_resume(logic_db_t *db, logic_parked_t *parked)
+{
+    begun_t       *b = (begun_t *) parked;
+    begun_t        copy = *b;
+    logic_wait_t  *w = &copy.parked.wait;
+
+    free(b);
+
+    if ((w->partitions & ~w->reached) != 0) {
+        logic_fail(copy.parked.req, "unavailable", "a conversation that has "
+                   "begun is not stored yet");
+        return;
+    }
+
+    if (begun_forget(db->redis, &copy) != IM_OK) {
+        im_warn_seldom("notes of new conversations are not removed: redis: %s",
+                       im_redis_error(db->redis));
+    }
+
+    copy.go_on(db, copy.parked.req, copy.in);
+}
+
+
+static void
+begun_drop(logic_parked_t *parked)
+{
+    free(parked);
+}
+
+
+static int
+begun_forget(im_redis_t *redis, const begun_t *b)
+{
+    int        n;
+    char       key[48], time[24];
+    im_str_t   argv[4] = {
+        im_str("ZREMRANGEBYSCORE"), { 0, NULL }, im_str("-inf"), { 0, NULL }
+    };
+    long long  removed;
 
     argv[1].data = (unsigned char *) key;
-    argv[1].len = begun_key(key, sizeof(key), uid);
+    argv[1].len = begun_key(key, sizeof(key), b->uid);
 
-    for (i = 0; i < others->elements; i += n) {
+    n = snprintf(time, sizeof(time), "%" PRIu64,
+                 b->asked_ms - logic_void_after_ms() - BEGUN_SKEW_MS);
+    argv[3].data = (unsigned char *) time;
+    argv[3].len = (size_t) n;
 
-        for (n = 0; n < BEGUN_FORGET_MAX && i + n < others->elements; n++) {
-            argv[2 + n].data = (unsigned char *) others->element[i + n]->str;
-            argv[2 + n].len = others->element[i + n]->len;
-        }
-
-        if (im_redis_append(redis, (int) n + 2, argv) != IM_OK) {
-            return IM_ERROR;
-        }
-
-        if (im_redis_expect_int(redis, &removed) != IM_OK) {
-            return IM_ERROR;
-        }
+    if (im_redis_append(redis, 4, argv) != IM_OK) {
+        return IM_ERROR;
     }
 
-    return IM_OK;
+    return im_redis_expect_int(redis, &removed);
 }
 
 
 static size_t
 begun_key(char *out, size_t size, uint64_t uid)
 {
-    return (size_t) snprintf(out, size, "im:begun:{%" PRIu64 "}", uid);
+    return (size_t) snprintf(out, size, "im:fresh:{%" PRIu64 "}", uid);
 }

@@ -7,7 +7,7 @@
 #define LOGIC_BEGUN_H
 
 #include "im_slot.h"
-#include "logic.h"
+#include "logic_pool.h"
 
 /* A conversation's first number is about to be given: queues what notes it.
  * *replies grows by those to come.  IM_ERROR: Redis is not there. */
@@ -15,10 +15,11 @@ int logic_begun_append(im_redis_t *redis, const im_conv_t *conv,
     size_t *replies);
 
 /*
- * What had begun for this user at the call, and was acked, is in MySQL: waits
- * for it, up to timeout_ms.  IM_OK; IM_AGAIN: not in time; IM_ERROR: Redis or
- * Kafka does not answer.
+ * In a job of a pool: what had begun for this user at the call, and was acked,
+ * is in MySQL.  IM_OK: the job goes on.  IM_AGAIN: req is parked, go_on will be
+ * called as a job, or req is refused.  IM_DECLINED: req has been refused.
  */
-int logic_begun_settle(im_redis_t *redis, uint64_t uid, unsigned timeout_ms);
+int logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on);
 
 #endif

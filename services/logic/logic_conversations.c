@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "im_timeouts.h"
 #include "logic_begun.h"
 #include "logic_conversations.h"
 #include "logic_page.h"
@@ -54,6 +53,8 @@ typedef struct {
 } conversations_t;
 
 
+static void conversations_answer(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 static int conversations_check(im_rpc_req_t *req,
     const Im__ConversationsRequest *r);
 static int conversations_list(logic_db_t *db, conversations_t *c,
@@ -72,10 +73,6 @@ void
 logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    int                              rc;
-    size_t                           i;
-    conversations_t                 *c;
-    Im__ConversationsReply           reply = IM__CONVERSATIONS_REPLY__INIT;
     const Im__ConversationsRequest  *r;
 
     r = (const Im__ConversationsRequest *) in;
@@ -86,6 +83,30 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
+    if (!r->has_before
+        && logic_begun_wait(db, req, in, r->caller->uid, conversations_answer)
+           != IM_OK)
+    {
+        return;
+    }
+
+    conversations_answer(db, req, in);
+}
+
+
+/* Another thread may run it than the one that began. */
+static void
+conversations_answer(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    int                              rc;
+    size_t                           i;
+    conversations_t                 *c;
+    Im__ConversationsReply           reply = IM__CONVERSATIONS_REPLY__INIT;
+    const Im__ConversationsRequest  *r;
+
+    r = (const Im__ConversationsRequest *) in;
+
     c = calloc(1, sizeof(conversations_t));
     if (c == NULL) {
         logic_page_failed(db, req, 1);
@@ -95,15 +116,6 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
     c->uid = r->caller->uid;
     c->limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
     c->hidden = r->has_hidden && r->hidden;
-
-    if (!r->has_before
-        && logic_begun_settle(db->redis, c->uid, IM_SYNC_WAIT_MS) != IM_OK)
-    {
-        logic_fail(req, "unavailable", "a conversation that has begun is not "
-                   "stored yet");
-        free(c);
-        return;
-    }
 
     rc = conversations_list(db, c, r->has_before ? r->before : INT64_MAX);
 

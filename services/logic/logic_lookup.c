@@ -289,7 +289,7 @@ lookup_ask_rooms(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n)
  * type of their own, and a text would not be looked up in the index.
  */
 int
-logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
+logic_lookup_lasts(im_mysql_t *mysql, logic_ask_t *asks, size_t n)
 {
 #define LOOKUP_CONV                                                           \
     "SELECT CAST(? AS UNSIGNED) AS a, CAST(? AS UNSIGNED) AS b"
@@ -306,7 +306,14 @@ logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
         LOOKUP_LAST(LOGIC_ASK_128(LOOKUP_CONV, " UNION ALL ")), 2, 2
     };
 
-    return logic_ask(l->mysql, &sql, asks, n);
+    return logic_ask(mysql, &sql, asks, n);
+}
+
+
+int
+logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
+{
+    return logic_lookup_lasts(l->mysql, asks, n);
 }
 
 

@@ -52,6 +52,8 @@ int logic_lookup_ask(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n);
  * message, values[1] the last number that is written down as void; 0: none.
  * The next number has to be above both. */
 int logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n);
+/* The same with a connection of one's own. */
+int logic_lookup_lasts(im_mysql_t *mysql, logic_ask_t *asks, size_t n);
 /* Keys: numbers, (a, b, seq).  Found: values[0] is the msg_id of its row. */
 int logic_lookup_rows(logic_lookup_t *l, logic_ask_t *asks, size_t n);
 /* The same: sets m->stored of up to LOGIC_SEQUENCE_MAX messages. */

@@ -37,6 +37,7 @@ logic_page_create(logic_page_t *page, const im_conv_t *conv, size_t limit,
     page->conv = *conv;
     page->limit = limit;
     page->bytes_max = bytes_max;
+    page->first_max = bytes_max;
     page->messages = calloc(limit, sizeof(Im__Message *));
 
     return (page->messages != NULL) ? IM_OK : IM_ERROR;
@@ -85,9 +86,10 @@ page_on_row(void *ctx, const im_mysql_value_t *v)
         return IM_DONE;
     }
 
-    if (page->bytes + logic_page_cost(m) > page->bytes_max) {
+    if (page->bytes + logic_page_cost(m)
+        > (page->n == 0 ? page->first_max : page->bytes_max))
+    {
         page->more = 1;
-        page->full = 1;
         free(m);
         return IM_DONE;
     }

@@ -24,8 +24,8 @@ typedef struct {
     size_t           limit;
     size_t           bytes;
     size_t           bytes_max;
+    size_t           first_max;    /* for the first message */
     unsigned         more:1;       /* a row did not fit */
-    unsigned         full:1;       /* by its bytes */
     unsigned         failed:1;     /* out of memory */
 } logic_page_t;
 

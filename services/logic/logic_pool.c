@@ -4,6 +4,14 @@
  * A queue that is full refuses at once: a log-in that waits longer than its
  * caller does would only hash a password for nobody.
  *
+ *   calls --run--> queue --> threads --park--> logic_settle.c
+ *                           ^                        |
+ *                           +------- ready <--done()-+
+ *
+ * A job that has to wait for the store gives its thread back: it is parked, and
+ * comes back when what it waits for is reached or its time is over.  It goes on
+ * before jobs that have not begun.  As many may be parked as may be queued.
+ *
  * The memory of a pool outlives its threads: the rpc thread may bring a late
  * call while the pool stops, and until the runtime is gone.
  */
@@ -36,8 +44,11 @@ struct logic_pool_s {
     pthread_cond_t     wake;
     pool_job_t        *first;
     pool_job_t       **last;
-    unsigned           n;
-    unsigned           max;
+    logic_parked_t    *ready;      /* come back */
+    logic_parked_t   **ready_last;
+    unsigned           n;          /* queued */
+    unsigned           parked;     /* or ready */
+    unsigned           max;        /* of each */
     int                stop;
     unsigned           n_threads;
     pool_thread_t      threads[];
@@ -45,7 +56,12 @@ struct logic_pool_s {
 
 
 static void *pool_thread(void *arg);
-static pool_job_t *pool_take(logic_pool_t *p);
+static void pool_on_done(logic_wait_t *w);
+static void pool_drop(logic_parked_t *parked, const char *code,
+    const char *text);
+static int pool_take(logic_pool_t *p, pool_job_t **job,
+    logic_parked_t **parked);
+static void pool_resume(logic_db_t *db, logic_parked_t *parked);
 static void pool_run(logic_db_t *db, pool_job_t *job);
 static void pool_refuse(logic_pool_t *p);
 
@@ -63,6 +79,7 @@ logic_pool_create(const char *name, unsigned threads, unsigned queue_max)
     p->name = name;
     p->max = queue_max;
     p->last = &p->first;
+    p->ready_last = &p->ready;
     p->n_threads = threads;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
@@ -81,6 +98,7 @@ logic_pool_start(logic_pool_t *p)
         t = &p->threads[i];
 
         t->pool = p;
+        t->db.pool = p;
         t->db.mysql = logic_mysql_create();
         t->db.redis = logic_redis_create();
 
@@ -139,36 +157,126 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
 }
 
 
+int
+logic_pool_park(logic_db_t *db, logic_parked_t *parked)
+{
+    int            rc;
+    logic_pool_t  *p = db->pool;
+
+    parked->pool = p;
+    parked->wait.done = pool_on_done;
+
+    pthread_mutex_lock(&p->lock);
+
+    if (p->parked >= p->max || p->stop) {
+        pthread_mutex_unlock(&p->lock);
+        return IM_BUSY;
+    }
+
+    p->parked++;
+
+    pthread_mutex_unlock(&p->lock);
+
+    rc = logic_settle_wait(&parked->wait);
+
+    if (rc != IM_AGAIN) {
+        pthread_mutex_lock(&p->lock);
+        p->parked--;
+        pthread_mutex_unlock(&p->lock);
+    }
+
+    return rc;
+}
+
+
+/* A thread of logic_settle.c. */
+static void
+pool_on_done(logic_wait_t *w)
+{
+    int              stop;
+    logic_parked_t  *parked = (logic_parked_t *) w;
+    logic_pool_t    *p = parked->pool;
+
+    parked->next = NULL;
+
+    pthread_mutex_lock(&p->lock);
+
+    stop = p->stop;
+
+    if (stop) {
+        p->parked--;
+
+    } else {
+        *p->ready_last = parked;
+        p->ready_last = &parked->next;
+        pthread_cond_signal(&p->wake);
+    }
+
+    pthread_mutex_unlock(&p->lock);
+
+    if (stop) {
+        pool_drop(parked, "unavailable", "this Logic stops");
+    }
+}
+
+
+static void
+pool_drop(logic_parked_t *parked, const char *code, const char *text)
+{
+    logic_fail(parked->req, code, "%s", text);
+    parked->drop(parked);
+}
+
+
 static void *
 pool_thread(void *arg)
 {
-    pool_job_t     *job;
-    pool_thread_t  *t = arg;
+    pool_job_t      *job;
+    pool_thread_t   *t = arg;
+    logic_parked_t  *parked;
 
-    for (job = pool_take(t->pool); job != NULL; job = pool_take(t->pool)) {
-        pool_run(&t->db, job);
+    while (pool_take(t->pool, &job, &parked) == IM_OK) {
+
+        if (parked != NULL) {
+            pool_resume(&t->db, parked);
+
+        } else {
+            pool_run(&t->db, job);
+        }
     }
 
     return NULL;
 }
 
 
-/* NULL: stopping.  What waits then is refused by logic_pool_stop(). */
-static pool_job_t *
-pool_take(logic_pool_t *p)
+/* One of the two.  IM_DONE: stopping.  What waits then is refused by
+ * logic_pool_stop(). */
+static int
+pool_take(logic_pool_t *p, pool_job_t **job, logic_parked_t **parked)
 {
-    pool_job_t  *job;
+    int  rc;
 
     pthread_mutex_lock(&p->lock);
 
-    while (p->first == NULL && !p->stop) {
+    while (p->first == NULL && p->ready == NULL && !p->stop) {
         pthread_cond_wait(&p->wake, &p->lock);
     }
 
-    job = p->stop ? NULL : p->first;
+    rc = p->stop ? IM_DONE : IM_OK;
+    *parked = p->ready;
+    *job = NULL;
 
-    if (job != NULL) {
-        p->first = job->next;
+    if (rc == IM_OK && *parked != NULL) {
+        p->ready = (*parked)->next;
+        p->parked--;
+
+        if (p->ready == NULL) {
+            p->ready_last = &p->ready;
+        }
+
+    } else if (rc == IM_OK) {
+        *job = p->first;
+        p->first = (*job)->next;
         p->n--;
 
         if (p->first == NULL) {
@@ -178,7 +286,19 @@ pool_take(logic_pool_t *p)
 
     pthread_mutex_unlock(&p->lock);
 
-    return job;
+    return rc;
+}
+
+
+static void
+pool_resume(logic_db_t *db, logic_parked_t *parked)
+{
+    if (im_rpc_req_left_ms(parked->req) <= 0) {
+        pool_drop(parked, "timeout", "nobody waits any more");
+
+    } else {
+        parked->resume(db, parked);
+    }
 }
 
 
@@ -223,11 +343,12 @@ logic_pool_stop(logic_pool_t *p)
 }
 
 
-/* Nobody adds to the queue of a pool that was stopped. */
+/* Nobody adds to the queues of a pool that was stopped. */
 static void
 pool_refuse(logic_pool_t *p)
 {
-    pool_job_t  *job;
+    pool_job_t      *job;
+    logic_parked_t  *parked;
 
     while (p->first != NULL) {
         job = p->first;
@@ -237,7 +358,15 @@ pool_refuse(logic_pool_t *p)
         free(job);
     }
 
+    while (p->ready != NULL) {
+        parked = p->ready;
+        p->ready = parked->next;
+
+        pool_drop(parked, "unavailable", "this Logic stops");
+    }
+
     p->last = &p->first;
+    p->ready_last = &p->ready;
     p->n = 0;
 }
 

@@ -5,17 +5,19 @@
 #ifndef LOGIC_POOL_H
 #define LOGIC_POOL_H
 
-#include "logic.h"
+#include "logic_settle.h"
 
-typedef struct logic_pool_s  logic_pool_t;
+typedef struct logic_pool_s    logic_pool_t;
+typedef struct logic_parked_s  logic_parked_t;
 
 /* What a job may use; its thread's own. */
 typedef struct {
-    im_mysql_t  *mysql;
-    im_redis_t  *redis;
+    im_mysql_t    *mysql;
+    im_redis_t    *redis;
+    logic_pool_t  *pool;
 } logic_db_t;
 
-/* Must end in one im_rpc_reply or im_rpc_fail. */
+/* Must end in one im_rpc_reply or im_rpc_fail, or be parked. */
 typedef void (*logic_job_pt)(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
@@ -26,6 +28,28 @@ int logic_pool_start(logic_pool_t *pool);
  * pool that was stopped "unavailable". */
 void logic_pool_run(logic_pool_t *pool, logic_job_pt job, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+
+/* A request that waits for the store and has no thread meanwhile: in memory
+ * that it owns. */
+struct logic_parked_s {
+    logic_wait_t     wait;         /* first; partitions and until_us are set */
+    im_rpc_req_t    *req;
+    /* Goes on, as a job: what was waited for is reached, or it is too late. */
+    void           (*resume)(logic_db_t *db, logic_parked_t *parked);
+    /* Frees it: the pool has refused req, and never resumes it. */
+    void           (*drop)(logic_parked_t *parked);
+
+    logic_pool_t    *pool;         /* the pool's */
+    logic_parked_t  *next;
+};
+
+/*
+ * From a job of the pool, which then returns at once: parked may be gone
+ * already.  IM_AGAIN: resume or drop will be called.  IM_BUSY: as many are
+ * parked as the queue takes, or the pool stops; the job goes on, unsettled.
+ */
+int logic_pool_park(logic_db_t *db, logic_parked_t *parked);
+
 /* Ends the jobs that run, refuses those that wait, joins. */
 void logic_pool_stop(logic_pool_t *pool);
 /* When nobody calls any more; takes NULL. */

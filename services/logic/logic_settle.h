@@ -1,5 +1,9 @@
 /*
  * logic_settle.h -- is all that was ever appended for a conversation stored?
+ *
+ * The log is settled for somebody when the store group has committed the end
+ * that a partition had after he asked: all that was acked before his question
+ * is in MySQL then.
  */
 
 #ifndef LOGIC_SETTLE_H
@@ -8,45 +12,60 @@
 #include "im_slot.h"
 #include "logic.h"
 
+#define LOGIC_SETTLE_PARTITIONS  64    /* as many as slots allow */
+
+typedef struct logic_wait_s  logic_wait_t;
+
+/* In the memory of whoever waits; zeroed before its first use. */
+struct logic_wait_s {
+    uint64_t         partitions;   /* in: a bit for each */
+    uint64_t         until_us;     /* in: monotonic; ends then at the latest */
+    /* A thread of logic_settle.c calls it, once; it must not wait itself. */
+    void           (*done)(logic_wait_t *w);
+
+    uint64_t         reached;      /* out: those that are settled */
+
+    uint64_t         marked;       /* logic_settle_list.c's: have an end */
+    uint64_t         round;
+    logic_wait_t    *next;
+    int64_t          ends[LOGIC_SETTLE_PARTITIONS];
+};
+
 /* Before the first thread that may ask. */
 int logic_settle_start(void);
-/* After the last thread that may ask has ended. */
+/* Ends all waits as they are. */
 void logic_settle_stop(void);
 
 /*
- * IM_OK: what was appended to the conversation's partition before this call is
- * in MySQL.  IM_AGAIN: not within timeout_ms (0: one look).  IM_ERROR: Kafka
- * does not answer.  May take IM_SETTLE_ASK_MS longer.  Any thread, after
- * logic_produce_start, which learns the partitions.
+ * Waits until all partitions are reached or the time has come.  Any thread,
+ * between start and stop and after logic_produce_start, which learns the
+ * partitions.  IM_AGAIN: done() will be called.  IM_BUSY: too many wait, or it
+ * stops; done() will not.
+ *
+ * Who was called back too early may wait again with the same w: what is reached
+ * stays so, and what the log's end was at the first time is not asked again.
+ */
+int logic_settle_wait(logic_wait_t *w);
+
+/*
+ * The same for a thread that may block: IM_OK: what was appended to the
+ * conversation's partition before this call is in MySQL; IM_AGAIN: that is not
+ * known within timeout_ms.
  */
 int logic_settle(const im_conv_t *conv, unsigned timeout_ms);
 
 /* 1: nothing was ever written to the log; 0: something was; -1: Kafka does not
- * answer. */
+ * answer.  Blocks, IM_SETTLE_ASK_MS. */
 int logic_settle_empty(void);
 
-/*
- * The same as logic_settle in two steps, for who has something else to look at
- * meanwhile: mark samples the end of the partition, reached looks once.
- */
-#define LOGIC_SETTLE_PARTITIONS  64    /* as many as slots allow */
-
-typedef struct {
-    unsigned         partition;
-    int64_t          end;
-} logic_settle_t;
-
-unsigned logic_settle_partition(const im_conv_t *conv);
-/* IM_OK or IM_ERROR. */
-int logic_settle_mark(unsigned partition, logic_settle_t *mark);
-/* IM_OK: it is in MySQL; IM_AGAIN: not yet; IM_ERROR. */
-int logic_settle_reached(const logic_settle_t *mark);
+/* The bit of a conversation's partition. */
+uint64_t logic_settle_bit(const im_conv_t *conv);
 
 /*
  * A number that was allocated longer ago than this, and is not in MySQL after
- * logic_settle() has said IM_OK, will never be: it is void.  A number is
- * produced under for less than [kafka] delivery_ms, and a delivery takes at
- * most as long again.
+ * the log was settled, will never be: it is void.  A number is produced under
+ * for less than [kafka] delivery_ms, and a delivery takes at most as long
+ * again.
  */
 uint64_t logic_void_after_ms(void);
 

@@ -5,16 +5,19 @@
  * A gap below a stored message has two causes: the message is late (a repeat
  * of it is produced under its number, or another Logic is slower), or its
  * number was given to one that was refused.  Only a number of the second kind
- * is void, and it is known as such when it was allocated so long ago that
- * nobody produces under it any more, and the log is settled.  It was allocated
- * before the number of the message above it, whose id has a time; what passes
- * between minting an id and its number is covered by SYNC_GAP_MS.
+ * is void.  Most of these are written down (logic_voids.h) by the Logic that
+ * refused them, which knows at once.  Of the others it is proven: the number
+ * was allocated so long ago that nobody produces under it any more, and the log
+ * is settled.  It was allocated before the number of the message above it,
+ * whose id has a time; what passes between minting an id and its number is
+ * covered by SYNC_GAP_MS.  What was proven is written down, too.
  *
  * A page ends before a gap that is not void yet, with `pending`.
  *
  * A tail (numbers that Redis has given, and nothing above them is stored) is
- * not judged: after the log was settled, none of it had been acked when the
- * client asked, and what comes of it later is pushed.
+ * stepped over only as far as it is written down; it is not proven: after the
+ * log was settled, none of it had been acked when the client asked, and what
+ * comes of it later is pushed.
  */
 
 #include <stdlib.h>
@@ -28,10 +31,16 @@
 #define SYNC_GAP_MS  5000
 
 
-static uint64_t sync_now(logic_sync_t *sync);
+static void sync_begin(const logic_sync_item_t *item, Im__Synced *out);
+static void sync_walk(logic_sync_t *sync, logic_sync_item_t *item);
+static int sync_gap(logic_sync_t *sync, logic_sync_item_t *item,
+    const Im__Message *above);
+static void sync_tail(logic_sync_item_t *item);
 static int sync_old(logic_sync_t *sync, const Im__Message *above);
-static int sync_walk(logic_sync_t *sync, logic_sync_item_t *item);
-static int sync_void(logic_sync_item_t *item, uint64_t from, uint64_t to);
+static uint64_t sync_now(logic_sync_t *sync);
+static uint64_t sync_reach(const logic_sync_item_t *item, uint64_t last);
+static void sync_step(logic_sync_item_t *item, uint64_t to, unsigned proven);
+static int sync_alloc(logic_sync_item_t *item);
 static void sync_refuse(logic_sync_item_t *item, const char *code,
     uint64_t head);
 
@@ -39,12 +48,7 @@ static void sync_refuse(logic_sync_item_t *item, const char *code,
 int
 logic_sync_lags(const logic_sync_item_t *item)
 {
-    uint64_t             last;
-    const logic_page_t  *page;
-
-    page = &item->page;
-
-    if (!item->read || item->error != NULL || page->more) {
+    if (!item->read || item->error != NULL) {
         return 0;
     }
 
@@ -54,33 +58,140 @@ logic_sync_lags(const logic_sync_item_t *item)
         return 1;
     }
 
-    /* not head, which was asked for after the rows were */
-
-    last = page->n > 0 ? page->messages[page->n - 1]->seq : item->cursor->seq;
-
-    return last < item->counter;
+    return sync_reach(item, item->head) < item->counter;
 }
 
 
 int
-logic_sync_gap_old(logic_sync_t *sync, const logic_sync_item_t *item)
+logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item)
 {
-    size_t               i;
-    uint64_t             last;
-    const logic_page_t  *page;
+    uint64_t  last;
 
-    page = &item->page;
-    last = item->cursor->seq;
+    item->pending = item->lags = item->waits = 0;
+    sync_begin(item, &item->out);
 
-    for (i = 0; i < page->n; i++) {
-        if (page->messages[i]->seq != last + 1) {
-            return sync_old(sync, page->messages[i]);
-        }
-
-        last = page->messages[i]->seq;
+    if (item->error != NULL) {
+        sync_refuse(item, item->error, 0);
+        return IM_OK;
     }
 
-    return 0;
+    if (!item->read) {
+        item->out.head = item->counter;
+        item->out.next = item->cursor->seq;
+        return IM_OK;
+    }
+
+    last = (item->counter > item->head) ? item->counter : item->head;
+    last = (item->void_top > last) ? item->void_top : last;
+
+    if (item->cursor->seq > last && (item->counter != 0 || item->settled)) {
+        sync_refuse(item, "cursor_ahead", item->head);
+        return IM_OK;
+    }
+
+    if (sync_alloc(item) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    sync_walk(sync, item);
+
+    item->out.head = item->head;
+    item->out.more = item->page.more;
+    item->out.pending = item->pending;
+    item->out.messages = item->page.messages;
+    item->out.n_messages = item->page.n;
+
+    return IM_OK;
+}
+
+
+static void
+sync_begin(const logic_sync_item_t *item, Im__Synced *out)
+{
+    im__synced__init(out);
+    out->has_with = item->cursor->has_with;
+    out->with = item->cursor->with;
+    out->has_room = item->cursor->has_room;
+    out->room = item->cursor->room;
+}
+
+
+static void
+sync_walk(logic_sync_t *sync, logic_sync_item_t *item)
+{
+    size_t        i;
+    Im__Synced   *out;
+    Im__Message  *m;
+
+    out = &item->out;
+    out->next = item->cursor->seq;
+
+    for (i = 0; i < item->page.n; i++) {
+        m = item->page.messages[i];
+
+        if (m->seq != out->next + 1 && sync_gap(sync, item, m) != IM_OK) {
+            logic_page_cut(&item->page, i);
+            return;
+        }
+
+        out->next = m->seq;
+    }
+
+    if (!item->page.more) {
+        sync_tail(item);
+    }
+}
+
+
+/* IM_OK: all numbers below the message are void.  Else the page ends there, and
+ * with it what is known to be `more`. */
+static int
+sync_gap(logic_sync_t *sync, logic_sync_item_t *item, const Im__Message *above)
+{
+    uint64_t  next, known;
+
+    next = item->out.next;
+    known = sync_reach(item, next);
+
+    if (known >= above->seq - 1) {
+        sync_step(item, above->seq - 1, 0);
+        return IM_OK;
+    }
+
+    if (item->settled && sync_old(sync, above)) {
+        sync_step(item, above->seq - 1, 1);
+        return IM_OK;
+    }
+
+    if (known > next) {
+        sync_step(item, known, 0);
+    }
+
+    /* there may be more ranges than were read */
+
+    item->page.more = (item->n_known == LOGIC_SYNC_VOIDS_MAX && known > next);
+    item->pending = !item->page.more;
+    item->waits = (item->pending && !item->settled && sync_old(sync, above));
+
+    return IM_AGAIN;
+}
+
+
+/* Behind the last message of the conversation. */
+static void
+sync_tail(logic_sync_item_t *item)
+{
+    uint64_t  known;
+
+    known = sync_reach(item, item->out.next);
+
+    if (known > item->out.next) {
+        sync_step(item, known, 0);
+    }
+
+    item->lags = (item->counter == 0 || item->out.next < item->counter);
+    item->waits = (item->lags && !item->settled);
+    item->pending = item->waits;
 }
 
 
@@ -132,103 +243,40 @@ sync_now(logic_sync_t *sync)
 }
 
 
-int
-logic_sync_answer(logic_sync_t *sync, logic_sync_item_t *item)
+/* The last number above `last` that is written down as void with all between;
+ * `last` if there is none. */
+static uint64_t
+sync_reach(const logic_sync_item_t *item, uint64_t last)
 {
-    uint64_t     last;
-    Im__Synced  *out;
-
-    out = &item->out;
-    im__synced__init(out);
-    out->has_with = item->cursor->has_with;
-    out->with = item->cursor->with;
-    out->has_room = item->cursor->has_room;
-    out->room = item->cursor->room;
-
-    if (item->error != NULL) {
-        sync_refuse(item, item->error, 0);
-        return IM_OK;
-    }
-
-    last = (item->counter > item->head) ? item->counter : item->head;
-
-    if (item->cursor->seq > last && !(logic_sync_lags(item)
-                                      && !item->settled))
-    {
-        sync_refuse(item, "cursor_ahead", item->head);
-        return IM_OK;
-    }
-
-    out->head = item->head;
-    out->next = item->cursor->seq;
-    out->more = item->page.more;
-    out->pending = (logic_sync_lags(item) && !item->settled);
-
-    if (sync_walk(sync, item) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    out->messages = item->page.messages;
-    out->n_messages = item->page.n;
-
-    return IM_OK;
+    return logic_voids_reach(item->known, item->n_known, last + 1);
 }
 
 
-static int
-sync_walk(logic_sync_t *sync, logic_sync_item_t *item)
+static void
+sync_step(logic_sync_item_t *item, uint64_t to, unsigned proven)
 {
-    size_t        i;
-    Im__Synced   *out;
-    Im__Message  *m;
-
-    out = &item->out;
-
-    for (i = 0; i < item->page.n; i++) {
-        m = item->page.messages[i];
-
-        if (m->seq != out->next + 1) {
-
-            if (!item->settled || !sync_old(sync, m)) {
-                logic_page_cut(&item->page, i);
-                out->more = 0;
-                out->pending = 1;
-                break;
-            }
-
-            if (sync_void(item, out->next + 1, m->seq - 1) != IM_OK) {
-                return IM_ERROR;
-            }
-        }
-
-        out->next = m->seq;
-    }
-
-    return IM_OK;
-}
-
-
-static int
-sync_void(logic_sync_item_t *item, uint64_t from, uint64_t to)
-{
-    Im__Void  *v;
-
-    if (item->voids == NULL) {
-        item->voids = calloc(item->page.n, sizeof(Im__Void));
-        item->out.voids = calloc(item->page.n, sizeof(Im__Void *));
-
-        if (item->voids == NULL || item->out.voids == NULL) {
-            return IM_ERROR;
-        }
-    }
+    logic_sync_void_t  *v;
 
     v = &item->voids[item->out.n_voids];
-    im__void__init(v);
-    v->from = from;
-    v->to = to;
-    item->out.voids[item->out.n_voids++] = v;
+    im__void__init(&v->out);
+    v->out.from = item->out.next + 1;
+    v->out.to = to;
+    v->proven = proven;
 
-    return IM_OK;
+    item->out.voids[item->out.n_voids++] = &v->out;
+    item->out.next = to;
+}
+
+
+/* A range below each message, and one behind. */
+static int
+sync_alloc(logic_sync_item_t *item)
+{
+    item->voids = calloc(item->page.n + 1, sizeof(logic_sync_void_t));
+    item->out.voids = calloc(item->page.n + 1, sizeof(Im__Void *));
+
+    return (item->voids != NULL && item->out.voids != NULL)
+           ? IM_OK : IM_ERROR;
 }
 
 

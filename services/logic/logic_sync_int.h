@@ -7,44 +7,67 @@
 
 #include "im_slot.h"
 #include "logic_page.h"
-#include "logic_settle.h"
+#include "logic_voids.h"
+
+#define LOGIC_SYNC_CURSORS_MAX  100
+#define LOGIC_SYNC_VOIDS_MAX    1024   /* ranges read for a page */
+
+/* A range that the answer names. */
+typedef struct {
+    Im__Void           out;
+    unsigned           proven:1;   /* by us: to be written down */
+} logic_sync_void_t;
 
 typedef struct {
     const Im__Cursor  *cursor;
     im_conv_t          conv;
     uint64_t           counter;    /* last number that Redis gave, 0: none */
     uint64_t           head;       /* last number that is stored, 0: none */
+    uint64_t           void_top;   /* last one that is written down as void */
     logic_page_t       page;
+    logic_void_t      *known;      /* written down, above the cursor */
+    size_t             n_known;
     const char        *error;      /* code: the cursor is refused */
-    unsigned           read:1;     /* MySQL was asked */
-    unsigned           settled:1;  /* and has all that was appended before */
+    unsigned           read:1;     /* MySQL is asked */
+    unsigned           settled:1;  /* before MySQL was asked, the log was */
+
+    /* what logic_sync_judge() makes of it */
+    unsigned           pending:1;
+    unsigned           lags:1;     /* rows may still come, that were acked */
+    unsigned           waits:1;    /* a settled log would decide more */
     Im__Synced         out;
-    Im__Void          *voids;
+    logic_sync_void_t *voids;
 } logic_sync_item_t;
 
 typedef struct {
-    logic_db_t         *db;
-    uint64_t            uid;
-    size_t              limit;     /* messages of each conversation */
-    size_t              bytes;     /* of all pages */
-    uint64_t            start_ms;  /* of the request, by our clock */
-    uint64_t            start_us;  /* monotonic */
-    uint64_t            now_ms;    /* what gaps are judged by; 0: not asked */
-    uint64_t            marked;    /* partitions whose end was sampled, */
-    uint64_t            reached;   /* that are settled, */
-    uint64_t            asked;     /* that were looked at in this round */
-    unsigned            full:1;    /* no page takes more */
-    unsigned            memory:1;  /* is out */
-    size_t              n;
-    logic_sync_item_t  *items;
-    logic_settle_t      marks[LOGIC_SETTLE_PARTITIONS];
+    logic_parked_t          parked;    /* first */
+    logic_db_t             *db;        /* of the thread that it is on */
+    const Im__SyncRequest  *request;
+    uint64_t                uid;
+    size_t                  limit;     /* messages of each conversation */
+    uint64_t                start_ms;  /* of the request, by our clock */
+    uint64_t                start_us;  /* monotonic */
+    uint64_t                until_us;  /* then the answer is given */
+    uint64_t                now_ms;    /* what gaps are judged by; 0: unknown */
+    unsigned                look_ms;   /* until the next look */
+    unsigned                memory:1;  /* is out */
+    size_t                  n;
+    logic_sync_item_t      *items;
 } logic_sync_t;
 
-/* Numbers may be missing behind the page that have been acked. */
+/* Which rooms may not be read, and the counters of Redis.  IM_OK, or it has
+ * been answered. */
+int logic_sync_begin(logic_sync_t *sync);
+/* What MySQL has above the cursors: how far, then pages.  IM_OK, IM_ERROR. */
+int logic_sync_heads(logic_sync_t *sync);
+int logic_sync_pages(logic_sync_t *sync);
+/* Frees the pages and what was made of them. */
+void logic_sync_forget(logic_sync_item_t *item);
+
+/* Rows above what is stored may be missing that have been acked.  Before its
+ * page is read. */
 int logic_sync_lags(const logic_sync_item_t *item);
-/* The first gap of the page is old enough to be void. */
-int logic_sync_gap_old(logic_sync_t *sync, const logic_sync_item_t *item);
-/* Fills item->out. */
-int logic_sync_answer(logic_sync_t *sync, logic_sync_item_t *item);
+/* Fills item->out and says whether to wait.  IM_OK; IM_ERROR: memory. */
+int logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item);
 
 #endif

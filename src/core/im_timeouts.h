@@ -90,8 +90,10 @@
 
 /* Logic waits until the store has caught up with the log. */
 #define IM_SETTLE_ASK_MS             500    /* one question to Kafka */
-#define IM_SETTLE_POLL_MS            20     /* between two looks */
+#define IM_SETTLE_POLL_MS            20     /* between two of them */
 #define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
+#define IM_SYNC_LOOK_MAX_MS          160    /* between two looks at its rows */
+#define IM_BEGUN_WAIT_MS             2500   /* a list of conversations */
 
 /* Messages that wait for an answer of MySQL. */
 #define IM_ASK_STALE_MS              500    /* an older answer is used then */

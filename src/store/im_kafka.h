@@ -133,15 +133,22 @@ typedef struct {
 im_kafka_offsets_t *im_kafka_offsets_create(
     const im_kafka_offsets_conf_t *conf);
 /*
- * *end: the offset that the next record of the partition will get, asked of
- * its leader.  *committed: the group has done all below it; -1: nothing yet.
- * Any thread; each waits up to timeout_ms.  IM_OK; IM_AGAIN: no answer in
- * time; IM_ERROR: there is no such topic or partition.
+ * ends[p]: the offset that the next record of partition p will get, asked of
+ * its leader.  commits[p]: the group has done all below it; -1: nothing yet.
+ * IM_KAFKA_OFFSETS_UNKNOWN: there is no such partition, or the broker does not
+ * say.  Of partitions 0 to 63, those whose bit is set.
+ *
+ * Any thread; waits up to timeout_ms.  IM_OK: some are known.  IM_AGAIN: no
+ * answer in time, nothing is changed; for the ends one partition without a
+ * leader is enough for that.
  */
-int im_kafka_offsets_end(im_kafka_offsets_t *o, int partition,
-    unsigned timeout_ms, int64_t *end);
-int im_kafka_offsets_committed(im_kafka_offsets_t *o, int partition,
-    unsigned timeout_ms, int64_t *committed);
+#define IM_KAFKA_OFFSETS_MAX      64
+#define IM_KAFKA_OFFSETS_UNKNOWN  (-2)
+
+int im_kafka_offsets_ends(im_kafka_offsets_t *o, uint64_t partitions,
+    unsigned timeout_ms, int64_t *ends);
+int im_kafka_offsets_commits(im_kafka_offsets_t *o, uint64_t partitions,
+    unsigned timeout_ms, int64_t *commits);
 /* No call may be under way. */
 void im_kafka_offsets_destroy(im_kafka_offsets_t *o);
 

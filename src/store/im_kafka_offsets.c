@@ -10,6 +10,9 @@
  * for anew each time, at the partition's leader, and it is the end of what is
  * appended, not of what a transaction has released.
  *
+ * Both are asked of many partitions at a time: a watcher of 64 partitions costs
+ * the broker as many requests as one of a single one.
+ *
  * Room: store.  Any thread; a call waits for its own requests only.
  */
 
@@ -29,7 +32,10 @@ struct im_kafka_offsets_s {
 
 static rd_kafka_t *offsets_open(const im_kafka_offsets_conf_t *conf,
     im_kafka_log_t *log);
-static int offsets_result(rd_kafka_resp_err_t err);
+static rd_kafka_topic_partition_list_t *offsets_list(im_kafka_offsets_t *o,
+    uint64_t partitions, int64_t offset);
+static int offsets_answer(rd_kafka_topic_partition_list_t *list,
+    rd_kafka_resp_err_t err, int64_t *offsets);
 
 
 im_kafka_offsets_t *
@@ -109,60 +115,78 @@ offsets_open(const im_kafka_offsets_conf_t *conf, im_kafka_log_t *log)
 
 
 int
-im_kafka_offsets_end(im_kafka_offsets_t *o, int partition,
-    unsigned timeout_ms, int64_t *end)
+im_kafka_offsets_ends(im_kafka_offsets_t *o, uint64_t partitions,
+    unsigned timeout_ms, int64_t *ends)
 {
-    int64_t              low;
-    rd_kafka_resp_err_t  err;
+    rd_kafka_resp_err_t               err;
+    rd_kafka_topic_partition_list_t  *list;
 
-    err = rd_kafka_query_watermark_offsets(o->rk, o->topic, partition, &low,
-                                           end, (int) timeout_ms);
+    /* the offset is the question: a time, of which -1 means the end */
 
-    return offsets_result(err);
+    list = offsets_list(o, partitions, RD_KAFKA_OFFSET_END);
+    err = rd_kafka_offsets_for_times(o->rk, list, (int) timeout_ms);
+
+    return offsets_answer(list, err, ends);
 }
 
 
 int
-im_kafka_offsets_committed(im_kafka_offsets_t *o, int partition,
-    unsigned timeout_ms, int64_t *committed)
+im_kafka_offsets_commits(im_kafka_offsets_t *o, uint64_t partitions,
+    unsigned timeout_ms, int64_t *commits)
 {
     rd_kafka_resp_err_t               err;
-    rd_kafka_topic_partition_t       *p;
     rd_kafka_topic_partition_list_t  *list;
 
-    list = rd_kafka_topic_partition_list_new(1);
-    p = rd_kafka_topic_partition_list_add(list, o->topic, partition);
-
+    list = offsets_list(o, partitions, RD_KAFKA_OFFSET_INVALID);
     err = rd_kafka_committed(o->rk, list, (int) timeout_ms);
 
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        err = p->err;
+    return offsets_answer(list, err, commits);
+}
+
+
+static rd_kafka_topic_partition_list_t *
+offsets_list(im_kafka_offsets_t *o, uint64_t partitions, int64_t offset)
+{
+    int                               p;
+    rd_kafka_topic_partition_list_t  *list;
+
+    list = rd_kafka_topic_partition_list_new(IM_KAFKA_OFFSETS_MAX);
+
+    for (p = 0; p < IM_KAFKA_OFFSETS_MAX; p++) {
+        if (partitions & (1ULL << p)) {
+            rd_kafka_topic_partition_list_add(list, o->topic, p)->offset
+                = offset;
+        }
     }
 
-    /* a group that has never committed here is told by a negative offset */
-    *committed = (p->offset >= 0) ? p->offset : -1;
-    rd_kafka_topic_partition_list_destroy(list);
-
-    return offsets_result(err);
+    return list;
 }
 
 
 static int
-offsets_result(rd_kafka_resp_err_t err)
+offsets_answer(rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t err,
+    int64_t *offsets)
 {
-    switch (err) {
+    int                          i, known;
+    rd_kafka_topic_partition_t  *p;
 
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        return IM_OK;
+    known = 0;
 
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        return IM_ERROR;
+    for (i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+        p = &list->elems[i];
 
-    default:
-        return IM_AGAIN;
+        if (p->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            offsets[p->partition] = (p->offset >= 0) ? p->offset : -1;
+            known = 1;
+
+        } else {
+            offsets[p->partition] = IM_KAFKA_OFFSETS_UNKNOWN;
+        }
     }
+
+    rd_kafka_topic_partition_list_destroy(list);
+
+    return known ? IM_OK : IM_AGAIN;
 }
 
 

@@ -1,7 +1,9 @@
 """Catching up: POST /v1/sync, GET /v1/conversations, POST /v1/read."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import subprocess
 import time
 
@@ -213,6 +215,124 @@ async def test_many_small_messages_fit_a_connection_s_queue(api, people):
     assert all(c['more'] or len(c['messages']) == 200 for c in answer)
 
 
+def old_messages(stack, a, b, seqs, size):
+    """Rows that have been there for a minute, and their counter."""
+    low, high = sorted((a.uid, b.uid))
+    at = int(time.time() * 1000) - 60000
+    stack.mysql('INSERT INTO messages VALUES %s' % ', '.join(
+        "(%d, %d, %d, %d, %d, %d, '', CONCAT('\"', REPEAT('x', %d), '\"'))" % (
+            low, high, n, (at << 22) + n, a.uid, at, size - 2)
+        for n in seqs))
+    redis(stack, 'SET', counter(a, b), str(max(seqs)))
+
+
+async def all_of(user, *others, rounds, **args):
+    """Asks until there is no more; each answer must move a cursor."""
+    at = {o.uid: 0 for o in others}
+    for _ in range(rounds):
+        before = dict(at)
+        answer = await settled(user, *at.items(), **args)
+        for c in answer:
+            at[int(c['with'])] = int(c['next'])
+        if not any(c['more'] for c in answer):
+            return at
+        assert at != before, answer
+    raise AssertionError('more in each of %d answers' % rounds)
+
+
+async def test_each_answer_moves_a_cursor_also_above_void_numbers(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    # 1 is nobody's.  Bob's two leave too little room for carol's first.
+    old_messages(stack, alice, bob, (2, 3), 60000)
+    old_messages(stack, alice, carol, (1, 2), 40000)
+    assert await all_of(alice, bob, carol, rounds=4) == {
+        bob.uid: 3, carol.uid: 2}
+
+
+async def test_messages_of_any_size_come_beside_a_large_conversation(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    old_messages(stack, alice, bob, range(1, 101), 2000)
+    old_messages(stack, alice, carol, (1, 2, 3), 65536)
+    assert await all_of(alice, bob, carol, rounds=8, limit=200) == {
+        bob.uid: 100, carol.uid: 3}
+
+
+async def test_small_conversations_are_complete_beside_a_large_one(
+        api, people, stack):
+    alice, crowd = await people(api, 'alice', 'crowd')
+    friends = await people(api, *('f%d' % n for n in range(5)))
+    old_messages(stack, alice, crowd, range(1, 201), 2000)
+    for f in friends:
+        old_messages(stack, alice, f, range(1, 6), 1000)
+    answer = await settled(alice, (crowd.uid, 0),
+                           *((f.uid, 0) for f in friends), limit=200)
+    assert [c['next'] for c in answer[1:]] == ['5'] * 5
+    assert not any(c['more'] for c in answer[1:])
+    # and what they did not need is the large one's
+    assert answer[0]['more'] is True and int(answer[0]['next']) > 40
+
+
+async def test_a_void_that_one_reader_found_is_known_to_the_next(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    old_messages(stack, alice, bob, (1, 2, 6, 7), 10)
+    void = [{'from': '3', 'to': '5'}]
+    c = await settled_one(bob, alice)
+    assert (c['voids'], c['next']) == (void, '7')
+    await written_down(stack, alice, bob, '3', '5')
+    async with store_stands_still(stack):
+        await alice.send(bob.uid, 8)       # the log cannot be settled
+        c = await sync_one(alice, bob)
+        assert (c['voids'], c['next'], c['pending']) == (void, '7', True)
+        c = await sync_one(alice, bob, 3, limit=1)
+        assert (c['voids'], c['next'], c['more']) == (
+            [{'from': '4', 'to': '5'}], '6', True)
+
+
+async def test_void_numbers_at_the_end_are_stepped_over_at_once(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    old_messages(stack, alice, bob, (1, 2), 10)
+    low, high = sorted((alice.uid, bob.uid))
+    stack.mysql('INSERT INTO voids VALUES (%d, %d, 3, 4), (%d, %d, 5, 5)'
+                % (low, high, low, high))
+    redis(stack, 'SET', counter(alice, bob), '5')
+    async with store_stands_still(stack):
+        c = await sync_one(bob, alice)
+        assert (bodies(c), c['head'], c['next']) == (['x' * 8] * 2, '2',
+                                                     '5')
+        assert c['voids'] == [{'from': '3', 'to': '5'}]
+        assert c['pending'] is False
+    # A cursor there is not ahead, and its number is not given again, even if
+    # Redis forgets.
+    redis(stack, 'DEL', counter(alice, bob))
+    c = await settled_one(bob, alice, 5)
+    assert ('error' not in c, c['next']) == (True, '5')
+    assert int((await alice.send(bob.uid, 'next'))['seq']) > 5
+
+
+async def written_down(stack, a, b, first, last):
+    until = time.monotonic() + 10
+    low, high = sorted((a.uid, b.uid))
+    while [first, last] not in stack.mysql(
+            'SELECT from_seq, to_seq FROM voids WHERE conv_a = %d AND '
+            'conv_b = %d' % (low, high)):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def store_stands_still(stack):
+    task = stack.pids()['task-1']
+    os.kill(task, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(task, signal.SIGCONT)
+
+
 async def test_young_gap_is_pending_and_an_old_one_is_void(
         api, people, stack):
     alice, bob = await people(api, 'alice', 'bob')
@@ -268,14 +388,10 @@ async def test_what_the_store_has_not_taken_yet_is_pending(
     alice, bob = await people(api, 'alice', 'bob')
     await alice.send(bob.uid, 1)
     assert len(await stack.stored(alice, bob, 1)) == 1
-    task = stack.pids()['task-1']
-    os.kill(task, 19)
-    try:
+    async with store_stands_still(stack):
         await alice.send(bob.uid, 2)
         c = await sync_one(bob, alice)
         assert bodies(c) == [1] and c['pending'] is True
-    finally:
-        os.kill(task, 18)
     c = await settled_one(bob, alice, 1)
     assert (bodies(c), c['head']) == ([2], '2')
 
