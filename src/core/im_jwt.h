@@ -1,7 +1,8 @@
 /*
  * im_jwt.h -- access tokens: HS256 (RFC 7515, RFC 7519, RFC 8725) by libjwt.
  *
- * The algorithm is pinned; exp, sub, sid and typ are required.  No function
+ * The algorithm is pinned; exp, sub, sid, dev and typ are required, nbf is
+ * heeded.  What else is checked, and what is not, im_jwt.c says.  No function
  * reads a clock.
  */
 

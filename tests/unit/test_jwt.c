@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <jwt.h>
+#include <openssl/hmac.h>
 
 #include "im_jwt.h"
 
@@ -262,6 +263,149 @@ a_token_must_say_all_that_ours_say(void **state)
 }
 
 
+static size_t
+base64url(const void *data, size_t len, char *out)
+{
+    size_t                i, n;
+    unsigned              v;
+    const unsigned char  *p;
+
+    static const char  set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "abcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    p = data;
+    n = 0;
+
+    for (i = 0; i < len; i += 3) {
+        v = (unsigned) p[i] << 16;
+        v |= (i + 1 < len) ? (unsigned) p[i + 1] << 8 : 0;
+        v |= (i + 2 < len) ? p[i + 2] : 0;
+
+        out[n++] = set[v >> 18];
+        out[n++] = set[v >> 12 & 63];
+
+        if (i + 1 < len) {
+            out[n++] = set[v >> 6 & 63];
+        }
+
+        if (i + 2 < len) {
+            out[n++] = set[v & 63];
+        }
+    }
+
+    return n;
+}
+
+
+/* Makes a token as somebody who has the key could: any bytes, signed. */
+static char *
+forge(const char *header, const void *claims, size_t len)
+{
+    char           *token, *p;
+    unsigned        n;
+    unsigned char   mac[32];
+
+    token = malloc(2 * (strlen(header) + len) + 100);
+    p = token + base64url(header, strlen(header), token);
+    *p++ = '.';
+    p += base64url(claims, len, p);
+
+    assert_non_null(HMAC(EVP_sha256(), key.data, (int) key.len,
+                         (unsigned char *) token, (size_t) (p - token), mac,
+                         &n));
+    *p++ = '.';
+    p += base64url(mac, sizeof(mac), p);
+    *p = '\0';
+
+    return token;
+}
+
+
+/* RFC 7519, and RFC 8725: what is not understood for certain is refused. */
+static void
+a_signed_token_is_read_strictly(void **state)
+{
+    int           rc;
+    char         *token, claims[600];
+    size_t        i, len;
+    const char   *reason;
+
+#define HEAD  "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
+#define BODY  "\"sub\":\"1\",\"sid\":\"" SID "\",\"dev\":\"a\"," \
+              "\"typ\":\"access\",\"exp\":1900000000"
+
+    static const struct {
+        const char  *header;
+        const char  *claims;
+        const char  *reason;           /* NULL: taken */
+    } t[] = {
+        { HEAD, "{" BODY "}", NULL },
+        { HEAD, " {" BODY "}\n", NULL },
+        { "{\"alg\":\"HS256\"}", "{" BODY "}", NULL },
+        { "{\"alg\":\"HS256\",\"typ\":\"jwt\"}", "{" BODY "}", NULL },
+        { "{\"alg\":\"HS256\",\"kid\":\"1\"}", "{" BODY "}", NULL },
+
+        /* the algorithm, to the letter */
+        { "{\"alg\":\"hs256\"}", "{" BODY "}", "HS256" },
+        { "{\"alg\":\"Hs256\",\"typ\":\"JWT\"}", "{" BODY "}", "HS256" },
+        { "{\"alg\":\"HS256\",\"alg\":\"HS256\"}", "{" BODY "}", "twice" },
+        { "{\"alg\":\"HS256\",\"typ\":\"dpop+jwt\"}", "{" BODY "}", "" },
+        { "{\"alg\":\"HS256\",\"typ\":1}", "{" BODY "}", "" },
+        { "{\"alg\":\"HS256\",\"crit\":[\"b64\"]}", "{" BODY "}", "crit" },
+        { "{\"alg\":\"HS256\",\"crit\":null}", "{" BODY "}", "crit" },
+
+        /* the time from which on it is valid */
+        { HEAD, "{" BODY ",\"nbf\":1800000000}", NULL },
+        { HEAD, "{" BODY ",\"nbf\":1800000001}", "yet" },
+        { HEAD, "{" BODY ",\"nbf\":\"1\"}", "nbf" },
+        { HEAD, "{" BODY ",\"nbf\":1.5}", "nbf" },
+        { HEAD, "{" BODY ",\"nbf\":null}", "nbf" },
+        { HEAD, "{" BODY ",\"iat\":1800000100}", NULL },
+        { HEAD, "{" BODY ",\"iat\":\"now\"}", "iat" },
+
+        /* a claim twice, and claims that are not JSON */
+        { HEAD, "{" BODY ",\"sub\":\"2\"}", "twice" },
+        { HEAD, "{" BODY ",\"exp\":1900000001}", "twice" },
+        { HEAD, "{" BODY ",\"su\\u0062\":\"2\"}", "twice" },
+        { HEAD, "{" BODY ",\"iss\":\"x\",\"aud\":[\"y\"]}", NULL },
+        { HEAD, "{" BODY "}x", "" },
+        { HEAD, "{" BODY ",}", "" },
+        { HEAD, "{" BODY ",\"x\":\"\xff\"}", "" },
+        { HEAD, "[{" BODY "}]", "" },
+        { HEAD, "{\"sub\":1,\"sid\":\"" SID "\",\"dev\":\"a\","
+                "\"typ\":\"access\",\"exp\":1900000000}", "" },
+        { HEAD, "{\"sub\":\"1\\u0000\",\"sid\":\"" SID "\",\"dev\":\"a\","
+                "\"typ\":\"access\",\"exp\":1900000000}", "" },
+    };
+
+    (void) state;
+
+    for (i = 0; i < UNIT_N(t); i++) {
+        token = forge(t[i].header, t[i].claims, strlen(t[i].claims));
+        rc = verify(token, NOW, &reason);
+        free(token);
+
+        if ((rc == IM_OK) != (t[i].reason == NULL)
+            || (rc != IM_OK && strstr(reason, t[i].reason) == NULL))
+        {
+            fail_msg("%s %s: %d, %s", t[i].header, t[i].claims, rc, reason);
+        }
+    }
+
+    /* what stands behind a NUL is signed, and read by others */
+
+    len = sizeof("{" BODY "}");
+    memcpy(claims, "{" BODY "}", len);
+    memcpy(claims + len, "garbage", 7);
+
+    for (i = len; i <= len + 7; i++) {
+        token = forge(HEAD, claims, i);
+        assert_int_equal(verify(token, NOW, &reason), IM_DECLINED);
+        free(token);
+    }
+}
+
+
 static void
 what_has_not_the_form_of_a_token_is_refused(void **state)
 {
@@ -407,6 +551,7 @@ main(void)
         cmocka_unit_test(a_token_cut_anywhere_is_refused),
         cmocka_unit_test(a_token_of_another_key_is_refused),
         cmocka_unit_test(a_token_must_say_all_that_ours_say),
+        cmocka_unit_test(a_signed_token_is_read_strictly),
         cmocka_unit_test(what_has_not_the_form_of_a_token_is_refused),
         cmocka_unit_test(a_key_file_must_hold_a_key),
         cmocka_unit_test(what_was_signed_with_the_key_is_known_by_it),
