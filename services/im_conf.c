@@ -50,8 +50,8 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("redis", "timeout_ms", IM_CONF_UINT, redis_timeout_ms,
            IM_TIMEOUT_STR(IM_REDIS_MS), 10, 60000, "connect, and each reply"),
     COMMON("redis", "tags", IM_CONF_UINT, redis_tags,
-           "1", 1, 64, "hash tags of the keys; 64 for Redis Cluster, never "
-           "changed later"),
+           "1", 1, 64, "hash tags of the keys, never changed later; Redis "
+           "Cluster is not supported"),
     COMMON("mysql", "address", IM_CONF_STR, mysql_address,
            "127.0.0.1:3306", 0, 0, "host:port or unix:/path"),
     COMMON("mysql", "user", IM_CONF_STR, mysql_user, "im", 0, 0, "account"),

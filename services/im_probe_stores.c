@@ -5,7 +5,7 @@
  * MySQL must take a write, MySQL must have the tables and columns of the
  * statements, Kafka must have the topics, with a leader for each partition.
  *
- *   redis   SET of a key of its own, which expires
+ *   redis   SET of a key of its own, which expires; no Redis Cluster
  *   mysql   SELECT of all columns of each table, UPDATE; of a row 0
  *   kafka   metadata of the topics
  *
@@ -30,7 +30,7 @@
 #define PROBE_NO_BASE    1049
 
 
-static int probe_redis(void *ctx, char *error, size_t size);
+static int probe_redis_is_cluster(const redisReply *info);
 static int probe_mysql(void *ctx, char *error, size_t size);
 static int probe_mysql_on_row(void *ctx, const im_mysql_value_t *values);
 static const char *probe_mysql_advice(unsigned err);
@@ -54,49 +54,71 @@ im_probe_redis_start(im_probe_redis_t *r)
     }
 
     r->probe.name = "redis";
-    r->probe.look = probe_redis;
+    r->probe.look = im_probe_redis_look;
     r->probe.ctx = r;
 
     return im_probe_start(&r->probe);
 }
 
 
-/* A replica that is read only, a full one that evicts nothing and one that
- * loads its file all refuse the write, and say why. */
-static int
-probe_redis(void *ctx, char *error, size_t size)
+/*
+ * A replica that is read only, a full one that evicts nothing and one that
+ * loads its file all refuse the write, and say why.  A node of a cluster would
+ * take it, if it has the slot of this key, and answer MOVED to others.
+ */
+int
+im_probe_redis_look(void *ctx, char *error, size_t size)
 {
     int                rc;
-    redisReply        *reply;
+    redisReply        *info, *reply;
     im_probe_redis_t  *r = ctx;
 
+    static const im_str_t  cluster[] = { im_str("INFO"), im_str("cluster") };
     static const im_str_t  set[] = {
         im_str("SET"), im_str(PROBE_KEY), im_str("1"), im_str("PX"),
         im_str(PROBE_KEY_MS)
     };
 
+    info = NULL;
     reply = NULL;
+    rc = IM_ERROR;
 
-    if (im_redis_append(r->redis, 5, set) == IM_OK) {
-        reply = im_redis_reply(r->redis);
+    if (im_redis_append(r->redis, 2, cluster) == IM_OK
+        && im_redis_append(r->redis, 5, set) == IM_OK)
+    {
+        info = im_redis_reply(r->redis);
+        reply = (info != NULL) ? im_redis_reply(r->redis) : NULL;
     }
 
     if (reply == NULL) {
         snprintf(error, size, "%s: %s", r->conf->redis_address,
                  im_redis_error(r->redis));
-        return IM_ERROR;
-    }
 
-    rc = IM_OK;
+    } else if (probe_redis_is_cluster(info)) {
+        snprintf(error, size, "%s: it is a node of a Redis Cluster, which is "
+                 "not supported: use a Redis with cluster-enabled no",
+                 r->conf->redis_address);
 
-    if (reply->type == REDIS_REPLY_ERROR) {
+    } else if (reply->type == REDIS_REPLY_ERROR) {
         snprintf(error, size, "%s: %s", r->conf->redis_address, reply->str);
-        rc = IM_ERROR;
+
+    } else {
+        rc = IM_OK;
     }
 
+    im_redis_free(info);
     im_redis_free(reply);
 
     return rc;
+}
+
+
+/* Who may not ask, or is not told, is not refused for that. */
+static int
+probe_redis_is_cluster(const redisReply *info)
+{
+    return info->type == REDIS_REPLY_STRING
+           && strstr(info->str, "cluster_enabled:1") != NULL;
 }
 
 

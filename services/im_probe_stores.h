@@ -44,6 +44,9 @@ int im_probe_redis_start(im_probe_redis_t *r);
 int im_probe_mysql_start(im_probe_mysql_t *m);
 int im_probe_kafka_start(im_probe_kafka_t *k);
 
+/* One look of the probe: ctx is an im_probe_redis_t with conf and redis. */
+int im_probe_redis_look(void *ctx, char *error, size_t size);
+
 /* After im_probe_stop_all(); each may not have been started. */
 void im_probe_redis_free(im_probe_redis_t *r);
 void im_probe_mysql_free(im_probe_mysql_t *m);

@@ -7,7 +7,7 @@
  * in memory and in time, and expire as a whole.  All time in here is that of
  * Redis: another Logic's clock may differ from ours, and ours may be set back.
  * So the script names the buckets itself; it is given their prefix as a key,
- * which has the hash tag and thus the cluster's node of all the others.
+ * which has the hash tag of all the others.
  *
  * An entry is 30 bytes, little-endian: msg_id 8, digest of the body 8, time in
  * ms since 1970 6, seq 8.  Two bytes more would cost 16 (jemalloc's classes).

@@ -130,7 +130,7 @@ async def test_a_flood_to_many_rooms_costs_a_few_round_trips(
 
 async def test_keys_of_many_tags_cost_no_round_trip_each(
         api, people, stack, tmp_path):
-    """As for Redis Cluster; the scripts are gone once, too."""
+    """With [redis] tags = 64; the scripts are gone once, too."""
     a = await people(api, 'batches')
     others = await asyncio.to_thread(strangers, stack, FLOOD)
     for tag in range(64):              # it has forgotten nothing

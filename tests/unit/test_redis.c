@@ -17,6 +17,7 @@
 
 #include "unit.h"
 
+#include "im_probe_stores.h"
 #include "im_redis.h"
 
 
@@ -184,6 +185,51 @@ test_what_is_expected_is_given(void **state)
 }
 
 
+/* MOVED is followed by nobody here: found at the start, not by each send. */
+static void
+test_a_redis_cluster_is_refused_by_name(void **state)
+{
+    fake_t            f;
+    char              error[300];
+    im_probe_redis_t  r;
+    im_daemon_conf_t  conf;
+
+    (void) state;
+
+    memset(&conf, 0, sizeof(conf));
+    memset(&r, 0, sizeof(r));
+    r.conf = &conf;
+
+    start(&f, "$30\r\n# Cluster\r\ncluster_enabled:1\r\n\r\n"
+          "-MOVED 1234 127.0.0.1:7001\r\n", NULL);
+    conf.redis_address = f.address;
+    r.redis = f.redis;
+    assert_int_equal(im_probe_redis_look(&r, error, sizeof(error)), IM_ERROR);
+    assert_non_null(strstr(error, f.address));
+    assert_non_null(strstr(error, "Redis Cluster, which is not supported"));
+    end(&f);
+
+    start(&f, "$30\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n+OK\r\n", NULL);
+    r.redis = f.redis;
+    assert_int_equal(im_probe_redis_look(&r, error, sizeof(error)), IM_OK);
+    end(&f);
+
+    /* an account that may not ask */
+
+    start(&f, "-NOPERM no permission\r\n+OK\r\n", NULL);
+    r.redis = f.redis;
+    assert_int_equal(im_probe_redis_look(&r, error, sizeof(error)), IM_OK);
+    end(&f);
+
+    start(&f, "$30\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n"
+          "-READONLY a replica\r\n", NULL);
+    r.redis = f.redis;
+    assert_int_equal(im_probe_redis_look(&r, error, sizeof(error)), IM_ERROR);
+    assert_non_null(strstr(error, "READONLY"));
+    end(&f);
+}
+
+
 static void
 test_no_command_gets_the_reply_of_an_earlier_one(void **state)
 {
@@ -215,6 +261,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_an_error_is_no_empty_answer),
         cmocka_unit_test(test_what_is_expected_is_given),
+        cmocka_unit_test(test_a_redis_cluster_is_refused_by_name),
         cmocka_unit_test(test_no_command_gets_the_reply_of_an_earlier_one),
     };
 
