@@ -12,6 +12,7 @@
  *   trim           rows of live rooms are deleted           logic_rooms_trim.c
  *   questions      what shards must ask of MySQL           logic_asking.c
  *   pools          "auth" (password hashing), "query", "live" (Redis only),
+ *                  "removed" (workers ask who was),
  *                  "sync" (waits for the store)            logic_pool.c
  */
 
@@ -65,6 +66,8 @@ extern im_jwt_key_t  logic_jwt_key;
 /* Connections of their own, for threads that need them. */
 im_redis_t *logic_redis_create(void);
 im_mysql_t *logic_mysql_create(void);
+/* The same with a limit of time that is shorter than [mysql] timeout_ms. */
+im_mysql_t *logic_mysql_create_within(unsigned timeout_ms);
 
 /* Fails a request with a code of im_error.h and a sentence. */
 void logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)

@@ -27,7 +27,9 @@
 #include "logic_users.h"
 
 
-enum { CALLS_AUTH, CALLS_LIVE, CALLS_QUERY, CALLS_SYNC, CALLS_POOLS };
+enum {
+    CALLS_AUTH, CALLS_LIVE, CALLS_QUERY, CALLS_REMOVED, CALLS_SYNC, CALLS_POOLS
+};
 
 
 static void calls_send(logic_db_t *db, im_rpc_req_t *req,
@@ -75,7 +77,7 @@ CALL(calls_room_add, calls_pools[CALLS_QUERY], logic_rooms_add)
 CALL(calls_room_remove, calls_pools[CALLS_QUERY], logic_rooms_remove)
 CALL(calls_room_set, calls_pools[CALLS_QUERY], logic_rooms_set)
 CALL(calls_room_dismiss, calls_pools[CALLS_QUERY], logic_rooms_dismiss)
-CALL(calls_room_removed, calls_pools[CALLS_QUERY], logic_rooms_removed)
+CALL(calls_room_removed, calls_pools[CALLS_REMOVED], logic_rooms_removed)
 
 
 /* All of them are for nginx; Task has no business here. */
@@ -135,6 +137,9 @@ logic_calls_create(void)
     calls_pools[CALLS_QUERY] = logic_pool_create("query",
                                                  logic_conf.query_threads,
                                                  logic_conf.query_queue);
+    calls_pools[CALLS_REMOVED] = logic_pool_create("removed",
+                                                   logic_conf.query_threads,
+                                                   logic_conf.query_queue);
     calls_pools[CALLS_SYNC] = logic_pool_create("sync",
                                                 logic_conf.sync_threads,
                                                 logic_conf.sync_queue);
@@ -142,6 +147,7 @@ logic_calls_create(void)
     return (calls_pools[CALLS_AUTH] != NULL
             && calls_pools[CALLS_LIVE] != NULL
             && calls_pools[CALLS_QUERY] != NULL
+            && calls_pools[CALLS_REMOVED] != NULL
             && calls_pools[CALLS_SYNC] != NULL)
            ? IM_OK : IM_ERROR;
 }

@@ -135,13 +135,23 @@ logic_redis_create(void)
 im_mysql_t *
 logic_mysql_create(void)
 {
+    return logic_mysql_create_within(logic_conf.common.mysql_timeout_ms);
+}
+
+
+im_mysql_t *
+logic_mysql_create_within(unsigned timeout_ms)
+{
+    unsigned         most_ms;
     im_mysql_conf_t  conf;
+
+    most_ms = logic_conf.common.mysql_timeout_ms;
 
     conf.address = logic_conf.common.mysql_address;
     conf.user = logic_conf.common.mysql_user;
     conf.password = logic_conf.common.mysql_password;
     conf.database = logic_conf.common.mysql_database;
-    conf.timeout_ms = logic_conf.common.mysql_timeout_ms;
+    conf.timeout_ms = (timeout_ms < most_ms) ? timeout_ms : most_ms;
 
     return im_mysql_create(&conf);
 }

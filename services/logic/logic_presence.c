@@ -26,6 +26,7 @@
 
 #include "im_cond.h"
 #include "im_steps.h"
+#include "im_timeouts.h"
 #include "logic_janitor.h"
 #include "logic_presence_int.h"
 #include "logic_revoked.h"
@@ -81,7 +82,7 @@ logic_presence_start(unsigned queue_max)
     }
 
     presence_self->db.redis = logic_redis_create();
-    presence_self->db.mysql = logic_mysql_create();
+    presence_self->db.mysql = logic_mysql_create_within(IM_ASK_MS);
     presence_self->policy = presence_policy;
 
     return (presence_self->db.redis != NULL && presence_self->db.mysql != NULL)

@@ -12,6 +12,7 @@
 
 #include "logic_asking.h"
 #include "logic_presence_int.h"
+#include "logic_probes.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_where.h"
 
@@ -60,6 +61,7 @@ logic_presence_groups(presence_t *p, presence_job_t *jobs)
     if (logic_rooms_of_users(&p->db, uids, n, groups_on_group, jobs) != IM_OK) {
         im_log(IM_LOG_WARN, "groups of %zu users cannot be looked up: %s", n,
                im_mysql_error(p->db.mysql));
+        logic_probes_mysql_failed();
         p->mysql_us = im_mono_us() + GROUPS_MYSQL_US;
         return;
     }

@@ -10,7 +10,11 @@
  *
  *     "12 345 6789"    the groups
  *     "0"              in none
- *     "x"              being changed: MySQL is asked, and nothing written
+ *     "x..."           being changed: MySQL is asked, and nothing written
+ *
+ * Once a change is committed, whoever made it writes what MySQL says now, where
+ * his own mark still stands (each change has one of its own).  So who connects
+ * again right after a change is known even if MySQL has gone away since.
  *
  * A text, not a set: one plain command writes it, whole or not at all.  A set
  * and a mark beside it took a script for each user, which was a third of what
@@ -24,6 +28,7 @@
 #include <string.h>
 
 #include <hiredis.h>
+#include <sodium.h>
 
 #include "logic_page.h"
 #include "logic_rooms_groups.h"
@@ -32,9 +37,7 @@
 
 #define GROUPS_FEW         8
 #define GROUPS_MANY        64
-#define GROUPS_MARK        "x"
-#define GROUPS_MARK_S      "30"
-#define GROUPS_FRESH_US    10000000    /* less than GROUPS_MARK_S */
+#define GROUPS_FRESH_US    10000000    /* less than LOGIC_ROOMS_MARK_S */
 #define GROUPS_TTL_S       "3600"
 #define GROUPS_MAX         4000    /* in one text */
 #define GROUPS_DIGITS      21      /* of one, with a space */
@@ -53,10 +56,14 @@ typedef struct {
 } groups_t;
 
 
+static int groups_all(logic_db_t *db, const uint64_t *uids, size_t n,
+    const char *mark, void (*on_group)(void *ctx, uint64_t uid, uint64_t room),
+    void *ctx);
 static int groups_read(logic_db_t *db, const uint64_t *uids, size_t n,
     groups_t *g);
 static int groups_on_row(void *ctx, const im_mysql_value_t *v);
-static int groups_fill(im_redis_t *redis, uint64_t uid,
+static void groups_ignore(void *ctx, uint64_t uid, uint64_t room);
+static int groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
     const groups_row_t *rows, size_t n, unsigned *asked);
 
 
@@ -99,6 +106,15 @@ int
 logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
     void (*on_group)(void *ctx, uint64_t uid, uint64_t room), void *ctx)
 {
+    return groups_all(db, uids, n, NULL, on_group, ctx);
+}
+
+
+/* mark: where it stands, NULL: where nothing does, the answer is written. */
+static int
+groups_all(logic_db_t *db, const uint64_t *uids, size_t n, const char *mark,
+    void (*on_group)(void *ctx, uint64_t uid, uint64_t room), void *ctx)
+{
     int        rc;
     size_t     i, k, first, last, part;
     unsigned   asked;
@@ -135,8 +151,8 @@ logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
             /* what was read long ago must not outlive the mark of a change */
 
             if (im_mono_us() - read_us < GROUPS_FRESH_US) {
-                rc = groups_fill(db->redis, uids[i + k], g.rows + first,
-                                 last - first, &asked);
+                rc = groups_fill(db->redis, uids[i + k], mark,
+                                 g.rows + first, last - first, &asked);
             }
         }
 
@@ -220,8 +236,8 @@ groups_on_row(void *ctx, const im_mysql_value_t *v)
 
 /* A user of more groups than a text holds is asked for each time. */
 static int
-groups_fill(im_redis_t *redis, uint64_t uid, const groups_row_t *rows,
-    size_t n, unsigned *asked)
+groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
+    const groups_row_t *rows, size_t n, unsigned *asked)
 {
     int     rc;
     char    key[40], none[] = "0", *text, *p;
@@ -243,7 +259,9 @@ groups_fill(im_redis_t *redis, uint64_t uid, const groups_row_t *rows,
 
     (void) logic_rooms_groups_key(key, sizeof(key), uid);
 
-    rc = logic_words(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S);
+    rc = (mark == NULL)
+         ? logic_words(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S)
+         : logic_rooms_refill(redis, key, mark, text, GROUPS_TTL_S);
 
     if (rc == IM_OK) {
         (*asked)++;
@@ -258,7 +276,8 @@ groups_fill(im_redis_t *redis, uint64_t uid, const groups_row_t *rows,
 
 
 int
-logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n)
+logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n,
+    const char *mark)
 {
     char    key[40];
     size_t  i;
@@ -266,8 +285,7 @@ logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n)
     for (i = 0; i < n; i++) {
         (void) logic_rooms_groups_key(key, sizeof(key), uids[i]);
 
-        if (logic_words(redis, 5, "SET", key, GROUPS_MARK, "EX",
-                        GROUPS_MARK_S)
+        if (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             != IM_OK)
         {
             return IM_ERROR;
@@ -275,4 +293,45 @@ logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n)
     }
 
     return logic_words_done(redis, (unsigned) n);
+}
+
+
+int
+logic_rooms_groups_refill(logic_db_t *db, const uint64_t *uids, size_t n,
+    const char *mark)
+{
+    return groups_all(db, uids, n, mark, groups_ignore, NULL);
+}
+
+
+static void
+groups_ignore(void *ctx, uint64_t uid, uint64_t room)
+{
+    (void) ctx;
+    (void) uid;
+    (void) room;
+}
+
+
+void
+logic_rooms_mark(char *mark)
+{
+    uint64_t  nonce;
+
+    randombytes_buf(&nonce, sizeof(nonce));
+    (void) snprintf(mark, LOGIC_ROOMS_MARK, "x%016llx",
+                    (unsigned long long) nonce);
+}
+
+
+int
+logic_rooms_refill(im_redis_t *redis, const char *key, const char *mark,
+    const char *text, const char *ttl_s)
+{
+    static const char  script[] =
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then "
+        "redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end "
+        "return 1";
+
+    return logic_words(redis, 7, "EVAL", script, "1", key, mark, text, ttl_s);
 }

@@ -30,10 +30,25 @@ int logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
 
 /*
  * Before a change of these users' groups is written to MySQL: what Redis says
- * is dropped, and for 30 s nobody writes it again, so that what was read before
- * the change is never remembered after it.
+ * is replaced by the mark of this change, and for 30 s nobody else writes it
+ * again, so that what was read before the change is never remembered after it.
  */
 int logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids,
-    size_t n);
+    size_t n, const char *mark);
+/* After its commit: what MySQL says, where this mark still stands.  May be left
+ * out. */
+int logic_rooms_groups_refill(logic_db_t *db, const uint64_t *uids, size_t n,
+    const char *mark);
+
+/* Both parts for any text in Redis that must not be older than MySQL. */
+
+#define LOGIC_ROOMS_MARK    18     /* bytes with the NUL */
+#define LOGIC_ROOMS_MARK_S  "30"   /* longer than any transaction */
+
+/* A mark that nobody else has; no number begins like it. */
+void logic_rooms_mark(char *mark);
+/* Queues it; there is one reply. */
+int logic_rooms_refill(im_redis_t *redis, const char *key, const char *mark,
+    const char *text, const char *ttl_s);
 
 #endif

@@ -78,6 +78,11 @@ int logic_rooms_member(logic_rooms_t *r, uint64_t uid,
 /* Members with a role, and the owner (0: none); owner may be NULL. */
 int logic_rooms_size(logic_rooms_t *r, uint64_t *members, uint64_t *owner);
 int logic_rooms_removals(logic_rooms_t *r);     /* sets r->removals */
+/* Who was removed is remembered in Redis, too, and marked before a change of the
+ * room as the groups of its users are (logic_rooms_groups.h). */
+int logic_rooms_removed_touch(im_redis_t *redis, uint64_t room,
+    const char *mark);
+int logic_rooms_removed_refill(logic_rooms_t *r, const char *mark);
 /* Takes out of r->uids who is in the room. */
 int logic_rooms_without_members(logic_rooms_t *r);
 /* DECLINED: one of r->uids is in as many groups as permitted. */

@@ -8,19 +8,34 @@
  * heard of so many removals shows the message to nobody: it asks here first
  * (src/nginx/ngx_im_removals.c).
  *
+ * A worker that has just started knows of none (since 0) and must not wait for
+ * MySQL: so this answer is remembered in Redis for a day, as "<number> <uid>
+ * ...", by the rules of logic_rooms_groups.c.  It is used while MySQL does not
+ * answer.  Rooms that more than 500 users have left do without.
+ *
  * One row for each user, with his last removal: the table does not grow by
  * people who come and go.  Rows stay, so the largest number never falls.
  *
  * Jobs of a pool.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <hiredis.h>
+
+#include "logic_asking.h"
+#include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
+#include "logic_words.h"
 
 
 #define REMOVED_MAX        4096    /* users in one answer */
+#define REMOVED_KEPT       500     /* in a text of Redis */
+#define REMOVED_KEPT_S     "86400"
+#define REMOVED_DIGITS     21      /* of one, with a space */
+#define REMOVED_FRESH_US   10000000    /* less than LOGIC_ROOMS_MARK_S */
 #define REMOVED_STR(n)     REMOVED_STR2(n)
 #define REMOVED_STR2(n)    #n
 
@@ -33,7 +48,14 @@ typedef struct {
 
 
 static int removals_on_last(void *ctx, const im_mysql_value_t *v);
+static int removed_find(logic_rooms_t *r, uint64_t since, removed_t *found);
 static int removed_read(logic_rooms_t *r, uint64_t since, removed_t *found);
+static int removed_keep(logic_rooms_t *r, const removed_t *found,
+    const char *mark);
+static int removed_recall(logic_rooms_t *r, removed_t *found);
+static void removed_take(logic_rooms_t *r, const char *text,
+    removed_t *found);
+static void removed_key(char *key, size_t size, uint64_t room);
 static int removed_on_row(void *ctx, const im_mysql_value_t *v);
 static int removals_run(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *v, size_t n, size_t columns,
@@ -94,7 +116,6 @@ removals_on_last(void *ctx, const im_mysql_value_t *v)
 }
 
 
-/* The number is read before the rows: those may be newer, never older. */
 void
 logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
@@ -124,15 +145,7 @@ logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
     r.in = in;
     r.room = q->room;
 
-    rc = logic_rooms_read(&r);
-
-    if (rc == IM_OK) {
-        rc = logic_rooms_removals(&r);
-    }
-
-    if (rc == IM_OK) {
-        rc = removed_read(&r, q->since, found);
-    }
+    rc = removed_find(&r, q->since, found);
 
     if (rc == IM_OK) {
 
@@ -151,16 +164,171 @@ logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
+static int
+removed_find(logic_rooms_t *r, uint64_t since, removed_t *found)
+{
+    int       rc;
+    uint64_t  read_us;
+
+    rc = IM_ERROR;
+    read_us = im_mono_us();
+
+    if (!logic_asking_is_away(read_us)) {
+        rc = logic_rooms_read(r);
+
+        if (rc == IM_OK) {
+            rc = removed_read(r, since, found);
+        }
+    }
+
+    if (since != 0) {
+        return rc;
+    }
+
+    if (rc == IM_OK && im_mono_us() - read_us < REMOVED_FRESH_US) {
+        (void) removed_keep(r, found, NULL);
+    }
+
+    return (rc == IM_OK || rc == IM_DECLINED) ? rc : removed_recall(r, found);
+}
+
+
+int
+logic_rooms_removed_touch(im_redis_t *redis, uint64_t room, const char *mark)
+{
+    char  key[40];
+
+    removed_key(key, sizeof(key), room);
+
+    return (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
+            == IM_OK)
+           ? logic_words_done(redis, 1) : IM_ERROR;
+}
+
+
+/* The number of r is that of what was just told to workers: it stays. */
+int
+logic_rooms_removed_refill(logic_rooms_t *r, const char *mark)
+{
+    int             rc;
+    removed_t      *found;
+    logic_rooms_t   now;
+
+    found = calloc(1, sizeof(removed_t));
+    if (found == NULL) {
+        return IM_ERROR;
+    }
+
+    now = *r;
+    rc = removed_read(&now, 0, found);
+
+    if (rc == IM_OK) {
+        rc = removed_keep(&now, found, mark);
+    }
+
+    free(found);
+
+    return rc;
+}
+
+
+/* mark: where it stands, NULL: where nothing does. */
+static int
+removed_keep(logic_rooms_t *r, const removed_t *found, const char *mark)
+{
+    int      rc;
+    char     key[40], text[(1 + REMOVED_KEPT) * REMOVED_DIGITS + 1], *p;
+    size_t   i;
+
+    if (found->n > REMOVED_KEPT) {
+        return IM_OK;
+    }
+
+    p = text + snprintf(text, REMOVED_DIGITS + 1, "%llu",
+                        (unsigned long long) r->removals);
+
+    for (i = 0; i < found->n; i++) {
+        p += snprintf(p, REMOVED_DIGITS + 1, " %llu",
+                      (unsigned long long) found->uids[i]);
+    }
+
+    removed_key(key, sizeof(key), r->room);
+
+    rc = (mark == NULL)
+         ? logic_words(r->db->redis, 6, "SET", key, text, "NX", "EX",
+                       REMOVED_KEPT_S)
+         : logic_rooms_refill(r->db->redis, key, mark, text, REMOVED_KEPT_S);
+
+    return (rc == IM_OK) ? logic_words_done(r->db->redis, 1) : rc;
+}
+
+
+static int
+removed_recall(logic_rooms_t *r, removed_t *found)
+{
+    int          rc;
+    char         key[40];
+    redisReply  *reply;
+
+    removed_key(key, sizeof(key), r->room);
+
+    if (logic_words(r->db->redis, 2, "GET", key) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    reply = im_redis_reply(r->db->redis);
+    if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    rc = (reply->type == REDIS_REPLY_STRING
+          && reply->str[0] >= '0' && reply->str[0] <= '9')
+         ? IM_OK : IM_ERROR;
+
+    if (rc == IM_OK) {
+        removed_take(r, reply->str, found);
+    }
+
+    im_redis_free(reply);
+
+    return rc;
+}
+
+
+static void
+removed_take(logic_rooms_t *r, const char *text, removed_t *found)
+{
+    char  *end;
+
+    found->n = 0;
+    r->removals = strtoull(text, &end, 10);
+
+    while (*end == ' ' && found->n < REMOVED_KEPT) {
+        found->uids[found->n++] = strtoull(end, &end, 10);
+    }
+}
+
+
+static void
+removed_key(char *key, size_t size, uint64_t room)
+{
+    (void) snprintf(key, size, "im:rm:{%llu}", (unsigned long long) room);
+}
+
+
 /*
  * Who was removed and has been let in again does not count: he may read what
  * was said meanwhile, as any member may.  To an open live room, Logic does not
  * know who has come again; so a worker that knows of no removal there (it has
  * been told of all that concern it, or the room has just come to be there) is
  * not answered with old ones.
+ *
+ * The number is read before the rows: those may be newer, never older.
  */
 static int
 removed_read(logic_rooms_t *r, uint64_t since, removed_t *found)
 {
+    int               rc;
     im_mysql_value_t  v[2];
 
     static const char  sql[] =
@@ -169,8 +337,12 @@ removed_read(logic_rooms_t *r, uint64_t since, removed_t *found)
         "AND COALESCE(m.role, 0) = 0 ORDER BY x.no LIMIT "
         REMOVED_STR(REMOVED_MAX);
 
-    if (r->kind == LOGIC_ROOM_LIVE && r->open && since == 0) {
-        return IM_OK;
+    rc = logic_rooms_removals(r);
+
+    if (rc != IM_OK
+        || (r->kind == LOGIC_ROOM_LIVE && r->open && since == 0))
+    {
+        return rc;
     }
 
     memset(v, 0, sizeof(v));

@@ -37,6 +37,8 @@ typedef struct {
 } store_size_t;
 
 
+static int store_mark(logic_rooms_t *r, const char *mark);
+static void store_refill(logic_rooms_t *r, const char *mark);
 static int store_run(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *v, size_t n, size_t columns,
     int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx);
@@ -56,9 +58,11 @@ static size_t store_list(im_mysql_value_t *v, const logic_rooms_t *r,
 int
 logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r))
 {
-    int  rc, tries;
+    int   rc, tries;
+    char  mark[LOGIC_ROOMS_MARK];
 
     rc = IM_AGAIN;
+    logic_rooms_mark(mark);
 
     for (tries = 0; tries < STORE_TRIES && rc == IM_AGAIN; tries++) {
         rc = im_mysql_begin(r->db->mysql);
@@ -67,27 +71,54 @@ logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r))
             rc = step(r);
         }
 
-        if (rc == IM_OK
-            && logic_rooms_groups_touch(r->db->redis, r->uids, r->n) != IM_OK)
-        {
-            im_warn_seldom("changes of groups are refused: redis: %s",
-                           im_redis_error(r->db->redis));
-            rc = logic_rooms_refuse(r, "unavailable",
-                                    "the memory of groups does not answer");
-        }
-
         if (rc == IM_OK) {
-
-            if (im_mysql_commit(r->db->mysql) != IM_OK) {
-                return IM_ERROR;       /* nobody knows: not once more */
-            }
-
-        } else {
-            im_mysql_rollback(r->db->mysql);
+            rc = store_mark(r, mark);
         }
+
+        if (rc != IM_OK) {
+            im_mysql_rollback(r->db->mysql);
+            continue;
+        }
+
+        if (im_mysql_commit(r->db->mysql) != IM_OK) {
+            return IM_ERROR;           /* nobody knows: not once more */
+        }
+
+        store_refill(r, mark);
     }
 
     return (rc == IM_DONE) ? IM_OK : rc;
+}
+
+
+/* What Redis remembers of the users and the room is about to change. */
+static int
+store_mark(logic_rooms_t *r, const char *mark)
+{
+    if (logic_rooms_groups_touch(r->db->redis, r->uids, r->n, mark) == IM_OK
+        && logic_rooms_removed_touch(r->db->redis, r->room, mark) == IM_OK)
+    {
+        return IM_OK;
+    }
+
+    im_warn_seldom("changes of groups are refused: redis: %s",
+                   im_redis_error(r->db->redis));
+
+    return logic_rooms_refuse(r, "unavailable",
+                              "the memory of groups does not answer");
+}
+
+
+/* Without it MySQL is asked by who needs it next. */
+static void
+store_refill(logic_rooms_t *r, const char *mark)
+{
+    if (logic_rooms_groups_refill(r->db, r->uids, r->n, mark) != IM_OK
+        || logic_rooms_removed_refill(r, mark) != IM_OK)
+    {
+        im_warn_seldom("groups are not remembered after a change: mysql or "
+                       "redis does not answer");
+    }
 }
 
 

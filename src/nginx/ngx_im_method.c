@@ -58,7 +58,7 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "RoomRemove", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
     { "RoomSet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomDismiss", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
-    { "RoomRemoved", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
+    { "RoomRemoved", NGX_IM_METHOD_REMOVED, IM_DISC_SLOT, 1 },
 
     { "Presence", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
     { "ConversationSet", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },

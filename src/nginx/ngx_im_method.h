@@ -13,6 +13,7 @@
 #define NGX_IM_METHOD_STORED    0                /* MySQL */
 #define NGX_IM_METHOD_PASSWORD  1                /* slow, and MySQL */
 #define NGX_IM_METHOD_LIVE      2                /* Redis and Kafka */
+#define NGX_IM_METHOD_REMOVED   3                /* MySQL, else Redis */
 
 typedef struct {
     im_rpc_method_t                  rpc;

@@ -204,3 +204,37 @@ async def test_people_who_talk_notice_nothing(own, away):
                   '%s %.3f' % (t.name.split()[0], max(x.longest for x in pair))
                   for pair in talks for t in pair[:1]),
                  longest, ' '.join('%.3f' % t for t in took), back))
+
+
+async def test_who_connects_again_meanwhile_goes_on(own):
+    """All workers are new, and know nothing of the group, from which somebody
+    was removed a moment before: those who are in it get what is said there, and
+    he does not."""
+    people = People()
+    async with Api(own.env['IM_HTTP']) as api:
+        (alice, bob), direct = await pair_of(people, api, 'direct')
+        (carl, dora), grouped = await pair_of(people, api, 'group')
+        gone = await people(api, 'gone')
+        room = await group(carl, dora, gone)
+
+        async def talk(seconds):
+            await all_talk(
+                [both('direct', direct, {'to': str(bob.uid)},
+                      {'to': str(alice.uid)}),
+                 both('group', grouped, {'room': room})], seconds)
+
+        await talk(0.5)
+        await api.call('DELETE', '/v1/rooms/%s/members/%d' % (room, gone.uid),
+                       carl.token)
+        await talk(0.5)
+        async with frozen(own):
+            old = direct[0].instance
+            os.kill(own.pid('nginx'), signal.SIGHUP)
+            direct = [await u.connect([old]) for u in (alice, bob)]
+            grouped = [await u.connect([old]) for u in (carl, dora)]
+            removed = await gone.connect([old])
+            assert room not in removed.auth_ok.get('rooms', [])
+            await talk(3)
+            said = await frames_now(removed)
+            assert not [f for f in said if f['type'] == 'push'], said
+        await talk(0.5)

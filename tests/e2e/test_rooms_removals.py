@@ -16,6 +16,7 @@ import pytest
 from conftest import beside
 from im_client import Api, Problem
 from im_frozen import frozen, pid_of
+from test_dedupe import redis
 from test_presence import links_opened
 from test_rooms_edge import acked, ask, event, frames_now, \
     frames_until, group, is_event, is_push, live, pushed, refused, say
@@ -298,7 +299,10 @@ def members(room, uid=None):
 
 
 def remove_untold(stack, room, uid=None):
-    """A ghost, who was never there: only the number counts."""
+    """A ghost, who was never there: only the number counts.  What Redis
+    remembers is marked before the commit, as by any Logic."""
+    for key in ['im:rm:{%s}' % room] + (['im:g:{%d}' % uid] if uid else []):
+        redis(stack, 'SET', key, 'x0', 'EX', '30')
     sql = ('INSERT INTO removals SELECT {0}, {1}, COALESCE(MAX(no), 0) + 1 '
            'FROM removals WHERE room = {0};')
     if uid is not None:
