@@ -194,3 +194,27 @@ logic_probes_mysql_failed(void)
     atomic_store(&probes_silent_us, im_mono_us());
     im_probe_kick(&probes_mysql.probe);
 }
+
+
+uint64_t
+logic_probes_away_ms(void)
+{
+    size_t      i;
+    uint64_t    now, seen, away;
+    im_probe_t  *probes[] = {
+        &probes_redis.probe, &probes_kafka.probe, &probes_mysql.probe
+    };
+
+    now = im_mono_us();
+    away = 0;
+
+    for (i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+        seen = atomic_load(&probes[i]->seen_us);
+
+        if (atomic_load(&probes[i]->bad_us) != 0 && now - seen > away) {
+            away = now - seen;
+        }
+    }
+
+    return away / 1000;
+}

@@ -33,6 +33,9 @@ int logic_probes_kafka_away(void);
 void logic_probes_kafka_confirmed(void);
 void logic_probes_kafka_failed(void);
 
+/* For how long Redis, Kafka or MySQL has not answered; 0: all of them do. */
+uint64_t logic_probes_away_ms(void);
+
 /*
  * Whether MySQL is known not to answer: a question failed, or two looks in a
  * row were bad, and no question was answered and no look good since.  The probe

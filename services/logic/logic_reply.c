@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "im_error.h"
+#include "logic_probes.h"
 #include "logic_reply.h"
 
 
@@ -86,7 +87,7 @@ logic_reply_error(logic_reply_t *r, logic_touched_t *t, const char *cmid,
     error.message = (char *) text;
     error.cmid = (char *) cmid;
     error.retryable = e->retryable;
-    error.retry_after_ms = e->retryable ? 1000 : 0;
+    error.retry_after_ms = im_error_retry_ms(e, logic_probes_away_ms());
 
     item.item_case = IM__DOWN_ITEM__ITEM_ERROR;
     item.error = &error;

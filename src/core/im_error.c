@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "im_error.h"
+#include "im_timeouts.h"
 
 
 #define IM_ERROR_INTERNAL       0
@@ -138,4 +139,25 @@ im_error_from_status(int grpc, const char *message, im_str_t *text)
     default:
         return &im_errors[IM_ERROR_INTERNAL];
     }
+}
+
+
+unsigned
+im_error_retry_ms(const im_error_t *e, uint64_t away_ms)
+{
+    uint64_t  half;
+
+    if (!e->retryable) {
+        return 0;
+    }
+
+    if (away_ms == 0) {
+        return IM_RETRY_MS;
+    }
+
+    half = away_ms / 2;
+
+    return (half < IM_RETRY_AWAY_MIN_MS) ? IM_RETRY_AWAY_MIN_MS
+           : (half > IM_RETRY_AWAY_MAX_MS) ? IM_RETRY_AWAY_MAX_MS
+           : (unsigned) half;
 }

@@ -31,6 +31,13 @@ const im_error_t *im_error_find(const char *code, size_t len);
 const im_error_t *im_error_from_status(int grpc, const char *message,
     im_str_t *text);
 
+/*
+ * When a client is to try again, in ms; 0: never.  away_ms: for how long what
+ * it needs has not answered, 0 if it does.  What has been away for long will
+ * hardly be back at once, but whoever waits is to be there soon when it is.
+ */
+unsigned im_error_retry_ms(const im_error_t *e, uint64_t away_ms);
+
 /* For docs and tests: the i-th entry, NULL past the end. */
 const im_error_t *im_error_at(size_t i);
 

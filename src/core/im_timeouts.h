@@ -102,6 +102,11 @@
 /* Log-ins. */
 #define IM_REFRESH_REPEAT_MS         10000  /* for a lost answer to be asked */
 
+/* When a client that was refused is to try again (retry_after_ms). */
+#define IM_RETRY_MS                  1000   /* a queue was full, or the like */
+#define IM_RETRY_AWAY_MIN_MS         500    /* what is needed is away: half as */
+#define IM_RETRY_AWAY_MAX_MS         3000   /* long as it has been, in these */
+
 /* How a daemon's dependencies are (/readyz). */
 #define IM_PROBE_EVERY_MS            2000   /* between two looks at each */
 #define IM_PROBE_AWAY_MS             250    /* the same while it is away */

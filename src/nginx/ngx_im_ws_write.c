@@ -20,10 +20,10 @@
 
 #include "ngx_im_ws.h"
 #include "im_error.h"
+#include "im_timeouts.h"
 
 
 #define NGX_IM_WS_OUT_MAX     4096     /* buffers waiting on a connection */
-#define NGX_IM_WS_RETRY_MS    1000     /* a refused client is to wait */
 #define NGX_IM_WS_OVER        65536    /* the last one may go over by this */
 #define NGX_IM_WS_PUSHES      1        /* shares of im_ws_send_queue */
 #define NGX_IM_WS_ANSWERS     2
@@ -188,7 +188,7 @@ ngx_im_ws_send_refusal(ngx_im_ws_t *ws, Im__Error *error)
     error->retryable = e->retryable;
 
     if (e->retryable && error->retry_after_ms == 0) {
-        error->retry_after_ms = NGX_IM_WS_RETRY_MS;
+        error->retry_after_ms = IM_RETRY_MS;
     }
 
     frame.frame_case = IM__FRAME__FRAME_ERROR;

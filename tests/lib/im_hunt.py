@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PASSWORD = 'correct horse battery'
 REGISTER_AT_ONCE = 8
 STORE_WAIT_S = 60
-PUSH_WAIT_S = 8        # of Kafka's session time-out, when a Task has died
+PUSH_WAIT_S = 4        # of Kafka's session time-out, when a Task has died
 
 
 class Plan:

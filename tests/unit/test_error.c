@@ -100,6 +100,30 @@ a_status_of_logic_becomes_the_client_s_refusal(void **state)
 }
 
 
+static unsigned
+retry(const char *code, uint64_t away_ms)
+{
+    return im_error_retry_ms(im_error_find(code, strlen(code)), away_ms);
+}
+
+
+static void
+a_client_is_told_to_wait_half_as_long_as_the_outage_has_lasted(void **state)
+{
+    (void) state;
+
+    assert_int_equal(retry("unavailable", 0), 1000);
+    assert_int_equal(retry("unavailable", 1), 500);
+    assert_int_equal(retry("unavailable", 1000), 500);
+    assert_int_equal(retry("unavailable", 4000), 2000);
+    assert_int_equal(retry("timeout", 4000), 2000);
+    assert_int_equal(retry("unavailable", 3600000), 3000);
+    assert_int_equal(retry("unavailable", UINT64_MAX), 3000);
+    assert_int_equal(retry("bad_field", 4000), 0);
+    assert_int_equal(retry("bad_field", 0), 0);
+}
+
+
 int
 main(void)
 {
@@ -107,6 +131,8 @@ main(void)
         cmocka_unit_test(every_code_is_found_and_has_a_status),
         cmocka_unit_test(an_unknown_code_is_an_internal_error),
         cmocka_unit_test(a_status_of_logic_becomes_the_client_s_refusal),
+        cmocka_unit_test(
+            a_client_is_told_to_wait_half_as_long_as_the_outage_has_lasted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
