@@ -105,7 +105,7 @@
 /* When a client that was refused is to try again (retry_after_ms). */
 #define IM_RETRY_MS                  1000   /* a queue was full, or the like */
 #define IM_RETRY_AWAY_MIN_MS         500    /* what is needed is away: half as */
-#define IM_RETRY_AWAY_MAX_MS         3000   /* long as it has been, in these */
+#define IM_RETRY_AWAY_MAX_MS         2500   /* long as it has been, in these */
 
 /* How a daemon's dependencies are (/readyz). */
 #define IM_PROBE_EVERY_MS            2000   /* between two looks at each */

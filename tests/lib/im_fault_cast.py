@@ -91,9 +91,16 @@ class Cast:
         tries = itertools.count()
 
         async def named():
-            # Another name each time: one that timed out may be taken.
-            return await self.api.register('%s.%d' % (name, next(tries)),
-                                           PASSWORD)
+            # Another name each time: one that timed out may be taken, also
+            # when it was a worker that tried again.
+            while True:
+                try:
+                    return await self.api.register(
+                        '%s.%d' % (name, next(tries)), PASSWORD)
+                except Problem as e:
+                    if e.code != 'name_taken':
+                        raise
+
         user = await patiently(named)
         return await patiently(lambda: user.log_in('setup'))
 
