@@ -156,7 +156,6 @@ def faults():
             lambda d, s, n=name: d.freeze(s, n), 5, 5, outage=True)
         add('away-' + name, title + ' is away',
             lambda d, s, n=name: d.away(s + 2, n), 5, 5, outage=True)
-    add('flush-redis', 'FLUSHALL', lambda d, s: d.flush_redis(), 2, 2)
 
     for name in ('kafka', 'redis', 'mysql', 'etcd'):
         add('full-' + name, 'no room on the disk of ' + name,
@@ -172,6 +171,7 @@ def faults():
         c = Clock(*steps)
         add(name, text, c.act, 4, 4, before=c.before, after=c.after)
 
+    add('flush-redis', 'FLUSHALL', lambda d, s: d.flush_redis(), 2, 2)
     add('everything', 'kill -9 of everything at once', everything, 5, 5,
         outage=True)
     add('mix-1', 'kills, freezes, reloads and FLUSHALL by chance',

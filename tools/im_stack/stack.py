@@ -322,6 +322,10 @@ class Stack(Conf, Ready):
         while self.alive() and time.time() < end:
             time.sleep(0.05)
         self.sweep()
+        # A small disk that tests/fault was not allowed to take away again.
+        for name in BACKENDS:
+            if os.path.ismount(self.path('data', name)):
+                run(['umount', self.path('data', name)], 10)
         shutil.rmtree(self.state['sock'], ignore_errors=True)
         self.state['sock'] = ''
         self.save()
