@@ -2,7 +2,9 @@
  * logic_pool.c -- bounded queue, fixed threads, connections of their own.
  *
  * A queue that is full refuses at once: a log-in that waits longer than its
- * caller does would only hash a password for nobody.
+ * caller does would only hash a password for nobody.  It is full by the number
+ * of its jobs, or when the first of them has waited for half of the time that a
+ * caller gives us: so a crowd may be as large as can be served.
  *
  *   calls --run--> queue --> threads --park--> logic_settle.c
  *                           ^                        |
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 
 #include "im_steps.h"
+#include "im_timeouts.h"
 #include "logic_pool.h"
 
 
@@ -29,6 +32,7 @@ struct pool_job_s {
     logic_job_pt             run;
     im_rpc_req_t            *req;
     const ProtobufCMessage  *in;
+    uint64_t                 since_us;
     pool_job_t              *next;
 };
 
@@ -56,6 +60,7 @@ struct logic_pool_s {
 
 
 static void *pool_thread(void *arg);
+static int pool_is_full(const logic_pool_t *p, uint64_t now_us);
 static void pool_on_done(logic_wait_t *w);
 static void pool_drop(logic_parked_t *parked, const char *code,
     const char *text);
@@ -128,11 +133,12 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
         job->run = run;
         job->req = req;
         job->in = in;
+        job->since_us = im_mono_us();
 
         pthread_mutex_lock(&p->lock);
 
         stop = p->stop;
-        full = (p->n >= p->max || stop);
+        full = (pool_is_full(p, job->since_us) || stop);
 
         if (!full) {
             *p->last = job;
@@ -154,6 +160,20 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
             logic_fail(req, "busy", "too many requests wait (%s)", p->name);
         }
     }
+}
+
+
+/* Of jobs, or of those who have waited so long that a new one would be answered
+ * too late. */
+static int
+pool_is_full(const logic_pool_t *p, uint64_t now_us)
+{
+    if (p->first == NULL) {
+        return 0;
+    }
+
+    return p->n >= p->max
+           || now_us > p->first->since_us + IM_LOGIC_QUEUE_MS * 1000;
 }
 
 

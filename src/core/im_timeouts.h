@@ -88,6 +88,9 @@
 #define IM_KAFKA_METADATA_MS         30000
 #define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */
 
+/* Calls that wait for a thread of Logic. */
+#define IM_LOGIC_QUEUE_MS            2500   /* the first; then: busy */
+
 /* Logic waits until the store has caught up with the log. */
 #define IM_SETTLE_ASK_MS             500    /* one question to Kafka */
 #define IM_SETTLE_POLL_MS            20     /* between two of them */
