@@ -39,6 +39,8 @@ static logic_sync_t *sync_create(im_rpc_req_t *req, const Im__SyncRequest *r);
 static void sync_items(logic_sync_t *sync);
 static void sync_go_on(logic_sync_t *sync);
 static int sync_look(logic_sync_t *sync);
+static int sync_read(logic_sync_t *sync, size_t *cut);
+static size_t sync_deal_again(logic_sync_t *sync);
 static int sync_wait(logic_sync_t *sync, uint64_t partitions, int look);
 static int sync_park_lagging(logic_sync_t *sync);
 static int sync_park_undecided(logic_sync_t *sync);
@@ -194,7 +196,7 @@ sync_go_on(logic_sync_t *sync)
 static int
 sync_look(logic_sync_t *sync)
 {
-    size_t              i;
+    size_t              i, cut;
     logic_sync_item_t  *item;
 
     for (i = 0; i < sync->n; i++) {
@@ -212,18 +214,70 @@ sync_look(logic_sync_t *sync)
         return IM_AGAIN;
     }
 
+    do {
+        if (sync_read(sync, &cut) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        /* each time one is cut, and it is not read again */
+
+    } while (cut > 0 && sync_deal_again(sync) > 0);
+
+    return sync_park_undecided(sync);
+}
+
+
+/* *cut: how many pages have made room for others. */
+static int
+sync_read(logic_sync_t *sync, size_t *cut)
+{
+    size_t              i;
+    logic_sync_item_t  *item;
+
+    *cut = 0;
+
     if (logic_sync_pages(sync) != IM_OK) {
         return IM_ERROR;
     }
 
     for (i = 0; i < sync->n; i++) {
-        if (logic_sync_judge(sync, &sync->items[i]) != IM_OK) {
+        item = &sync->items[i];
+
+        if (item->judged) {
+            continue;
+        }
+
+        if (logic_sync_judge(sync, item) != IM_OK) {
             sync->memory = 1;
             return IM_ERROR;
         }
+
+        *cut += item->cut;
     }
 
-    return sync_park_undecided(sync);
+    return IM_OK;
+}
+
+
+/* Those that got no room: how many. */
+static size_t
+sync_deal_again(logic_sync_t *sync)
+{
+    size_t              i, n;
+    logic_sync_item_t  *item;
+
+    for (i = 0, n = 0; i < sync->n; i++) {
+        item = &sync->items[i];
+
+        if (item->page.more && item->page.n == 0
+            && item->out.next == item->cursor->seq)
+        {
+            logic_sync_forget(item);
+            n++;
+        }
+    }
+
+    return n;
 }
 
 

@@ -67,7 +67,8 @@ logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item)
 {
     uint64_t  last;
 
-    item->pending = item->lags = item->waits = 0;
+    item->pending = item->cut = item->lags = item->waits = 0;
+    item->judged = 1;
     sync_begin(item, &item->out);
 
     if (item->error != NULL) {
@@ -131,6 +132,7 @@ sync_walk(logic_sync_t *sync, logic_sync_item_t *item)
 
         if (m->seq != out->next + 1 && sync_gap(sync, item, m) != IM_OK) {
             logic_page_cut(&item->page, i);
+            item->cut = 1;
             return;
         }
 

@@ -32,7 +32,9 @@ typedef struct {
     unsigned           settled:1;  /* before MySQL was asked, the log was */
 
     /* what logic_sync_judge() makes of it */
+    unsigned           judged:1;
     unsigned           pending:1;
+    unsigned           cut:1;      /* what was read above a gap is left out */
     unsigned           lags:1;     /* rows may still come, that were acked */
     unsigned           waits:1;    /* a settled log would decide more */
     Im__Synced         out;
@@ -58,7 +60,8 @@ typedef struct {
 /* Which rooms may not be read, and the counters of Redis.  IM_OK, or it has
  * been answered. */
 int logic_sync_begin(logic_sync_t *sync);
-/* What MySQL has above the cursors: how far, then pages.  IM_OK, IM_ERROR. */
+/* What MySQL has above the cursors: how far, then pages of those that are not
+ * judged.  IM_OK, IM_ERROR. */
 int logic_sync_heads(logic_sync_t *sync);
 int logic_sync_pages(logic_sync_t *sync);
 /* Frees the pages and what was made of them. */

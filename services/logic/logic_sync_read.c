@@ -11,7 +11,11 @@
  * A message that is larger than such a part would never be read.  Therefore the
  * first message of a page may take whatever the answer still has.  Those that
  * get nothing are the longest, and the shorter ones are out of their way by the
- * next question: every answer moves at least one cursor.
+ * next question.
+ *
+ * What is cut from a page, because it is above a gap that is not decided, is
+ * dealt again to those who got nothing.  So every answer that has `more` moves
+ * at least one cursor.
  */
 
 #include <stdlib.h>
@@ -211,18 +215,22 @@ logic_sync_pages(logic_sync_t *sync)
     size_t              i, n, left;
     logic_sync_item_t  *item, *items[LOGIC_SYNC_CURSORS_MAX];
 
+    left = LOGIC_PAGE_BYTES_MAX;
+
     for (i = 0, n = 0; i < sync->n; i++) {
         item = &sync->items[i];
 
-        if (item->error == NULL && item->read
-            && item->head > item->cursor->seq)
+        if (item->judged) {
+            left -= item->page.bytes;
+
+        } else if (item->error == NULL && item->read
+                   && item->head > item->cursor->seq)
         {
             items[n++] = item;
         }
     }
 
     qsort(items, n, sizeof(items[0]), sync_compare);
-    left = LOGIC_PAGE_BYTES_MAX;
 
     for (i = 0; i < n; i++) {
         if (sync_page(sync, items[i], left / (n - i), left) != IM_OK) {
@@ -318,7 +326,7 @@ sync_known(logic_sync_t *sync, logic_sync_item_t *item)
     last = (page->n > 0) ? page->messages[page->n - 1]->seq
                          : item->cursor->seq;
 
-    if (item->error != NULL || !item->read
+    if (item->judged || item->error != NULL || !item->read
         || (last - item->cursor->seq == page->n
             && (page->more || item->void_top <= last)))
     {
@@ -364,4 +372,5 @@ logic_sync_forget(logic_sync_item_t *item)
     free(item->out.voids);
     item->out.voids = NULL;
     item->out.n_voids = 0;
+    item->judged = 0;
 }

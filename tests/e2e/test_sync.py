@@ -116,8 +116,8 @@ async def test_a_message_that_was_missed_is_there(api, people):
     assert len(c['messages']) == 1, c
     m = c['messages'][0]
     assert m == {'seq': '1', 'msg_id': sent['msg_id'], 'cmid': 'a1',
-                 'from': str(alice.uid), 'time_ms': sent['time_ms'],
-                 'body': {'text': 'hello'}}
+                 'from': str(alice.uid), 'to': str(bob.uid),
+                 'time_ms': sent['time_ms'], 'body': {'text': 'hello'}}
     assert (c['head'], c['next'], c['more'], c['pending'], c['voids']) == \
         ('1', '1', False, False, [])
 
@@ -215,10 +215,10 @@ async def test_many_small_messages_fit_a_connection_s_queue(api, people):
     assert all(c['more'] or len(c['messages']) == 200 for c in answer)
 
 
-def old_messages(stack, a, b, seqs, size):
-    """Rows that have been there for a minute, and their counter."""
+def old_messages(stack, a, b, seqs, size, age_s=60):
+    """Rows that have been there for some time, and their counter."""
     low, high = sorted((a.uid, b.uid))
-    at = int(time.time() * 1000) - 60000
+    at = int(time.time() * 1000) - age_s * 1000
     stack.mysql('INSERT INTO messages VALUES %s' % ', '.join(
         "(%d, %d, %d, %d, %d, %d, '', CONCAT('\"', REPEAT('x', %d), '\"'))" % (
             low, high, n, (at << 22) + n, a.uid, at, size - 2)
@@ -248,6 +248,20 @@ async def test_each_answer_moves_a_cursor_also_above_void_numbers(
     old_messages(stack, alice, carol, (1, 2), 40000)
     assert await all_of(alice, bob, carol, rounds=4) == {
         bob.uid: 3, carol.uid: 2}
+
+
+async def test_what_is_undecided_takes_no_room_from_others(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    dave = await people(api, 'dave')
+    for u in (bob, dave):
+        old_messages(stack, alice, u, (2, 3), 60000, age_s=5)
+    old_messages(stack, alice, carol, range(1, 5), 20000)
+    young, other, carols = await sync(alice, (bob.uid, 0), (dave.uid, 0),
+                                      (carol.uid, 0))
+    for c in (young, other):
+        assert (c['pending'], c['messages']) == (True, [])
+    assert (carols['next'], carols['more']) == ('4', False)
 
 
 async def test_messages_of_any_size_come_beside_a_large_conversation(
@@ -545,8 +559,8 @@ async def test_latest_conversation_is_first_with_its_last_message(
     c = r['conversations'][0]
     assert (c['head'], c['read_seq'], c['unread']) == ('2', '0', 2)
     assert c['last'] == {'seq': '2', 'msg_id': last['msg_id'], 'cmid': 'b2',
-                         'from': str(bob.uid), 'time_ms': last['time_ms'],
-                         'body': 'three'}
+                         'from': str(bob.uid), 'to': str(alice.uid),
+                         'time_ms': last['time_ms'], 'body': 'three'}
     r = await conversations(bob)
     assert [c['with'] for c in r['conversations']] == [str(alice.uid)]
     assert r['conversations'][0]['unread'] == 0         # all of it is bob's
