@@ -164,7 +164,7 @@ class Hunt:
                 others[uid].append(group)
         two = set(self.plan.rng.sample([u for u, _ in users],
                                        max(len(users) // 10, 1)))
-        self.uids = sorted(uid for uid, _ in users)
+        self.uids = [uid for uid, _ in users]
         self.processes, self.outs = [], []
         n = self.plan.processes
         for i in range(n):
@@ -261,9 +261,9 @@ class Hunt:
         raise Problem('MySQL: %s' % r.stderr)
 
     def where(self):
-        return ('WHERE conv_a BETWEEN %d AND %d OR conv_a = 0 AND conv_b IN '
-                '(0%s)' % (self.uids[0], self.uids[-1], ''.join(
-                    ', %d' % room for _, room in self.groups)))
+        return ('WHERE conv_a IN (%s) OR conv_a = 0 AND conv_b IN (0%s)' % (
+            ', '.join(map(str, self.uids)),
+            ''.join(', %d' % room for _, room in self.groups)))
 
     def wait_for_store(self, acked):
         until = time.monotonic() + STORE_WAIT_S
