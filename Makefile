@@ -126,8 +126,9 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         test \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
-        test-tsan test-full test-stop test-faults matrix bench bench-rpc bench-fanout \
-        bench-flood bench-opens bench-store stop status clean help ready
+        test-tsan test-full test-stop test-faults matrix bench bench-rpc \
+        bench-fanout bench-crowd bench-flood bench-opens bench-store stop \
+        status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -365,6 +366,11 @@ bench-store: deps
 	@exec $(PYTHON) tools/stack exec bench-sync --restart --fresh -- \
 	    bench/store/catch-up
 
+bench-crowd: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-crowd --restart --fresh -- \
+	    bench/store/come-back $(BENCH_ARGS)
+
 bench-flood: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-flood --restart --fresh -- \
@@ -406,6 +412,7 @@ help:
 	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
+	@echo "make bench-crowd 3,000 clients that come back together"
 	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
