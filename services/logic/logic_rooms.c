@@ -34,7 +34,6 @@ static int rooms_create_check(logic_rooms_t *r);
 static int rooms_name_valid(const char *name);
 static int rooms_create_step(logic_rooms_t *r);
 static int rooms_insert(logic_rooms_t *r);
-static int rooms_visible(logic_rooms_t *r);
 static int rooms_dismiss_step(logic_rooms_t *r);
 static int rooms_compare(const void *a, const void *b);
 
@@ -321,7 +320,11 @@ logic_rooms_get(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (rc == IM_OK) {
-        rc = rooms_visible(&r);
+        rc = logic_rooms_known(&r);
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_alive(&r);
     }
 
     if (rc == IM_OK) {
@@ -333,20 +336,13 @@ logic_rooms_get(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-static int
-rooms_visible(logic_rooms_t *r)
+/* The same words as where there is none. */
+int
+logic_rooms_known(logic_rooms_t *r)
 {
-    if (!r->open && r->me.role == LOGIC_ROLE_NONE) {
-        return logic_rooms_refuse(r, "forbidden",
-                                  "only who is in this room may see it");
-    }
-
-    if (r->dismissed) {
-        return logic_rooms_refuse(r, "room_dismissed",
-                                  "the room was dismissed");
-    }
-
-    return IM_OK;
+    return (!r->open && r->me.role == LOGIC_ROLE_NONE)
+           ? logic_rooms_refuse(r, "no_such_room", "there is no such room")
+           : IM_OK;
 }
 
 
@@ -436,6 +432,10 @@ rooms_dismiss_step(logic_rooms_t *r)
 
     if (rc == IM_OK) {
         rc = logic_rooms_member(r, r->uid, &r->me);
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_known(r);
     }
 
     if (rc != IM_OK) {

@@ -43,7 +43,8 @@
 typedef struct {
     uint64_t               removals;   /* so far */
     uint32_t               kind;       /* 0: there is none */
-    uint32_t               dismissed;
+    uint16_t               dismissed;
+    uint16_t               open;
 } access_room_t;
 
 typedef struct {
@@ -72,6 +73,8 @@ typedef struct {
 static logic_cache_e access_look(const logic_rooms_access_t *item,
     uint64_t now_us, access_want_t *want);
 static void access_decide(logic_rooms_access_t *item,
+    const access_want_t *want);
+static int access_is_hidden(const logic_rooms_access_t *item,
     const access_want_t *want);
 static int access_load_rooms(im_mysql_t *mysql, access_want_t *wants,
     logic_ask_t *asks, size_t n);
@@ -148,7 +151,7 @@ access_decide(logic_rooms_access_t *item, const access_want_t *want)
 
     item->removals = room->removals;
 
-    if (room->kind == 0) {
+    if (room->kind == 0 || access_is_hidden(item, want)) {
         item->code = "no_such_room";
 
     } else if (room->dismissed) {
@@ -167,6 +170,15 @@ access_decide(logic_rooms_access_t *item, const access_want_t *want)
     } else {
         item->code = NULL;
     }
+}
+
+
+/* A room that one is not in and may not enter: one is not told that it is. */
+static int
+access_is_hidden(const logic_rooms_access_t *item, const access_want_t *want)
+{
+    return !want->room.open && !item->joined
+           && want->user.role == LOGIC_ROLE_NONE;
 }
 
 
@@ -216,9 +228,9 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
     access_room_t  *room;
 
 #define ACCESS_ROOMS(in)                                                      \
-    "SELECT r.room, r.kind, r.dismissed_ms, COALESCE((SELECT x.no "           \
-    "FROM removals x WHERE x.room = r.room ORDER BY x.no DESC LIMIT 1), 0) "  \
-    "FROM rooms r WHERE r.room IN (" in ")"
+    "SELECT r.room, r.kind, r.open + 2 * (r.dismissed_ms > 0), COALESCE(("    \
+    "SELECT x.no FROM removals x WHERE x.room = r.room "                      \
+    "ORDER BY x.no DESC LIMIT 1), 0) FROM rooms r WHERE r.room IN (" in ")"
 
     static const logic_ask_sql_t  sql = {
         ACCESS_ROOMS(LOGIC_ASK_8("?", ", ")),
@@ -240,7 +252,8 @@ access_load_rooms(im_mysql_t *mysql, access_want_t *wants, logic_ask_t *asks,
 
         if (asks[i].found) {
             room->kind = (uint32_t) asks[i].values[0];
-            room->dismissed = (asks[i].values[1] != 0);
+            room->open = (asks[i].values[1] & 1) != 0;
+            room->dismissed = (asks[i].values[1] & 2) != 0;
             room->removals = asks[i].values[2];
         }
     }
@@ -372,14 +385,19 @@ logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
 static int
 access_on_read(void *ctx, const im_mysql_value_t *v)
 {
-    int             may;
+    int             may, is_in;
     size_t          i;
     access_read_t  *read = ctx;
 
-    may = !v[4].null && v[4].u64 != LOGIC_ROLE_NONE;
+    is_in = !v[4].null && v[4].u64 != LOGIC_ROLE_NONE;
+    may = is_in;
 
     if (v[1].u64 == LOGIC_ROOM_LIVE) {
-        may = v[3].u64 && (v[2].u64 || may);
+        may = v[3].u64 && (v[2].u64 || is_in);
+    }
+
+    if (!is_in && !v[2].u64) {
+        return IM_OK;                  /* as if there were none */
     }
 
     for (i = 0; i < read->n; i++) {

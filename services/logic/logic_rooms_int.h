@@ -88,6 +88,10 @@ int logic_rooms_without_members(logic_rooms_t *r);
 /* DECLINED: one of r->uids is in as many groups as permitted. */
 int logic_rooms_check_groups(logic_rooms_t *r);
 
+/* DECLINED, as if there were no such room: the caller (r->me) is not in it and
+ * may not enter. */
+int logic_rooms_known(logic_rooms_t *r);
+
 /* The caller is owner or admin, and above `other` (0: of nobody); else
  * DECLINED.  Sets r->me and r->other. */
 int logic_rooms_actor(logic_rooms_t *r, uint64_t other);

@@ -44,6 +44,14 @@ logic_rooms_join(logic_db_t *db, im_rpc_req_t *req,
     rc = logic_rooms_read(&r);
 
     if (rc == IM_OK) {
+        rc = logic_rooms_member(&r, r.uid, &r.me);
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_known(&r);
+    }
+
+    if (rc == IM_OK) {
         rc = (r.kind == LOGIC_ROOM_GROUP) ? join_group(&r)
                                           : join_live(&r);
     }
@@ -103,11 +111,15 @@ join_step(logic_rooms_t *r)
     }
 
     if (rc == IM_OK) {
-        rc = logic_rooms_alive(r);
+        rc = logic_rooms_member(r, r->uid, &r->me);
     }
 
     if (rc == IM_OK) {
-        rc = logic_rooms_member(r, r->uid, &r->me);
+        rc = logic_rooms_known(r);
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_alive(r);
     }
 
     if (rc != IM_OK) {
@@ -117,11 +129,6 @@ join_step(logic_rooms_t *r)
     if (r->me.role != LOGIC_ROLE_NONE) {
         r->n = 0;
         return IM_DONE;                /* is in it */
-    }
-
-    if (!r->open) {
-        return logic_rooms_refuse(r, "forbidden", "this group is joined by "
-                                  "invitation only");
     }
 
     return join_add(r);
@@ -165,19 +172,8 @@ join_live(logic_rooms_t *r)
     rc = logic_rooms_alive(r);
 
     if (rc == IM_OK) {
-        rc = logic_rooms_member(r, r->uid, &r->me);
+        rc = join_live_place(r, q->instance);
     }
-
-    if (rc != IM_OK) {
-        return rc;
-    }
-
-    if (!r->open && r->me.role == LOGIC_ROLE_NONE) {
-        return logic_rooms_refuse(r, "forbidden", "this room is joined by "
-                                  "invitation only");
-    }
-
-    rc = join_live_place(r, q->instance);
 
     return (rc == IM_OK) ? join_place(r, q->instance) : rc;
 }

@@ -123,14 +123,18 @@ list_check(logic_rooms_t *r)
 static int
 list_visible(logic_rooms_t *r)
 {
-    if (r->me.role == LOGIC_ROLE_NONE
-        && (r->kind == LOGIC_ROOM_GROUP || !r->open))
+    int  rc;
+
+    rc = logic_rooms_known(r);
+
+    if (rc == IM_OK && r->me.role == LOGIC_ROLE_NONE
+        && r->kind == LOGIC_ROOM_GROUP)
     {
         return logic_rooms_refuse(r, "forbidden", "only who is in the room "
                                   "sees who else is");
     }
 
-    return IM_OK;
+    return rc;
 }
 
 

@@ -80,9 +80,15 @@ members_leave_step(logic_rooms_t *r)
         return rc;
     }
 
-    if (r->me.role == LOGIC_ROLE_NONE) {
-        return logic_rooms_refuse(r, "not_member", "one has to be in a room "
-                                  "to leave it");
+    rc = logic_rooms_known(r);
+
+    if (rc == IM_OK && r->me.role == LOGIC_ROLE_NONE) {
+        rc = logic_rooms_refuse(r, "not_member", "one has to be in a room to "
+                                "leave it");
+    }
+
+    if (rc != IM_OK) {
+        return rc;
     }
 
     if (r->me.role == LOGIC_ROLE_OWNER && !r->dismissed) {
@@ -256,11 +262,11 @@ members_set_step(logic_rooms_t *r)
     rc = logic_rooms_lock(r);
 
     if (rc == IM_OK) {
-        rc = logic_rooms_alive(r);
+        rc = logic_rooms_actor(r, 0);
     }
 
     if (rc == IM_OK) {
-        rc = logic_rooms_actor(r, 0);
+        rc = logic_rooms_alive(r);
     }
 
     if (rc == IM_OK) {
@@ -353,6 +359,10 @@ logic_rooms_actor(logic_rooms_t *r, uint64_t other)
     int  rc;
 
     rc = logic_rooms_member(r, r->uid, &r->me);
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_known(r);
+    }
 
     if (rc == IM_OK && r->me.role < LOGIC_ROLE_ADMIN) {
         return logic_rooms_refuse(r, "forbidden",

@@ -55,7 +55,7 @@ async def places(alice, bob):
         (lambda: block(alice, bob.uid), 'blocked', {'to': str(alice.uid)}),
         (lambda: muted.set(alice, bob, mute_s=600), 'muted',
          {'room': str(muted.id)}),
-        (lambda: left.remove(alice, bob), 'not_member',
+        (lambda: left.remove(alice, bob), 'no_such_room',
          {'room': str(left.id)}),
         (lambda: gone.dismiss(alice), 'room_dismissed',
          {'room': str(gone.id)}),

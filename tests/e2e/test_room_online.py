@@ -94,7 +94,7 @@ async def test_a_live_room_is_entered_and_left_by_frames(api, people):
     s = await bob.connect()
     with pytest.raises(Problem) as e:
         await ask(s, 'join', room=str(room.id))
-    assert e.value.code == 'forbidden'
+    assert e.value.code == 'no_such_room'
     await room.add(alice, bob)
     await room.send(alice, 'not for him yet')
     assert await s.nothing('push')

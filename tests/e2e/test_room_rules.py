@@ -236,10 +236,10 @@ async def test_a_message_goes_to_a_user_or_to_a_room(api, people):
                   'missing_field')
 
 
-async def reads_nothing(room, user, code='forbidden'):
+async def reads_nothing(room, user, status=404, code='no_such_room'):
     for attempt in (room.history(user), room.members(user),
                     room.members(user, online='true'), room.read(user, 0)):
-        await refused(attempt, 403, code)
+        await refused(attempt, status, code)
     s = await room.sync(user)
     assert s['error'] == code and not s.get('messages')
     assert s['head'] == '0'
@@ -251,18 +251,21 @@ async def test_outsiders_read_nothing_and_send_nothing(api, people):
     for is_open in (False, True):
         room = await create(alice, members=[bob], open=is_open)
         await room.send(alice, 'secret')
-        await reads_nothing(room, eve)
-        await refused(room.send(eve), 403, 'not_member')
+        hidden = (404, 'no_such_room')
+        forbidden = (403, 'forbidden') if is_open else hidden
+        not_member = (403, 'not_member') if is_open else hidden
+        await reads_nothing(room, eve, *forbidden)
+        await refused(room.send(eve), *not_member)
         if not is_open:
-            await refused(room.get(eve), 403, 'forbidden')
-            await refused(room.join(eve), 403, 'forbidden')
+            await refused(room.get(eve), *hidden)
+            await refused(room.join(eve), *hidden)
         else:
             assert 'role' not in await room.get(eve)
         for attempt in (room.add(eve, eve), room.remove(eve, bob),
                         room.set(eve, bob, mute_s=5),
                         room.set(eve, eve, role='owner'), room.dismiss(eve)):
-            await refused(attempt, 403, 'forbidden')
-        await refused(room.leave(eve), 403, 'not_member')
+            await refused(attempt, *forbidden)
+        await refused(room.leave(eve), *not_member)
         assert await room.roles(alice) == {alice.uid: 'owner',
                                            bob.uid: 'member'}
 
@@ -276,9 +279,7 @@ async def test_who_was_removed_or_left_reads_nothing_more(api, people):
     await room.leave(carol)
     for user in (bob, carol):
         await reads_nothing(room, user)
-        await refused(room.send(user), 403, 'not_member')
-        await refused(room.leave(user), 403, 'not_member')
-    await refused(room.remove(alice, bob), 403, 'not_member')
+        await refused(room.send(user), 404, 'no_such_room')
     assert await room.roles(alice) == {alice.uid: 'owner'}
 
 
@@ -349,8 +350,9 @@ async def test_a_live_room_is_read_if_it_has_history(api, people, stack):
             await room.read(bob, 1)
             assert room.id not in await listed(bob)
         else:
-            await refused(room.history(bob), 403, 'forbidden')
-            assert (await room.sync(bob))['error'] == 'forbidden'
+            code = 'forbidden' if is_open else 'no_such_room'
+            await refused(room.history(bob), 403 if is_open else 404, code)
+            assert (await room.sync(bob))['error'] == code
     await room.add(alice, bob)      # invited to the one that is not open
     assert [m['body'] for m in
             (await room.sync(bob))['messages']] == ['said']
@@ -361,11 +363,10 @@ async def test_leaving(api, people):
     room = await create(alice, members=[bob])
     await refused(room.leave(alice), 409, 'last_owner')
     assert (await room.leave(bob))['room'] == str(room.id)
-    await refused(room.leave(bob), 403, 'not_member')
     # Alone in it: the room ends.
     await room.leave(alice)
-    await refused(room.send(alice), 410, 'room_dismissed')
-    await refused(room.get(alice), 403, 'forbidden')
+    await refused(room.send(alice), 404, 'no_such_room')
+    await refused(room.get(alice), 404, 'no_such_room')
 
 
 async def test_the_owner_leaves_after_somebody_else_became_owner(api, people):
@@ -484,7 +485,7 @@ async def test_leaving_does_not_end_a_mute(api, people):
     await room.join(bob)
     await room.set(alice, bob, mute_s=3600)
     await room.leave(bob)
-    await reads_nothing(room, bob)
+    await reads_nothing(room, bob, 403, 'forbidden')
     assert 'muted_until_ms' in (await room.join(bob))['room']
     await refused(room.send(bob), 403, 'muted')
 
@@ -495,7 +496,7 @@ async def test_removal_and_dismissal_are_at_once_for_a_sender(api, people):
         room = await create(alice, members=[bob])
         await room.send(bob)        # now it is remembered that he may
         await room.remove(alice, bob)
-        await refused(room.send(bob), 403, 'not_member')
+        await refused(room.send(bob), 404, 'no_such_room')
         await room.add(alice, bob)
         await room.send(bob)
         await room.dismiss(alice)
@@ -511,15 +512,15 @@ async def test_a_dismissed_room_can_be_read_and_left(api, people):
     await room.send(alice, 'last words')
     await room.dismiss(alice)
     for attempt in (room.send(bob), room.send(alice), room.join(eve),
-                    room.add(alice, eve), room.get(bob), room.dismiss(alice),
+                    room.add(alice, eve), room.get(bob),
                     room.set(alice, bob, role='admin')):
         await refused(attempt, 410, 'room_dismissed')
     s = await room.sync(bob)
     assert [m['body'] for m in s['messages']] == ['last words']
-    await reads_nothing(room, eve)
+    await reads_nothing(room, eve, 403, 'forbidden')
     await room.leave(alice)
     await room.leave(bob)
-    await reads_nothing(room, bob)
+    await reads_nothing(room, bob, 403, 'forbidden')
 
 
 # Limits and races.

@@ -179,7 +179,7 @@ async def test_members_of_a_group_are_in_with_all_connections(api, people):
         await acked(a, room, n)
     for s in (before, after):
         await pushed(s, *range(5))
-    assert await say(e, room, 1) == 'not_member'
+    assert await say(e, room, 1) == 'no_such_room'
     # removed: hears it, and then nothing more
     await api.call('DELETE', '/v1/rooms/%s/members/%d' % (room, bob.uid),
                    alice.token)
@@ -188,7 +188,7 @@ async def test_members_of_a_group_are_in_with_all_connections(api, people):
     await acked(a, room, 'he is gone')
     assert await before.nothing('push', 0.4)
     assert await after.nothing('push', 0.1)
-    assert await say(before, room, 1) == 'not_member'
+    assert await say(before, room, 1) == 'no_such_room'
     # and added again
     await api.call('POST', '/v1/rooms/%s/members' % room, alice.token,
                    json={'uids': [str(bob.uid)]})
