@@ -36,9 +36,13 @@ class Clocked:
             self.process = subprocess.Popen(argv, env=env, stdout=log,
                                             stderr=log,
                                             stdin=subprocess.DEVNULL)
-        self.until(lambda: not not_ready(self.health), 'is not ready')
-        self.until(lambda: '"links":0' not in http_get(
-            self.health, '/healthz')[1], 'is not used')
+        try:
+            self.until(lambda: not not_ready(self.health), 'is not ready')
+            self.until(lambda: '"links":0' not in http_get(
+                self.health, '/healthz')[1], 'is not used')
+        except RuntimeError:
+            self.end()
+            raise
 
     def until(self, true, text):
         until = time.monotonic() + READY_S
