@@ -35,6 +35,7 @@
 #include "logic_home.h"
 #include "logic_janitor.h"
 #include "logic_links.h"
+#include "logic_presence_state.h"
 #include "logic_words.h"
 
 
@@ -68,6 +69,7 @@ static int janitor_walk(im_redis_t *redis);
 static int janitor_users(im_redis_t *redis, const redisReply *keys);
 static int janitor_user(im_redis_t *redis, const char *key,
     const redisReply *entries, unsigned *asked);
+static int janitor_is_dead(const redisReply *value);
 
 
 static im_thread_t       janitor_id;
@@ -426,31 +428,43 @@ janitor_users(im_redis_t *redis, const redisReply *keys)
 
 
 /* Field by field: a connection that was opened since then is not touched.  Who
- * has none left is told as gone when the next leaves are (score 0). */
+ * has none left is put into im:off first: a user who is in neither would be
+ * gone without a notification (logic_presence_state.c). */
 static int
 janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
     unsigned *asked)
 {
-    size_t          i, alive, dead;
-    const char     *uid;
-    redisReply     *value;
-    logic_route_t   route;
-    char            who[24];
+    size_t       i, dead;
+    const char  *uid;
 
-    alive = 0;
     dead = 0;
 
     for (i = 0; i + 1 < entries->elements; i += 2) {
-        value = entries->element[i + 1];
+        dead += janitor_is_dead(entries->element[i + 1]);
+    }
 
-        if (logic_route_parse(&route, value->str, value->len) != IM_OK
-            || logic_route_alive(&route))
+    uid = strchr(key, '{');
+
+    if (dead == 0 || uid == NULL) {
+        return IM_OK;
+    }
+
+    if (dead == entries->elements / 2) {
+        (*asked)++;
+
+        if (logic_presence_suspect(redis, strtoull(uid + 1, NULL, 10))
+            != IM_OK)
         {
-            alive++;
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i + 1 < entries->elements; i += 2) {
+
+        if (!janitor_is_dead(entries->element[i + 1])) {
             continue;
         }
 
-        dead++;
         (*asked)++;
 
         if (logic_words(redis, 3, "HDEL", key, entries->element[i]->str)
@@ -460,16 +474,17 @@ janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
         }
     }
 
-    uid = strchr(key, '{');
+    return IM_OK;
+}
 
-    if (alive > 0 || dead == 0 || uid == NULL) {
-        return IM_OK;
-    }
 
-    snprintf(who, sizeof(who), "%llu", strtoull(uid + 1, NULL, 10));
-    (*asked)++;
+static int
+janitor_is_dead(const redisReply *value)
+{
+    logic_route_t  route;
 
-    return logic_words(redis, 5, "ZADD", "im:off", "NX", "0", who);
+    return logic_route_parse(&route, value->str, value->len) == IM_OK
+           && !logic_route_alive(&route);
 }
 
 

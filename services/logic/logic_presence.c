@@ -1,9 +1,12 @@
 /*
- * logic_presence.c -- opens and closes, many in one pipeline.
+ * logic_presence.c -- the thread of presence: opens and closes, many at a time.
  *
  *   im:u:{uid}       hash: conn -> "<instance> <sid> <device> <since_ms>"
- *   im:off           users whose last connection has ended -> when to tell
- *   im:ps:{uid}      instances that want to be told of the user
+ *   im:off           users whose last connection has ended -> until when they
+ *                    are "going" (logic_presence_state.c)
+ *   im:ps:{uid}      instances that subscribe to the user
+ *   im:news          users with a notification that may have missed somebody
+ *   im:pv            the version of the last notification
  *   im:re:<conn>     this connection was replaced by another device
  *
  * A connection's entry is written once (HSETNX), with the time since when it is
@@ -12,7 +15,7 @@
  *
  *   rpc thread --> queue --> batch of up to 256   logic_presence_batch.c
  *                              |
- *                            who came, who left   logic_presence_events.c
+ *                            changes              logic_presence_events.c
  *
  * One thread, so that for each user what came first is done first; two
  * connections: Redis, and MySQL for groups that Redis does not know.

@@ -1,19 +1,17 @@
 /*
- * logic_presence_batch.c -- a batch of opens and closes, in Redis's words.
+ * logic_presence_batch.c -- a batch of opens and closes.
  *
- *   open    EXISTS im:rev:<sid>       was the session ended?
- *           EXISTS im:re:<conn>       was it replaced? (unless all may stay)
- *           HGETALL im:u:{uid}        who else is there
- *           HSETNX im:u:{uid} <conn> "<instance> <sid> <device> <since_ms>"
- *           GET im:g:{uid}            the groups; not there: MySQL is asked
- *           ZREM im:off <uid>         the leave that nobody has heard of
- *   close   HDEL im:u:{uid} <conn>, HVALS im:u:{uid}
+ *   open, close      one run of the presence script each, in one pipeline
+ *                    (logic_presence_state.c)
+ *   second round     the instance is put into the groups' rooms, so that a
+ *                    message sent after auth_ok finds it; connections that the
+ *                    policy of devices ends are taken out
+ *   answers          then notifications
  *
- * The checks and the write go out together; what was written for a session that
- * had ended is taken out again before anybody is told that it is open.  Then,
- * in a second round: the instance is put into the groups' rooms, so that a
- * message sent after auth_ok finds it; connections that the policy of devices
- * ends are taken out; leaves are noted.  Then the answers.
+ * The script refuses a session that was ended and a connection that was
+ * replaced.  What only this Logic can judge, because it depends on which
+ * instances are alive, is found out afterwards, and the connection that was
+ * written is closed again before anybody is told that it is open.
  *
  * Presence thread.
  */
@@ -32,21 +30,23 @@
 #include "logic_words.h"
 
 
-#define BATCH_DOUBT_US   10000000
 #define BATCH_REPLACED   "3600"        /* seconds */
 
 
+static int batch_run(presence_t *p, presence_job_t *jobs);
 static int batch_ask(presence_t *p, presence_job_t *job);
-static int batch_read(presence_t *p, presence_job_t *job);
-static int batch_read_close(presence_t *p, presence_job_t *job);
-static int batch_read_checks(presence_t *p, presence_job_t *job);
-static int batch_read_others(presence_t *p, presence_job_t *job,
-    size_t *others, int *own);
+static int batch_ask_close(presence_t *p, const presence_job_t *job);
+static void batch_read(presence_t *p, presence_job_t *job,
+    const redisReply *reply);
+static void batch_read_close(presence_job_t *job, const redisReply *reply);
+static void batch_read_open(presence_t *p, presence_job_t *job,
+    const redisReply *reply);
+static size_t batch_read_others(presence_t *p, presence_job_t *job,
+    const redisReply *reply, int *own);
 static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const logic_route_t *route);
-static int batch_read_groups(presence_t *p, presence_job_t *job);
+static void batch_read_groups(presence_job_t *job, const redisReply *reply);
 static void batch_on_group(void *ctx, uint64_t room);
-static int batch_number(im_redis_t *redis, long long *n);
 static int batch_write(presence_t *p, presence_job_t *jobs);
 static void batch_answer(presence_t *p, presence_job_t *job);
 static void batch_replace(const presence_job_t *job);
@@ -58,18 +58,10 @@ logic_presence_batch(presence_t *p, presence_job_t *jobs)
     int              rc;
     presence_job_t  *job, *next;
 
-    rc = logic_words(p->db.redis, 1, "TIME");
+    rc = batch_run(p, jobs);
 
-    for (job = jobs; job != NULL && rc == IM_OK; job = job->next) {
-        rc = batch_ask(p, job);
-    }
-
-    if (rc == IM_OK) {
-        rc = logic_presence_time(p);
-    }
-
-    for (job = jobs; job != NULL && rc == IM_OK; job = job->next) {
-        rc = batch_read(p, job);
+    if (rc == IM_OK && logic_presence_is_forgotten()) {
+        rc = batch_run(p, jobs);       /* Redis was restarted */
     }
 
     if (rc == IM_OK) {
@@ -79,11 +71,6 @@ logic_presence_batch(presence_t *p, presence_job_t *jobs)
 
     if (rc == IM_OK) {
         rc = batch_write(p, jobs);
-    }
-
-    if (rc != IM_OK) {
-        /* some of it was written, and nobody was told: see batch_read */
-        p->doubt_us = im_mono_us() + BATCH_DOUBT_US;
     }
 
     for (job = jobs; job != NULL; job = next) {
@@ -107,137 +94,127 @@ logic_presence_batch(presence_t *p, presence_job_t *jobs)
 
 
 static int
+batch_run(presence_t *p, presence_job_t *jobs)
+{
+    redisReply      *reply;
+    presence_job_t  *job;
+
+    for (job = jobs; job != NULL; job = job->next) {
+        if (batch_ask(p, job) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (job = jobs; job != NULL; job = job->next) {
+        reply = logic_presence_reply(p->db.redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        batch_read(p, job, reply);
+        im_redis_free(reply);
+    }
+
+    return IM_OK;
+}
+
+
+static int
 batch_ask(presence_t *p, presence_job_t *job)
 {
-    int          rc;
-    uint64_t     now;
-    char         key[32], conn[20], uid[24], rev[64], re[32], groups[40];
-    char         value[256];
-    im_redis_t  *r;
-
-    r = p->db.redis;
-
-    snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", job->uid);
-    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+    char      conn[20], uid[24], value[256];
+    uint64_t  now;
 
     if (job->kind == PRESENCE_CLOSE) {
-        rc = logic_words(r, 3, "HDEL", key, conn);
-
-        return (rc == IM_OK) ? logic_words(r, 2, "HVALS", key) : rc;
+        return batch_ask_close(p, job);
     }
 
     snprintf(uid, sizeof(uid), "%" PRIu64, job->uid);
-    snprintf(rev, sizeof(rev), "im:rev:%s", job->sid);
-    snprintf(re, sizeof(re), "im:re:%s", conn);
+    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
 
     now = im_now_ms();
     job->since_ms = (job->age_ms < now) ? now - job->age_ms : 0;
     snprintf(value, sizeof(value), "%s %s %s %" PRIu64, job->instance,
              job->sid, job->device, job->since_ms);
-    (void) logic_rooms_groups_key(groups, sizeof(groups), job->uid);
 
-    if (logic_words(r, 2, "EXISTS", rev) != IM_OK
-        || (p->policy != LOGIC_DEVICES_ALL
-            && logic_words(r, 2, "EXISTS", re) != IM_OK)
-        || logic_words(r, 2, "HGETALL", key) != IM_OK
-        || logic_words(r, 4, "HSETNX", key, conn, value) != IM_OK
-        || logic_words(r, 2, "GET", groups) != IM_OK)
-    {
-        return IM_ERROR;
-    }
-
-    return logic_presence_stays(p, job->uid);
+    return logic_presence_call(p->db.redis, 6, "open", uid, conn, value,
+                               job->sid,
+                               (p->policy == LOGIC_DEVICES_ALL) ? "0" : "1");
 }
 
 
-/*
- * The user came if nobody else of theirs is there, and the leave, if there was
- * one, has been told.  A connection that is announced again was there before:
- * unless Redis failed lately, when we do not know what we have told.
- */
 static int
-batch_read(presence_t *p, presence_job_t *job)
+batch_ask_close(presence_t *p, const presence_job_t *job)
 {
-    int        own;
-    size_t     others;
-    long long  written, left;
+    char  conn[20], uid[24];
 
-    if (job->kind == PRESENCE_CLOSE) {
-        return batch_read_close(p, job);
+    snprintf(uid, sizeof(uid), "%" PRIu64, job->uid);
+    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+
+    return logic_presence_call(p->db.redis, 4, "close", uid, conn,
+                               IM_TIMEOUT_STR(LOGIC_PRESENCE_LEAVE_MS));
+}
+
+
+/* May be the second reply. */
+static void
+batch_read(presence_t *p, presence_job_t *job, const redisReply *reply)
+{
+    job->unknown = (reply->type != REDIS_REPLY_ARRAY);
+    job->written = 0;
+    job->left = 0;
+
+    if (job->unknown) {
+        (void) im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY);
+
+    } else if (job->kind == PRESENCE_CLOSE) {
+        batch_read_close(job, reply);
+
+    } else {
+        batch_read_open(p, job, reply);
     }
+}
 
-    if (batch_read_checks(p, job) != IM_OK
-        || batch_read_others(p, job, &others, &own) != IM_OK
-        || batch_number(p->db.redis, &written) != IM_OK
-        || batch_read_groups(p, job) != IM_OK
-        || batch_number(p->db.redis, &left) != IM_OK)
+
+/* What is left may be of dead instances only. */
+static void
+batch_read_close(presence_job_t *job, const redisReply *reply)
+{
+    job->written = 1;
+    job->left = (reply->elements > 0 && logic_presence_alive(reply) == 0);
+}
+
+
+static void
+batch_read_open(presence_t *p, presence_job_t *job, const redisReply *reply)
+{
+    int     own;
+    size_t  others;
+
+    if (reply->elements != 5
+        || reply->element[0]->type != REDIS_REPLY_INTEGER
+        || reply->element[1]->type != REDIS_REPLY_INTEGER)
     {
-        return IM_ERROR;
+        job->unknown = 1;
+        return;
     }
 
-    job->written = (written >= 0 && left >= 0 && !job->unknown);
-    job->came = (job->written && others == 0 && left == 0
-                 && (!own || im_mono_us() < p->doubt_us));
+    job->written = 1;
+    job->revoked = (reply->element[0]->integer > 0);
+    job->replaced = (reply->element[1]->integer > 0);
+    job->n_losers = 0;
+    job->n_rooms = 0;
+
+    others = batch_read_others(p, job, reply->element[2], &own);
+    batch_read_groups(job, reply->element[3]);
+    logic_presence_changed(p, job->uid, 0, reply->element[4]);
+
     job->crowded = (!own && job->n_losers == 0
                     && others >= logic_conf.devices_max);
 
     if (logic_presence_refused(job)) {
-        job->came = 0;
         job->n_losers = 0;
     }
-
-    return IM_OK;
-}
-
-
-static int
-batch_read_close(presence_t *p, presence_job_t *job)
-{
-    long long    removed;
-    redisReply  *reply;
-
-    if (batch_number(p->db.redis, &removed) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    reply = im_redis_reply(p->db.redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
-    job->written = (removed >= 0
-                    && im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY));
-    job->left = (job->written && logic_presence_alive(reply) == 0);
-    im_redis_free(reply);
-
-    return IM_OK;
-}
-
-
-static int
-batch_read_checks(presence_t *p, presence_job_t *job)
-{
-    long long  n;
-
-    if (batch_number(p->db.redis, &n) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    job->unknown |= (n < 0);
-    job->revoked = (n > 0);
-
-    if (p->policy == LOGIC_DEVICES_ALL) {
-        return IM_OK;
-    }
-
-    if (batch_number(p->db.redis, &n) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    job->unknown |= (n < 0);
-    job->replaced = (n > 0);
-
-    return IM_OK;
 }
 
 
@@ -249,25 +226,19 @@ logic_presence_refused(const presence_job_t *job)
 
 
 /* field, value, field, value */
-static int
-batch_read_others(presence_t *p, presence_job_t *job, size_t *others,
+static size_t
+batch_read_others(presence_t *p, presence_job_t *job, const redisReply *reply,
     int *own)
 {
     char            conn[20];
-    size_t          i;
-    redisReply     *reply, *field, *value;
+    size_t          i, others;
+    redisReply     *field, *value;
     logic_route_t   route;
 
-    *others = 0;
     *own = 0;
-
-    reply = im_redis_reply(p->db.redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
+    others = 0;
 
     snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
-    job->unknown |= !im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY);
 
     for (i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
          i += 2)
@@ -286,13 +257,11 @@ batch_read_others(presence_t *p, presence_job_t *job, size_t *others,
             continue;
         }
 
-        (*others)++;
+        others++;
         batch_loser(p, job, field->str, &route);
     }
 
-    im_redis_free(reply);
-
-    return IM_OK;
+    return others;
 }
 
 
@@ -335,17 +304,11 @@ batch_loser(presence_t *p, presence_job_t *job, const char *conn,
 }
 
 
-static int
-batch_read_groups(presence_t *p, presence_job_t *job)
+static void
+batch_read_groups(presence_job_t *job, const redisReply *reply)
 {
-    redisReply  *reply;
-
-    reply = im_redis_reply(p->db.redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
     job->groups = 1;                   /* unless memory is short */
+    job->missing = 0;
 
     if (reply->type != REDIS_REPLY_STRING
         || logic_rooms_groups_take(reply->str, reply->len, batch_on_group,
@@ -355,10 +318,6 @@ batch_read_groups(presence_t *p, presence_job_t *job)
         job->missing = 1;
         job->groups = 0;
     }
-
-    im_redis_free(reply);
-
-    return IM_OK;
 }
 
 
@@ -366,24 +325,6 @@ static void
 batch_on_group(void *ctx, uint64_t room)
 {
     logic_presence_room(ctx, room);
-}
-
-
-/* An answer that is no number is -1. */
-static int
-batch_number(im_redis_t *redis, long long *n)
-{
-    redisReply  *reply;
-
-    reply = im_redis_reply(redis);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
-    *n = im_redis_is(redis, reply, IM_REDIS_INT) ? reply->integer : -1;
-    im_redis_free(reply);
-
-    return IM_OK;
 }
 
 
@@ -400,7 +341,7 @@ batch_write(presence_t *p, presence_job_t *jobs)
     for (job = jobs; job != NULL; job = job->next) {
 
         if (job->left) {
-            if (logic_presence_leaves(p, job->uid) != IM_OK) {
+            if (logic_presence_suspect(p->db.redis, job->uid) != IM_OK) {
                 return IM_ERROR;
             }
 
@@ -439,10 +380,6 @@ batch_answer(presence_t *p, presence_job_t *job)
 
         logic_reply_closed(&job->reply, &p->touched);
         return;
-    }
-
-    if (job->came) {
-        logic_presence_changed(p, job->uid, 1);
     }
 
     if (job->revoked) {

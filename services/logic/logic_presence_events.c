@@ -1,17 +1,22 @@
 /*
- * logic_presence_events.c -- telling those who asked that a user comes or goes.
+ * logic_presence_events.c -- subscribers are notified when a user comes or
+ * goes.
  *
- * Coming is told at once.  Going is told 1.8 s after the last connection has
- * ended, and only if there is none by then: who changes networks has not gone.
- * Until then the user stands in im:off with the time, by Redis's clock, so it
- * is told even if this Logic ends meanwhile; the one that takes the user out of
- * there tells it.  That is the home of the user's slot, where opens and closes
- * go, too; if there is no such, because instances come and go, any one 3 s
- * later.
+ *   script's reply --> changes, by instance --> links --> done
+ *                                                 |
+ *                              an instance has no link to us: repeated
  *
- * A user who comes back between the last look and the telling would be told as
- * gone: who was told is looked at once more, a second later.  So is who could
- * not be told, because an instance has no link to us.
+ * Which change is to be notified, and its version, the script says
+ * (logic_presence_state.c).  This file carries it out, and runs the two clocks
+ * of the machine: a user in "going" expires after 1.8 s, and a notification
+ * that did not reach all subscribers is repeated each second, with the state as
+ * it is then.  Both are the business of the Logic that is home to the user's
+ * slot; another one steps in 300 ms later, for the home may have died.  If both
+ * do it no harm is done: a transition happens once, and a worker knows a
+ * repeated notification by its version.
+ *
+ * An instance without a link to any Logic asks for all its subscriptions when
+ * it has one again, so a notification is given up after a minute.
  *
  * Presence thread.
  */
@@ -31,422 +36,384 @@
 #include "logic_words.h"
 
 
-#define EVENTS_LEAVE_MS    1800
-#define EVENTS_LATE_MS     3000
-#define EVENTS_AGAIN_MS    1000
-#define EVENTS_CLAIM       200         /* leaves in one round */
-#define EVENTS_AGAIN_MAX   4096        /* more are not looked at again */
-#define EVENTS_TRIES_MAX   10
+#define EVENTS_LATE_MS       300       /* then any Logic may */
+#define EVENTS_CLAIM         200       /* users in one round */
+#define EVENTS_GIVE_UP_US    60000000
 
 
-typedef struct {
+struct presence_target_s {
     UT_hash_handle   hh;
     size_t           n;
-    unsigned         tries[PRESENCE_CHANGES];
+    unsigned         changes[PRESENCE_CHANGES];
     Im__Presence     users[PRESENCE_CHANGES];
     Im__Presence    *list[PRESENCE_CHANGES];
     char             id[];
-} events_target_t;
+};
 
+/* What a list of the script says of a user. */
 typedef struct {
     uint64_t         uid;
-    uint64_t         at_us;
-    unsigned         tries;            /* 0: it was told */
-} events_again_t;
+    uint64_t         score;
+} events_due_t;
 
 
-static int events_claim(presence_t *p, uint64_t now_ms, size_t skip,
-    size_t *seen, size_t *left);
-static int events_gone(presence_t *p, const uint64_t *uids, size_t n);
-static void events_later(uint64_t uid, unsigned tries);
-static void events_change(presence_t *p, uint64_t uid, unsigned online,
-    unsigned tries);
-static int events_look_again(presence_t *p);
-static int events_read(presence_t *p, events_target_t **targets,
-    unsigned *stale);
-static void events_add(presence_t *p, unsigned change,
-    events_target_t **targets, const char *id, size_t len);
-static void events_send(events_target_t **targets);
-
-
-static events_again_t   events_again[EVENTS_AGAIN_MAX];
-static size_t           events_again_n;
-
-
-int
-logic_presence_leaves(presence_t *p, uint64_t uid)
-{
-    char  due[24], who[24];
-
-    snprintf(due, sizeof(due), "%" PRIu64,
-             logic_presence_now(p) + EVENTS_LEAVE_MS);
-    snprintf(who, sizeof(who), "%" PRIu64, uid);
-
-    return logic_words(p->db.redis, 5, "ZADD", "im:off", "NX", due,
-                              who);
-}
-
-
-int
-logic_presence_stays(presence_t *p, uint64_t uid)
-{
-    char  who[24];
-
-    snprintf(who, sizeof(who), "%" PRIu64, uid);
-
-    return logic_words(p->db.redis, 3, "ZREM", "im:off", who);
-}
-
-
-/* The reply to TIME: seconds, microseconds. */
-int
-logic_presence_time(presence_t *p)
-{
-    redisReply  *reply;
-
-    reply = im_redis_expect(p->db.redis, IM_REDIS_ARRAY);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
-    if (reply->elements == 2) {
-        p->redis_ms = strtoull(reply->element[0]->str, NULL, 10) * 1000
-                      + strtoull(reply->element[1]->str, NULL, 10) / 1000;
-        p->redis_at_us = im_mono_us();
-    }
-
-    im_redis_free(reply);
-
-    return IM_OK;
-}
-
-
-uint64_t
-logic_presence_now(const presence_t *p)
-{
-    return p->redis_ms + (im_mono_us() - p->redis_at_us) / 1000;
-}
+static int events_list(presence_t *p, const char *verb, size_t skip,
+    events_due_t *due, size_t *n, uint64_t *now);
+static int events_round(presence_t *p, size_t *skip);
+static int events_gone(presence_t *p, const events_due_t *due, size_t n);
+static int events_sweep(presence_t *p, const events_due_t *due, size_t n);
+static int events_repeat(presence_t *p);
+static int events_repeat_round(presence_t *p, size_t *skip);
+static void events_give_up(presence_t *p, const events_due_t *due);
+static int events_ask(presence_t *p, const char *verb,
+    const events_due_t *due, size_t n, unsigned noted);
+static void events_add(presence_t *p, unsigned change, const char *id,
+    size_t len);
+static void events_send(presence_t *p);
+static int events_stale(presence_t *p, uint64_t uid, const char *id);
+static int events_done(presence_t *p);
 
 
 int
 logic_presence_expire(presence_t *p)
 {
     int     rc;
-    size_t  seen, left, skip;
-
-    if (logic_words(p->db.redis, 1, "TIME") != IM_OK
-        || logic_presence_time(p) != IM_OK)
-    {
-        return IM_ERROR;
-    }
+    size_t  skip;
 
     skip = 0;
 
     do {
-        rc = events_claim(p, logic_presence_now(p), skip, &seen, &left);
-        skip += left;
+        rc = events_round(p, &skip);
+    } while (rc == IM_AGAIN);
 
-    } while (rc == IM_OK && seen == EVENTS_CLAIM);
+    if (rc == IM_OK && im_mono_us() >= p->repeat_us) {
+        p->repeat_us = im_mono_us() + LOGIC_PRESENCE_RETRY_US;
+        rc = events_repeat(p);
+    }
 
-    return (rc == IM_OK) ? events_look_again(p) : rc;
+    return rc;
 }
 
 
-/* left: those of `seen` that are other Logics' to tell. */
+/* verb: "off" or "news". */
 static int
-events_claim(presence_t *p, uint64_t now_ms, size_t skip, size_t *seen,
-    size_t *left)
+events_list(presence_t *p, const char *verb, size_t skip, events_due_t *due,
+    size_t *n, uint64_t *now)
 {
-    char         now[24], from[24], count[24];
-    size_t       i, n;
-    uint64_t     uid, due_ms, uids[EVENTS_CLAIM];
-    redisReply  *reply;
-
-    snprintf(now, sizeof(now), "%" PRIu64, now_ms);
-    snprintf(from, sizeof(from), "%zu", skip);
-    snprintf(count, sizeof(count), "%d", EVENTS_CLAIM);
-
-    if (logic_words(p->db.redis, 8, "ZRANGEBYSCORE", "im:off", "-inf",
-                           now, "WITHSCORES", "LIMIT", from, count)
-        != IM_OK)
-    {
-        return IM_ERROR;
-    }
-
-    reply = im_redis_expect(p->db.redis, IM_REDIS_ARRAY);
-    if (reply == NULL) {
-        return IM_ERROR;
-    }
-
-    *seen = reply->elements / 2;
-    n = 0;
-
-    for (i = 0; i < *seen; i++) {
-        uid = strtoull(reply->element[2 * i]->str, NULL, 10);
-        due_ms = strtoull(reply->element[2 * i + 1]->str, NULL, 10);
-
-        if (logic_home(im_slot_of_user(uid))
-            || now_ms > due_ms + EVENTS_LATE_MS)
-        {
-            uids[n++] = uid;
-        }
-    }
-
-    *left = *seen - n;
-    im_redis_free(reply);
-
-    if (n == 0) {
-        return IM_OK;
-    }
-
-    if (events_gone(p, uids, n) != IM_OK) {
-
-        for (i = 0; i < n; i++) {
-            events_later(uids[i], 1);
-        }
-
-        return IM_ERROR;
-    }
-
-    return logic_presence_tell(p);
-}
-
-
-/* Takes them out; whoever did it tells, if there is still no connection. */
-static int
-events_gone(presence_t *p, const uint64_t *uids, size_t n)
-{
-    char         key[32];
+    char         from[24];
     size_t       i;
-    int          mine;
     redisReply  *reply;
 
-    for (i = 0; i < n; i++) {
-        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", uids[i]);
+    snprintf(from, sizeof(from), "%zu", skip);
 
-        if (logic_presence_stays(p, uids[i]) != IM_OK
-            || logic_words(p->db.redis, 2, "HVALS", key) != IM_OK)
+    do {
+        if (logic_presence_call(p->db.redis, 4, verb, "", from,
+                                IM_TIMEOUT_STR(EVENTS_CLAIM))
+            != IM_OK)
         {
             return IM_ERROR;
         }
-    }
 
-    for (i = 0; i < n; i++) {
-        reply = im_redis_reply(p->db.redis);
+        reply = logic_presence_reply(p->db.redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        mine = (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1);
+        if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
+            break;
+        }
+
         im_redis_free(reply);
 
-        reply = im_redis_reply(p->db.redis);
-        if (reply == NULL) {
+        if (!logic_presence_is_forgotten()) {
             return IM_ERROR;
         }
 
-        if (mine && !im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY)) {
-            events_later(uids[i], 1);
+    } while (1);
 
-        } else if (mine && logic_presence_alive(reply) == 0) {
-            logic_presence_changed(p, uids[i], 0);
-            events_later(uids[i], 0);
-        }
+    *now = strtoull(reply->element[0]->str, NULL, 10);
+    *n = (reply->elements - 1) / 2;
 
-        im_redis_free(reply);
+    for (i = 0; i < *n; i++) {
+        due[i].uid = strtoull(reply->element[1 + 2 * i]->str, NULL, 10);
+        due[i].score = strtoull(reply->element[2 + 2 * i]->str, NULL, 10);
     }
+
+    im_redis_free(reply);
 
     return IM_OK;
 }
 
 
-/* The truth is told then, whatever it is. */
-static void
-events_later(uint64_t uid, unsigned tries)
+/* IM_AGAIN: there may be more.  skip: those that are left to other Logics. */
+static int
+events_round(presence_t *p, size_t *skip)
 {
-    events_again_t  *again;
+    int           rc;
+    size_t        i, n, seen;
+    uint64_t      now;
+    events_due_t  due[EVENTS_CLAIM];
 
-    if (events_again_n == EVENTS_AGAIN_MAX || tries > EVENTS_TRIES_MAX) {
-        return;
+    rc = events_list(p, "off", *skip, due, &seen, &now);
+
+    if (rc != IM_OK || seen == 0) {
+        return rc;
     }
 
-    again = &events_again[events_again_n++];
-    again->uid = uid;
-    again->at_us = im_mono_us() + EVENTS_AGAIN_MS * 1000;
-    again->tries = tries;
+    n = 0;
+
+    for (i = 0; i < seen; i++) {
+        if (logic_home(im_slot_of_user(due[i].uid))
+            || now > due[i].score + EVENTS_LATE_MS)
+        {
+            due[n++] = due[i];
+        }
+    }
+
+    *skip += seen - n;
+
+    if (n > 0) {
+        rc = events_gone(p, due, n);
+    }
+
+    return (rc == IM_OK && seen == EVENTS_CLAIM) ? IM_AGAIN : rc;
 }
 
 
-/* Of those told as gone: who is there after all?  And who could not be told. */
 static int
-events_look_again(presence_t *p)
+events_gone(presence_t *p, const events_due_t *due, size_t n)
 {
-    char         key[32];
-    size_t       i, n, alive;
-    redisReply  *reply;
-
-    for (n = 0; n < events_again_n && n < EVENTS_CLAIM; n++) {
-
-        if (im_mono_us() < events_again[n].at_us) {
-            break;
-        }
-
-        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", events_again[n].uid);
-
-        if (logic_words(p->db.redis, 2, "HVALS", key) != IM_OK) {
-            return IM_ERROR;
-        }
+    if (events_sweep(p, due, n) != IM_OK
+        || events_ask(p, "expire", due, n, 0) != IM_OK)
+    {
+        return IM_ERROR;
     }
-
-    for (i = 0; i < n; i++) {
-        reply = im_redis_reply(p->db.redis);
-        if (reply == NULL) {
-            return IM_ERROR;
-        }
-
-        alive = logic_presence_alive(reply);
-
-        if (!im_redis_is(p->db.redis, reply, IM_REDIS_ARRAY)) {
-            events_later(events_again[i].uid, events_again[i].tries + 1);
-
-        } else if (alive > 0 || events_again[i].tries > 0) {
-            events_change(p, events_again[i].uid, alive > 0,
-                          events_again[i].tries);
-        }
-
-        im_redis_free(reply);
-    }
-
-    events_again_n -= n;
-    memmove(events_again, events_again + n,
-            events_again_n * sizeof(events_again_t));
 
     return logic_presence_tell(p);
 }
 
 
-void
-logic_presence_changed(presence_t *p, uint64_t uid, unsigned online)
-{
-    events_change(p, uid, online, 0);
-}
-
-
-static void
-events_change(presence_t *p, uint64_t uid, unsigned online, unsigned tries)
-{
-    if (p->n_changes == PRESENCE_CHANGES) {
-        (void) logic_presence_tell(p);
-    }
-
-    p->changes[p->n_changes].uid = uid;
-    p->changes[p->n_changes].tries = tries;
-    p->changes[p->n_changes++].online = online;
-}
-
-
-/* Looks up who wants to know, and sends one item to each instance. */
-int
-logic_presence_tell(presence_t *p)
-{
-    int               rc;
-    char              key[32];
-    unsigned          i, stale;
-    events_target_t  *targets;
-
-    if (p->n_changes == 0) {
-        return IM_OK;
-    }
-
-    rc = IM_OK;
-    targets = NULL;
-    stale = 0;
-
-    for (i = 0; i < p->n_changes && rc == IM_OK; i++) {
-        snprintf(key, sizeof(key), "im:ps:{%" PRIu64 "}", p->changes[i].uid);
-        rc = logic_words(p->db.redis, 2, "SMEMBERS", key);
-    }
-
-    if (rc == IM_OK) {
-        rc = events_read(p, &targets, &stale);
-    }
-
-    events_send(&targets);
-
-    /* else with the next tick, unless there are too many */
-
-    if (rc == IM_OK || p->n_changes > PRESENCE_CHANGES - PRESENCE_BATCH) {
-        p->n_changes = 0;
-    }
-
-    return (rc == IM_OK) ? logic_presence_skip(p->db.redis, stale) : rc;
-}
-
-
-/* Instances that etcd does not name any more are taken out. */
+/* Takes out what dead instances have left of these users. */
 static int
-events_read(presence_t *p, events_target_t **targets, unsigned *stale)
+events_sweep(presence_t *p, const events_due_t *due, size_t n)
 {
-    char         key[32];
-    size_t       k;
-    unsigned     i;
-    redisReply  *reply, *id;
+    char            key[32];
+    size_t          i, k, swept;
+    redisReply     *reply, *value;
+    logic_route_t   route;
 
-    for (i = 0; i < p->n_changes; i++) {
+    swept = 0;
+
+    for (i = 0; i < n; i++) {
+        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", due[i].uid);
+
+        if (logic_words(p->db.redis, 2, "HGETALL", key) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
         reply = logic_words_array(p->db.redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
 
-        for (k = 0; k < reply->elements; k++) {
-            id = reply->element[k];
+        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", due[i].uid);
 
-            if (logic_alive(id->str, id->len) != IM_DECLINED) {
-                events_add(p, i, targets, id->str, id->len);
-                continue;
-            }
+        for (k = 0; k + 1 < reply->elements; k += 2) {
+            value = reply->element[k + 1];
 
-            snprintf(key, sizeof(key), "im:ps:{%" PRIu64 "}",
-                     p->changes[i].uid);
-
-            if (logic_words(p->db.redis, 3, "SREM", key, id->str)
-                == IM_OK)
+            if (logic_route_parse(&route, value->str, value->len) == IM_OK
+                && !logic_route_alive(&route)
+                && logic_words(p->db.redis, 3, "HDEL", key,
+                               reply->element[k]->str)
+                   == IM_OK)
             {
-                (*stale)++;
+                swept++;
             }
         }
 
         im_redis_free(reply);
     }
 
-    return IM_OK;
+    return logic_presence_skip(p->db.redis, swept);
+}
+
+
+static int
+events_repeat(presence_t *p)
+{
+    int     rc;
+    size_t  skip;
+
+    skip = 0;
+
+    do {
+        rc = events_repeat_round(p, &skip);
+    } while (rc == IM_AGAIN);
+
+    return rc;
+}
+
+
+static int
+events_repeat_round(presence_t *p, size_t *skip)
+{
+    int           rc;
+    size_t        i, n, seen;
+    uint64_t      now;
+    events_due_t  due[EVENTS_CLAIM];
+
+    rc = events_list(p, "news", *skip, due, &seen, &now);
+
+    if (rc != IM_OK || seen == 0) {
+        return rc;
+    }
+
+    n = 0;
+
+    for (i = 0; i < seen; i++) {
+        if (now > due[i].score + EVENTS_GIVE_UP_US) {
+            events_give_up(p, &due[i]);
+
+        } else if (logic_home(im_slot_of_user(due[i].uid))
+                   || now > due[i].score + LOGIC_PRESENCE_RETRY_US
+                            + EVENTS_LATE_MS * 1000)
+        {
+            due[n++] = due[i];
+        }
+    }
+
+    p->n_missed = 0;
+
+    if (n > 0) {
+        rc = events_ask(p, "again", due, n, 1);
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_presence_tell(p);
+    }
+
+    *skip += seen - n + p->n_missed;   /* the others are not in it any more */
+
+    return (rc == IM_OK && seen == EVENTS_CLAIM) ? IM_AGAIN : rc;
+}
+
+
+/* Its note is taken out with the others. */
+static void
+events_give_up(presence_t *p, const events_due_t *due)
+{
+    presence_change_t  *c;
+
+    if (p->n_changes == PRESENCE_CHANGES) {
+        return;
+    }
+
+    im_log(IM_LOG_WARN, "presence: not all subscribers of user %" PRIu64
+           " could be notified", due->uid);
+
+    c = &p->changes[p->n_changes++];
+    memset(c, 0, sizeof(*c));
+    c->uid = due->uid;
+    c->noted = due->score;
+}
+
+
+/* Of each of them; noted: their scores are versions in im:news. */
+static int
+events_ask(presence_t *p, const char *verb, const events_due_t *due, size_t n,
+    unsigned noted)
+{
+    int          rc;
+    char         uid[24];
+    size_t       i;
+    redisReply  *reply;
+
+    rc = IM_OK;
+
+    for (i = 0; i < n; i++) {
+        snprintf(uid, sizeof(uid), "%" PRIu64, due[i].uid);
+
+        if (logic_presence_call(p->db.redis, 2, verb, uid) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        reply = logic_presence_reply(p->db.redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            rc = IM_ERROR;             /* they are still due */
+
+        } else {
+            logic_presence_changed(p, due[i].uid, noted ? due[i].score : 0,
+                                   reply);
+        }
+
+        im_redis_free(reply);
+    }
+
+    return rc;
+}
+
+
+void
+logic_presence_changed(presence_t *p, uint64_t uid, uint64_t noted,
+    const redisReply *reply)
+{
+    size_t                  i;
+    presence_change_t      *c;
+    logic_presence_news_t   news;
+
+    if (logic_presence_news_read(&news, reply) != IM_OK
+        || p->n_changes == PRESENCE_CHANGES)   /* else it is repeated */
+    {
+        return;
+    }
+
+    c = &p->changes[p->n_changes];
+    c->uid = uid;
+    c->version = news.version;
+    c->noted = noted ? noted : news.version;
+    c->online = news.online;
+    c->missed = 0;
+
+    for (i = 0; i < news.n; i++) {
+        events_add(p, p->n_changes, news.instances[i]->str,
+                   news.instances[i]->len);
+    }
+
+    p->n_changes++;
 }
 
 
 static void
-events_add(presence_t *p, unsigned change, events_target_t **targets,
-    const char *id, size_t len)
+events_add(presence_t *p, unsigned change, const char *id, size_t len)
 {
-    Im__Presence     *user;
-    events_target_t  *t;
+    Im__Presence       *user;
+    presence_target_t  *t;
 
-    HASH_FIND(hh, *targets, id, len, t);
+    HASH_FIND(hh, p->targets, id, len, t);
 
     if (t == NULL) {
-        t = malloc(sizeof(events_target_t) + len + 1);
+        t = malloc(sizeof(presence_target_t) + len + 1);
         if (t == NULL) {
-            im_log(IM_LOG_ERR, "out of memory: an instance is not told who "
-                   "comes and goes");
+            p->changes[change].missed = 1;
             return;
         }
 
         memset(t, 0, sizeof(*t));
         memcpy(t->id, id, len);
         t->id[len] = '\0';
-        HASH_ADD_KEYPTR(hh, *targets, t->id, len, t);
+        HASH_ADD_KEYPTR(hh, p->targets, t->id, len, t);
 
         if (!im_hash_is_added(t)) {
             free(t);
+            p->changes[change].missed = 1;
             return;
         }
     }
@@ -454,37 +421,118 @@ events_add(presence_t *p, unsigned change, events_target_t **targets,
     user = &t->users[t->n];
     im__presence__init(user);
     user->uid = p->changes[change].uid;
-    user->online = (p->changes[change].online != 0);
-    t->tries[t->n] = p->changes[change].tries;
+    user->online = p->changes[change].online;
+    user->has_version = 1;
+    user->version = p->changes[change].version;
+    t->changes[t->n] = change;
     t->list[t->n++] = user;
 }
 
 
-/* An instance that is alive and has no link to us will have one soon: we have
- * just started, or it broke. */
-static void
-events_send(events_target_t **targets)
+int
+logic_presence_tell(presence_t *p)
 {
-    size_t              i;
-    Im__DownItem        item = IM__DOWN_ITEM__INIT;
-    events_target_t    *t, *next;
-    Im__PresenceEvent   event = IM__PRESENCE_EVENT__INIT;
+    int  rc;
+
+    if (p->n_changes == 0) {
+        return IM_OK;
+    }
+
+    events_send(p);
+    rc = events_done(p);
+    p->n_changes = 0;                  /* what was missed is in im:news */
+
+    return rc;
+}
+
+
+/* One item to each instance.  One that etcd does not name any more takes no
+ * notifications; one that is alive and has no link to us has one soon. */
+static void
+events_send(presence_t *p)
+{
+    size_t               i;
+    Im__DownItem         item = IM__DOWN_ITEM__INIT;
+    Im__PresenceEvent    event = IM__PRESENCE_EVENT__INIT;
+    presence_target_t   *t, *next;
 
     item.item_case = IM__DOWN_ITEM__ITEM_PRESENCE;
     item.presence = &event;
 
-    HASH_ITER(hh, *targets, t, next) {
+    HASH_ITER(hh, p->targets, t, next) {
         event.users = t->list;
         event.n_users = t->n;
 
-        if (logic_links_send(t->id, &item) != IM_OK) {
+        if (logic_alive(t->id, strlen(t->id)) == IM_DECLINED) {
 
             for (i = 0; i < t->n; i++) {
-                events_later(t->users[i].uid, t->tries[i] + 1);
+                if (events_stale(p, t->users[i].uid, t->id) != IM_OK) {
+                    break;
+                }
+            }
+
+        } else if (logic_links_send(t->id, &item) != IM_OK) {
+
+            for (i = 0; i < t->n; i++) {
+                p->changes[t->changes[i]].missed = 1;
             }
         }
 
-        HASH_DEL(*targets, t);
+        HASH_DEL(p->targets, t);
         free(t);
     }
+}
+
+
+static int
+events_stale(presence_t *p, uint64_t uid, const char *id)
+{
+    char  key[32];
+
+    snprintf(key, sizeof(key), "im:ps:{%" PRIu64 "}", uid);
+
+    return (logic_words(p->db.redis, 3, "SREM", key, id) == IM_OK)
+           ? logic_presence_skip(p->db.redis, 1) : IM_ERROR;
+}
+
+
+static int
+events_done(presence_t *p)
+{
+    char          uid[24], version[24];
+    size_t        asked;
+    unsigned      i;
+    redisReply   *reply;
+
+    asked = 0;
+
+    for (i = 0; i < p->n_changes; i++) {
+
+        if (p->changes[i].missed) {
+            p->n_missed++;
+            continue;
+        }
+
+        snprintf(uid, sizeof(uid), "%" PRIu64, p->changes[i].uid);
+        snprintf(version, sizeof(version), "%" PRIu64, p->changes[i].noted);
+
+        if (logic_presence_call(p->db.redis, 3, "done", uid, version)
+            != IM_OK)
+        {
+            return IM_ERROR;
+        }
+
+        asked++;
+    }
+
+    for ( ; asked > 0; asked--) {
+        reply = logic_presence_reply(p->db.redis);
+        if (reply == NULL) {
+            return IM_ERROR;
+        }
+
+        im_redis_free(reply);          /* an error: it is repeated */
+    }
+
+    return IM_OK;
 }

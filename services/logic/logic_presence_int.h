@@ -8,10 +8,11 @@
 #include "logic_devices.h"
 #include "logic_pool.h"
 #include "logic_presence.h"
+#include "logic_presence_state.h"
 
 #define PRESENCE_BATCH    256
 #define PRESENCE_LOSERS   16       /* replaced by one open; more stay */
-#define PRESENCE_CHANGES  512      /* told at a time */
+#define PRESENCE_CHANGES  512      /* notified at a time */
 
 struct redisReply;
 
@@ -49,8 +50,7 @@ struct presence_job_s {
     unsigned          written:1;
     unsigned          missing:1;   /* groups: MySQL knows */
     unsigned          groups:1;    /* are known */
-    unsigned          came:1;      /* the user was offline before */
-    unsigned          left:1;      /* no connection is left */
+    unsigned          left:1;      /* none is left on an instance that lives */
     unsigned          n_losers;
     presence_loser_t *losers;
     size_t            n_rooms;
@@ -58,23 +58,30 @@ struct presence_job_s {
     uint64_t         *rooms;
 };
 
+/* A user whose subscribers are to be notified. */
+typedef struct {
+    uint64_t                uid;
+    uint64_t                version;
+    uint64_t                noted;         /* the version in im:news */
+    unsigned                online:1;
+    unsigned                missed:1;      /* by an instance */
+} presence_change_t;
+
+typedef struct presence_target_s  presence_target_t;
+
 /* The presence thread's own. */
 typedef struct {
     logic_db_t              db;
     logic_devices_policy_t  policy;
     logic_touched_t         touched;
-    uint64_t                redis_ms;      /* Redis's clock, when asked */
-    uint64_t                redis_at_us;   /* and when that was */
-    uint64_t                doubt_us;      /* until then: see presence_came */
     uint64_t                mysql_us;      /* not asked again before */
     uint64_t                tick_us;
+    uint64_t                repeat_us;     /* notifications */
     unsigned                pause;         /* before the next batch */
     unsigned                n_changes;
-    struct {
-        uint64_t            uid;
-        unsigned            online;
-        unsigned            tries;
-    } changes[PRESENCE_CHANGES];
+    unsigned                n_missed;      /* of those sent last */
+    presence_change_t       changes[PRESENCE_CHANGES];
+    presence_target_t      *targets;       /* instances; a hash */
 } presence_t;
 
 /* logic_presence.c */
@@ -94,22 +101,18 @@ void logic_presence_groups(presence_t *p, presence_job_t *jobs);
 int logic_presence_rooms(presence_t *p, presence_job_t *jobs);
 
 /* logic_presence_events.c */
-void logic_presence_changed(presence_t *p, uint64_t uid, unsigned online);
+/* Takes the notification in a reply, if there is one; noted: the version in
+ * im:news, 0 if it is the same. */
+void logic_presence_changed(presence_t *p, uint64_t uid, uint64_t noted,
+    const struct redisReply *reply);
+/* Sends what was taken. */
 int logic_presence_tell(presence_t *p);
-/* A user whose last connection has ended; one reply. */
-int logic_presence_leaves(presence_t *p, uint64_t uid);
-/* One who is there again; one reply: 1 if the leave was not told yet. */
-int logic_presence_stays(presence_t *p, uint64_t uid);
-/* Those whose time is up. */
+/* Those whose time is up, and notifications that did not reach all. */
 int logic_presence_expire(presence_t *p);
-
-/* Redis's clock: reads the reply to TIME; as it goes on since then, in ms. */
-int logic_presence_time(presence_t *p);
-uint64_t logic_presence_now(const presence_t *p);
 
 /* Reads n replies that only matter if there are none. */
 int logic_presence_skip(im_redis_t *redis, size_t n);
-/* Connections of living instances in an answer to HVALS. */
+/* Connections of living instances among these values. */
 size_t logic_presence_alive(const struct redisReply *reply);
 
 #endif

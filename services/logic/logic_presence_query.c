@@ -1,12 +1,17 @@
 /*
  * logic_presence_query.c -- who is online, and who wants to hear of changes.
  *
- * An instance that asks with its name is put into im:ps:{uid} before the state
- * is read: what changes from then on, it is told.  Its entry lives an hour; a
- * worker asks again every 15 minutes while anybody of its connections wants to
- * know.
+ * An instance that asks with its name is put into im:ps:{uid} in the same run
+ * of the script that reads the state (logic_presence_state.c): it is notified
+ * of each change from then on, and the version of the answer orders the two.
+ * Its entry lives an hour; a worker asks again every 15 minutes while anybody
+ * of its connections wants to know.
  *
- * A user is online if there is a connection on an instance that etcd names.
+ * What is answered is the state of the machine, which is what everybody else
+ * was notified of: online, too, for the 1.8 s after the last connection ended.
+ * Only the devices are looked at one by one: those on an instance that etcd
+ * does not name are left out, and if there is no other, the user is to be
+ * looked at (im:off), as a dead worker's users are.
  *
  * Function of a pool's thread.
  */
@@ -20,13 +25,13 @@
 
 #include "logic_devices.h"
 #include "logic_presence.h"
+#include "logic_presence_state.h"
 #include "logic_sessions.h"
 #include "logic_words.h"
 
 
 #define QUERY_UIDS_MAX     200
 #define QUERY_DEVICES_MAX  16          /* shown of one user */
-#define QUERY_TTL_S        "3600"
 
 
 typedef struct {
@@ -39,10 +44,11 @@ typedef struct {
 
 static int query_check(logic_db_t *db, im_rpc_req_t *req,
     const Im__PresenceRequest *r);
-static int query_ask(im_redis_t *redis, const Im__PresenceRequest *r);
+static redisReply *query_ask(im_redis_t *redis,
+    const Im__PresenceRequest *r);
 static int query_read(im_redis_t *redis, const Im__PresenceRequest *r,
-    query_user_t *users);
-static void query_user(query_user_t *u, const redisReply *reply);
+    const redisReply *reply, query_user_t *users);
+static void query_user(query_user_t *u, const redisReply *values);
 static void query_device(query_user_t *u, const logic_route_t *route);
 
 
@@ -51,6 +57,7 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
     size_t                       i;
+    redisReply                  *answer;
     query_user_t                *users;
     Im__Presence                *list[QUERY_UIDS_MAX];
     Im__PresenceReply            reply = IM__PRESENCE_REPLY__INIT;
@@ -68,10 +75,13 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (query_ask(db->redis, r) != IM_OK
-        || query_read(db->redis, r, users) != IM_OK)
-    {
+    answer = query_ask(db->redis, r);
+
+    if (answer == NULL || query_read(db->redis, r, answer, users) != IM_OK) {
+        im_warn_seldom("presence is not known: redis: %s",
+                       im_redis_error(db->redis));
         logic_fail(req, "unavailable", "presence cannot be looked up");
+        im_redis_free(answer);
         free(users);
         return;
     }
@@ -86,6 +96,7 @@ logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
     reply.n_users = r->n_uids;
 
     im_rpc_reply(req, &reply.base);
+    im_redis_free(answer);
     free(users);
 }
 
@@ -111,89 +122,113 @@ query_check(logic_db_t *db, im_rpc_req_t *req, const Im__PresenceRequest *r)
 }
 
 
-static int
+/* NULL: Redis does not answer. */
+static redisReply *
 query_ask(im_redis_t *redis, const Im__PresenceRequest *r)
 {
-    int     rc;
-    char    key[32];
-    size_t  i;
+    int          tries;
+    char         uids[QUERY_UIDS_MAX][24];
+    size_t       i;
+    im_str_t     argv[3 + QUERY_UIDS_MAX] = {
+        im_str("query"), im_str(""), { 0, (unsigned char *) r->instance }
+    };
+    redisReply  *reply;
 
-    rc = IM_OK;
+    argv[2].len = (r->instance != NULL) ? strlen(r->instance) : 0;
 
-    for (i = 0; i < r->n_uids && rc == IM_OK; i++) {
+    for (i = 0; i < r->n_uids; i++) {
+        argv[3 + i].data = (unsigned char *) uids[i];
+        argv[3 + i].len = (size_t) snprintf(uids[i], sizeof(uids[i]),
+                                            "%" PRIu64, r->uids[i]);
+    }
 
-        if (r->instance != NULL && r->instance[0] != '\0') {
-            snprintf(key, sizeof(key), "im:ps:{%" PRIu64 "}", r->uids[i]);
-            rc = logic_words(redis, 3, "SADD", key, r->instance);
-
-            if (rc == IM_OK) {
-                rc = logic_words(redis, 3, "EXPIRE", key, QUERY_TTL_S);
-            }
+    for (tries = 0; tries < 2; tries++) {
+        if (logic_presence_call_words(redis, (int) (3 + r->n_uids), argv)
+            != IM_OK)
+        {
+            return NULL;
         }
 
-        if (rc == IM_OK) {
-            snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", r->uids[i]);
-            rc = logic_words(redis, 2, "HVALS", key);
+        reply = logic_presence_reply(redis);
+
+        if (reply == NULL || reply->type == REDIS_REPLY_ARRAY) {
+            return reply;
+        }
+
+        im_redis_free(reply);
+
+        if (!logic_presence_is_forgotten()) {
+            break;
         }
     }
 
-    return rc;
+    return NULL;
 }
 
 
+/* version, (online, values of the connections) of each user */
 static int
 query_read(im_redis_t *redis, const Im__PresenceRequest *r,
-    query_user_t *users)
+    const redisReply *reply, query_user_t *users)
 {
-    int          k, rc, skip;
-    size_t       i;
-    redisReply  *reply;
+    size_t        i;
+    uint64_t      version;
+    unsigned      suspects;
+    redisReply   *one;
 
-    rc = IM_OK;
-    skip = (r->instance != NULL && r->instance[0] != '\0') ? 2 : 0;
+    if (reply->elements != 1 + r->n_uids
+        || reply->element[0]->type != REDIS_REPLY_STRING)
+    {
+        return IM_ERROR;
+    }
+
+    suspects = 0;
+    version = strtoull(reply->element[0]->str, NULL, 10);
 
     for (i = 0; i < r->n_uids; i++) {
+        one = reply->element[1 + i];
 
-        for (k = 0; k <= skip; k++) {
-            reply = im_redis_reply(redis);
-            if (reply == NULL) {
-                return IM_ERROR;
-            }
+        if (one->type != REDIS_REPLY_ARRAY || one->elements != 2) {
+            return IM_ERROR;
+        }
 
-            if (reply->type == REDIS_REPLY_ERROR) {
-                im_warn_seldom("presence is not known: redis: %s", reply->str);
-                rc = IM_ERROR;         /* the other replies are read, too */
-            }
+        im__presence__init(&users[i].user);
+        users[i].user.uid = r->uids[i];
+        users[i].user.online = (one->element[0]->integer != 0);
 
-            if (k == skip) {
-                im__presence__init(&users[i].user);
-                users[i].user.uid = r->uids[i];
-                query_user(&users[i], reply);
-            }
+        if (r->instance != NULL && r->instance[0] != '\0') {
+            users[i].user.has_version = 1;
+            users[i].user.version = version;
+        }
 
-            im_redis_free(reply);
+        query_user(&users[i], one->element[1]);
+
+        if (users[i].user.n_devices == 0 && one->element[1]->elements > 0
+            && logic_presence_suspect(redis, r->uids[i]) == IM_OK)
+        {
+            suspects++;
         }
     }
 
-    return rc;
+    return logic_words_done(redis, suspects);
 }
 
 
 static void
-query_user(query_user_t *u, const redisReply *reply)
+query_user(query_user_t *u, const redisReply *values)
 {
     size_t          i;
     logic_route_t   route;
 
     u->user.devices = u->list;
 
-    for (i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-
-        if (logic_route_parse(&route, reply->element[i]->str,
-                              reply->element[i]->len) == IM_OK
+    for (i = 0; values->type == REDIS_REPLY_ARRAY && i < values->elements;
+         i++)
+    {
+        if (logic_route_parse(&route, values->element[i]->str,
+                              values->element[i]->len) == IM_OK
             && logic_route_alive(&route))
         {
-            u->user.online = 1;
             query_device(u, &route);
         }
     }

@@ -244,9 +244,10 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
 
         if (peer == NULL) {
 
+            *stale += route_left(r->redis, user->uid);
+
             if (route_ask(r->redis, "HDEL", user->uid, &field) == IM_OK) {
                 (*stale)++;
-                *stale += route_left(r->redis, user->uid);
             }
 
             continue;
@@ -262,8 +263,9 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
 }
 
 
-/* Logic looks whether the user is still there, and tells if not; the commands
- * that were queued. */
+/* Logic looks whether the user is still there, and notifies if not; before the
+ * entry is taken out, or the user might be gone without that.  The commands that
+ * were queued. */
 static unsigned
 route_left(im_redis_t *redis, uint64_t uid)
 {

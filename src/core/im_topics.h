@@ -13,6 +13,7 @@
 #define IM_TOPICS_H
 
 #include "im_core.h"
+#include "im_watch.h"
 
 #define IM_TOPIC_ROOM      0
 #define IM_TOPIC_PRESENCE  1
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     uint64_t       id;
     void          *data;           /* the owner's; not freed here */
+    im_watch_t     watch;          /* the owner's; zeroed at first */
     uint32_t      *list;           /* members; 0: a hole, left in a walk */
     uint32_t       len;            /* of list, holes included */
     uint32_t       cap;

@@ -94,19 +94,23 @@ ngx_im_fanout_record(im_topic_t *topic, Im__Record *record, ngx_uint_t repeat,
 }
 
 
-void
+int
 ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame)
 {
     ngx_uint_t            e;
     ngx_im_fanout_msg_t  *msg;
 
-    if (topic->members == 0 || ngx_im_fanout_bytes > ngx_im_fanout_max / 2) {
-        return;
+    if (topic->members == 0) {
+        return IM_OK;
+    }
+
+    if (ngx_im_fanout_bytes > ngx_im_fanout_max / 2) {
+        return IM_BUSY;
     }
 
     msg = ngx_im_fanout_add(topic, NGX_IM_FANOUT_EVENT);
     if (msg == NULL) {
-        return;
+        return IM_BUSY;
     }
 
     msg->event = 1;
@@ -114,6 +118,8 @@ ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame)
     for (e = 0; e < NGX_IM_FANOUT_ENCODINGS; e++) {
         msg->buf[e] = ngx_im_ws_encode(frame, e);
     }
+
+    return IM_OK;
 }
 
 
@@ -329,6 +335,9 @@ ngx_im_fanout_send(ngx_im_ws_t *ws, ngx_im_fanout_msg_t *msg)
     if (msg->event) {
         if (*b != NULL) {
             ngx_im_ws_send_event(ws, *b);
+
+        } else {
+            ngx_im_ws_fall_behind(ws); /* out of memory */
         }
 
         return;

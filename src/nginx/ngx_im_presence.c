@@ -8,12 +8,24 @@
  * between the answer and the first event.  If it is refused, what it added is
  * taken back, but for what another question of this connection has added, too,
  * and is not refused: each user that was added belongs to all questions under
- * way that name him, until one is answered.  Logic tells this worker of a user
- * for an hour after it was last asked; so all subscriptions are said again
- * every 15 minutes.  When Redis has lost them, or a link broke, events may have
- * been lost, too: then subscribers are told what the answer says.  What is not
- * wanted any more is not taken back: events for nobody are dropped here until
- * the hour is over.
+ * way that name him, until one is answered.
+ *
+ * Events and answers come by different ways, and from several Logics.  Each
+ * carries a version, and what subscribers know of a user stands in the topic
+ * (core/im_watch.h): an older event is dropped, an older answer is replaced by
+ * what is known, and an answer that is newer than the last event is an event
+ * for the others.
+ *
+ * Logic notifies this worker of a user for an hour after it was last asked; so
+ * all subscriptions are asked for again every 15 minutes.  They are asked for
+ * at once when a link to a Logic broke or opened, when Redis has lost its
+ * memory, and when an event could not be sent for lack of memory: whatever was
+ * lost, the answers make it good.  After Redis has lost its memory everybody is
+ * offline there for a moment, so for a second such an answer is no news; then
+ * all are asked for once more.
+ *
+ * What is not wanted any more is not taken back: events for nobody are dropped
+ * here until the hour is over.
  */
 
 #include "ngx_im_rooms.h"
@@ -26,6 +38,7 @@
 #define NGX_IM_PRESENCE_LOOK     2000  /* topics looked at for one */
 #define NGX_IM_PRESENCE_PAUSE    20    /* ms between two questions */
 #define NGX_IM_PRESENCE_LATER    1000  /* no Logic could take it */
+#define NGX_IM_PRESENCE_YOUNG    1000  /* Redis learns who is online */
 #define NGX_IM_PRESENCE_REFRESH  (15 * 60 * 1000)
 
 
@@ -44,8 +57,11 @@ static ngx_uint_t ngx_im_presence_others(ngx_im_ws_t *ws,
     ngx_im_presence_ask_t **asks);
 static ngx_uint_t ngx_im_presence_asked(ngx_im_presence_ask_t **asks,
     ngx_uint_t n, uint64_t uid, ngx_uint_t forget);
+static void ngx_im_presence_news(im_topic_t *topic, uint64_t uid,
+    ngx_uint_t online);
 static void ngx_im_presence_in(ngx_msec_t ms);
 static void ngx_im_presence_on_refresh(ngx_event_t *ev);
+static void ngx_im_presence_asked_all(void);
 static int ngx_im_presence_ask(uint64_t *uids, size_t n);
 static void ngx_im_presence_on_reply(void *data,
     const im_rpc_status_t *status, const ProtobufCMessage *reply);
@@ -54,7 +70,9 @@ static void ngx_im_presence_on_reply(void *data,
 static ngx_im_method_t   ngx_im_presence_method;
 static ngx_queue_t       ngx_im_presence_asks;     /* under way */
 static uint32_t          ngx_im_presence_at;       /* number of a topic */
-static ngx_uint_t        ngx_im_presence_missed;   /* events, maybe */
+static ngx_uint_t        ngx_im_presence_has_failed;  /* a question has */
+static ngx_uint_t        ngx_im_presence_is_young; /* Redis has lost all */
+static ngx_msec_t        ngx_im_presence_old_at;   /* until then */
 static ngx_event_t       ngx_im_presence_event;
 static ngx_connection_t  ngx_im_presence_nobody;   /* for debug lines */
 
@@ -284,30 +302,75 @@ ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
 void
 ngx_im_presence_on_event(const Im__PresenceEvent *event)
 {
-    size_t              i;
-    Im__Frame           frame = IM__FRAME__INIT;
-    im_topic_t         *topic;
-    Im__Presence        user, *users;
-    Im__PresenceEvent   one = IM__PRESENCE_EVENT__INIT;
+    size_t               i;
+    im_topic_t          *topic;
+    const Im__Presence  *user;
 
     if (ngx_im_topics == NULL) {
         return;                        /* a worker without im_ws */
     }
 
-    users = &user;
-    one.n_users = 1;
-    one.users = &users;
-    frame.frame_case = IM__FRAME__FRAME_PRESENCE;
-    frame.presence = &one;
-
     for (i = 0; i < event->n_users; i++) {
-        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE,
-                               event->users[i]->uid);
-        if (topic != NULL) {
-            user = *event->users[i];
-            user.n_devices = 0;        /* for who asks only */
-            ngx_im_fanout_event(topic, &frame);
+        user = event->users[i];
+        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE, user->uid);
+
+        if (topic != NULL
+            && im_watch_event(&topic->watch, user->version, user->online)
+               == IM_OK)
+        {
+            ngx_im_presence_news(topic, user->uid, user->online);
         }
+    }
+}
+
+
+/* Devices are for who asks only. */
+static void
+ngx_im_presence_news(im_topic_t *topic, uint64_t uid, ngx_uint_t online)
+{
+    Im__Frame          frame = IM__FRAME__INIT;
+    Im__Presence       user = IM__PRESENCE__INIT, *users;
+    Im__PresenceEvent  event = IM__PRESENCE_EVENT__INIT;
+
+    user.uid = uid;
+    user.online = (online != 0);
+    users = &user;
+    event.n_users = 1;
+    event.users = &users;
+    frame.frame_case = IM__FRAME__FRAME_PRESENCE;
+    frame.presence = &event;
+
+    if (ngx_im_fanout_event(topic, &frame) != IM_OK) {
+        im_watch_missed(&topic->watch);
+        ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
+    }
+}
+
+
+void
+ngx_im_presence_on_answer(Im__PresenceReply *reply)
+{
+    int            rc;
+    size_t         i;
+    uint32_t       online;
+    im_topic_t    *topic;
+    Im__Presence  *user;
+
+    for (i = 0; i < reply->n_users; i++) {
+        user = reply->users[i];
+        topic = im_topics_find(ngx_im_topics, IM_TOPIC_PRESENCE, user->uid);
+
+        if (topic != NULL) {
+            online = user->online;
+            rc = im_watch_answer(&topic->watch, user->version, &online);
+            user->online = (online != 0);
+
+            if (rc == IM_OK) {
+                ngx_im_presence_news(topic, user->uid, online);
+            }
+        }
+
+        user->has_version = 0;
     }
 }
 
@@ -316,17 +379,45 @@ void
 ngx_im_presence_refresh(ngx_msec_t in_ms)
 {
     if (ngx_im_topics != NULL) {
-        ngx_im_presence_missed = 1;
         ngx_im_presence_in(in_ms);
     }
 }
 
 
-/* Begins the walk. */
+void
+ngx_im_presence_lost(void)
+{
+    uint32_t     no;
+    im_topic_t  *topic;
+
+    if (ngx_im_topics == NULL) {
+        return;
+    }
+
+    for (no = 0; (topic = im_topics_each(ngx_im_topics, &no)) != NULL; ) {
+        im_watch_reset(&topic->watch);
+    }
+
+    ngx_im_presence_is_young = 1;
+    ngx_im_presence_old_at = ngx_current_msec + NGX_IM_PRESENCE_YOUNG;
+    ngx_im_presence_in(1);
+}
+
+
+/* Begins the walk, also if one is under way; the sooner of two times holds. */
 static void
 ngx_im_presence_in(ngx_msec_t ms)
 {
     ngx_im_presence_at = 0;
+
+    if (ngx_im_presence_event.timer_set
+        && (ngx_msec_int_t) (ngx_im_presence_event.timer.key
+                             - ngx_current_msec)
+           <= (ngx_msec_int_t) ms)
+    {
+        return;
+    }
+
     ngx_add_timer(&ngx_im_presence_event, ms);
 }
 
@@ -374,8 +465,30 @@ ngx_im_presence_on_refresh(ngx_event_t *ev)
         return;
     }
 
-    ngx_im_presence_missed = 0;
-    ngx_im_presence_in(NGX_IM_PRESENCE_REFRESH);
+    ngx_im_presence_asked_all();
+}
+
+
+/* When to begin anew. */
+static void
+ngx_im_presence_asked_all(void)
+{
+    ngx_msec_t      ms;
+    ngx_msec_int_t  wait;
+
+    ms = NGX_IM_PRESENCE_REFRESH;
+
+    if (ngx_im_presence_has_failed) {
+        ms = NGX_IM_PRESENCE_LATER;
+
+    } else if (ngx_im_presence_is_young) {
+        wait = (ngx_msec_int_t) (ngx_im_presence_old_at - ngx_current_msec);
+        ngx_im_presence_is_young = 0;
+        ms = (ngx_msec_t) ngx_max(wait, 1);
+    }
+
+    ngx_im_presence_has_failed = 0;
+    ngx_im_presence_in(ms);
 }
 
 
@@ -405,16 +518,18 @@ ngx_im_presence_ask(uint64_t *uids, size_t n)
 
     return im_disc_call(ngx_im_disc(), "logic", &ngx_im_presence_method.rpc,
                         &request.base, &conf, ngx_im_presence_on_reply,
-                        ngx_im_presence_missed ? &ngx_im_presence_missed : NULL,
-                        &call);
+                        ngx_im_presence_is_young ? &ngx_im_presence_is_young
+                                                 : NULL, &call);
 }
 
 
-/* One that failed is asked once more soon.  data: the answer is news. */
+/* data: not NULL if Redis had just lost its memory.  One that failed is asked
+ * once more soon. */
 static void
 ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
     const ProtobufCMessage *reply)
 {
+    size_t                    i;
     Im__PresenceEvent         event = IM__PRESENCE_EVENT__INIT;
     const Im__PresenceReply  *answer;
 
@@ -422,22 +537,27 @@ ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
         return;
     }
 
-    if (reply != NULL) {
-        answer = (const Im__PresenceReply *) reply;
+    if (reply == NULL) {
+        ngx_im_log_error(NGX_LOG_WARN, ngx_cycle->log,
+                         "im: subscriptions to presence could not be renewed: "
+                         "%s", status->message);
 
-        if (data != NULL) {
-            event.n_users = answer->n_users;
-            event.users = answer->users;
-            ngx_im_presence_on_event(&event);
+        ngx_im_presence_has_failed = 1;
+
+        if (ngx_im_presence_at == 0) {
+            ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
         }
 
         return;
     }
 
-    ngx_im_log_error(NGX_LOG_WARN, ngx_cycle->log,
-                     "im: subscriptions to presence could not be renewed: %s",
-                     status->message);
+    answer = (const Im__PresenceReply *) reply;
+    event.n_users = 1;
 
-    ngx_im_presence_missed |= (data != NULL);
-    ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
+    for (i = 0; i < answer->n_users; i++) {
+        if (data == NULL || answer->users[i]->online) {
+            event.users = &answer->users[i];
+            ngx_im_presence_on_event(&event);
+        }
+    }
 }

@@ -40,12 +40,14 @@ typedef struct {
     ngx_queue_t           queue;       /* of reports */
     ngx_msec_t            due;
     uint64_t              ref;         /* of the report under way */
+    uint32_t              home;        /* number of the link it took */
     uint64_t             *touched;     /* who came or went since */
     uint32_t              touched_n;
     uint32_t              touched_cap;
     unsigned              queued:2;    /* NGX_IM_REPORT_... */
     unsigned              dirty:1;
     unsigned              whole:1;     /* the next report says all */
+    unsigned              ask:1;       /* and asks for the count */
     unsigned              under_way:1;
     unsigned              asking:1;    /* who was removed */
     unsigned              checked:1;
@@ -154,8 +156,9 @@ void ngx_im_fanout_record(im_topic_t *topic, Im__Record *record,
     ngx_uint_t repeat, uint32_t upto);
 /* Messages were left out: all who are in it are told to sync. */
 void ngx_im_fanout_gap(ngx_im_room_t *room);
-/* Of the moment: who is slow does without. */
-void ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame);
+/* Of the moment: a slow reader is told to sync in its place.  IM_BUSY: too much
+ * waits, it is not sent. */
+int ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame);
 /* Without sending. */
 void ngx_im_fanout_free(ngx_im_room_t *room);
 
@@ -163,8 +166,12 @@ void ngx_im_fanout_free(ngx_im_room_t *room);
 void ngx_im_reports_changed(ngx_im_room_t *room, uint64_t uid);
 /* Of Logic; ok is 0 if it was refused or not answered at all. */
 void ngx_im_reports_on_answer(uint64_t room, uint64_t ref, ngx_uint_t ok);
-/* Redis has lost all: everything is said again. */
+/* Redis has lost all: everything is reported again. */
 void ngx_im_reports_all(void);
+/* Members may not know how many are there: Logic is asked, with a report. */
+void ngx_im_reports_ask(ngx_im_room_t *room);
+/* A link to a Logic has opened or ended: rooms whose home it is, or was, ask. */
+void ngx_im_reports_moved(void);
 void ngx_im_reports_forget(ngx_im_room_t *room);
 
 /* ngx_im_presence.c */
@@ -183,8 +190,12 @@ int ngx_im_presence_subscribe(ngx_im_ws_t *ws,
 void ngx_im_presence_answered(ngx_im_ws_t *ws, ngx_im_presence_ask_t *ask,
     ngx_uint_t ok);
 void ngx_im_presence_on_event(const Im__PresenceEvent *event);
-/* Says to Redis again what this worker wants to hear of, and tells subscribers
- * how things are. */
+/* Makes an answer no older than what subscribers were notified of. */
+void ngx_im_presence_on_answer(Im__PresenceReply *reply);
+/* Subscribes again to all that this worker subscribes to, and notifies of what
+ * has changed. */
 void ngx_im_presence_refresh(ngx_msec_t in_ms);
+/* The same at once, when Redis has lost its memory. */
+void ngx_im_presence_lost(void);
 
 #endif

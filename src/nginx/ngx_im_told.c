@@ -73,13 +73,14 @@ ngx_im_told_announce(const Im__Announce *announce)
 
         /* what was said since it was lost has found nobody */
         ngx_im_ws_sync_all();
+        ngx_im_presence_lost();
 
     } else {
         ngx_im_ws_announce_all(1);
+        ngx_im_presence_refresh(1);
     }
 
     ngx_im_reports_all();
-    ngx_im_presence_refresh(1);
 }
 
 

@@ -330,6 +330,10 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
         ngx_im_rooms_leave(ws, leave->room);
         break;
 
+    case IM__FRAME__FRAME_PRESENCE_SUB:
+        ngx_im_presence_on_answer((Im__PresenceReply *) reply);
+        break;
+
     default:
         break;
     }

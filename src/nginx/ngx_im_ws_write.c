@@ -74,6 +74,9 @@ ngx_im_ws_send_event(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
 
     if (ngx_im_ws_fits_now(ws, b->len, NGX_IM_WS_PUSHES)) {
         ngx_im_ws_share(ws, b);
+
+    } else if (!ws->dead) {
+        ws->behind = 1;                /* it is told, as of a push */
     }
 }
 

@@ -98,6 +98,15 @@ async def unchanged(socket, known, seconds):
     raise AssertionError('told of %s' % told)
 
 
+async def settles(socket, known, want):
+    """2 s from now, and what a busy machine adds, these are the states."""
+    end = time.monotonic() + GONE
+    while known != want:
+        await change(socket, end - time.monotonic(), known)
+    # The others' news would have come by now, too.
+    await unchanged(socket, known, 0.5)
+
+
 async def test_online_is_who_has_a_connection(api, people):
     a, b, c = await people(api, 'asks', 'comes', 'never')
     assert not (await presence(a, b.uid))[b.uid]['online']
@@ -197,6 +206,44 @@ async def test_a_reconnect_is_no_change(api, people):
     await unchanged(x, known, GONE)
 
 
+@pytest.mark.parametrize('returns', [True, False])
+async def test_who_subscribes_while_a_user_is_away_knows_how_it_ends(
+        api, people, stack, returns):
+    a, b = await people(api, 'watches', 'away')
+    x = await a.connect()
+    s = await b.connect()
+    await s.close()
+    key = 'im:u:{%d}' % b.uid
+    end = time.monotonic() + 10
+    while redis(stack, 'HLEN', key) != ['0']:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+    known = await watch(x, b.uid)
+    if returns:
+        await b.connect()
+    await settles(x, known, {b.uid: returns})
+    assert (await presence(a, b.uid))[b.uid]['online'] == returns
+
+
+async def test_states_are_right_2_s_after_a_reload(api, people, stack):
+    a, *some = await people(api, 'watches', *6 * ['moves'])
+    z = await people(api, 'stays-away')
+    sockets = [await u.connect() for u in some]
+    x = await a.connect()
+    await watch(x, z.uid, *(u.uid for u in some))
+    os.kill(stack.pids()['nginx'], signal.SIGHUP)
+    # 4001: they come back as clients do; two of them do not.
+    for n, s in enumerate(sockets):
+        await asyncio.wait_for(s.ws.wait_closed(), 30)
+        if n < 4:
+            await some[n].connect()
+    await asyncio.wait_for(x.ws.wait_closed(), 30)
+    x = await a.connect()
+    known = await watch(x, z.uid, *(u.uid for u in some))
+    await settles(x, known, {z.uid: False,
+                             **{u.uid: n < 4 for n, u in enumerate(some)}})
+
+
 async def test_a_second_device_is_no_change_either(api, people):
     a, b = await people(api, 'watches', 'has-two')
     x = await a.connect()
@@ -283,7 +330,9 @@ async def test_a_leave_is_told_though_logic_was_restarted(api, people, stack):
     assert known == {b.uid: True}
     pid = stack.pids()['logic-1']
     await y.close()
-    await until(a, b.uid, False, 10)
+    key = 'im:u:{%d}' % b.uid
+    while redis(stack, 'HLEN', key) != ['0']:
+        await asyncio.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
     assert await change(x, 30, known) == {b.uid: False}
 
