@@ -1,13 +1,27 @@
 /*
- * logic_rooms_count.c -- a room is told when the number of users in it has
- * changed.
+ * logic_rooms_count.c -- the members of a room are notified when the number of
+ * users in it has changed.
  *
- *   dirty --> due: 20 ms later, and a second after the last event at least
- *              --> counted over all instances --> room_event to those
+ *             report                        due
+ *   quiet ------------------> dirty ----------------> counted --> quiet
+ *     ^   an instance died      |  20 ms later, and      |
+ *     |                         |  a second after the    | another number, or
+ *     |                         |  last event at least   | a report has asked
+ *     |                         |                        v
+ *     +-------------------------+----------------- event to all instances
  *
- * Reports of a room come to its home, so the home alone tells.  Of a large
+ * Reports of a room come to its home, so the home alone counts.  Of a large
  * room every event costs a frame to each who is there: above 10,000 users the
  * second grows with the room.
+ *
+ * An event carries a version that was raised before the count was read: of two
+ * Logics that both take themselves for the home, and of a count that is late,
+ * the larger version is the newer count.  A worker drops an older one, and one
+ * that its members know already (core/im_watch.h).  What was sent last, this
+ * Logic knows for itself alone: another one may have sent something else since,
+ * an event may be lost, an answer to a join may say an older number.  So a
+ * worker whose members may not know the count asks for it in a report, and then
+ * it is sent whatever was sent before.
  *
  * A room is remembered while somebody is in it: when an instance dies nobody
  * reports that its users are gone, so all rooms are counted again.
@@ -19,6 +33,7 @@
 
 #include "im_hash.h"
 #include "logic_links.h"
+#include "logic_presence_state.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_where.h"
 #include "logic_words.h"
@@ -44,6 +59,7 @@ struct count_room_s {
     uint64_t         due_us;       /* of a dirty one */
     count_room_t    *next;         /* dirty ones */
     unsigned         dirty:1;
+    unsigned         asked:1;      /* by a report: sent in any case */
     unsigned         tries:8;
 };
 
@@ -53,7 +69,7 @@ static uint64_t count_interval(uint64_t online);
 static size_t count_due(count_room_t **due, uint64_t now);
 static int count_ask(im_redis_t *redis, count_room_t **due, size_t n);
 static void count_tell(count_room_t *r, const logic_rooms_where_t *where,
-    uint64_t online, uint64_t now);
+    uint64_t online, uint64_t version, uint64_t now);
 
 
 static count_room_t         *count_rooms;
@@ -71,7 +87,7 @@ logic_rooms_count_start(void)
 
 
 void
-logic_rooms_count_dirty(uint64_t room)
+logic_rooms_count_dirty(uint64_t room, unsigned ask)
 {
     count_room_t  *r;
 
@@ -99,6 +115,7 @@ logic_rooms_count_dirty(uint64_t room)
     }
 
     r->tries = 0;
+    r->asked |= ask;
     count_queue(r);
 }
 
@@ -148,7 +165,7 @@ int
 logic_rooms_count(im_redis_t *redis)
 {
     size_t          i, n;
-    uint64_t        now, online;
+    uint64_t        now, online, version;
     count_room_t   *due[COUNT_ASK];
 
     now = im_mono_us();
@@ -160,7 +177,9 @@ logic_rooms_count(im_redis_t *redis)
             return IM_OK;
         }
 
-        if (count_ask(redis, due, n) != IM_OK) {
+        if (logic_presence_version(redis, &version) != IM_OK
+            || count_ask(redis, due, n) != IM_OK)
+        {
             break;
         }
 
@@ -173,7 +192,7 @@ logic_rooms_count(im_redis_t *redis)
                 break;
             }
 
-            count_tell(due[i], &count_where[i], online, now);
+            count_tell(due[i], &count_where[i], online, version, now);
             due[i] = NULL;
         }
 
@@ -253,14 +272,14 @@ count_ask(im_redis_t *redis, count_room_t **due, size_t n)
 
 static void
 count_tell(count_room_t *r, const logic_rooms_where_t *where,
-    uint64_t online, uint64_t now)
+    uint64_t online, uint64_t version, uint64_t now)
 {
     int             missing;
     size_t          i;
     Im__DownItem    item = IM__DOWN_ITEM__INIT;
     Im__RoomEvent   event = IM__ROOM_EVENT__INIT;
 
-    if (online == r->told) {
+    if (online == r->told && !r->asked) {
 
         if (online == 0 && now - r->last_us >= COUNT_SECOND_US) {
             HASH_DEL(count_rooms, r);
@@ -273,6 +292,8 @@ count_tell(count_room_t *r, const logic_rooms_where_t *where,
     event.room = r->room;
     event.has_online = 1;
     event.online = (uint32_t) online;
+    event.has_version = 1;
+    event.version = version;
     item.item_case = IM__DOWN_ITEM__ITEM_ROOM_EVENT;
     item.room_event = &event;
 
@@ -283,6 +304,7 @@ count_tell(count_room_t *r, const logic_rooms_where_t *where,
     }
 
     r->told = online;
+    r->asked = 0;
     r->last_us = now;
 
     if (missing && r->tries < COUNT_RETRIES) {

@@ -1,5 +1,6 @@
 /*
- * logic_rooms_count.h -- telling rooms how many are there.  One thread.
+ * logic_rooms_count.h -- members are notified how many users are in a room.  One
+ * thread.
  */
 
 #ifndef LOGIC_ROOMS_COUNT_H
@@ -10,8 +11,9 @@
 int logic_rooms_count_start(void);
 void logic_rooms_count_stop(void);
 
-/* The number may have changed: of one room, of all. */
-void logic_rooms_count_dirty(uint64_t room);
+/* The number may have changed: of one room, of all.  ask is 1 if the instances
+ * are to be sent it, though it has not. */
+void logic_rooms_count_dirty(uint64_t room, unsigned ask);
 void logic_rooms_count_all(void);
 /* Some rooms are to be counted soon. */
 int logic_rooms_count_waiting(void);

@@ -37,6 +37,7 @@ struct online_job_s {
     uint64_t         room;
     uint32_t         online;
     int              whole;
+    unsigned         ask;
     size_t           joined;
     size_t           left;
     unsigned         asked;        /* replies to wait for */
@@ -103,6 +104,7 @@ logic_rooms_online_report(logic_reply_t *reply, const char *instance,
         job->room = report->room;
         job->online = report->online;
         job->whole = report->whole;
+        job->ask = (report->ask != 0);
         job->joined = report->n_joined;
         job->left = report->n_left;
         snprintf(job->instance, sizeof(job->instance), "%s", instance);
@@ -250,7 +252,7 @@ online_batch(online_job_t *jobs)
             && logic_words_done(online_redis, job->asked) == IM_OK)
         {
             logic_rooms_let_reported(job->room, job->uids, job->joined);
-            logic_rooms_count_dirty(job->room);
+            logic_rooms_count_dirty(job->room, job->ask);
             logic_reply_closed(&job->reply, &touched);
 
         } else {

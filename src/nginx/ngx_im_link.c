@@ -16,7 +16,8 @@
  * A link is also how the worker knows that a Logic lives: it beats.  Discovery
  * is told, and no call of the API tier goes where the link is broken.  What a
  * Logic says unasked is lost while it is broken, so a second later all
- * connections are opened again, and once more when it is back.  One
+ * connections are opened again, and once more when it is back; and whenever a
+ * link opens or ends, presence and the counts of rooms are asked for.  One
  * that breaks is opened again after 100 ms to 1 s while etcd names the
  * instance; one to an instance that leaves is closed once all is answered.
  */
@@ -32,6 +33,7 @@
 #define NGX_IM_LINK_BYTES_MAX  (64 * 1024 * 1024)
 #define NGX_IM_LINK_TICK       250
 #define NGX_IM_LINK_AGAIN      1000    /* then what was missed is asked for */
+#define NGX_IM_LINK_PRESENCE   250     /* the same, of presence */
 #define NGX_IM_LINK_ERROR      128
 
 
@@ -45,6 +47,7 @@ struct ngx_im_link_s {
     ngx_im_link_t       *dirty_next;
     ngx_queue_t          queue;      /* of all links */
     ngx_msec_t           key_since;
+    uint32_t             no;         /* of this stream, from 1 */
     unsigned             retry_ms;
     unsigned             open:1;     /* the Logic has answered */
     unsigned             takes:1;    /* and does not leave */
@@ -62,6 +65,7 @@ static void ngx_im_link_down(void *ctx, im_disc_instance_t *inst);
 static void ngx_im_link_open(ngx_im_link_t *link);
 static void ngx_im_link_on_retry(void *ctx);
 static void ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s);
+static void ngx_im_link_moved(void);
 static im_outbox_way_t *ngx_im_link_home(void *ctx, unsigned slot);
 static int ngx_im_link_write(void *ctx, im_outbox_way_t *way,
     const im_str_t *item);
@@ -107,6 +111,7 @@ static const im_outbox_handler_t  ngx_im_link_outbox_handler = {
 
 static ngx_queue_t       ngx_im_links;
 static ngx_msec_t        ngx_im_link_since;     /* none is open */
+static uint32_t          ngx_im_link_last;      /* number of a stream */
 static u_char            ngx_im_link_error[NGX_IM_LINK_ERROR];
 static char              ngx_im_link_key_id[IM_JWT_KEY_ID_LEN + 1];
 static im_rpc_method_t   ngx_im_link_method;
@@ -241,6 +246,7 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
         return;
     }
 
+    link->no = ++ngx_im_link_last;
     link->open = 1;
     link->takes = !link->instance->draining;
     link->told = 0;
@@ -261,8 +267,32 @@ ngx_im_link_on_open(void *ctx, im_rpc_stream_t *s)
     if (link->missed) {
         link->missed = 0;
         ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
-        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
     }
+
+    ngx_im_link_moved();
+}
+
+
+/* What this Logic sends unasked comes from now on, or comes no more: the state
+ * of presence and rooms is asked for. */
+static void
+ngx_im_link_moved(void)
+{
+    if (ngx_im_link_outbox != NULL) {
+        ngx_im_presence_refresh(NGX_IM_LINK_PRESENCE);
+        ngx_im_reports_moved();
+    }
+}
+
+
+uint32_t
+ngx_im_link_no(unsigned slot)
+{
+    im_outbox_way_t  *way;
+
+    way = ngx_im_link_home(NULL, slot);
+
+    return (way != NULL) ? ((ngx_im_link_t *) way)->no : 0;
 }
 
 
@@ -596,6 +626,7 @@ ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
     }
 
     ngx_im_link_leave(link);
+    ngx_im_link_moved();
 }
 
 
@@ -637,7 +668,7 @@ ngx_im_link_on_close(void *ctx, im_rpc_stream_t *s,
 
     if (!link->told && ngx_im_link_outbox != NULL) {
         ngx_im_ws_announce_all(NGX_IM_LINK_AGAIN);
-        ngx_im_presence_refresh(NGX_IM_LINK_AGAIN);
+        ngx_im_link_moved();
     }
 
     level = link->told ? NGX_LOG_INFO : NGX_LOG_WARN;
@@ -697,6 +728,7 @@ ngx_im_link_down(void *ctx, im_disc_instance_t *inst)
     link->instance = NULL;
 
     ngx_im_link_lost(link);
+    ngx_im_link_moved();
 
     if (link->retry != NULL) {
         im_rpc_timer_cancel(link->retry);

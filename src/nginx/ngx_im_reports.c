@@ -1,7 +1,7 @@
 /*
  * ngx_im_reports.c -- Logic is told who of each room is in this worker.
  *
- *                    came, went                1 s after a report
+ *                    came, went              0.8 s after a report
  *     refresh -----------------> soon ---> rest ----------------> refresh
  *     (15 min)                  (30 ms)      |  ^
  *         |                        |         |  | who came or went meanwhile
@@ -13,6 +13,13 @@
  * repeated without harm, but are never two under way for one room: a lost one
  * is followed by a whole one, which replaces the list.  A list that is too long
  * for one report goes in several.
+ *
+ * A report may ask for the room's count, which is then sent to this worker
+ * though it has not changed.  It does so when a member may not know it: an
+ * answer to a join said another number than the last event, an event could not
+ * be sent, or the room's home is another Logic, or the same one by a new link:
+ * what it sent by the old one may be lost, and a new home knows of no room that
+ * nobody has reported.
  *
  * A room waits in one of three queues; in each all wait equally long, so the
  * first is the next one, and one timer serves all rooms.
@@ -33,6 +40,8 @@
 #define NGX_IM_REPORT_TURN     500     /* reports in one turn of the loop */
 #define NGX_IM_REPORT_WORK     64      /* users count as one more */
 #define NGX_IM_REPORT_PAUSE    5       /* ms, then more */
+#define NGX_IM_REPORT_LOOK     2000    /* topics looked at in one turn */
+#define NGX_IM_REPORT_MOVED    250     /* ms: links come and go together */
 
 
 static void ngx_im_reports_touch(ngx_im_room_t *room, uint64_t uid);
@@ -48,14 +57,18 @@ static void ngx_im_reports_fill(ngx_im_room_t *room, Im__RoomReport *report,
 static void ngx_im_reports_untouch(ngx_im_room_t *room);
 static int ngx_im_reports_touch_all(ngx_im_room_t *room);
 static uint32_t ngx_im_reports_unique(uint64_t *uids, uint32_t n);
+static void ngx_im_reports_on_moved(ngx_event_t *ev);
+static void ngx_im_reports_look(im_topic_t *topic);
 
 
 static const ngx_msec_t  ngx_im_report_ms[NGX_IM_REPORT_QUEUES] = {
-    0, 30, 1000, 15 * 60 * 1000
+    0, 30, 800, 15 * 60 * 1000
 };
 
 static ngx_queue_t       ngx_im_report_queues[NGX_IM_REPORT_QUEUES];
 static ngx_event_t       ngx_im_report_event;
+static ngx_event_t       ngx_im_report_moved_event;
+static uint32_t          ngx_im_report_at;      /* topic of that walk */
 static ngx_connection_t  ngx_im_report_nobody;  /* debug lines name a socket */
 
 
@@ -273,8 +286,10 @@ ngx_im_reports_send(ngx_im_room_t *room)
     conv.b = room->topic->id;
 
     if (ngx_im_link_send(im_slot_of_conv(&conv), &item, &room->ref) == IM_OK) {
+        room->home = ngx_im_link_no(im_slot_of_conv(&conv));
         room->under_way = 1;
         room->whole = 0;
+        room->ask = 0;
         room->touched_n -= n;
         room->dirty = room->touched_n > 0;
 
@@ -316,6 +331,7 @@ ngx_im_reports_fill(ngx_im_room_t *room, Im__RoomReport *report, uint32_t n)
     report->n_left = n - joined;
     report->left = sorted + joined;
     report->whole = room->whole;
+    report->ask = room->ask;
 }
 
 
@@ -398,6 +414,7 @@ ngx_im_reports_on_answer(uint64_t id, uint64_t ref, ngx_uint_t ok)
 
     if (!ok) {
         room->whole = 1;
+        room->ask = 1;
         room->dirty = 1;
 
         if (room->queued == NGX_IM_REPORT_NONE) {
@@ -435,8 +452,78 @@ ngx_im_reports_all(void)
 
         if (topic->kind == IM_TOPIC_ROOM && room != NULL) {
             room->whole = 1;
-            ngx_im_reports_dirty(room);
+            ngx_im_reports_ask(room);
         }
+    }
+}
+
+
+void
+ngx_im_reports_ask(ngx_im_room_t *room)
+{
+    room->ask = 1;
+    ngx_im_reports_dirty(room);
+}
+
+
+void
+ngx_im_reports_moved(void)
+{
+    ngx_im_report_at = 0;              /* also if a walk is under way */
+
+    if (ngx_im_topics == NULL || ngx_im_report_moved_event.timer_set) {
+        return;
+    }
+
+    ngx_im_report_nobody.fd = (ngx_socket_t) -1;
+    ngx_im_report_moved_event.data = &ngx_im_report_nobody;
+    ngx_im_report_moved_event.handler = ngx_im_reports_on_moved;
+    ngx_im_report_moved_event.log = ngx_cycle->log;
+    ngx_im_report_moved_event.cancelable = 1;
+
+    ngx_add_timer(&ngx_im_report_moved_event, NGX_IM_REPORT_MOVED);
+}
+
+
+static void
+ngx_im_reports_on_moved(ngx_event_t *ev)
+{
+    im_topic_t  *topic;
+    ngx_uint_t   n;
+
+    for (n = 0; ngx_im_topics != NULL && n < NGX_IM_REPORT_LOOK; n++) {
+        topic = im_topics_each(ngx_im_topics, &ngx_im_report_at);
+
+        if (topic == NULL) {
+            return;
+        }
+
+        ngx_im_reports_look(topic);
+    }
+
+    ngx_add_timer(ev, NGX_IM_REPORT_PAUSE);
+}
+
+
+static void
+ngx_im_reports_look(im_topic_t *topic)
+{
+    uint32_t        no;
+    im_conv_t       conv;
+    ngx_im_room_t  *room;
+
+    room = topic->data;
+
+    if (topic->kind != IM_TOPIC_ROOM || room == NULL || topic->members == 0) {
+        return;
+    }
+
+    conv.a = 0;
+    conv.b = topic->id;
+    no = ngx_im_link_no(im_slot_of_conv(&conv));
+
+    if (no != 0 && no != room->home) {
+        ngx_im_reports_ask(room);
     }
 }
 

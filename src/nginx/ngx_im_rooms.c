@@ -31,6 +31,7 @@ static void ngx_im_rooms_added(const Im__Membership *m, ngx_uint_t old);
 static void ngx_im_rooms_out(uint64_t room, uint64_t uid,
     Im__RoomEvent *event);
 static void ngx_im_rooms_tell(ngx_im_ws_t *ws, Im__RoomEvent *event);
+static void ngx_im_rooms_counted(const Im__Room *room);
 
 
 im_topics_t  *ngx_im_topics;
@@ -367,6 +368,8 @@ ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
         return IM_ERROR;
     }
 
+    ngx_im_rooms_counted(reply->room);
+
     if (!group) {
         return IM_OK;
     }
@@ -382,6 +385,23 @@ ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
     }
 
     return IM_OK;
+}
+
+
+/* An answer says how many are there.  If that is not what the members here were
+ * notified of, one of the two is old: the count is asked for. */
+static void
+ngx_im_rooms_counted(const Im__Room *room)
+{
+    im_topic_t  *topic;
+
+    topic = im_topics_find(ngx_im_topics, IM_TOPIC_ROOM, room->room);
+
+    if (topic != NULL
+        && im_watch_given(&topic->watch, room->online) == IM_AGAIN)
+    {
+        ngx_im_reports_ask(topic->data);
+    }
 }
 
 
@@ -528,10 +548,24 @@ ngx_im_rooms_on_event(Im__RoomEvent *event)
         return;
     }
 
+    if (event->has_online
+        && im_watch_event(&topic->watch, event->version, event->online)
+           != IM_OK)
+    {
+        return;                        /* they know it, or a newer one */
+    }
+
+    event->has_version = 0;
     frame.frame_case = IM__FRAME__FRAME_ROOM_EV;
     frame.room_ev = event;
 
-    ngx_im_fanout_event(topic, &frame);
+    if (ngx_im_fanout_event(topic, &frame) != IM_OK && event->has_online) {
+        im_watch_missed(&topic->watch);
+
+        if (topic->data != NULL) {
+            ngx_im_reports_ask(topic->data);
+        }
+    }
 }
 
 

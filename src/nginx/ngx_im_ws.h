@@ -254,6 +254,9 @@ int ngx_im_ws_open_again(ngx_im_ws_t *ws);
 /* ngx_im_link.c: as im_outbox_add and im_outbox_waits. */
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
+/* Number of the stream to the home of a slot, which no other stream of this
+ * worker has had; 0: there is none. */
+uint32_t ngx_im_link_no(unsigned slot);
 
 /* For health; times are ngx_current_msec's. */
 typedef struct {

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from conftest import drawn, refused
+from conftest import beside, drawn, refused
 from im_client import Problem
 from test_room_rules import create, redis
-from test_rooms_edge import online
+from test_rooms_edge import counts, online
 
 
 async def ask(s, kind, **fields):
@@ -147,6 +147,41 @@ async def test_a_full_live_room_takes_nobody_until_one_leaves(
     await ask(a, 'join', room=str(room.id))
     redis(stack, 'HSET', key, name, '99999')
     await ask(b, 'join', room=str(room.id))
+
+
+async def test_a_count_in_an_answer_to_join_is_corrected(api, people, stack):
+    """It says something else than the others know: who is right is found out,
+    though nobody has come or gone."""
+    alice, bob = await people(api, 'alice', 'bob')
+    room = await create(alice, 'live')
+    first = await bob.connect()
+    second = await beside(first, bob)
+    await ask(first, 'join', room=str(room.id))
+    await counts(first, str(room.id), 1)
+    # Somebody is counted who is not there.
+    key = 'im:r:{%d}' % room.id
+    name, _ = redis(stack, 'HGETALL', key).split()
+    redis(stack, 'HSET', key, name, '5')
+    r = await ask(second, 'join', room=str(room.id))
+    assert r['room']['online'] == 5
+    await counts(second, str(room.id), 1, 5)
+
+
+async def test_counts_of_a_crowd_are_right_2_s_after_the_last_one(
+        api, people):
+    alice, *some = await people(api, 'alice', *12 * ['member'])
+    room = await create(alice, 'live')
+    sockets = [await u.connect() for u in some]
+
+    async def come(s, after):
+        await asyncio.sleep(after)
+        r = await ask(s, 'join', room=str(room.id))
+        return r['room'].get('online', 0)
+
+    last = await asyncio.gather(*[come(s, 0.1 * n)
+                                  for n, s in enumerate(sockets)])
+    await asyncio.gather(*[counts(s, str(room.id), len(some), n)
+                           for s, n in zip(sockets, last)])
 
 
 async def test_users_of_a_worker_that_died_are_not_there(api, people, stack):

@@ -126,6 +126,21 @@ async def online(s, room, want, seconds=2 + LATE):
     raise AssertionError('%s: online %s, wanted %d' % (room, last, want))
 
 
+async def counts(s, room, want, last=None, seconds=2 + LATE):
+    """The last number that a member was given is this one, and stays it.
+    last: by an answer."""
+    end = time.monotonic() + seconds
+    while True:
+        wait = 1 if last == want else max(0.01, end - time.monotonic())
+        try:
+            f = await s.expect('room_ev', wait)
+        except Problem:
+            break
+        if f['room'] == room and 'event' not in f:
+            last = f.get('online', 0)
+    assert last == want, 'the last count is %s' % last
+
+
 async def test_who_joined_a_live_room_gets_what_is_said_there(api, people):
     alice, bob, eve = await people(api, 'alice', 'bob', 'eve')
     room = await live(alice)

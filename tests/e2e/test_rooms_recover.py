@@ -10,7 +10,8 @@ import time
 from conftest import beside
 from im_client import Problem
 from test_dedupe import redis
-from test_rooms_edge import acked, ask, frames_now, group, live, online
+from test_rooms_edge import (acked, ask, counts, frames_now, group, live,
+                             online)
 
 
 async def until(seconds, fn):
@@ -107,6 +108,30 @@ async def test_redis_was_emptied_and_all_is_there_again_within_5_s(
                 break
         assert f['users'][0]['uid'] == str(carl.uid)
         await c.close()
+    finally:
+        # as after a long life, for the tests to come
+        redis(stack, 'SET', 'im:memory:{0}', '0')
+
+
+async def test_counts_are_right_after_redis_was_emptied(api, people, stack):
+    """Those who join again are answered while nothing is known of the room; in
+    the end each has the right number, and so has who did not join again."""
+    users = await people(api, *6 * ['member'])
+    room = await live(users[0])
+    sockets = [await u.connect() for u in users]
+    for s in sockets:
+        await ask(s, 'join', 'join_res', room=room)
+    for s in sockets:
+        await online(s, room, len(users))
+    last = dict.fromkeys(sockets, len(users))
+    redis(stack, 'FLUSHALL')
+    try:
+        for s in sockets[:4]:
+            f = await ask(s, 'join', 'join_res', room=room)
+            s.frames.clear()           # it is newer than these
+            last[s] = f['room']['online']
+        await asyncio.gather(*[counts(s, room, len(users), last[s])
+                               for s in sockets])
     finally:
         # as after a long life, for the tests to come
         redis(stack, 'SET', 'im:memory:{0}', '0')
