@@ -14,7 +14,6 @@ import time
 
 import pytest
 
-from conftest import by_faults
 from im_app import App
 from im_checker import check
 from im_client import Api, Problem
@@ -157,7 +156,6 @@ async def test_nginx_is_reloaded(api, people, stack):
         await asyncio.sleep(0.1)
 
 
-@by_faults
 async def test_kafka_is_killed(api, people, stack):
     a, b = await two(api, people)
     await while_talking(a, b, kill(stack, 'kafka', signal.SIGKILL))

@@ -180,8 +180,10 @@ def faults():
     return out
 
 
-# Of make test: what three minutes allow, each kind once.
+# Of make test: what three minutes allow, each kind once.  kill-kafka and
+# flush-redis wait for numbers that are void to be known as such (see
+# docs/reliability.md), so they are not among these.
 SELECTION = (
     'kill-logic', 'freeze-logic', 'kill-task', 'freeze-task', 'kill-worker',
-    'reload', 'kill-kafka', 'freeze-kafka', 'freeze-redis', 'freeze-mysql',
-    'wipe-etcd', 'flush-redis')
+    'reload', 'freeze-kafka', 'kill-redis', 'freeze-redis', 'kill-mysql',
+    'freeze-mysql', 'wipe-etcd')
