@@ -19,6 +19,7 @@
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"
+#include "logic_probes.h"
 #include "logic_refresh.h"
 #include "logic_rooms.h"
 #include "logic_sessions.h"
@@ -32,6 +33,8 @@ enum {
 };
 
 
+static void calls_run(unsigned pool, logic_job_pt job, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 static void calls_send(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
@@ -44,40 +47,40 @@ static logic_pool_t  *calls_pools[CALLS_POOLS];
     name(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)            \
     {                                                                         \
         (void) ctx;                                                           \
-        logic_pool_run(pool, job, req, in);                                   \
+        calls_run(pool, job, req, in);                                        \
     }
 
-CALL(calls_create, calls_pools[CALLS_AUTH], logic_users_create)
-CALL(calls_login, calls_pools[CALLS_AUTH], logic_users_login)
-CALL(calls_refresh, calls_pools[CALLS_QUERY], logic_refresh_use)
-CALL(calls_logout, calls_pools[CALLS_QUERY], logic_sessions_logout)
-CALL(calls_password, calls_pools[CALLS_AUTH], logic_users_password)
-CALL(calls_presence, calls_pools[CALLS_LIVE], logic_presence_query)
-CALL(calls_conversation_set, calls_pools[CALLS_QUERY], logic_conversations_set)
-CALL(calls_block, calls_pools[CALLS_QUERY], logic_blocks_block)
-CALL(calls_unblock, calls_pools[CALLS_QUERY], logic_blocks_unblock)
-CALL(calls_blocks, calls_pools[CALLS_QUERY], logic_blocks_list)
-CALL(calls_auth, calls_pools[CALLS_LIVE], logic_sessions_auth)
-CALL(calls_ticket, calls_pools[CALLS_LIVE], logic_tickets_create)
-CALL(calls_redeem, calls_pools[CALLS_LIVE], logic_tickets_redeem)
-CALL(calls_find, calls_pools[CALLS_QUERY], logic_users_find)
-CALL(calls_lookup, calls_pools[CALLS_QUERY], logic_users_lookup)
-CALL(calls_me, calls_pools[CALLS_QUERY], logic_users_me)
-CALL(calls_send_message, calls_pools[CALLS_LIVE], calls_send)
-CALL(calls_history, calls_pools[CALLS_QUERY], logic_history_get)
-CALL(calls_sync, calls_pools[CALLS_SYNC], logic_sync_get)
-CALL(calls_conversations, calls_pools[CALLS_SYNC], logic_conversations_get)
-CALL(calls_read, calls_pools[CALLS_QUERY], logic_conversations_read)
-CALL(calls_room_create, calls_pools[CALLS_QUERY], logic_rooms_create)
-CALL(calls_room_get, calls_pools[CALLS_QUERY], logic_rooms_get)
-CALL(calls_room_join, calls_pools[CALLS_QUERY], logic_rooms_join)
-CALL(calls_room_leave, calls_pools[CALLS_QUERY], logic_rooms_leave)
-CALL(calls_room_members, calls_pools[CALLS_QUERY], logic_rooms_members)
-CALL(calls_room_add, calls_pools[CALLS_QUERY], logic_rooms_add)
-CALL(calls_room_remove, calls_pools[CALLS_QUERY], logic_rooms_remove)
-CALL(calls_room_set, calls_pools[CALLS_QUERY], logic_rooms_set)
-CALL(calls_room_dismiss, calls_pools[CALLS_QUERY], logic_rooms_dismiss)
-CALL(calls_room_removed, calls_pools[CALLS_REMOVED], logic_rooms_removed)
+CALL(calls_create, CALLS_AUTH, logic_users_create)
+CALL(calls_login, CALLS_AUTH, logic_users_login)
+CALL(calls_refresh, CALLS_QUERY, logic_refresh_use)
+CALL(calls_logout, CALLS_QUERY, logic_sessions_logout)
+CALL(calls_password, CALLS_AUTH, logic_users_password)
+CALL(calls_presence, CALLS_LIVE, logic_presence_query)
+CALL(calls_conversation_set, CALLS_QUERY, logic_conversations_set)
+CALL(calls_block, CALLS_QUERY, logic_blocks_block)
+CALL(calls_unblock, CALLS_QUERY, logic_blocks_unblock)
+CALL(calls_blocks, CALLS_QUERY, logic_blocks_list)
+CALL(calls_auth, CALLS_LIVE, logic_sessions_auth)
+CALL(calls_ticket, CALLS_LIVE, logic_tickets_create)
+CALL(calls_redeem, CALLS_LIVE, logic_tickets_redeem)
+CALL(calls_find, CALLS_QUERY, logic_users_find)
+CALL(calls_lookup, CALLS_QUERY, logic_users_lookup)
+CALL(calls_me, CALLS_QUERY, logic_users_me)
+CALL(calls_send_message, CALLS_LIVE, calls_send)
+CALL(calls_history, CALLS_QUERY, logic_history_get)
+CALL(calls_sync, CALLS_SYNC, logic_sync_get)
+CALL(calls_conversations, CALLS_SYNC, logic_conversations_get)
+CALL(calls_read, CALLS_QUERY, logic_conversations_read)
+CALL(calls_room_create, CALLS_QUERY, logic_rooms_create)
+CALL(calls_room_get, CALLS_QUERY, logic_rooms_get)
+CALL(calls_room_join, CALLS_QUERY, logic_rooms_join)
+CALL(calls_room_leave, CALLS_QUERY, logic_rooms_leave)
+CALL(calls_room_members, CALLS_QUERY, logic_rooms_members)
+CALL(calls_room_add, CALLS_QUERY, logic_rooms_add)
+CALL(calls_room_remove, CALLS_QUERY, logic_rooms_remove)
+CALL(calls_room_set, CALLS_QUERY, logic_rooms_set)
+CALL(calls_room_dismiss, CALLS_QUERY, logic_rooms_dismiss)
+CALL(calls_room_removed, CALLS_REMOVED, logic_rooms_removed)
 
 
 /* All of them are for nginx; Task has no business here. */
@@ -195,6 +198,24 @@ logic_calls_serve(im_rpc_t *rpc)
 
     return im_rpc_serve(rpc, logic_conf.rpc_listen, &im__logic__descriptor,
                         calls_table, NULL);
+}
+
+
+/* Where nothing can be done without MySQL, nobody waits for one that has not
+ * answered for seconds: the caller is told at once, and its breaker stays
+ * closed, so that all goes on when MySQL is back. */
+static void
+calls_run(unsigned pool, logic_job_pt job, im_rpc_req_t *req,
+    const ProtobufCMessage *in)
+{
+    if (pool != CALLS_LIVE && pool != CALLS_REMOVED
+        && logic_probes_mysql_gone())
+    {
+        logic_fail_shared(req, "unavailable", "the database does not answer");
+        return;
+    }
+
+    logic_pool_run(calls_pools[pool], job, req, in);
 }
 
 

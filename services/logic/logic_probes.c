@@ -13,6 +13,10 @@
 
 
 #define PROBES_CONFIRMED_US  1000000   /* a delivery counts for so long */
+#define PROBES_GONE_US       5000000
+
+
+static uint64_t probes_mysql_good_us(void);
 
 
 static const im_probe_sql_t  probes_sql[] = {
@@ -167,16 +171,38 @@ logic_probes_kafka_failed(void)
 int
 logic_probes_mysql_away(void)
 {
-    uint64_t  bad, good, seen;
+    uint64_t  bad, good;
 
-    good = atomic_load(&probes_answered_us);
-    seen = atomic_load(&probes_mysql.probe.seen_us);
-    good = (seen > good) ? seen : good;
-
+    good = probes_mysql_good_us();
     bad = atomic_load(&probes_mysql.probe.bad_us);
 
     return atomic_load(&probes_silent_us) > good
            || (bad > good && atomic_load(&probes_mysql.probe.bad_n) >= 2);
+}
+
+
+int
+logic_probes_mysql_gone(void)
+{
+    uint64_t  good;
+
+    good = probes_mysql_good_us();
+
+    return atomic_load(&probes_mysql.probe.bad_us) > good
+           && im_mono_us() - good > PROBES_GONE_US;
+}
+
+
+/* When it was seen to work last. */
+static uint64_t
+probes_mysql_good_us(void)
+{
+    uint64_t  answered, seen;
+
+    answered = atomic_load(&probes_answered_us);
+    seen = atomic_load(&probes_mysql.probe.seen_us);
+
+    return (seen > answered) ? seen : answered;
 }
 
 

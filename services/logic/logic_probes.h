@@ -42,6 +42,8 @@ uint64_t logic_probes_away_ms(void);
  * goes on looking, so nobody else has to.
  */
 int logic_probes_mysql_away(void);
+/* Whether it has not answered for 5 s: a look is not just slow. */
+int logic_probes_mysql_gone(void);
 /* What became of questions. */
 void logic_probes_mysql_answered(void);
 void logic_probes_mysql_failed(void);

@@ -314,7 +314,7 @@ void
 logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req)
 {
     im_warn_seldom("calls are refused: mysql: %s", im_mysql_error(db->mysql));
-    logic_fail(req, "unavailable", "the database does not answer");
+    logic_fail_shared(req, "unavailable", "the database does not answer");
 }
 
 

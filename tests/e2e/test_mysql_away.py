@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from conftest import TOP, People
+from conftest import TOP, People, taken
 from im_client import Api, Problem, new_cmid
 from im_sanitizer import complaints
 from test_health import SLOW, Own
@@ -194,9 +194,16 @@ async def test_people_who_talk_notice_nothing(own, away):
             f = await removed.expect('error')
             # As for any room that one is not in and may not enter.
             assert f['code'] == 'no_such_room', f
+            # What cannot be answered is refused without a wait, too.
+            began = time.monotonic()
+            with pytest.raises(Problem) as e:
+                await alice.history(bob.uid)
+            assert e.value.code == 'unavailable' and \
+                time.monotonic() - began < ACK_S, e.value
         began = time.monotonic()
         await asyncio.gather(*history, return_exceptions=True)
         back = await sends_again(late, bob.uid, began)
+        await taken(alice.history, bob.uid, seconds=BACK_S)
         await all_talk(talks, 0.5)
         said = (await frames_now(removed))[marks:]
         assert not [f for f in said if f['type'] == 'push'], said
