@@ -210,9 +210,13 @@ static int
 blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, uint64_t other)
 {
     uint64_t          known, n;
-    im_mysql_value_t  v[1];
+    im_mysql_value_t  v[3];
 
-    static const char  sql[] = "SELECT COUNT(*) FROM blocks WHERE uid = ?";
+    /* of a pair that is there already, so that a repeat passes: 0 */
+
+    static const char  sql[] =
+        "SELECT COUNT(*) FROM blocks WHERE uid = ? AND NOT EXISTS "
+        "(SELECT 1 FROM blocks WHERE uid = ? AND other = ?)";
 
     if (other == uid) {
         logic_fail(req, "bad_field", "field 'uid' is the caller");
@@ -221,10 +225,12 @@ blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, uint64_t other)
 
     memset(v, 0, sizeof(v));
     v[0].u64 = uid;
+    v[1].u64 = uid;
+    v[2].u64 = other;
     known = 0;
 
     if ((other <= INT64_MAX && logic_page_user(db, other, &known) != IM_OK)
-        || logic_page_number(db, sql, v, 1, &n) != IM_OK)
+        || logic_page_number(db, sql, v, 3, &n) != IM_OK)
     {
         logic_mysql_failed(db, req);
         return IM_ERROR;

@@ -417,8 +417,11 @@ logic_rooms_dismiss(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    logic_rooms_access_drop(r.room, 0);
-    logic_rooms_tell_event(&r, "dismissed", 0, NULL, NULL);
+    if (!r.unchanged) {
+        logic_rooms_access_drop(r.room, 0);
+        logic_rooms_tell_event(&r, "dismissed", 0, NULL, NULL);
+    }
+
     im_rpc_reply(req, &reply.base);
 }
 
@@ -447,10 +450,5 @@ rooms_dismiss_step(logic_rooms_t *r)
                                   "only the owner dismisses a room");
     }
 
-    if (r->dismissed) {
-        return logic_rooms_refuse(r, "room_dismissed",
-                                  "the room was dismissed");
-    }
-
-    return logic_rooms_put_dismissed(r);
+    return r->dismissed ? IM_DONE : logic_rooms_put_dismissed(r);
 }

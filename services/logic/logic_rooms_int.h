@@ -28,6 +28,11 @@ typedef struct {
     unsigned                 open:1;
     unsigned                 history:1;
     unsigned                 dismissed:1;
+    unsigned                 unchanged:1;  /* nothing was to be done */
+    unsigned                 role_same:1;  /* nor of this part of it */
+    unsigned                 mute_same:1;
+    unsigned                 quiet:1;      /* a change is told to the user, not
+                                              to the others in the room */
     char                     name[LOGIC_ROOMS_NAME_MAX + 1];
 
     uint64_t                 removals; /* so far, with ours */
@@ -59,8 +64,8 @@ void logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join);
 
 /*
  * Runs a step in a transaction, again after a deadlock.  The step ends in
- * IM_OK: committed; IM_DONE: nothing was to be done, IM_OK is returned;
- * anything else: rolled back.  Before a commit the groups of r->uids are
+ * IM_OK: committed; IM_DONE: nothing was to be done, IM_OK is returned and
+ * r->unchanged set; anything else: rolled back.  Before a commit the groups of r->uids are
  * forgotten in Redis.
  */
 int logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r));
@@ -83,6 +88,8 @@ int logic_rooms_removals(logic_rooms_t *r);     /* sets r->removals */
 int logic_rooms_removed_touch(im_redis_t *redis, uint64_t room,
     const char *mark);
 int logic_rooms_removed_refill(logic_rooms_t *r, const char *mark);
+/* *no: number of the last removal of a user who is not in it, 0: none. */
+int logic_rooms_removal(logic_rooms_t *r, uint64_t uid, uint64_t *no);
 /* Takes out of r->uids who is in the room. */
 int logic_rooms_without_members(logic_rooms_t *r);
 /* DECLINED: one of r->uids is in as many groups as permitted. */

@@ -2,7 +2,8 @@
  * logic_rooms_members.c -- who goes, is sent away, given a role or muted.
  *
  * Each is one transaction under the room's lock (logic_rooms_store.c), and is
- * told once it is committed.
+ * told once it is committed.  A request that finds everything as it wants it,
+ * because it is a repeat perhaps, is answered like the first and told to nobody.
  *
  * Jobs of a pool.
  */
@@ -14,7 +15,10 @@
 
 
 static int members_leave_step(logic_rooms_t *r);
+static int members_leave_again(logic_rooms_t *r);
 static int members_remove_step(logic_rooms_t *r);
+static int members_remove_other(logic_rooms_t *r, uint64_t uid);
+static int members_was_there(logic_rooms_t *r, uint64_t uid);
 static int members_set_check(logic_rooms_t *r);
 static int members_set_step(logic_rooms_t *r);
 static int members_set_role(logic_rooms_t *r, unsigned role);
@@ -44,8 +48,10 @@ logic_rooms_leave(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    logic_rooms_access_drop(r.room, 0);
-    logic_rooms_tell_members(&r, 0, "left");
+    if (!r.unchanged) {
+        logic_rooms_access_drop(r.room, 0);
+        logic_rooms_tell_members(&r, 0, "left");
+    }
 
     reply.has_id = q->has_id;
     reply.id = q->id;
@@ -80,15 +86,8 @@ members_leave_step(logic_rooms_t *r)
         return rc;
     }
 
-    rc = logic_rooms_known(r);
-
-    if (rc == IM_OK && r->me.role == LOGIC_ROLE_NONE) {
-        rc = logic_rooms_refuse(r, "not_member", "one has to be in a room to "
-                                "leave it");
-    }
-
-    if (rc != IM_OK) {
-        return rc;
+    if (r->me.role == LOGIC_ROLE_NONE) {
+        return members_leave_again(r);
     }
 
     if (r->me.role == LOGIC_ROLE_OWNER && !r->dismissed) {
@@ -105,11 +104,37 @@ members_leave_step(logic_rooms_t *r)
 }
 
 
+/* Who has left a group, or was removed from it, is out of it as he wants. */
+static int
+members_leave_again(logic_rooms_t *r)
+{
+    int       rc;
+    uint64_t  no;
+
+    no = 0;
+    rc = (r->kind == LOGIC_ROOM_GROUP)
+         ? logic_rooms_removal(r, r->uid, &no) : IM_OK;
+
+    if (rc == IM_OK && no != 0) {
+        return IM_DONE;
+    }
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_known(r);
+    }
+
+    return (rc == IM_OK)
+           ? logic_rooms_refuse(r, "not_member", "one has to be in a room to "
+                                "leave it")
+           : rc;
+}
+
+
 void
 logic_rooms_remove(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    int                            rc;
+    int                            rc, there;
     logic_rooms_t                  r;
     Im__RoomRemoveReply            reply = IM__ROOM_REMOVE_REPLY__INIT;
     const Im__RoomRemoveRequest   *q;
@@ -132,13 +157,16 @@ logic_rooms_remove(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    logic_rooms_tell_members(&r, 0, "removed");
+    if (!r.unchanged) {
+        there = r.kind == LOGIC_ROOM_GROUP || members_was_there(&r, q->uid);
+        r.quiet = (!there && r.other.role == LOGIC_ROLE_NONE);
+        logic_rooms_tell_members(&r, 0, "removed");
+    }
+
     im_rpc_reply(req, &reply.base);
 }
 
 
-/* Of a live room anybody can be sent away, whether Logic knows that he is in it
- * or not. */
 static int
 members_remove_step(logic_rooms_t *r)
 {
@@ -162,20 +190,44 @@ members_remove_step(logic_rooms_t *r)
         return rc;
     }
 
-    if (r->other.role == LOGIC_ROLE_NONE) {
+    return (r->other.role == LOGIC_ROLE_NONE)
+           ? members_remove_other(r, q->uid)
+           : logic_rooms_delete_member(r, q->uid);
+}
 
-        if (r->kind == LOGIC_ROOM_LIVE) {
-            rc = logic_rooms_lock_users(r);
 
-            return (rc == IM_DECLINED) ? IM_DONE
-                   : (rc == IM_OK) ? logic_rooms_put_removal(r, q->uid) : rc;
-        }
+/*
+ * Of a live room anybody can be sent away, whether Logic knows that he is in it
+ * or not: he may be about to join.
+ */
+static int
+members_remove_other(logic_rooms_t *r, uint64_t uid)
+{
+    int  rc;
 
-        return logic_rooms_refuse(r, "not_member",
-                                  "this user is not in the room");
+    if (r->kind == LOGIC_ROOM_GROUP) {
+        return IM_DONE;
     }
 
-    return logic_rooms_delete_member(r, q->uid);
+    rc = logic_rooms_lock_users(r);
+
+    return (rc == IM_DECLINED) ? IM_DONE
+           : (rc == IM_OK) ? logic_rooms_put_removal(r, uid) : rc;
+}
+
+
+/* Only the first of two removals finds him in Redis.  1 if Redis does not
+ * answer: better twice than never. */
+static int
+members_was_there(logic_rooms_t *r, uint64_t uid)
+{
+    int                   there;
+    logic_rooms_where_t   where;
+
+    return logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
+           || logic_rooms_take_out(r->db->redis, r->room, &where, uid, &there)
+              != IM_OK
+           || there;
 }
 
 
@@ -208,7 +260,7 @@ logic_rooms_set(logic_db_t *db, im_rpc_req_t *req,
     logic_rooms_access_drop(r.room, q->uid);
     logic_rooms_access_drop(r.room, r.uid);
 
-    if (q->role != NULL) {
+    if (q->role != NULL && !r.role_same) {
         logic_rooms_tell_event(&r, "role", q->uid, q->role, NULL);
 
         if (strcmp(q->role, "owner") == 0 && q->uid != r.uid) {
@@ -216,7 +268,7 @@ logic_rooms_set(logic_db_t *db, im_rpc_req_t *req,
         }
     }
 
-    if (q->has_mute_s) {
+    if (q->has_mute_s && !r.mute_same) {
         logic_rooms_tell_event(&r, "muted", q->uid, NULL,
                                &r.other.muted_until_ms);
     }
@@ -311,6 +363,11 @@ members_set_role(logic_rooms_t *r, unsigned role)
     const Im__RoomSetRequest  *q;
 
     q = (const Im__RoomSetRequest *) r->in;
+    r->role_same = (r->other.role == role);
+
+    if (r->role_same) {
+        return IM_OK;
+    }
 
     if (r->me.role != LOGIC_ROLE_OWNER) {
         return logic_rooms_refuse(r, "forbidden", "only the owner gives "
@@ -318,9 +375,8 @@ members_set_role(logic_rooms_t *r, unsigned role)
     }
 
     if (q->uid == r->uid) {
-        return (role == LOGIC_ROLE_OWNER) ? IM_OK
-               : logic_rooms_refuse(r, "last_owner", "somebody else must "
-                                    "become owner first");
+        return logic_rooms_refuse(r, "last_owner", "somebody else must become "
+                                  "owner first");
     }
 
     rc = logic_rooms_put_role(r, q->uid, role);
@@ -344,6 +400,9 @@ members_set_mute(logic_rooms_t *r)
         return logic_rooms_refuse(r, "forbidden", "only who is above a user "
                                   "mutes him");
     }
+
+    r->mute_same = (q->mute_s == 0
+                    && r->other.muted_until_ms <= im_now_ms());
 
     r->other.muted_until_ms = (q->mute_s == 0) ? 0
                               : im_now_ms() + (uint64_t) q->mute_s * 1000;

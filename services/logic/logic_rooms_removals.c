@@ -105,6 +105,23 @@ logic_rooms_removals(logic_rooms_t *r)
 }
 
 
+int
+logic_rooms_removal(logic_rooms_t *r, uint64_t uid, uint64_t *no)
+{
+    im_mysql_value_t  v[2];
+
+    static const char  sql[] =
+        "SELECT no FROM removals WHERE room = ? AND uid = ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = r->room;
+    v[1].u64 = uid;
+    *no = 0;
+
+    return removals_run(r, sql, v, 2, 1, removals_on_last, no);
+}
+
+
 static int
 removals_on_last(void *ctx, const im_mysql_value_t *v)
 {

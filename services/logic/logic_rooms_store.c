@@ -87,6 +87,8 @@ logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r))
         store_refill(r, mark);
     }
 
+    r->unchanged = (rc == IM_DONE);
+
     return (rc == IM_DONE) ? IM_OK : rc;
 }
 

@@ -59,6 +59,7 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
     membership.member = member;
     membership.event = &event;
     membership.removals = r->removals;
+    membership.quiet = r->quiet;
 
     item.item_case = IM__DOWN_ITEM__ITEM_MEMBERSHIP;
     item.membership = &membership;

@@ -335,3 +335,34 @@ logic_rooms_online_of(im_redis_t *redis, uint64_t room,
 
     return rc;
 }
+
+
+int
+logic_rooms_take_out(im_redis_t *redis, uint64_t room,
+    const logic_rooms_where_t *where, uint64_t uid, int *there)
+{
+    char       key[LOGIC_ROOMS_SET], text[24];
+    size_t     i;
+    long long  n;
+
+    *there = 0;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long) uid);
+
+    for (i = 0; i < where->n; i++) {
+        logic_rooms_set_key(key, room, where->list[i].id);
+
+        if (logic_words(redis, 3, "ZREM", key, text) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0; i < where->n; i++) {
+        if (im_redis_expect_int(redis, &n) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        *there |= (n > 0);
+    }
+
+    return IM_OK;
+}

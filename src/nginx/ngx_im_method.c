@@ -47,17 +47,16 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
     { "Conversations", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "Read", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
 
-    /* at the home of the room, which decides and has it in its cache; a second
-     * leave or remove would find nobody to remove */
+    /* at the home of the room, which decides and has it in its cache */
     { "RoomCreate", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
     { "RoomGet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomJoin", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomLeave", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+    { "RoomLeave", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomMembers", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomAdd", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomRemove", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+    { "RoomRemove", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomSet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomDismiss", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 0 },
+    { "RoomDismiss", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomRemoved", NGX_IM_METHOD_REMOVED, IM_DISC_SLOT, 1 },
 
     { "Presence", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },

@@ -455,7 +455,7 @@ ngx_im_rooms_on_membership(const Im__Membership *m)
         ngx_im_removals_told(room, m->removals);
     }
 
-    if (m->event != NULL && !overtaken) {
+    if (m->event != NULL && !m->quiet && !overtaken) {
         ngx_im_rooms_on_event(m->event);
     }
 }
