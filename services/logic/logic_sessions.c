@@ -36,7 +36,7 @@ static void sessions_text(im_mysql_value_t *v, const void *p, size_t len);
 static void sessions_number(im_mysql_value_t *v, uint64_t n);
 
 
-void
+int
 logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     const char *device, const char *password)
 {
@@ -79,15 +79,16 @@ logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
         != IM_OK)
     {
         logic_mysql_failed(db, req);
-        return;
+        return IM_ERROR;
     }
 
     if (made != 1) {
-        logic_fail(req, "bad_credentials", "wrong name or password");
-        return;
+        return IM_DECLINED;
     }
 
     logic_sessions_answer(req, &row, refresh.token);
+
+    return IM_OK;
 }
 
 

@@ -15,8 +15,9 @@ typedef struct {
 } logic_session_t;
 
 /* Makes a session and answers with its tokens; password: the hash that was
- * compared. */
-void logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
+ * compared.  IM_DECLINED: the user has another one by now, and the request is
+ * not answered. */
+int logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     const char *device, const char *password);
 /* Ends all sessions of a user but this one.  IM_ERROR: a store does not answer;
  * safe to repeat. */

@@ -4,6 +4,10 @@
  * Passwords are hashed with argon2id (RFC 9106) by libsodium, in the pool
  * "auth" only: a hash costs 20 ms of a core, so few run at a time.  An unknown
  * user costs the same time as a wrong password, and gets the same answer.
+ *
+ * A log-in that finds a hash which costs less than the configuration asks for
+ * makes it anew.  So a hash may change while the password stays: who finds
+ * another one than he has compared looks again.
  */
 
 #include <stdio.h>
@@ -20,6 +24,7 @@
 #define USERS_NAME_MIN      3
 #define USERS_PASSWORD_MIN  8
 #define USERS_PASSWORD_MAX  128
+#define USERS_TRIES         3      /* when the hash changes meanwhile */
 
 
 typedef struct {
@@ -32,6 +37,15 @@ static int users_insert(logic_db_t *db, const char *name, const char *hash,
     uint64_t *uid);
 static int users_by_name(logic_db_t *db, const char *name, users_row_t *row);
 static int users_password_check(im_rpc_req_t *req, const char *password);
+static int users_login(logic_db_t *db, im_rpc_req_t *req,
+    const Im__LoginRequest *r, const char *device);
+static void users_strengthen(logic_db_t *db, users_row_t *row,
+    const char *password);
+static int users_hash_is_weak(const char *hash);
+static int users_hash_replace(logic_db_t *db, const users_row_t *row,
+    const char *hash, uint64_t *changed);
+static int users_password_change(logic_db_t *db, im_rpc_req_t *req,
+    const Im__PasswordRequest *r);
 static int users_of_caller(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller, users_row_t *row);
 static int users_password_set(logic_db_t *db, im_rpc_req_t *req,
@@ -187,9 +201,8 @@ void
 logic_users_login(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    int                       rc, right;
+    int                       rc, tries;
     const char               *device;
-    users_row_t               row;
     const Im__LoginRequest   *r;
 
     r = (const Im__LoginRequest *) in;
@@ -200,6 +213,26 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
                    "a-z A-Z 0-9 . _ -", IM_DEVICE_MAX);
         return;
     }
+
+    rc = IM_DECLINED;
+
+    for (tries = 0; tries < USERS_TRIES && rc == IM_DECLINED; tries++) {
+        rc = users_login(db, req, r, device);
+    }
+
+    if (rc == IM_DECLINED) {
+        logic_fail(req, "bad_credentials", "wrong name or password");
+    }
+}
+
+
+/* IM_DECLINED: the password, or only its hash, was changed meanwhile. */
+static int
+users_login(logic_db_t *db, im_rpc_req_t *req, const Im__LoginRequest *r,
+    const char *device)
+{
+    int          rc, right;
+    users_row_t  row;
 
     if (strlen(r->password) > USERS_PASSWORD_MAX
         || !logic_users_name_valid(r->name))
@@ -214,7 +247,7 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
 
     if (rc != IM_OK) {
         logic_mysql_failed(db, req);
-        return;
+        return IM_ERROR;
     }
 
     right = crypto_pwhash_str_verify(row.uid ? row.hash : users_nobody,
@@ -223,10 +256,77 @@ logic_users_login(logic_db_t *db, im_rpc_req_t *req,
 
     if (row.uid == 0 || !right) {
         logic_fail(req, "bad_credentials", "wrong name or password");
+        return IM_ERROR;
+    }
+
+    users_strengthen(db, &row, r->password);
+
+    return logic_sessions_begin(db, req, row.uid, device, row.hash);
+}
+
+
+/*
+ * A hash that costs less than the configuration asks for is made anew, for only
+ * now is the password known.  If that does not work, the log-in goes on, and
+ * the next one tries again.
+ */
+static void
+users_strengthen(logic_db_t *db, users_row_t *row, const char *password)
+{
+    char      hash[crypto_pwhash_STRBYTES];
+    uint64_t  changed;
+
+    if (!users_hash_is_weak(row->hash)) {
         return;
     }
 
-    logic_sessions_begin(db, req, row.uid, device, row.hash);
+    if (users_hash(hash, password) != IM_OK
+        || users_hash_replace(db, row, hash, &changed) != IM_OK)
+    {
+        im_warn_seldom("a password keeps its weak hash: no memory, or mysql "
+                       "does not answer");
+        return;
+    }
+
+    if (changed == 1) {
+        memcpy(row->hash, hash, sizeof(hash));
+    }
+}
+
+
+/* Not crypto_pwhash_str_needs_rehash(): to it a stronger one is wrong, too, and
+ * two Logics of different configuration would take turns. */
+static int
+users_hash_is_weak(const char *hash)
+{
+    unsigned long  memory_kib, ops;
+
+    if (sscanf(hash, "$argon2id$v=19$m=%lu,t=%lu,", &memory_kib, &ops) != 2) {
+        return 1;                      /* argon2i, which is compared as well */
+    }
+
+    return memory_kib * ops
+           < (unsigned long) logic_conf.argon2_memory_kib
+             * logic_conf.argon2_ops;
+}
+
+
+/* *changed is 0 if the user has another hash than row->hash by now. */
+static int
+users_hash_replace(logic_db_t *db, const users_row_t *row, const char *hash,
+    uint64_t *changed)
+{
+    im_mysql_value_t  v[3];
+
+    static const char  sql[] =
+        "UPDATE users SET password = ? WHERE uid = ? AND password = ?";
+
+    users_value(&v[0], hash);
+    v[1] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = row->uid };
+    users_value(&v[2], row->hash);
+
+    return im_mysql_run(db->mysql, sql, v, 3, NULL, 0, NULL, NULL, changed,
+                        NULL);
 }
 
 
@@ -238,34 +338,29 @@ void
 logic_users_password(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    size_t                       len;
-    users_row_t                  row;
+    int                          rc, tries;
     Im__PasswordReply            reply = IM__PASSWORD_REPLY__INIT;
     const Im__PasswordRequest   *r;
 
     r = (const Im__PasswordRequest *) in;
 
     if (logic_sessions_check(db, req, r->caller) != IM_OK
-        || users_password_check(req, r->new_password) != IM_OK
-        || users_of_caller(db, req, r->caller, &row) != IM_OK)
+        || users_password_check(req, r->new_password) != IM_OK)
     {
         return;
     }
 
-    len = strlen(r->old_password);
+    rc = IM_DECLINED;
 
-    if (len <= USERS_PASSWORD_MAX
-        && crypto_pwhash_str_verify(row.hash, r->old_password, len) == 0)
-    {
-        if (users_password_set(db, req, &row, r->new_password) != IM_OK) {
-            return;
-        }
+    for (tries = 0; tries < USERS_TRIES && rc == IM_DECLINED; tries++) {
+        rc = users_password_change(db, req, r);
+    }
 
-    } else if (crypto_pwhash_str_verify(row.hash, r->new_password,
-                                        strlen(r->new_password))
-               != 0)
-    {
+    if (rc == IM_DECLINED) {
         logic_fail(req, "bad_credentials", "the old password is wrong");
+    }
+
+    if (rc != IM_OK) {
         return;
     }
 
@@ -278,6 +373,39 @@ logic_users_password(logic_db_t *db, im_rpc_req_t *req,
     }
 
     im_rpc_reply(req, &reply.base);
+}
+
+
+/* IM_DECLINED: the hash was changed meanwhile.  IM_ERROR: it has been
+ * answered. */
+static int
+users_password_change(logic_db_t *db, im_rpc_req_t *req,
+    const Im__PasswordRequest *r)
+{
+    size_t       len;
+    users_row_t  row;
+
+    if (users_of_caller(db, req, r->caller, &row) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    len = strlen(r->old_password);
+
+    if (len <= USERS_PASSWORD_MAX
+        && crypto_pwhash_str_verify(row.hash, r->old_password, len) == 0)
+    {
+        return users_password_set(db, req, &row, r->new_password);
+    }
+
+    if (crypto_pwhash_str_verify(row.hash, r->new_password,
+                                 strlen(r->new_password))
+        != 0)
+    {
+        logic_fail(req, "bad_credentials", "the old password is wrong");
+        return IM_ERROR;
+    }
+
+    return IM_OK;
 }
 
 
@@ -312,41 +440,25 @@ users_of_caller(logic_db_t *db, im_rpc_req_t *req, const Im__Caller *caller,
 }
 
 
-/* Of two changes at a time one finds another password than it has compared. */
+/* Of two changes at a time one finds another hash than it has compared. */
 static int
 users_password_set(logic_db_t *db, im_rpc_req_t *req, const users_row_t *row,
     const char *password)
 {
-    char              hash[crypto_pwhash_STRBYTES];
-    uint64_t          changed;
-    im_mysql_value_t  v[3];
-
-    static const char  sql[] =
-        "UPDATE users SET password = ? WHERE uid = ? AND password = ?";
+    char      hash[crypto_pwhash_STRBYTES];
+    uint64_t  changed;
 
     if (users_hash(hash, password) != IM_OK) {
         logic_fail(req, "internal", "out of memory");
         return IM_ERROR;
     }
 
-    users_value(&v[0], hash);
-    v[1] = (im_mysql_value_t) { .type = IM_MYSQL_U64, .u64 = row->uid };
-    users_value(&v[2], row->hash);
-
-    if (im_mysql_run(db->mysql, sql, v, 3, NULL, 0, NULL, NULL, &changed,
-                     NULL)
-        != IM_OK)
-    {
+    if (users_hash_replace(db, row, hash, &changed) != IM_OK) {
         logic_mysql_failed(db, req);
         return IM_ERROR;
     }
 
-    if (changed != 1) {
-        logic_fail(req, "bad_credentials", "the old password is wrong");
-        return IM_ERROR;
-    }
-
-    return IM_OK;
+    return (changed == 1) ? IM_OK : IM_DECLINED;
 }
 
 

@@ -36,6 +36,45 @@ async def test_passwords_are_kept_as_argon2id(api, people, stack):
     assert row[0][0].startswith('$argon2id$')
 
 
+# Of "correct horse battery": by less work than Logic does, and by more.
+WEAK = ('$argon2id$v=19$m=8192,t=1,p=1$7KAY5y2JcDLZKzKXaXrnBA$'
+        'F47hqnlk+BIjE6TQe4SpofgZtyxmJ7rPoGkQjYmhqKU')
+OTHER_KIND = ('$argon2i$v=19$m=8192,t=3,p=1$UjkWXBCOHyefYk29cWACxg$'
+              'D+698yJEcLDqey/H+Q8f7XeTDdzUS3AsnRKU+c5Cw+4')
+STRONG = ('$argon2id$v=19$m=32768,t=3,p=1$P0QkSXSRI3IJRV1jsPzrUQ$'
+          'l6IyGMrCqDuLzi3jZZyeXuMcpWr6ih94oyLaEH94AgU')
+
+
+@pytest.mark.parametrize('old, kept', [
+    (WEAK, False), (OTHER_KIND, False), (STRONG, True)])
+async def test_a_log_in_makes_a_weak_hash_anew(api, people, stack, old, kept):
+    alice = await people(api, 'alice')
+    now = "SELECT password FROM users WHERE uid = %d" % alice.uid
+    fresh = stack.mysql(now)[0][0]
+    stack.mysql("UPDATE users SET password = '%s' WHERE uid = %d"
+                % (old, alice.uid))
+    wrong = dict(name=alice.name, password='correct horse batterx')
+    await refused(api.call('POST', '/v1/login', json=wrong), 401)
+    assert stack.mysql(now) == [[old]]
+    # Of many at a time all come in.
+    await asyncio.gather(*[api.login(alice, 'd%d' % n) for n in range(6)])
+    made = stack.mysql(now)[0][0]
+    assert (made == old) == kept
+    if not kept:
+        assert made.split('$')[:4] == fresh.split('$')[:4]
+    await api.login(alice)
+    assert stack.mysql(now) == [[made]]
+    # Nor is a change of the password disturbed.
+    stack.mysql("UPDATE users SET password = '%s' WHERE uid = %d"
+                % (old, alice.uid))
+    change = api.call('POST', '/v1/password', alice.token, json={
+        'old_password': alice.password, 'new_password': 'staple it well'})
+    await asyncio.gather(change, *[api.login(alice) for _ in range(2)],
+                         return_exceptions=True)
+    alice.password = 'staple it well'
+    await alice.log_in()
+
+
 async def test_a_name_is_taken_once(api, people):
     alice = await people(api, 'alice')
     await refused(api.register(alice.name, 'another password'), 409,
