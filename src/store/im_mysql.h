@@ -51,9 +51,10 @@ int im_mysql_run(im_mysql_t *m, const char *sql,
     uint64_t *affected, uint64_t *insert_id);
 
 /*
- * Inserts rows (rows * n_params values, row by row) with a one-row INSERT in
- * one transaction, by array binding or in chunks of a multi-row statement.
- * *affected: rows that were new.  Results as above.
+ * Inserts or updates rows (rows * n_params values, row by row) with a statement
+ * for one row, in the transaction that is open or in one of its own, by array
+ * binding where there is such a thing.  *affected: of an INSERT that leaves
+ * alone what is there, rows that were new.  Results as above.
  */
 int im_mysql_insert(im_mysql_t *m, const char *sql,
     const im_mysql_value_t *values, size_t n_params, size_t rows,

@@ -2,7 +2,8 @@
  * im_mysql_insert.c -- bulk inserts.
  *
  * Arrays are bound where the client library and the server know it (MariaDB);
- * elsewhere it is one transaction of single rows.
+ * elsewhere it is single rows, in the transaction that is open or in one of
+ * their own.
  *
  * Room: store.  One thread for each connection.
  */
@@ -143,7 +144,7 @@ mysql_insert_rows(im_mysql_t *m, MYSQL_STMT *stmt,
     size_t      i, r;
     MYSQL_BIND  binds[IM_MYSQL_PARAMS];
 
-    if (mysql_autocommit(m->db, 0) != 0) {
+    if (!m->open && mysql_autocommit(m->db, 0) != 0) {
         m->err = mysql_errno(m->db);
         return im_mysql_failed(m, NULL);
     }
@@ -167,8 +168,8 @@ mysql_insert_rows(im_mysql_t *m, MYSQL_STMT *stmt,
         }
     }
 
-    if (m->db == NULL) {
-        return rc;
+    if (m->db == NULL || m->open) {
+        return rc;                     /* commit and rollback are the caller's */
     }
 
     if (rc == IM_OK && mysql_commit(m->db) != 0) {
