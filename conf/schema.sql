@@ -36,6 +36,10 @@ CREATE TABLE IF NOT EXISTS sessions (
 
 -- A direct conversation is (lower uid, higher uid), a room is (0, room id).
 -- No second index: a page of history is a range of the primary key.
+--
+-- Messages that are stored as they should be are counted: a run is a range of
+-- messages, named by its first number (run_seq; 0: in no run), in which each is
+-- the nth one, and nth_a of these are of conv_a.
 CREATE TABLE IF NOT EXISTS messages (
     conv_a   BIGINT UNSIGNED NOT NULL,
     conv_b   BIGINT UNSIGNED NOT NULL,
@@ -45,12 +49,20 @@ CREATE TABLE IF NOT EXISTS messages (
     time_ms  BIGINT UNSIGNED NOT NULL,
     cmid     VARBINARY(64) NOT NULL,
     body     MEDIUMBLOB NOT NULL,
+    run_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    nth      INT UNSIGNED NOT NULL DEFAULT 0,
+    nth_a    INT UNSIGNED NOT NULL DEFAULT 0,
     PRIMARY KEY (conv_a, conv_b, seq)
 ) ENGINE = InnoDB;
 
--- One for each user of a conversation, written with its first message.
--- Nothing here changes when a message is sent: head, last message and unread
--- are looked up in `messages`.
+-- One for each user of a conversation, written with its first message; of a
+-- group, by joining.
+--
+-- last_id orders a user's direct conversations: the highest msg_id; 1: there is
+-- no message; 0: not known, it is looked up with the user's next list (of a
+-- group, always 0).  hot: last_id may be behind, by 10 s at most.
+-- own_above is of a group: messages of the user above read_seq; NULL: they have
+-- to be counted.
 CREATE TABLE IF NOT EXISTS conversations (
     uid         BIGINT UNSIGNED NOT NULL,
     conv_a      BIGINT UNSIGNED NOT NULL,
@@ -59,7 +71,11 @@ CREATE TABLE IF NOT EXISTS conversations (
     pinned      TINYINT UNSIGNED NOT NULL DEFAULT 0,
     muted       TINYINT UNSIGNED NOT NULL DEFAULT 0,
     hidden_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,   -- hidden up to this one
-    PRIMARY KEY (uid, conv_a, conv_b)
+    hot         TINYINT UNSIGNED NOT NULL DEFAULT 0,
+    last_id     BIGINT UNSIGNED NOT NULL DEFAULT 0,
+    own_above   INT UNSIGNED NULL,
+    PRIMARY KEY (uid, conv_a, conv_b),
+    KEY by_last (uid, hot, last_id)
 ) ENGINE = InnoDB;
 
 -- kind 1: group, members are remembered; 2: live, joined by a connection.
@@ -82,7 +98,8 @@ CREATE TABLE IF NOT EXISTS members (
     role            TINYINT UNSIGNED NOT NULL,
     muted_until_ms  BIGINT UNSIGNED NOT NULL DEFAULT 0,
     joined_ms       BIGINT UNSIGNED NOT NULL,
-    PRIMARY KEY (room, uid)
+    PRIMARY KEY (room, uid),
+    KEY by_uid (uid, room)
 ) ENGINE = InnoDB;
 
 -- Who has been removed from a room, or has left it: by the last time.  The
@@ -119,6 +136,36 @@ SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE sessions
         ADD UNIQUE KEY (family_hash)', 'DO 0')
     FROM information_schema.columns WHERE table_schema = DATABASE()
     AND table_name = 'sessions' AND column_name = 'family_hash');
+PREPARE im FROM @im;
+EXECUTE im;
+DEALLOCATE PREPARE im;
+
+-- Does not touch a row: messages that are there are in no run.
+SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE messages
+        ADD COLUMN run_seq BIGINT UNSIGNED NOT NULL DEFAULT 0,
+        ADD COLUMN nth INT UNSIGNED NOT NULL DEFAULT 0,
+        ADD COLUMN nth_a INT UNSIGNED NOT NULL DEFAULT 0', 'DO 0')
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+    AND table_name = 'messages' AND column_name = 'run_seq');
+PREPARE im FROM @im;
+EXECUTE im;
+DEALLOCATE PREPARE im;
+
+SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE conversations
+        ADD COLUMN hot TINYINT UNSIGNED NOT NULL DEFAULT 0,
+        ADD COLUMN last_id BIGINT UNSIGNED NOT NULL DEFAULT 0,
+        ADD COLUMN own_above INT UNSIGNED NULL,
+        ADD KEY by_last (uid, hot, last_id)', 'DO 0')
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+    AND table_name = 'conversations' AND column_name = 'last_id');
+PREPARE im FROM @im;
+EXECUTE im;
+DEALLOCATE PREPARE im;
+
+SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE members
+        ADD KEY by_uid (uid, room)', 'DO 0')
+    FROM information_schema.statistics WHERE table_schema = DATABASE()
+    AND table_name = 'members' AND index_name = 'by_uid');
 PREPARE im FROM @im;
 EXECUTE im;
 DEALLOCATE PREPARE im;

@@ -27,10 +27,11 @@ static const im_probe_sql_t  probes_sql[] = {
     " AND turned_ms = 0 AND expires_ms = 0",
     "SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = 0 AND seq = 0"
     " AND msg_id = 0 AND sender = 0 AND time_ms = 0 AND cmid = ''"
-    " AND body = ''",
+    " AND body = '' AND run_seq = 0 AND nth = 0 AND nth_a = 0",
     "SELECT uid FROM conversations WHERE uid = 0 AND conv_a = 0"
     " AND conv_b = 0 AND read_seq = 0 AND pinned = 0 AND muted = 0"
-    " AND hidden_seq = 0",
+    " AND hidden_seq = 0 AND hot = 0 AND last_id = 0"
+    " AND own_above = 0",
     "SELECT room FROM rooms WHERE room = 0 AND kind = 0 AND name = ''"
     " AND open = 0 AND history = 0 AND created_ms = 0 AND dismissed_ms = 0",
     "SELECT uid FROM members WHERE room = 0 AND uid = 0 AND role = 0"

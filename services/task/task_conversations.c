@@ -1,15 +1,19 @@
 /*
  * task_conversations.c -- see task_conversations.h.
  *
- * Nearly every message belongs to a conversation whose rows are there.  So
- * those that were written or found lately are remembered, and only the others
- * cost an INSERT; it leaves rows alone that exist, so forgetting is harmless.
- * Nothing deletes from `conversations`; had an operator done so, a restart
- * brings the rows back with the next message.
+ * Two users have a row each in their list, made with the first message of their
+ * conversation.  It is moved up (last_id) for those messages that are due
+ * (task_tails.c), and never down: a repeat, or a row that is late, does no
+ * harm.
  *
- * The memory: a table of sets with two places each.  The last one used is in
- * front, a new one pushes out the one behind.  Keys are whole, because a
- * conversation that is wrongly taken for known would stay invisible.
+ * Members of a group have their rows by joining, and these are not moved: there
+ * may be 5,000 of them for each message, and few groups in a list.  But a
+ * sender's own messages are not unread for him, so those above his read mark are
+ * counted in his row, in the transaction of the messages: each counts once.
+ *
+ * Whoever moves a read mark locks the row first (logic_unread.c): either he
+ * sees these messages, or we see his mark.  If the mark lies in the middle of
+ * what is added, the number becomes NULL, and is counted when it is needed.
  */
 
 #include <stdlib.h>
@@ -18,218 +22,265 @@
 #include "task_conversations.h"
 
 
-#define KNOWN_SETS  131072         /* two each; 4 MB.  A power of two */
-#define COLUMNS     3
+#define MOVE_COLUMNS  6
+#define OWN_COLUMNS   5
 
 
+/* Messages of one sender in one group. */
 typedef struct {
     uint64_t  uid;
-    uint64_t  conv_a;
-    uint64_t  conv_b;
-} conversation_t;
+    uint64_t  room;
+    uint64_t  low;                     /* seq */
+    uint64_t  high;
+    uint64_t  n;
+} own_t;
 
 
-static size_t conversations_collect(const task_row_t *rows, size_t n);
-static void conversations_add(size_t i, uint64_t uid, const Im__Record *m);
-static int conversations_compare(const void *a, const void *b);
-static task_known_t *known_set(uint64_t conv_a, uint64_t conv_b);
+static int conversations_move(im_mysql_t *mysql, const task_turn_t *turns,
+    size_t n_turns);
+static void conversations_move_row(im_mysql_value_t *v, uint64_t uid,
+    const task_turn_t *turn);
+static int conversations_own(im_mysql_t *mysql, const task_row_t *rows,
+    size_t n);
+static size_t conversations_own_fold(const task_row_t *rows, size_t n);
+static int conversations_compare_move(const void *a, const void *b);
+static int conversations_compare_own(const void *a, const void *b);
 
 
-static const char  conversations_sql[] =
-    "INSERT INTO conversations (uid, conv_a, conv_b) VALUES (?, ?, ?)"
-    " ON DUPLICATE KEY UPDATE uid = uid";
+static const char  conversations_move_sql[] =
+    "INSERT INTO conversations (uid, conv_a, conv_b, last_id)"
+    " VALUES (?, ?, ?, ?)"
+    " ON DUPLICATE KEY UPDATE hot = ?, last_id = GREATEST(last_id, ?)";
 
-static task_known_t      *known;
-static conversation_t    *conversations;
+static const char  conversations_own_sql[] =
+    "UPDATE conversations SET own_above = own_above"
+    " + IF(read_seq < ?, ?, IF(read_seq >= ?, 0, NULL))"
+    " WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
+
+static own_t             *conversations_owns;
 static im_mysql_value_t  *conversations_values;
 
 
 int
 task_conversations_start(size_t max)
 {
-    known = calloc(KNOWN_SETS * 2, sizeof(task_known_t));
-    conversations = calloc(max * 2, sizeof(conversation_t));
-    conversations_values = calloc(max * 2 * COLUMNS,
+    conversations_owns = calloc(max, sizeof(own_t));
+    conversations_values = calloc(max * 2 * MOVE_COLUMNS,
                                   sizeof(im_mysql_value_t));
 
-    return (known != NULL && conversations != NULL
-            && conversations_values != NULL) ? IM_OK : IM_ERROR;
+    return (conversations_owns != NULL && conversations_values != NULL)
+           ? IM_OK : IM_ERROR;
 }
 
 
 int
-task_conversations_write(im_mysql_t *mysql, const task_row_t *rows, size_t n)
+task_conversations_write(im_mysql_t *mysql, const task_row_t *rows, size_t n,
+    const task_turn_t *turns, size_t n_turns)
 {
-    int                rc;
-    size_t             i, wanted;
-    uint64_t           new_rows;
-    im_mysql_value_t  *v;
+    int  rc;
 
-    wanted = conversations_collect(rows, n);
+    rc = conversations_move(mysql, turns, n_turns);
 
-    if (wanted == 0) {
-        return IM_OK;
-    }
-
-    v = conversations_values;
-    memset(v, 0, wanted * COLUMNS * sizeof(im_mysql_value_t));
-
-    for (i = 0; i < wanted; i++) {
-        v[0].u64 = conversations[i].uid;
-        v[1].u64 = conversations[i].conv_a;
-        v[2].u64 = conversations[i].conv_b;
-        v += COLUMNS;
-    }
-
-    rc = im_mysql_insert(mysql, conversations_sql, conversations_values,
-                         COLUMNS, wanted, &new_rows);
-    if (rc != IM_OK) {
-        return rc;
-    }
-
-    for (i = 0; i < wanted; i++) {
-
-        /* once for the two users */
-
-        if (conversations[i].uid == conversations[i].conv_a) {
-            task_known_add(conversations[i].conv_a, conversations[i].conv_b);
-        }
-    }
-
-    return IM_OK;
+    return (rc == IM_OK) ? conversations_own(mysql, rows, n) : rc;
 }
 
 
-/* Rows of one conversation are neighbours.  Rooms have no such rows. */
-static size_t
-conversations_collect(const task_row_t *rows, size_t n)
+int
+task_conversations_late(im_mysql_t *mysql, const task_row_t *row)
 {
-    size_t             i, wanted;
-    const Im__Record  *m, *last;
+    int  rc;
 
-    wanted = 0;
-    last = NULL;
+    rc = task_conversations_known(mysql, row);
 
-    for (i = 0; i < n; i++) {
-        m = rows[i].message;
+    return (rc == IM_OK) ? conversations_own(mysql, row, 1) : rc;
+}
 
-        if (m->conv_a == 0
-            || (last != NULL && last->conv_a == m->conv_a
-                && last->conv_b == m->conv_b))
-        {
+
+int
+task_conversations_known(im_mysql_t *mysql, const task_row_t *row)
+{
+    unsigned            hot;
+    task_turn_t         turn;
+    const Im__Record   *m;
+    const task_tail_t  *tail;
+
+    m = row->message;
+    tail = task_tails_find(m->conv_a, m->conv_b);
+
+    if (m->conv_a == 0
+        || (tail != NULL && !task_tails_moves(tail, m->msg_id, &hot)))
+    {
+        return IM_OK;
+    }
+
+    memset(&turn, 0, sizeof(turn));
+    turn.tail.conv_a = m->conv_a;
+    turn.tail.conv_b = m->conv_b;
+    turn.last_id = m->msg_id;
+    turn.moves = 1;
+    turn.hot = 1;                      /* it may not be the last message */
+
+    return conversations_move(mysql, &turn, 1);
+}
+
+
+static int
+conversations_move(im_mysql_t *mysql, const task_turn_t *turns,
+    size_t n_turns)
+{
+    size_t             i, n;
+    uint64_t           changed;
+    im_mysql_value_t  *v;
+
+    v = conversations_values;
+    n = 0;
+
+    for (i = 0; i < n_turns; i++) {
+
+        if (!turns[i].moves) {
             continue;
         }
 
-        last = m;
+        conversations_move_row(v + n++ * MOVE_COLUMNS, turns[i].tail.conv_a,
+                               &turns[i]);
 
-        if (task_known_has(m->conv_a, m->conv_b)) {
-            continue;
-        }
-
-        conversations_add(wanted++, m->conv_a, m);
-
-        if (m->conv_a != m->conv_b) {
-            conversations_add(wanted++, m->conv_b, m);
+        if (turns[i].tail.conv_a != turns[i].tail.conv_b) {
+            conversations_move_row(v + n++ * MOVE_COLUMNS,
+                                   turns[i].tail.conv_b, &turns[i]);
         }
     }
 
     /* by primary key: as in `messages`, no circle of locks */
 
-    qsort(conversations, wanted, sizeof(conversation_t),
-          conversations_compare);
+    qsort(v, n, MOVE_COLUMNS * sizeof(im_mysql_value_t),
+          conversations_compare_move);
 
-    return wanted;
+    return im_mysql_insert(mysql, conversations_move_sql, v, MOVE_COLUMNS, n,
+                           &changed);
 }
 
 
 static void
-conversations_add(size_t i, uint64_t uid, const Im__Record *m)
+conversations_move_row(im_mysql_value_t *v, uint64_t uid,
+    const task_turn_t *turn)
 {
-    conversations[i].uid = uid;
-    conversations[i].conv_a = m->conv_a;
-    conversations[i].conv_b = m->conv_b;
+    memset(v, 0, MOVE_COLUMNS * sizeof(im_mysql_value_t));
+    v[0].u64 = uid;
+    v[1].u64 = turn->tail.conv_a;
+    v[2].u64 = turn->tail.conv_b;
+    v[3].u64 = turn->last_id;
+    v[4].u64 = turn->hot;
+    v[5].u64 = turn->last_id;
 }
 
 
 static int
-conversations_compare(const void *a, const void *b)
+conversations_own(im_mysql_t *mysql, const task_row_t *rows, size_t n)
 {
-    const conversation_t  *x = a, *y = b;
+    size_t             i;
+    uint64_t           changed;
+    const own_t       *own;
+    im_mysql_value_t  *v;
+
+    n = conversations_own_fold(rows, n);
+    v = conversations_values;
+    memset(v, 0, n * OWN_COLUMNS * sizeof(im_mysql_value_t));
+
+    for (i = 0; i < n; i++) {
+        own = &conversations_owns[i];
+        v[0].u64 = own->low;
+        v[1].u64 = own->n;
+        v[2].u64 = own->high;
+        v[3].u64 = own->uid;
+        v[4].u64 = own->room;
+        v += OWN_COLUMNS;
+    }
+
+    return im_mysql_insert(mysql, conversations_own_sql, conversations_values,
+                           OWN_COLUMNS, n, &changed);
+}
+
+
+/* One for each sender and group, by primary key. */
+static size_t
+conversations_own_fold(const task_row_t *rows, size_t n)
+{
+    size_t             i, count, k;
+    own_t             *own;
+    const Im__Record  *m;
+
+    own = conversations_owns;
+    count = 0;
+
+    for (i = 0; i < n; i++) {
+        m = rows[i].message;
+
+        if (m->conv_a == 0 && !rows[i].done) {
+            own[count].uid = m->from;
+            own[count].room = m->conv_b;
+            own[count].low = m->seq;
+            own[count].high = m->seq;
+            own[count++].n = 1;
+        }
+    }
+
+    qsort(own, count, sizeof(own_t), conversations_compare_own);
+
+    for (i = 0, k = 0; i < count; i++) {
+
+        if (k > 0 && own[k - 1].uid == own[i].uid
+            && own[k - 1].room == own[i].room)
+        {
+            own[k - 1].high = own[i].high;
+            own[k - 1].n++;
+            continue;
+        }
+
+        own[k++] = own[i];
+    }
+
+    return k;
+}
+
+
+static int
+conversations_compare_move(const void *a, const void *b)
+{
+    int                      i;
+    const im_mysql_value_t  *x = a, *y = b;
+
+    for (i = 0; i < 3; i++) {
+        if (x[i].u64 != y[i].u64) {
+            return (x[i].u64 < y[i].u64) ? -1 : 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+conversations_compare_own(const void *a, const void *b)
+{
+    const own_t  *x = a, *y = b;
 
     if (x->uid != y->uid) {
         return (x->uid < y->uid) ? -1 : 1;
     }
 
-    if (x->conv_a != y->conv_a) {
-        return (x->conv_a < y->conv_a) ? -1 : 1;
+    if (x->room != y->room) {
+        return (x->room < y->room) ? -1 : 1;
     }
 
-    return (x->conv_b < y->conv_b) ? -1 : (x->conv_b > y->conv_b);
-}
-
-
-int
-task_known_has(uint64_t conv_a, uint64_t conv_b)
-{
-    task_known_t  *set, front;
-
-    set = known_set(conv_a, conv_b);
-
-    if (set[0].conv_a == conv_a && set[0].conv_b == conv_b) {
-        return 1;
-    }
-
-    if (set[1].conv_a != conv_a || set[1].conv_b != conv_b) {
-        return 0;
-    }
-
-    front = set[1];
-    set[1] = set[0];
-    set[0] = front;
-
-    return 1;
-}
-
-
-void
-task_known_add(uint64_t conv_a, uint64_t conv_b)
-{
-    task_known_t  *set;
-
-    if (task_known_has(conv_a, conv_b)) {
-        return;
-    }
-
-    set = known_set(conv_a, conv_b);
-    set[1] = set[0];
-    set[0].conv_a = conv_a;
-    set[0].conv_b = conv_b;
-}
-
-
-/* Users' numbers are small and dense: spread by the finalizer of MurmurHash3
- * (fmix64, public domain, Austin Appleby). */
-static task_known_t *
-known_set(uint64_t conv_a, uint64_t conv_b)
-{
-    uint64_t  h;
-
-    h = conv_a * 0x9e3779b97f4a7c15u ^ conv_b;
-    h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
-    h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
-    h ^= h >> 33;
-
-    return &known[(h & (KNOWN_SETS - 1)) * 2];
+    return (x->low < y->low) ? -1 : (x->low > y->low);
 }
 
 
 void
 task_conversations_stop(void)
 {
-    free(known);
-    free(conversations);
+    free(conversations_owns);
     free(conversations_values);
-    known = NULL;
-    conversations = NULL;
+    conversations_owns = NULL;
     conversations_values = NULL;
 }

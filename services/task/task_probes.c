@@ -11,9 +11,10 @@
 static const im_probe_sql_t  probes_sql[] = {
     "SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = 0 AND seq = 0"
     " AND msg_id = 0 AND sender = 0 AND time_ms = 0 AND cmid = ''"
-    " AND body = ''",
+    " AND body = '' AND run_seq = 0 AND nth = 0 AND nth_a = 0",
     "SELECT uid FROM conversations WHERE uid = 0 AND conv_a = 0"
-    " AND conv_b = 0",
+    " AND conv_b = 0 AND read_seq = 0 AND hot = 0 AND last_id = 0"
+    " AND own_above = 0",
     "UPDATE conversations SET muted = muted WHERE uid = 0 AND conv_a = 0"
     " AND conv_b = 0",
     NULL

@@ -9,6 +9,7 @@
  */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "task_dead.h"
 #include "task_rows.h"
@@ -29,6 +30,7 @@ task_rows_init(task_rows_t *r, task_row_t *rows,
     r->all = 0;
 
     for (i = 0; i < n; i++) {
+        memset(&rows[r->all], 0, sizeof(task_row_t));
         rows[r->all].kafka = &kafka[i];
         rows[r->all].message = rows_parse(&kafka[i]);
 
@@ -142,4 +144,30 @@ task_rows_free(task_rows_t *r, task_row_t *rows)
     }
 
     r->n = r->all = 0;
+}
+
+
+void
+task_rows_values(const task_row_t *row, im_mysql_value_t *v)
+{
+    Im__Record  *m;
+
+    m = row->message;
+    memset(v, 0, TASK_ROWS_N_COLUMNS * sizeof(im_mysql_value_t));
+
+    v[0].u64 = m->conv_a;
+    v[1].u64 = m->conv_b;
+    v[2].u64 = m->seq;
+    v[3].u64 = m->msg_id;
+    v[4].u64 = m->from;
+    v[5].u64 = m->time_ms;
+    v[6].u64 = row->run_seq;
+    v[7].u64 = row->nth;
+    v[8].u64 = row->nth_a;
+    v[9].type = IM_MYSQL_STR;
+    v[9].str.data = (unsigned char *) m->cmid;
+    v[9].str.len = strlen(m->cmid);
+    v[10].type = IM_MYSQL_STR;
+    v[10].str.data = m->body.data;
+    v[10].str.len = m->body.len;
 }

@@ -7,9 +7,23 @@
 
 #include "task.h"
 
+/* A row of `messages`, and the columns of its INSERT. */
+#define TASK_ROWS_COLUMNS                                                     \
+    "conv_a, conv_b, seq, msg_id, sender, time_ms, run_seq, nth, nth_a, "     \
+    "cmid, body"
+#define TASK_ROWS_MARKS      "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+#define TASK_ROWS_N_COLUMNS  11
+
 typedef struct {
     Im__Record               *message;
     const im_kafka_record_t  *kafka;      /* borrowed */
+
+    /* task_tails.c: its place among the messages of its conversation */
+    uint64_t                  run_seq;
+    uint32_t                  nth;
+    uint32_t                  nth_a;
+    unsigned                  late:1;     /* not above all that is stored */
+    unsigned                  done:1;     /* stored, by task_late.c */
 } task_row_t;
 
 typedef struct {
@@ -25,6 +39,8 @@ typedef struct {
  */
 void task_rows_init(task_rows_t *r, task_row_t *rows,
     const im_kafka_record_t *kafka, size_t n);
+/* v: room for the columns; texts are the message's own. */
+void task_rows_values(const task_row_t *row, im_mysql_value_t *v);
 void task_rows_free(task_rows_t *r, task_row_t *rows);
 
 #endif

@@ -1,8 +1,10 @@
 /*
  * task_store.c -- Kafka to MySQL.
  *
- *   records -> rows -> INSERT messages -> INSERT conversations
- *                                         -> dead letters -> store the offset
+ *   records -> rows -> places ---> INSERT messages, UPDATE conversations
+ *                         |         in one transaction --> dead letters
+ *                         |                                --> the offset
+ *                         +-- late: one by one, task_late.c
  *
  * Each step leaves alone what is there already, and the offset comes last: a
  * crash between two steps, or a rebalance, means that a batch is done again,
@@ -14,8 +16,10 @@
  * fault is told by the error; any other error is the database's, and waited
  * for, because a table that is missing must not empty a topic.
  *
- * Fewer new rows than records: some were there.  Each is looked up; one whose
+ * A row that is not above its conversation's last one is looked up: one whose
  * place is taken by another message (a number given twice) is a dead letter.
+ * Fewer new rows than an INSERT has: another member has stored some of them, so
+ * it is rolled back and done again with a new look at the tails.
  *
  * While the database is away, the partitions are paused and the group is
  * served (im_kafka_idle).  A batch whose partitions are revoked is given up.
@@ -36,6 +40,7 @@
 #include "im_timeouts.h"
 #include "task_conversations.h"
 #include "task_dead.h"
+#include "task_late.h"
 #include "task_rows.h"
 #include "task_store.h"
 #include "task_work.h"
@@ -45,20 +50,21 @@
 #define STORE_LAG_MS     1000        /* between two looks at the lag */
 #define STORE_DEAD_MS    100
 #define STORE_TRIES      4           /* 750 ms, then /readyz says so */
-#define STORE_COLUMNS    8
 #define STORE_BYTES_MAX  4000000     /* of one INSERT: max_allowed_packet */
 
 
 static void *store_thread(void *arg);
 static int store_batch(size_t n);
 static int store_write(size_t first, size_t n);
-static int store_insert(size_t first, size_t n, uint64_t *new_rows);
+static int store_insert(size_t first, size_t n);
+static int store_late(size_t first, size_t n);
+static int store_bulk(size_t first, size_t n, const task_turn_t *turns,
+    size_t n_turns);
+static int store_step(size_t first, size_t n, size_t count,
+    const task_turn_t *turns, size_t n_turns);
+static size_t store_values_of(size_t first, size_t n);
 static size_t store_bytes(size_t first, size_t n);
 static int store_refused(void);
-static int store_check(size_t first, size_t n, uint64_t new_rows);
-static int store_check_one(const task_row_t *row, uint64_t *msg_id);
-static int store_on_msg_id(void *ctx, const im_mysql_value_t *values);
-static int store_conversations(size_t n);
 static int store_dead_letters(void);
 static void store_offsets(size_t n);
 static int store_again(unsigned *tries);
@@ -67,13 +73,9 @@ static void store_lag(void);
 
 
 static const char  store_insert_sql[] =
-    "INSERT INTO messages"
-    " (conv_a, conv_b, seq, msg_id, sender, time_ms, cmid, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (" TASK_ROWS_COLUMNS ")"
+    " VALUES (" TASK_ROWS_MARKS ")"
     " ON DUPLICATE KEY UPDATE msg_id = msg_id";
-
-static const char  store_select_sql[] =
-    "SELECT msg_id FROM messages WHERE conv_a = ? AND conv_b = ? AND seq = ?";
 
 /* What a database says of a value, not of itself. */
 static const unsigned  store_refusals[] = {
@@ -118,7 +120,7 @@ task_store_start(void)
 
     store_kafka = calloc(task_conf.store_batch, sizeof(im_kafka_record_t));
     store_rows = calloc(task_conf.store_batch, sizeof(task_row_t));
-    store_values = calloc((size_t) task_conf.store_batch * STORE_COLUMNS,
+    store_values = calloc((size_t) task_conf.store_batch * TASK_ROWS_N_COLUMNS,
                           sizeof(im_mysql_value_t));
 
     memset(&conf, 0, sizeof(conf));
@@ -135,6 +137,7 @@ task_store_start(void)
 
     if (store_mysql == NULL || store_kafka == NULL || store_rows == NULL
         || store_values == NULL || store_consumer == NULL
+        || task_tails_start(task_conf.store_batch) != IM_OK
         || task_conversations_start(task_conf.store_batch) != IM_OK)
     {
         return IM_ERROR;
@@ -161,6 +164,7 @@ task_store_stop(void)
     im_mysql_destroy(store_mysql);
     task_dead_forget();
     task_conversations_stop();
+    task_tails_stop();
 
     free(store_kafka);
     free(store_rows);
@@ -197,6 +201,7 @@ store_thread(void *arg)
 
         if (n > 0) {
             atomic_fetch_add(&store_records, n);
+            task_tails_follow(store_kafka, n);
 
             if (store_batch(n) == IM_OK) {
                 store_offsets(n);
@@ -205,6 +210,7 @@ store_thread(void *arg)
             } else {
                 /* whoever comes next takes these records again */
                 task_dead_forget();
+                task_tails_forget();
             }
 
             task_work_store(NULL);
@@ -231,12 +237,6 @@ store_batch(size_t n)
     IM_CRASH_POINT("store.before_insert");
 
     rc = store_write(0, r.n);
-
-    if (rc == IM_OK) {
-        IM_CRASH_POINT("store.inserted");
-        rc = store_conversations(r.n);
-    }
-
     task_rows_free(&r, store_rows);
 
     if (rc == IM_OK) {
@@ -254,7 +254,6 @@ store_write(size_t first, size_t n)
 {
     int       rc;
     unsigned  tries;
-    uint64_t  new_rows;
 
     if (n == 0) {
         return IM_OK;
@@ -264,11 +263,10 @@ store_write(size_t first, size_t n)
     rc = IM_ERROR;
 
     while (n == 1 || store_bytes(first, n) <= STORE_BYTES_MAX) {
-        rc = store_insert(first, n, &new_rows);
+        rc = store_insert(first, n);
 
-        if (rc == IM_OK) {
-            atomic_fetch_add(&store_stored, new_rows);
-            return (new_rows < n) ? store_check(first, n, new_rows) : IM_OK;
+        if (rc == IM_OK || rc == IM_DONE) {
+            return rc;
         }
 
         if (rc != IM_AGAIN && n > 1) {
@@ -294,36 +292,152 @@ store_write(size_t first, size_t n)
 }
 
 
+/* Rows that are not above their conversation's tail come first, one by one:
+ * they are there already, or change the places of those above. */
 static int
-store_insert(size_t first, size_t n, uint64_t *new_rows)
+store_insert(size_t first, size_t n)
 {
-    size_t             i;
-    Im__Record        *m;
-    im_mysql_value_t  *v;
+    int           rc;
+    size_t        n_turns;
+    task_turn_t  *turns;
 
-    v = store_values;
-    memset(v, 0, n * STORE_COLUMNS * sizeof(im_mysql_value_t));
+    do {
+        rc = task_tails_number(store_mysql, store_rows + first, n, &turns,
+                               &n_turns);
+
+        if (rc == IM_OK) {
+            rc = store_late(first, n);
+        }
+
+    } while (rc == IM_DECLINED);       /* there were some */
+
+    return (rc == IM_OK) ? store_bulk(first, n, turns, n_turns) : rc;
+}
+
+
+/* IM_OK: there were none; IM_DECLINED: all of them are done. */
+static int
+store_late(size_t first, size_t n)
+{
+    int          rc;
+    size_t       i, late;
+    uint64_t     msg_id;
+    task_row_t  *row;
+
+    late = 0;
 
     for (i = first; i < first + n; i++) {
-        m = store_rows[i].message;
+        row = &store_rows[i];
 
-        v[0].u64 = m->conv_a;
-        v[1].u64 = m->conv_b;
-        v[2].u64 = m->seq;
-        v[3].u64 = m->msg_id;
-        v[4].u64 = m->from;
-        v[5].u64 = m->time_ms;
-        v[6].type = IM_MYSQL_STR;
-        v[6].str.data = (unsigned char *) m->cmid;
-        v[6].str.len = strlen(m->cmid);
-        v[7].type = IM_MYSQL_STR;
-        v[7].str.data = m->body.data;
-        v[7].str.len = m->body.len;
-        v += STORE_COLUMNS;
+        if (row->done || !row->late) {
+            continue;
+        }
+
+        if (atomic_load(&store_stopping)) {
+            return IM_DONE;            /* up to a thousand look-ups */
+        }
+
+        rc = task_late(store_mysql, row, &msg_id);
+
+        if (rc != IM_OK) {
+            return rc;
+        }
+
+        row->done = 1;
+        late++;
+
+        if (msg_id == 0) {
+            atomic_fetch_add(&store_stored, 1);
+
+        } else if (msg_id == row->message->msg_id) {
+            atomic_fetch_add(&store_known, 1);
+
+        } else {
+            task_dead_reused(row->kafka, row->message, msg_id);
+        }
     }
 
-    return im_mysql_insert(store_mysql, store_insert_sql, store_values,
-                           STORE_COLUMNS, n, new_rows);
+    return (late > 0) ? IM_DECLINED : IM_OK;
+}
+
+
+/* What is left, in one transaction with all that it changes. */
+static int
+store_bulk(size_t first, size_t n, const task_turn_t *turns, size_t n_turns)
+{
+    int     rc;
+    size_t  count;
+
+    count = store_values_of(first, n);
+
+    if (count == 0) {
+        return IM_OK;
+    }
+
+    rc = im_mysql_begin(store_mysql);
+
+    if (rc == IM_OK) {
+        rc = store_step(first, n, count, turns, n_turns);
+    }
+
+    if (rc == IM_OK) {
+        rc = im_mysql_commit(store_mysql);
+
+    } else {
+        im_mysql_rollback(store_mysql);
+    }
+
+    if (rc == IM_OK) {
+        atomic_fetch_add(&store_stored, count);
+        task_tails_written(turns, n_turns);
+
+    } else {
+        task_tails_forget();           /* it may have taken effect */
+    }
+
+    return rc;
+}
+
+
+static int
+store_step(size_t first, size_t n, size_t count, const task_turn_t *turns,
+    size_t n_turns)
+{
+    int       rc;
+    uint64_t  new_rows;
+
+    rc = im_mysql_insert(store_mysql, store_insert_sql, store_values,
+                         TASK_ROWS_N_COLUMNS, count, &new_rows);
+
+    if (rc == IM_OK && new_rows < count) {
+        rc = IM_AGAIN;                 /* another member has stored some */
+    }
+
+    if (rc == IM_OK) {
+        IM_CRASH_POINT("store.inserted");
+        rc = task_conversations_write(store_mysql, store_rows + first, n,
+                                      turns, n_turns);
+    }
+
+    return rc;
+}
+
+
+static size_t
+store_values_of(size_t first, size_t n)
+{
+    size_t  i, count;
+
+    count = 0;
+
+    for (i = first; i < first + n; i++) {
+        if (!store_rows[i].done) {
+            task_rows_values(&store_rows[i], store_values
+                             + count++ * TASK_ROWS_N_COLUMNS);
+        }
+    }
+
+    return count;
 }
 
 
@@ -359,108 +473,6 @@ store_refused(void)
     }
 
     return 0;
-}
-
-
-/* Rows that this very INSERT has written pass, too: theirs is their msg_id. */
-static int
-store_check(size_t first, size_t n, uint64_t new_rows)
-{
-    int       rc;
-    size_t    i;
-    uint64_t  msg_id, same;
-
-    same = 0;
-
-    for (i = first; i < first + n; i++) {
-
-        if (atomic_load(&store_stopping)) {
-            return IM_DONE;            /* up to a thousand look-ups */
-        }
-
-        rc = store_check_one(&store_rows[i], &msg_id);
-
-        if (rc != IM_OK) {
-            return rc;
-        }
-
-        if (msg_id == store_rows[i].message->msg_id) {
-            same++;
-
-        } else {
-            task_dead_reused(store_rows[i].kafka, store_rows[i].message,
-                             msg_id);
-        }
-    }
-
-    if (same > new_rows) {
-        atomic_fetch_add(&store_known, same - new_rows);
-    }
-
-    return IM_OK;
-}
-
-
-static int
-store_check_one(const task_row_t *row, uint64_t *msg_id)
-{
-    int                           rc;
-    unsigned                      tries;
-    im_mysql_value_t              place[3];
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
-
-    memset(place, 0, sizeof(place));
-    place[0].u64 = row->message->conv_a;
-    place[1].u64 = row->message->conv_b;
-    place[2].u64 = row->message->seq;
-    tries = 0;
-
-    for ( ;; ) {
-        *msg_id = 0;
-        rc = im_mysql_run(store_mysql, store_select_sql, place, 3, columns, 1,
-                          store_on_msg_id, msg_id, NULL, NULL);
-
-        if (rc == IM_OK) {
-            return IM_OK;
-        }
-
-        rc = store_again(&tries);
-
-        if (rc != IM_OK) {
-            return rc;
-        }
-    }
-}
-
-
-static int
-store_on_msg_id(void *ctx, const im_mysql_value_t *values)
-{
-    *(uint64_t *) ctx = values[0].u64;
-
-    return IM_OK;
-}
-
-
-static int
-store_conversations(size_t n)
-{
-    int       rc;
-    unsigned  tries;
-
-    tries = 0;
-
-    /* three numbers in a row: no error can be theirs */
-
-    while (task_conversations_write(store_mysql, store_rows, n) != IM_OK) {
-        rc = store_again(&tries);
-
-        if (rc != IM_OK) {
-            return rc;
-        }
-    }
-
-    return IM_OK;
 }
 
 

@@ -50,9 +50,11 @@ async def test_old_rows_of_a_live_room_without_history_are_deleted(
         seen_long_ago(stack, room, 4)
     # More than one portion, and what a lost Redis leaves: a wide gap.
     many = [*range(1, 1801), *range(3000001, 3000701)]
-    stack.mysql('INSERT INTO messages VALUES '
-                + ', '.join('(0, %d, %d, %d, %d, 1, "", "1")' % (
-                    large.id, n, n, alice.uid) for n in many))
+    stack.mysql('INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, '
+                'time_ms, cmid, body) SELECT 0, %d, s.seq, s.seq, %d, 1, "", '
+                '"1" FROM (SELECT seq FROM seq_1_to_1800 UNION ALL '
+                'SELECT seq FROM seq_3000001_to_3000700) s'
+                % (large.id, alice.uid))
     seen_long_ago(stack, large, many[-1])
     await said(stack, quiet, alice, 1)
     seen_long_ago(stack, quiet, 1)

@@ -436,7 +436,8 @@ async def test_one_bad_row_does_not_keep_the_others_out(
         kafka.produce(*values)
         assert await stores.counts(before, 52) == [50, 0, 2, 0]
         await stores.says(lambda h: h['lag'] == 0, 'lag')
-    assert [int(s) for s, _ in rows(stack, conv)] == list(range(1, 51))
+    assert [(int(s), int(n)) for s, n in rows(stack, conv, 'seq, nth')] == [
+        (n, n) for n in range(1, 51)]
     assert members(stack, conv) == list(conv)
     dead = kafka.dead()[letters:]
     assert len(dead) == 2
@@ -468,6 +469,34 @@ async def test_a_number_that_was_given_twice_is_kept_aside_and_counted(
     (headers, offset), = kafka.dead()[letters:]
     assert headers['reason'].startswith('number given twice')
     assert kafka.letter(offset) == second
+
+
+async def test_messages_are_counted_once_however_late_and_often_they_come(
+        stack, kafka, record):
+    """The count is what unread messages are told by."""
+    u, v = stranger(), stranger()
+    conv = (min(u, v), max(u, v))
+
+    def one(seq):
+        return record(seq=seq, msg_id=1000 + seq, conv_a=conv[0],
+                      conv_b=conv[1])
+
+    async def places(*want):
+        def got():
+            return [tuple(int(n) for n in r)
+                    for r in rows(stack, conv, 'seq, run_seq, nth, nth_a')]
+        await until(lambda: len(got()) == len(want), got)
+        assert got() == list(want)
+
+    kafka.produce(one(5), one(2 ** 20))
+    await places((5, 5, 1, 1), (2 ** 20, 5, 2, 2))
+    kafka.produce(one(7), one(5), one(6), one(7), one(2 ** 20 + 1))
+    await places((5, 5, 1, 1), (6, 5, 2, 2), (7, 5, 3, 3),
+                 (2 ** 20, 5, 4, 4), (2 ** 20 + 1, 5, 5, 5))
+    kafka.produce(one(3), one(2 ** 20 + 2))        # in front of the run
+    await places((3, 0, 0, 0), (5, 5, 1, 1), (6, 5, 2, 2), (7, 5, 3, 3),
+                 (2 ** 20, 5, 4, 4), (2 ** 20 + 1, 5, 5, 5),
+                 (2 ** 20 + 2, 5, 6, 6))
 
 
 async def test_a_missing_table_makes_no_dead_letters(stack, api, people):
