@@ -2,15 +2,8 @@
  * logic_conversations.c -- the list of a user's conversations, and read
  * cursors.
  *
- * A row of `conversations` does not change when a message is sent, so sending
- * costs nothing here.  The price is paid by the list: it looks up the last
- * message of each of the user's conversations, two steps in the primary key,
- * and sorts those.  500 conversations take a few ms.  Bodies and unread
- * messages are looked up for one page only.
- *
- * Unread messages are counted up to 1000, and looked for among the newest
- * 10,000 numbers: a conversation with oneself, or one's own flood, must not
- * make the list slow.
+ * Which conversations are on a page: logic_listing.c.  What is unread in them:
+ * logic_unread.c.
  *
  * A conversation whose first message was acked, but is not stored yet, is
  * waited for (logic_begun.c): the recipient who connects now learns of it from
@@ -18,6 +11,8 @@
  *
  * A read cursor may be as high as the last number that Redis has given: a
  * message is pushed before it is stored, and who has read it says so at once.
+ * Where Redis has lost that number, one that was acked may be above all that is
+ * stored: a cursor is ahead only once the log is stored.
  *
  * Functions of a pool's thread.
  */
@@ -25,31 +20,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_timeouts.h"
 #include "logic_begun.h"
 #include "logic_conversations.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
+#include "logic_settle.h"
+#include "logic_unread.h"
 
 
-#define CONVERSATIONS_LIMIT       50
-#define CONVERSATIONS_LIMIT_MAX   100
-#define CONVERSATIONS_UNREAD_MAX  1000
-#define CONVERSATIONS_SCAN_MAX    10000
-#define CONVERSATIONS_COLUMNS     12
+#define CONVERSATIONS_LIMIT  50
 
 
 typedef struct {
-    uint64_t            uid;
-    size_t              limit;
+    logic_listing_t     listing;
     size_t              n;
     size_t              bytes;
-    unsigned            hidden:1;  /* those, too */
     unsigned            more:1;
-    unsigned            memory:1;  /* is out */
-    Im__Conversation    rows[CONVERSATIONS_LIMIT_MAX];
-    Im__Conversation   *list[CONVERSATIONS_LIMIT_MAX];
-    im_conv_t           convs[CONVERSATIONS_LIMIT_MAX];
+    unsigned            memory:1;      /* is out */
+    uint64_t            next;
+    Im__Conversation    rows[LOGIC_LISTING_MAX];
+    Im__Conversation   *list[LOGIC_LISTING_MAX];
 } conversations_t;
 
 
@@ -57,13 +49,15 @@ static void conversations_answer(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 static int conversations_check(im_rpc_req_t *req,
     const Im__ConversationsRequest *r);
-static int conversations_list(logic_db_t *db, conversations_t *c,
-    uint64_t before);
-static int conversations_on_row(void *ctx, const im_mysql_value_t *v);
-static int conversations_unread(logic_db_t *db, conversations_t *c, size_t i);
-static int conversations_heads(logic_db_t *db, im_rpc_req_t *req,
-    const im_conv_t *conv, uint64_t *stored, uint64_t *last);
-static void conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
+static int conversations_page(logic_db_t *db, conversations_t *c);
+static int conversations_row(logic_db_t *db, conversations_t *c, size_t i);
+static void conversations_show(const logic_listing_t *l,
+    const logic_listed_t *from, Im__Conversation *row);
+static void conversations_reply(im_rpc_req_t *req,
+    const Im__ConversationsRequest *r, conversations_t *c);
+static void conversations_mark(logic_db_t *db, im_rpc_req_t *req,
+    const Im__ReadRequest *r, const im_conv_t *conv);
+static int conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
     const Im__ReadRequest *r);
 static int conversations_move(logic_db_t *db, uint64_t uid,
     const im_conv_t *conv, uint64_t seq);
@@ -102,7 +96,6 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
     int                              rc;
     size_t                           i;
     conversations_t                 *c;
-    Im__ConversationsReply           reply = IM__CONVERSATIONS_REPLY__INIT;
     const Im__ConversationsRequest  *r;
 
     r = (const Im__ConversationsRequest *) in;
@@ -113,24 +106,18 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    c->uid = r->caller->uid;
-    c->limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
-    c->hidden = r->has_hidden && r->hidden;
+    c->listing.uid = r->caller->uid;
+    c->listing.before = r->has_before ? r->before : INT64_MAX;
+    c->listing.limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
+    c->listing.hidden = r->has_hidden && r->hidden;
 
-    rc = conversations_list(db, c, r->has_before ? r->before : INT64_MAX);
-
-    for (i = 0; i < c->n && rc == IM_OK; i++) {
-        rc = conversations_unread(db, c, i);
-        c->list[i] = &c->rows[i];
-    }
+    rc = conversations_page(db, c);
 
     if (rc == IM_OK) {
-        reply.has_id = r->has_id;
-        reply.id = r->id;
-        reply.conversations = c->list;
-        reply.n_conversations = c->n;
-        reply.more = c->more;
-        im_rpc_reply(req, &reply.base);
+        conversations_reply(req, r, c);
+
+    } else if (rc == IM_AGAIN) {
+        logic_fail(req, "unavailable", "the list is put in order");
 
     } else {
         logic_page_failed(db, req, c->memory);
@@ -147,9 +134,9 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
 static int
 conversations_check(im_rpc_req_t *req, const Im__ConversationsRequest *r)
 {
-    if (r->has_limit && (r->limit < 1 || r->limit > CONVERSATIONS_LIMIT_MAX)) {
+    if (r->has_limit && (r->limit < 1 || r->limit > LOGIC_LISTING_MAX)) {
         logic_fail(req, "bad_field", "field 'limit' is not in 1-%d",
-                   CONVERSATIONS_LIMIT_MAX);
+                   LOGIC_LISTING_MAX);
         return IM_DECLINED;
     }
 
@@ -163,149 +150,108 @@ conversations_check(im_rpc_req_t *req, const Im__ConversationsRequest *r)
 
 
 static int
-conversations_list(logic_db_t *db, conversations_t *c, uint64_t before)
+conversations_page(logic_db_t *db, conversations_t *c)
 {
-    im_mysql_value_t  v[4];
+    int     rc;
+    size_t  i;
 
-    /*
-     * The page is chosen first, so that no body is sorted.  Not MAX(x.seq): a
-     * subquery that depends on its outer row would read the whole conversation
-     * for it.  A room is shown to its members, whatever row there may be.
-     */
+    rc = logic_listing(db, &c->listing);
 
-    static const char             sql[] =
-        "SELECT m.seq, m.msg_id, m.sender, m.time_ms, m.cmid, m.body, "
-        "p.conv_a, p.conv_b, p.read_seq, p.pinned, p.muted, p.hidden_seq FROM "
-        "(SELECT c.conv_a, c.conv_b, c.read_seq, c.pinned, c.muted, "
-        "c.hidden_seq, l.seq AS head, l.msg_id "
-        "FROM conversations c "
-        "JOIN messages l ON l.conv_a = c.conv_a AND l.conv_b = c.conv_b "
-        "AND l.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "
-        "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
-        "WHERE c.uid = ? AND l.msg_id < ? AND (c.hidden_seq < l.seq OR ?) "
-        "AND (c.conv_a > 0 OR EXISTS (SELECT 1 FROM members g "
-        "WHERE g.room = c.conv_b AND g.uid = c.uid AND g.role > 0)) "
-        "ORDER BY l.msg_id DESC LIMIT ?) AS p "
-        "JOIN messages m ON m.conv_a = p.conv_a AND m.conv_b = p.conv_b "
-        "AND m.seq = p.head ORDER BY p.msg_id DESC";
-    static const im_mysql_type_t  columns[CONVERSATIONS_COLUMNS] = {
-        IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_STR,
-        IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
-        IM_MYSQL_U64, IM_MYSQL_U64
-    };
+    c->more = c->listing.more;
+    c->next = c->listing.next;
 
-    memset(v, 0, sizeof(v));
-    v[0].u64 = c->uid;
-    v[1].u64 = before;
-    v[2].u64 = c->hidden;
-    v[3].u64 = c->limit + 1;
-
-    if (logic_page_run(db, sql, v, 4, columns, CONVERSATIONS_COLUMNS,
-                       conversations_on_row, c)
-        != IM_OK)
-    {
-        return IM_ERROR;
+    for (i = 0; i < c->listing.n && rc == IM_OK; i++) {
+        rc = conversations_row(db, c, i);
     }
 
-    return c->memory ? IM_ERROR : IM_OK;
+    return (rc == IM_DONE) ? IM_OK : rc;
 }
 
 
+/* IM_DONE: the page is full. */
 static int
-conversations_on_row(void *ctx, const im_mysql_value_t *v)
+conversations_row(logic_db_t *db, conversations_t *c, size_t i)
 {
-    im_conv_t         *conv;
-    Im__Message       *m;
-    conversations_t   *c = ctx;
+    int                rc;
+    uint64_t           unread;
+    Im__Message       *last;
     Im__Conversation  *row;
 
-    if (c->n == c->limit) {
+    last = NULL;
+    unread = 0;
+
+    if (c->listing.rows[i].seq != 0) {
+        rc = logic_unread(db, c->listing.uid, &c->listing.rows[i], &last,
+                          &unread);
+        if (rc != IM_OK) {
+            c->memory = (rc == IM_DECLINED);
+            free(last);
+            return IM_ERROR;
+        }
+    }
+
+    if (last != NULL
+        && c->bytes + logic_page_cost(last) > LOGIC_PAGE_BYTES_MAX)
+    {
         c->more = 1;
+        c->next = c->listing.rows[i - 1].id;
+        free(last);
         return IM_DONE;
     }
 
-    conv = &c->convs[c->n];
-    conv->a = v[6].u64;
-    conv->b = v[7].u64;
+    c->bytes += (last != NULL) ? logic_page_cost(last) : LOGIC_PAGE_MESSAGE;
 
-    m = logic_page_message(conv, v);
-    if (m == NULL) {
-        c->memory = 1;
-        return IM_DONE;
-    }
+    row = &c->rows[c->n];
+    c->list[c->n++] = row;
+    conversations_show(&c->listing, &c->listing.rows[i], row);
+    row->last = last;
+    row->unread = (unread < UINT32_MAX) ? (uint32_t) unread : UINT32_MAX;
 
-    if (c->bytes + logic_page_cost(m) > LOGIC_PAGE_BYTES_MAX) {
-        c->more = 1;
-        free(m);
-        return IM_DONE;
-    }
+    return IM_OK;
+}
 
-    c->bytes += logic_page_cost(m);
 
-    row = &c->rows[c->n++];
+static void
+conversations_show(const logic_listing_t *l, const logic_listed_t *from,
+    Im__Conversation *row)
+{
     im__conversation__init(row);
-    row->head = m->seq;
-    row->read_seq = v[8].u64;
-    row->has_pinned = 1;
-    row->pinned = (v[9].u64 != 0);
-    row->has_muted = 1;
-    row->muted = (v[10].u64 != 0);
-    row->has_hidden = 1;
-    row->hidden = (v[11].u64 >= m->seq);
-    row->last = m;
 
-    if (conv->a == 0) {
+    row->head = from->seq;
+    row->read_seq = from->read_seq;
+    row->has_pinned = 1;
+    row->pinned = from->pinned;
+    row->has_muted = 1;
+    row->muted = from->muted;
+    row->has_hidden = 1;
+    row->hidden = (from->seq != 0 && from->hidden_seq >= from->seq);
+
+    if (from->conv.a == 0) {
         row->has_room = 1;
-        row->room = conv->b;
+        row->room = from->conv.b;
 
     } else {
         row->has_with = 1;
-        row->with = im_conv_other(conv, c->uid);
+        row->with = im_conv_other(&from->conv, l->uid);
     }
-
-    return IM_OK;
 }
 
 
-static int
-conversations_unread(logic_db_t *db, conversations_t *c, size_t i)
+static void
+conversations_reply(im_rpc_req_t *req, const Im__ConversationsRequest *r,
+    conversations_t *c)
 {
-    uint64_t           unread, above;
-    im_mysql_value_t   v[6];
-    Im__Conversation  *row;
+    Im__ConversationsReply  reply = IM__CONVERSATIONS_REPLY__INIT;
 
-    static const char  sql[] =
-        "SELECT COUNT(*) FROM (SELECT 1 FROM messages "
-        "WHERE conv_a = ? AND conv_b = ? AND seq > ? AND seq <= ? "
-        "AND sender <> ? LIMIT ?) AS u";
+    reply.has_id = r->has_id;
+    reply.id = r->id;
+    reply.conversations = c->list;
+    reply.n_conversations = c->n;
+    reply.more = c->more;
+    reply.has_next = c->more;
+    reply.next = c->next;
 
-    row = &c->rows[i];
-
-    if (row->head <= row->read_seq) {
-        return IM_OK;
-    }
-
-    above = row->read_seq;
-
-    if (row->head - above > CONVERSATIONS_SCAN_MAX) {
-        above = row->head - CONVERSATIONS_SCAN_MAX;
-    }
-
-    memset(v, 0, sizeof(v));
-    v[0].u64 = c->convs[i].a;
-    v[1].u64 = c->convs[i].b;
-    v[2].u64 = above;
-    v[3].u64 = row->head;
-    v[4].u64 = c->uid;
-    v[5].u64 = CONVERSATIONS_UNREAD_MAX;
-
-    if (logic_page_number(db, sql, v, 6, &unread) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    row->unread = (uint32_t) unread;
-
-    return IM_OK;
+    im_rpc_reply(req, &reply.base);
 }
 
 
@@ -313,15 +259,9 @@ void
 logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    uint64_t                 stored, last;
-    im_conv_t                conv;
-    Im__ReadReply            reply = IM__READ_REPLY__INIT;
-    im_mysql_value_t         v[3];
-    const Im__ReadRequest   *r;
-
-    static const char  sql[] =
-        "SELECT read_seq FROM conversations "
-        "WHERE uid = ? AND conv_a = ? AND conv_b = ?";
+    uint64_t                last;
+    im_conv_t               conv;
+    const Im__ReadRequest  *r;
 
     r = (const Im__ReadRequest *) in;
 
@@ -331,34 +271,53 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
 
     if (logic_page_conversation(db, req, r->caller->uid, r->has_with, r->with,
                                 r->has_room, r->room, &conv)
-        != IM_OK)
+        != IM_OK
+        || logic_conversations_last(db, req, &conv, r->seq, &last) != IM_OK)
     {
         return;
     }
 
-    if (conversations_heads(db, req, &conv, &stored, &last) != IM_OK) {
-        return;
-    }
-
-    if (last == 0) {
-        conversations_nobody(db, req, r);
+    if (last == 0 && conversations_nobody(db, req, r) != IM_OK) {
         return;
     }
 
     if (r->seq > last) {
         logic_fail(req, "cursor_ahead", "the last message is %llu",
-                   (unsigned long long) stored);
+                   (unsigned long long) last);
         return;
     }
 
+    /* of a conversation in which nothing was sent there is no row to make */
+
+    if (last > 0
+        && conversations_move(db, r->caller->uid, &conv, r->seq) != IM_OK)
+    {
+        logic_mysql_failed(db, req);
+        return;
+    }
+
+    conversations_mark(db, req, r, &conv);
+}
+
+
+/* Answers with the read mark as it is now. */
+static void
+conversations_mark(logic_db_t *db, im_rpc_req_t *req, const Im__ReadRequest *r,
+    const im_conv_t *conv)
+{
+    Im__ReadReply     reply = IM__READ_REPLY__INIT;
+    im_mysql_value_t  v[3];
+
+    static const char  sql[] =
+        "SELECT read_seq FROM conversations "
+        "WHERE uid = ? AND conv_a = ? AND conv_b = ?";
+
     memset(v, 0, sizeof(v));
     v[0].u64 = r->caller->uid;
-    v[1].u64 = conv.a;
-    v[2].u64 = conv.b;
+    v[1].u64 = conv->a;
+    v[2].u64 = conv->b;
 
-    if (conversations_move(db, r->caller->uid, &conv, r->seq) != IM_OK
-        || logic_page_number(db, sql, v, 3, &reply.read_seq) != IM_OK)
-    {
+    if (logic_page_number(db, sql, v, 3, &reply.read_seq) != IM_OK) {
         logic_mysql_failed(db, req);
         return;
     }
@@ -369,55 +328,69 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
 }
 
 
-/* IM_ERROR: it has been answered. */
-static int
-conversations_heads(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
-    uint64_t *stored, uint64_t *last)
+int
+logic_conversations_last(logic_db_t *db, im_rpc_req_t *req,
+    const im_conv_t *conv, uint64_t wanted, uint64_t *last)
 {
-    if (logic_page_head(db, conv->a, conv->b, stored) != IM_OK) {
+    uint64_t  counter;
+
+    if (logic_page_head(db, conv->a, conv->b, last) != IM_OK) {
         logic_mysql_failed(db, req);
         return IM_ERROR;
     }
 
-    if (logic_sequence_heads(db->redis, conv, 1, last) != IM_OK) {
-        im_warn_seldom("read marks are refused: redis: %s",
+    if (logic_sequence_heads(db->redis, conv, 1, &counter) != IM_OK) {
+        im_warn_seldom("read marks and settings are refused: redis: %s",
                        im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the counters do not answer");
         return IM_ERROR;
     }
 
-    if (*last < *stored) {
-        *last = *stored;
+    if (*last < counter) {
+        *last = counter;
+    }
+
+    if (counter != 0 || wanted <= *last) {
+        return IM_OK;
+    }
+
+    /* Redis may have lost a number that was acked */
+
+    if (logic_settle(conv, IM_SYNC_WAIT_MS) != IM_OK) {
+        logic_fail(req, "unavailable", "it is not known yet which message is "
+                   "the last one");
+        return IM_ERROR;
+    }
+
+    if (logic_page_head(db, conv->a, conv->b, last) != IM_OK) {
+        logic_mysql_failed(db, req);
+        return IM_ERROR;
     }
 
     return IM_OK;
 }
 
 
-/* Nothing was ever sent: there is no row to make. */
-static void
+/* Nothing was ever sent.  IM_ERROR: it has been answered. */
+static int
 conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
     const Im__ReadRequest *r)
 {
-    uint64_t       known;
-    Im__ReadReply  reply = IM__READ_REPLY__INIT;
+    uint64_t  known;
 
     known = r->room;
 
     if (!r->has_room && logic_page_user(db, r->with, &known) != IM_OK) {
         logic_mysql_failed(db, req);
-
-    } else if (known == 0) {
-        logic_fail(req, "no_such_user", "there is no such user");
-
-    } else if (r->seq > 0) {
-        logic_fail(req, "cursor_ahead", "there are no messages");
-
-    } else {
-        reply.has_id = r->has_id;
-        reply.id = r->id;
-        im_rpc_reply(req, &reply.base);
+        return IM_ERROR;
     }
+
+    if (known == 0) {
+        logic_fail(req, "no_such_user", "there is no such user");
+        return IM_ERROR;
+    }
+
+    return IM_OK;
 }
 
 
@@ -436,20 +409,12 @@ conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
         "INSERT INTO conversations (uid, conv_a, conv_b, read_seq) "
         "VALUES (?, ?, ?, ?) "
         "ON DUPLICATE KEY UPDATE read_seq = GREATEST(read_seq, ?)";
-    static const char  room[] =
-        "UPDATE conversations SET read_seq = GREATEST(read_seq, ?) "
-        "WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
-
-    memset(v, 0, sizeof(v));
 
     if (conv->a == 0) {
-        v[0].u64 = seq;
-        v[1].u64 = uid;
-        v[2].u64 = conv->b;
-
-        return logic_page_run(db, room, v, 3, NULL, 0, NULL, NULL);
+        return logic_unread_read_room(db, uid, conv->b, seq);
     }
 
+    memset(v, 0, sizeof(v));
     v[0].u64 = uid;
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;

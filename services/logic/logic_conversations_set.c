@@ -12,7 +12,6 @@
 
 #include "logic_conversations.h"
 #include "logic_page.h"
-#include "logic_sequence.h"
 #include "logic_sessions.h"
 
 
@@ -63,7 +62,7 @@ static int
 conversations_there(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
     uint64_t uid, uint64_t *head)
 {
-    uint64_t          stored, row;
+    uint64_t          row;
     im_mysql_value_t  v[3];
 
     static const char  sql[] =
@@ -75,22 +74,15 @@ conversations_there(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;
 
-    if (logic_page_number(db, sql, v, 3, &row) != IM_OK
-        || logic_page_head(db, conv->a, conv->b, &stored) != IM_OK)
-    {
+    if (logic_page_number(db, sql, v, 3, &row) != IM_OK) {
         logic_mysql_failed(db, req);
         return IM_ERROR;
     }
 
-    if (logic_sequence_heads(db->redis, conv, 1, head) != IM_OK) {
-        im_warn_seldom("settings are refused: redis: %s",
-                       im_redis_error(db->redis));
-        logic_fail(req, "unavailable", "the counters do not answer");
-        return IM_ERROR;
-    }
+    /* the first message may have been acked, and not be stored yet */
 
-    if (*head < stored) {
-        *head = stored;
+    if (logic_conversations_last(db, req, conv, (row == 0), head) != IM_OK) {
+        return IM_ERROR;
     }
 
     if (row == 0 && (conv->a == 0 || *head == 0)) {

@@ -219,7 +219,8 @@ def old_messages(stack, a, b, seqs, size, age_s=60):
     """Rows that have been there for some time, and their counter."""
     low, high = sorted((a.uid, b.uid))
     at = int(time.time() * 1000) - age_s * 1000
-    stack.mysql('INSERT INTO messages VALUES %s' % ', '.join(
+    stack.mysql('INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, '
+                'time_ms, cmid, body) VALUES %s' % ', '.join(
         "(%d, %d, %d, %d, %d, %d, '', CONCAT('\"', REPEAT('x', %d), '\"'))" % (
             low, high, n, (at << 22) + n, a.uid, at, size - 2)
         for n in seqs))
@@ -574,27 +575,140 @@ async def test_unread_counts_others_above_the_read_cursor(
     await stack.stored(alice, bob, 4)
     await listed(stack, alice, bob)
 
-    async def unread():
-        return (await conversations(alice))['conversations'][0]['unread']
-
-    assert await unread() == 3
-    assert await read(alice, bob, 1) == '1' and await unread() == 2
-    assert await read(alice, bob, 3) == '3' and await unread() == 1
-    assert await read(alice, bob, 2) == '3' and await unread() == 1
-    assert await read(alice, bob, 4) == '4' and await unread() == 0
+    assert await unread(alice) == 3
+    assert await read(alice, bob, 1) == '1' and await unread(alice) == 2
+    assert await read(alice, bob, 3) == '3' and await unread(alice) == 1
+    assert await read(alice, bob, 2) == '3' and await unread(alice) == 1
+    assert await read(alice, bob, 4) == '4' and await unread(alice) == 0
     c = (await conversations(bob))['conversations'][0]
     assert (c['read_seq'], c['unread']) == ('0', 1)     # bob's own cursor
 
 
-async def test_unread_stops_at_a_thousand(api, people, stack):
+async def unread(user, other=None):
+    """Of the conversation with other, or of the only one."""
+    c = {int(c['with']): c['unread']
+         for c in (await conversations(user))['conversations']}
+    return c[other.uid] if other else list(c.values())[0]
+
+
+async def test_unread_is_exact_above_a_thousand(api, people, stack):
     alice, bob = await people(api, 'alice', 'bob')
     s = await bob.connect()
     await burst(s, alice, 1005)
     assert len(await stack.stored(alice, bob, 1005)) == 1005
     await listed(stack, alice, bob)
-    assert (await conversations(alice))['conversations'][0]['unread'] == 1000
+    assert await unread(alice) == 1005
     await read(alice, bob, 10)
-    assert (await conversations(alice))['conversations'][0]['unread'] == 995
+    assert await unread(alice) == 995
+
+
+async def test_unread_is_exact_after_redis_lost_its_memory(
+        api, people, stack):
+    """Numbers skip a million then, and messages do not."""
+    alice, bob = await people(api, 'alice', 'bob')
+    for n in range(5):
+        await bob.send(alice.uid, n)
+    await alice.send(bob.uid, 'own')
+    await stack.stored(alice, bob, 6)
+    redis(stack, 'del', counter(alice, bob), 'im:memory:{0}')
+    try:
+        ack = await taken(bob.send, alice.uid, 5)
+    finally:
+        redis(stack, 'set', 'im:memory:{0}', '0')
+    assert int(ack['seq']) > 2 ** 20
+    await stack.stored(alice, bob, 7)
+    assert await unread(alice) == 6 and await unread(bob) == 1
+    assert await read(alice, bob, 4) == '4' and await unread(alice) == 2
+    await read(alice, bob, 2 ** 20)
+    assert await unread(alice) == 1
+    await read(alice, bob, int(ack['seq']))
+    assert await unread(alice) == 0
+
+
+OLD = ('INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, time_ms, '
+       'cmid, body) SELECT %d, %d, s.seq, %d + s.seq, %d, 1, %s, %s '
+       'FROM seq_%d_to_%d s')
+OLD_ID = 4096 << 22            # of the year 2025
+
+
+def old(stack, a, b, sender, first, last):
+    """Messages of a version that counted nothing."""
+    low, high = sorted((a.uid, b.uid))
+    stack.mysql(OLD % (low, high, OLD_ID, sender.uid, "''", "'\"x\"'", first,
+                       last))
+
+
+async def test_unread_is_exact_under_ten_thousand_of_ones_own(
+        api, people, stack):
+    """Of an earlier version, and then of this one."""
+    alice, bob = await people(api, 'alice', 'bob')
+    old(stack, alice, bob, bob, 1, 3)
+    old(stack, alice, bob, alice, 4, 10103)
+    ack = await alice.send(bob.uid, 'one more')
+    assert ack['seq'] == '10104'
+    await stack.stored(alice, bob, 10104)
+    await listed(stack, alice, bob)
+    assert await unread(alice) == 3 and await unread(bob) == 10101
+    await read(bob, alice, 10000)
+    assert await unread(bob) == 104
+    await read(bob, alice, 10103)
+    await bob.send(alice.uid, 'and another one')
+    await stack.stored(alice, bob, 10105)
+    assert await unread(alice) == 4 and await unread(bob) == 1
+
+
+async def test_a_list_of_an_earlier_version_is_in_order(api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    old(stack, alice, carol, carol, 1, 1)
+    old(stack, alice, bob, bob, 1, 2)
+    for other in (bob, carol):
+        stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b) '
+                    'VALUES (%d, %d, %d)' % (
+                        (alice.uid,) + tuple(sorted((alice.uid, other.uid)))))
+    r = await conversations(alice)
+    assert [(int(c['with']), c['unread']) for c in r['conversations']] == [
+        (bob.uid, 2), (carol.uid, 1)]
+
+
+MANY = 100000
+
+
+async def test_no_list_costs_more_than_its_page(api, people, stack):
+    """A hundred thousand conversations, all within a minute; the rows that
+    MySQL touches for a page are counted."""
+    alice = await people(api, 'alice')
+    first = 2 ** 62 + int.from_bytes(os.urandom(4), 'big') * MANY
+    stack.mysql(
+        'INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, time_ms, '
+        'cmid, body, run_seq, nth) SELECT LEAST(%d, %d + s.seq), '
+        'GREATEST(%d, %d + s.seq), 1, %d + (s.seq << 22), %d + s.seq, 1, %s, '
+        '%s, 1, 1 FROM seq_1_to_%d s' % (
+            alice.uid, first, alice.uid, first, OLD_ID, first, "''",
+            "'\"x\"'", MANY))
+    stack.mysql(
+        'INSERT INTO conversations (uid, conv_a, conv_b) SELECT %d, '
+        'LEAST(%d, %d + s.seq), GREATEST(%d, %d + s.seq) '
+        'FROM seq_1_to_%d s' % (alice.uid, alice.uid, first, alice.uid, first,
+                                MANY))
+    stack.mysql('UPDATE conversations c SET last_id = (SELECT msg_id FROM '
+                'messages m WHERE m.conv_a = c.conv_a AND m.conv_b = c.conv_b)'
+                ' WHERE uid = %d' % alice.uid)
+
+    def touched():
+        return sum(int(n) for name, n in stack.mysql(
+            "SHOW GLOBAL STATUS LIKE 'Handler_read%'")
+            if name != 'Handler_read_rnd_deleted')
+
+    before, got, costs = {}, [], []
+    for _ in range(5):
+        was = touched()
+        r = await conversations(alice, limit=20, **before)
+        costs.append(touched() - was)
+        got += [int(c['with']) for c in r['conversations']]
+        assert all(c['unread'] in (0, 1) for c in r['conversations'])
+        before = {'before': r['next']}
+    assert got == [first + MANY - n for n in range(100)]
+    assert min(costs) < 20 * 20, costs
 
 
 async def test_conversations_are_paged_by_the_last_message(
@@ -613,7 +727,8 @@ async def test_conversations_are_paged_by_the_last_message(
         got += [int(c['with']) for c in r['conversations']]
         if not r['more']:
             break
-        args = {'before': r['conversations'][-1]['last']['msg_id']}
+        assert r['next'] == r['conversations'][-1]['last']['msg_id']
+        args = {'before': r['next']}
     assert got == [f.uid for f in reversed(friends)]
     # more than the bytes of a reply: cut, and there is more
     r = await conversations(alice, limit=100)
@@ -663,6 +778,29 @@ async def test_read_cursor_never_passes_the_head(api, people, stack):
     await refused(read(alice, bob, 2), 409, 'cursor_ahead')
     await refused(read(alice, bob, 2 ** 64 - 1), 409, 'cursor_ahead')
     assert await read(alice, bob, 1, id='3') == '1'
+
+
+@pytest.fixture
+def frozen_tasks(stack):
+    """Nothing is stored."""
+    stack.tool('ctl', stack.name, 'stop', 'task-1')
+    yield lambda: stack.tool('ctl', stack.name, 'start', 'task-1')
+    stack.tool('ctl', stack.name, 'start', 'task-1')
+
+
+async def test_an_acked_number_is_never_ahead_though_redis_forgot_it(
+        api, people, stack, frozen_tasks):
+    alice, bob = await people(api, 'alice', 'bob')
+    ack = await bob.send(alice.uid, 'shown and acked')
+    redis(stack, 'del', counter(alice, bob))
+    await refused(read(alice, bob, ack['seq']), 503, 'unavailable')
+    await refused(alice.api.call(
+        'PATCH', '/v1/conversations', alice.token,
+        json={'with': str(bob.uid), 'pinned': True}), 503, 'unavailable')
+    frozen_tasks()
+    assert await taken(read, alice, bob, ack['seq']) == ack['seq']
+    await refused(taken(read, alice, bob, int(ack['seq']) + 1), 409,
+                  'cursor_ahead')
 
 
 @pytest.mark.parametrize('body, status, code', [

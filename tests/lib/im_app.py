@@ -536,9 +536,9 @@ class App:
                     c.gone = False
                     if not c.live:
                         behind.add(c)
-                if not r.get('more') or not found:
+                if not r.get('more'):
                     break
-                page = {'before': found[-1]['last']['msg_id']}
+                page = {'before': r['next']}
             behind = [c for c in behind if not c.gone]
             for n in range(0, len(behind), CURSORS_MAX):
                 await self.sync(behind[n:n + CURSORS_MAX])

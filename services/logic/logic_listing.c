@@ -1,0 +1,361 @@
+/*
+ * logic_listing.c -- see logic_listing.h.
+ *
+ * Direct conversations come from an index (uid, hot, last_id), so a page reads
+ * about a page of rows, however many conversations there are.  A key that is
+ * not hot is that of the last message.  A hot one may be behind by LISTING_LAG
+ * (task_tails.c), so those rows are read on until no further one can be among
+ * the page's:
+ *
+ *   last_id   90   88   71   60 | 52 ...      the next key is too low, even if
+ *   message   90   97   73   60 |             it is behind: 97 90 73 60
+ *
+ * Rooms are merged in.  A key in the rows of all members would be 5,000 rows
+ * for each message of a large group; so the last messages of all groups of the
+ * user are looked at, 1,000 at most ([rooms] user_groups_max), by the primary
+ * key.  A group without messages stands where its member joined it.
+ *
+ * Hidden conversations are passed over.  After LISTING_SCAN_MAX of them a page
+ * ends, with `next` to go on from.
+ *
+ * Rows of an earlier version have no key.  They are given one when their user
+ * asks for the first time, LISTING_FILL at a time.
+ *
+ * Functions of a pool's thread.
+ */
+
+#include <string.h>
+
+#include "im_snowflake.h"
+#include "im_timeouts.h"
+#include "logic_listing.h"
+#include "logic_page.h"
+
+
+#define LISTING_COLUMNS   14
+#define LISTING_CHUNK     16           /* rows over a page, read at once */
+#define LISTING_SCAN_MAX  2000
+#define LISTING_FILL      500
+#define LISTING_ID_SHIFT  22           /* im_snowflake.h: ms in an id */
+#define LISTING_LAG       (10000ull << LISTING_ID_SHIFT)
+
+
+/* Rows of the index, as they come. */
+typedef struct {
+    logic_listing_t  *list;
+    size_t            limit;
+    uint64_t          hot;
+    uint64_t          first;           /* key, 0: none yet */
+    uint64_t          last;
+    size_t            n;
+} listing_walk_t;
+
+
+static int listing_fill(logic_db_t *db, uint64_t uid);
+static int listing_rooms(logic_db_t *db, logic_listing_t *l);
+static int listing_on_room(void *ctx, const im_mysql_value_t *v);
+static int listing_direct(logic_db_t *db, logic_listing_t *l, uint64_t hot,
+    uint64_t lag);
+static int listing_chunk(logic_db_t *db, listing_walk_t *walk,
+    uint64_t below);
+static int listing_on_direct(void *ctx, const im_mysql_value_t *v);
+static void listing_row(logic_listed_t *row, const im_mysql_value_t *v);
+static void listing_put(logic_listing_t *l, const logic_listed_t *row);
+static void listing_end(logic_listing_t *l);
+
+
+/* Not MAX(seq): a subquery that depends on its outer row would read the whole
+ * conversation for it. */
+#define LISTING_SELECT                                                        \
+    "SELECT c.conv_a, c.conv_b, c.last_id, c.read_seq, c.pinned, c.muted, "   \
+    "c.hidden_seq, c.own_above, t.seq, t.msg_id, t.run_seq, t.nth, t.nth_a, "
+#define LISTING_TAIL                                                          \
+    "LEFT JOIN messages t ON t.conv_a = c.conv_a AND t.conv_b = c.conv_b "    \
+    "AND t.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "    \
+    "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
+
+static const im_mysql_type_t  listing_columns[LISTING_COLUMNS] = {
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+};
+
+
+int
+logic_listing(logic_db_t *db, logic_listing_t *l)
+{
+    int  rc;
+
+    l->n = 0;
+    l->more = 0;
+    l->next = 0;
+    l->cut = 0;
+
+    rc = listing_fill(db, l->uid);
+
+    if (rc == IM_OK) {
+        rc = listing_rooms(db, l);
+    }
+
+    if (rc == IM_OK) {
+        rc = listing_direct(db, l, 0, 0);
+    }
+
+    if (rc == IM_OK) {
+        rc = listing_direct(db, l, 1, LISTING_LAG);
+    }
+
+    if (rc == IM_OK) {
+        listing_end(l);
+    }
+
+    return rc;
+}
+
+
+static int
+listing_fill(logic_db_t *db, uint64_t uid)
+{
+    uint64_t          other, until_us;
+    im_mysql_value_t  v[2];
+
+    static const char  look[] =
+        "SELECT conv_b FROM conversations FORCE INDEX (by_last) "
+        "WHERE uid = ? AND hot = 0 AND last_id = 0 AND conv_a > 0 LIMIT 1";
+    static const char  fill[] =
+        "UPDATE conversations c FORCE INDEX (by_last) SET c.last_id = "
+        "COALESCE((SELECT m.msg_id FROM messages m WHERE m.conv_a = c.conv_a "
+        "AND m.conv_b = c.conv_b ORDER BY m.seq DESC LIMIT 1), 1) "
+        "WHERE c.uid = ? AND c.hot = 0 AND c.last_id = 0 AND c.conv_a > 0 "
+        "LIMIT ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = uid;
+    v[1].u64 = LISTING_FILL;
+    until_us = im_mono_us() + IM_SYNC_WAIT_MS * 1000;
+
+    for ( ;; ) {
+
+        if (logic_page_number(db, look, v, 1, &other) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        if (other == 0) {
+            return IM_OK;
+        }
+
+        if (im_mono_us() >= until_us) {
+            return IM_AGAIN;
+        }
+
+        if (logic_page_run(db, fill, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
+            return IM_ERROR;
+        }
+    }
+}
+
+
+/* A room is shown to its members, whatever row there may be. */
+static int
+listing_rooms(logic_db_t *db, logic_listing_t *l)
+{
+    im_mysql_value_t  v[1];
+
+    static const char  sql[] =
+        LISTING_SELECT "g.joined_ms FROM conversations c "
+        "JOIN members g ON g.room = c.conv_b AND g.uid = c.uid "
+        "AND g.role > 0 " LISTING_TAIL
+        "WHERE c.uid = ? AND c.conv_a = 0";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = l->uid;
+
+    return logic_page_run(db, sql, v, 1, listing_columns, LISTING_COLUMNS,
+                          listing_on_room, l);
+}
+
+
+static int
+listing_on_room(void *ctx, const im_mysql_value_t *v)
+{
+    uint64_t         ms;
+    logic_listed_t   row;
+    logic_listing_t *l = ctx;
+
+    listing_row(&row, v);
+
+    if (row.seq == 0) {
+        ms = (v[13].u64 > IM_SNOWFLAKE_EPOCH_MS)
+             ? v[13].u64 - IM_SNOWFLAKE_EPOCH_MS : 0;
+        row.id = (ms << LISTING_ID_SHIFT)
+                 | (row.conv.b & ((1u << LISTING_ID_SHIFT) - 1));
+    }
+
+    listing_put(l, &row);
+
+    return IM_OK;
+}
+
+
+/* Rows that are hot, or are not; whose keys may be behind by lag. */
+static int
+listing_direct(logic_db_t *db, logic_listing_t *l, uint64_t hot, uint64_t lag)
+{
+    size_t          scanned;
+    uint64_t        below, bound;
+    listing_walk_t  walk = {
+        .list = l, .limit = l->limit + 1 + LISTING_CHUNK, .hot = hot
+    };
+
+    below = l->before;
+    scanned = 0;
+
+    for ( ;; ) {
+        if (listing_chunk(db, &walk, below) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        if (walk.n < walk.limit) {
+            return IM_OK;              /* those were all */
+        }
+
+        below = walk.last;
+        bound = walk.last + lag;
+
+        if (l->n > l->limit && l->rows[l->limit].id >= bound) {
+            return IM_OK;
+        }
+
+        scanned += walk.n;
+
+        /* below bound there may be others; above it the page goes on */
+
+        if (scanned >= LISTING_SCAN_MAX && bound < walk.first) {
+            l->cut = (l->cut < bound) ? bound : l->cut;
+            return IM_OK;
+        }
+    }
+}
+
+
+static int
+listing_chunk(logic_db_t *db, listing_walk_t *walk, uint64_t below)
+{
+    im_mysql_value_t  v[4];
+
+    static const char  sql[] =
+        LISTING_SELECT "0 FROM conversations c FORCE INDEX (by_last) "
+        LISTING_TAIL
+        "WHERE c.uid = ? AND c.hot = ? AND c.last_id > 1 AND c.last_id < ? "
+        "AND c.conv_a > 0 ORDER BY c.last_id DESC LIMIT ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = walk->list->uid;
+    v[1].u64 = walk->hot;
+    v[2].u64 = below;
+    v[3].u64 = walk->limit;
+    walk->n = 0;
+
+    return logic_page_run(db, sql, v, 4, listing_columns, LISTING_COLUMNS,
+                          listing_on_direct, walk);
+}
+
+
+static int
+listing_on_direct(void *ctx, const im_mysql_value_t *v)
+{
+    logic_listed_t   row;
+    listing_walk_t  *walk = ctx;
+
+    listing_row(&row, v);
+    walk->last = v[2].u64;
+    walk->n++;
+
+    if (walk->first == 0) {
+        walk->first = walk->last;
+    }
+
+    if (row.seq != 0) {
+
+        /* clocks differ: the last one may not have the highest id */
+
+        if (row.id < walk->last || !walk->hot) {
+            row.id = walk->last;
+        }
+
+        listing_put(walk->list, &row);
+    }
+
+    return IM_OK;
+}
+
+
+static void
+listing_row(logic_listed_t *row, const im_mysql_value_t *v)
+{
+    memset(row, 0, sizeof(logic_listed_t));
+
+    row->conv.a = v[0].u64;
+    row->conv.b = v[1].u64;
+    row->read_seq = v[3].u64;
+    row->pinned = (v[4].u64 != 0);
+    row->muted = (v[5].u64 != 0);
+    row->hidden_seq = v[6].u64;
+    row->own_known = !v[7].null;
+    row->own_above = v[7].u64;
+
+    if (v[8].null) {
+        return;
+    }
+
+    row->seq = v[8].u64;
+    row->msg_id = v[9].u64;
+    row->id = v[9].u64;
+    row->run_seq = v[10].u64;
+    row->nth = v[11].u64;
+    row->nth_a = v[12].u64;
+}
+
+
+/* Keeps the highest: one more than the page has. */
+static void
+listing_put(logic_listing_t *l, const logic_listed_t *row)
+{
+    size_t  i;
+
+    if (row->id >= l->before
+        || (row->seq != 0 && row->hidden_seq >= row->seq && !l->hidden)
+        || (l->n > l->limit && row->id <= l->rows[l->limit].id))
+    {
+        return;
+    }
+
+    if (l->n <= l->limit) {
+        l->n++;
+    }
+
+    for (i = l->n - 1; i > 0 && l->rows[i - 1].id < row->id; i--) {
+        l->rows[i] = l->rows[i - 1];
+    }
+
+    l->rows[i] = *row;
+}
+
+
+static void
+listing_end(logic_listing_t *l)
+{
+    while (l->n > 0 && l->rows[l->n - 1].id < l->cut) {
+        l->n--;
+    }
+
+    if (l->n > l->limit) {
+        l->n = l->limit;
+        l->more = 1;
+        l->next = l->rows[l->n - 1].id;
+
+    } else if (l->cut != 0) {
+        l->more = 1;
+        l->next = l->cut;
+    }
+}

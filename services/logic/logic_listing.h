@@ -1,0 +1,49 @@
+/*
+ * logic_listing.h -- which conversations are on a page of a user's list.
+ *
+ * Functions of a pool's thread.
+ */
+
+#ifndef LOGIC_LISTING_H
+#define LOGIC_LISTING_H
+
+#include "im_slot.h"
+#include "logic_pool.h"
+
+#define LOGIC_LISTING_MAX  100         /* of a page */
+
+typedef struct {
+    im_conv_t      conv;
+    uint64_t       id;                 /* orders the list, the highest first */
+    uint64_t       read_seq;
+    uint64_t       hidden_seq;
+    unsigned       pinned:1;
+    unsigned       muted:1;
+    unsigned       own_known:1;
+    uint64_t       own_above;          /* of a group, as in conf/schema.sql */
+
+    uint64_t       seq;                /* of its last message, 0: none */
+    uint64_t       msg_id;
+    uint64_t       run_seq;
+    uint64_t       nth;
+    uint64_t       nth_a;
+} logic_listed_t;
+
+typedef struct {
+    uint64_t       uid;
+    uint64_t       before;             /* this id */
+    size_t         limit;
+    unsigned       hidden:1;           /* those, too */
+
+    unsigned       more:1;
+    uint64_t       next;               /* if there are more: before that */
+    uint64_t       cut;                /* below that, not all were looked at */
+    size_t         n;
+    logic_listed_t rows[LOGIC_LISTING_MAX + 1];
+} logic_listing_t;
+
+/* IM_OK; IM_AGAIN: a list of an earlier version is not put in order yet;
+ * IM_ERROR: MySQL. */
+int logic_listing(logic_db_t *db, logic_listing_t *l);
+
+#endif
