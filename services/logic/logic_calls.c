@@ -72,6 +72,7 @@ CALL(calls_sync, CALLS_SYNC, logic_sync_get)
 CALL(calls_conversations, CALLS_SYNC, logic_conversations_get)
 CALL(calls_read, CALLS_QUERY, logic_conversations_read)
 CALL(calls_room_create, CALLS_QUERY, logic_rooms_create)
+CALL(calls_rooms, CALLS_QUERY, logic_rooms_mine)
 CALL(calls_room_get, CALLS_QUERY, logic_rooms_get)
 CALL(calls_room_join, CALLS_QUERY, logic_rooms_join)
 CALL(calls_room_leave, CALLS_QUERY, logic_rooms_leave)
@@ -110,6 +111,7 @@ static const im_rpc_handler_t  calls_handlers[] = {
     NGINX("Conversations", calls_conversations),
     NGINX("Read", calls_read),
     NGINX("RoomCreate", calls_room_create),
+    NGINX("Rooms", calls_rooms),
     NGINX("RoomGet", calls_room_get),
     NGINX("RoomJoin", calls_room_join),
     NGINX("RoomLeave", calls_room_leave),

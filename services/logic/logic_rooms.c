@@ -26,7 +26,6 @@
 #include "logic_sessions.h"
 
 
-#define ROOMS_EXACT_MAX       20000    /* users of a room that are counted */
 #define ROOMS_JOIN_EXACT_MAX  200      /* a crowd may be joining */
 
 
@@ -349,40 +348,15 @@ logic_rooms_known(logic_rooms_t *r)
 void
 logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
 {
-    uint64_t             members, owner, online;
-    Im__Room             room = IM__ROOM__INIT;
-    logic_rooms_where_t  where;
+    int       rc;
+    Im__Room  room;
 
-    if (logic_rooms_size(r, &members, &owner) != IM_OK) {
-        logic_rooms_failed(r, IM_ERROR);
+    rc = logic_rooms_show(r, (join != NULL) ? ROOMS_JOIN_EXACT_MAX
+                                            : LOGIC_ROOMS_EXACT_MAX, &room);
+
+    if (rc != IM_OK) {
+        logic_rooms_failed(r, rc);
         return;
-    }
-
-    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-        || logic_rooms_users_there(r->db->redis, r->room, &where,
-                                   (join != NULL) ? ROOMS_JOIN_EXACT_MAX
-                                                  : ROOMS_EXACT_MAX, &online)
-           != IM_OK)
-    {
-        im_warn_seldom("rooms are not shown: redis: %s",
-                       im_redis_error(r->db->redis));
-        logic_fail(r->req, "unavailable", "it is not known who is there");
-        return;
-    }
-
-    room.room = r->room;
-    room.kind = (r->kind == LOGIC_ROOM_GROUP) ? "group" : "live";
-    room.name = r->name;
-    room.owner = owner;
-    room.open = r->open;
-    room.history = r->history;
-    room.members = (r->kind == LOGIC_ROOM_GROUP) ? (uint32_t) members : 0;
-    room.online = (uint32_t) online;
-    room.role = (char *) logic_rooms_role(r->me.role);
-
-    if (r->me.muted_until_ms > im_now_ms()) {
-        room.has_muted_until_ms = 1;
-        room.muted_until_ms = r->me.muted_until_ms;
     }
 
     if (join == NULL) {
@@ -392,6 +366,47 @@ logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
 
     join->room = &room;
     im_rpc_reply(r->req, &join->base);
+}
+
+
+int
+logic_rooms_show(logic_rooms_t *r, size_t exact, Im__Room *room)
+{
+    uint64_t             members, owner, online;
+    logic_rooms_where_t  where;
+
+    if (logic_rooms_size(r, &members, &owner) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
+        || logic_rooms_users_there(r->db->redis, r->room, &where, exact,
+                                   &online)
+           != IM_OK)
+    {
+        im_warn_seldom("rooms are not shown: redis: %s",
+                       im_redis_error(r->db->redis));
+        return logic_rooms_refuse(r, "unavailable",
+                                  "it is not known who is there");
+    }
+
+    im__room__init(room);
+    room->room = r->room;
+    room->kind = (r->kind == LOGIC_ROOM_GROUP) ? "group" : "live";
+    room->name = r->name;
+    room->owner = owner;
+    room->open = r->open;
+    room->history = r->history;
+    room->members = (r->kind == LOGIC_ROOM_GROUP) ? (uint32_t) members : 0;
+    room->online = (uint32_t) online;
+    room->role = (char *) logic_rooms_role(r->me.role);
+
+    if (r->me.muted_until_ms > im_now_ms()) {
+        room->has_muted_until_ms = 1;
+        room->muted_until_ms = r->me.muted_until_ms;
+    }
+
+    return IM_OK;
 }
 
 

@@ -18,6 +18,8 @@
 
 void logic_rooms_create(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+void logic_rooms_mine(logic_db_t *db, im_rpc_req_t *req,
+    const ProtobufCMessage *in);
 void logic_rooms_get(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 void logic_rooms_join(logic_db_t *db, im_rpc_req_t *req,

@@ -11,6 +11,7 @@
 
 #define LOGIC_ROOMS_NAME_MAX  64       /* bytes */
 #define LOGIC_ROOMS_UIDS_MAX  200      /* of one request */
+#define LOGIC_ROOMS_EXACT_MAX 20000    /* users of a room that are counted */
 
 typedef struct {
     unsigned    role;
@@ -59,6 +60,9 @@ void logic_rooms_failed(logic_rooms_t *r, int rc);
 
 /* Adds to r->uids, which stay ascending, each once.  DECLINED: a 0. */
 int logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n);
+/* The room as its caller sees it, with texts of r's; who is there is counted
+ * up to `exact`.  DECLINED: Redis. */
+int logic_rooms_show(logic_rooms_t *r, size_t exact, Im__Room *room);
 /* Answers with the room, or with join->room. */
 void logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join);
 
@@ -77,6 +81,8 @@ int logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r));
  */
 int logic_rooms_lock(logic_rooms_t *r);         /* the room; DECLINED: none */
 int logic_rooms_read(logic_rooms_t *r);         /* the same without a lock */
+/* Fills in a logic_rooms_t (ctx) from kind, open, history, dismissed_ms, name. */
+int logic_rooms_on_room(void *ctx, const im_mysql_value_t *v);
 int logic_rooms_lock_users(logic_rooms_t *r);   /* r->uids; DECLINED: missing */
 int logic_rooms_member(logic_rooms_t *r, uint64_t uid,
     logic_rooms_member_t *member);

@@ -43,7 +43,6 @@ static int store_run(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *v, size_t n, size_t columns,
     int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx);
 static int store_room(logic_rooms_t *r, const char *sql);
-static int store_on_room(void *ctx, const im_mysql_value_t *v);
 static int store_on_member(void *ctx, const im_mysql_value_t *v);
 static int store_on_size(void *ctx, const im_mysql_value_t *v);
 static int store_users(logic_rooms_t *r, const char *sql,
@@ -188,8 +187,8 @@ store_room(logic_rooms_t *r, const char *sql)
     v[0].u64 = r->room;
     r->kind = 0;
 
-    rc = im_mysql_run(r->db->mysql, sql, v, 1, columns, 5, store_on_room, r,
-                      NULL, NULL);
+    rc = im_mysql_run(r->db->mysql, sql, v, 1, columns, 5,
+                      logic_rooms_on_room, r, NULL, NULL);
 
     if (rc == IM_OK && r->kind == 0) {
         return logic_rooms_refuse(r, "no_such_room",
@@ -200,8 +199,8 @@ store_room(logic_rooms_t *r, const char *sql)
 }
 
 
-static int
-store_on_room(void *ctx, const im_mysql_value_t *v)
+int
+logic_rooms_on_room(void *ctx, const im_mysql_value_t *v)
 {
     logic_rooms_t  *r = ctx;
 
@@ -466,8 +465,8 @@ logic_rooms_put_members(logic_rooms_t *r)
         "WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE role = 1";
     static const char  conversations[] =
-        "INSERT INTO conversations (uid, conv_a, conv_b, read_seq) "
-        "SELECT uid, 0, ?, ? FROM users FORCE INDEX (PRIMARY) "
+        "INSERT INTO conversations (uid, conv_a, conv_b, read_seq, own_above) "
+        "SELECT uid, 0, ?, ?, 0 FROM users FORCE INDEX (PRIMARY) "
         "WHERE uid IN " STORE_LIST
         " ON DUPLICATE KEY UPDATE conv_a = 0";
 

@@ -49,6 +49,7 @@ static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
 
     /* at the home of the room, which decides and has it in its cache */
     { "RoomCreate", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
+    { "Rooms", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
     { "RoomGet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomJoin", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
     { "RoomLeave", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import refused
+from conftest import refused, taken
 from im_client import Problem, new_cmid
 
 NOBODY = 2 ** 62                   # no user and no room has this id
@@ -100,6 +100,94 @@ def redis(stack, *words):
     return subprocess.run(['redis-cli', '-s', stack.env['IM_REDIS'], *words],
                           stdout=subprocess.PIPE, text=True, timeout=20,
                           check=True).stdout
+
+
+# Mine.
+
+
+async def mine(user, **args):
+    return await call(user, 'GET', 'rooms',
+                      params={k: str(v) for k, v in args.items()})
+
+
+async def test_who_was_added_while_offline_finds_a_group_without_messages(
+        api, people):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    await carol.send(bob.uid, 'before')
+    room = await create(alice, name='Tea')
+    assert await room.add(alice, bob) == {'added': 1}
+    c = (await listed(bob))[room.id]
+    assert 'last' not in c
+    assert (c['head'], c['read_seq'], c['unread']) == ('0', '0', 0)
+    r = await mine(bob)
+    assert r['more'] is False and r['rooms'] == [await room.get(bob)]
+    assert r['rooms'][0]['role'] == 'member'
+
+    # it stands where he joined it, and pages go on below it
+    r = await call(bob, 'GET', 'conversations', params={'limit': '1'})
+    assert r['more'] is True and int(r['conversations'][0]['room']) == room.id
+    r = await call(bob, 'GET', 'conversations',
+                   params={'limit': '1', 'before': r['next']})
+    assert int(r['conversations'][0]['with']) == carol.uid
+
+
+async def test_my_rooms_are_those_in_which_i_have_a_role_page_by_page(
+        api, people):
+    alice, bob = await people(api, 'alice', 'bob')
+    rooms = [await create(alice, members=[bob]) for n in range(3)]
+    live = await create(bob, kind='live')
+    await create(alice)
+    left = await create(alice, members=[bob])
+    gone = await create(alice, members=[bob])
+    await left.leave(bob)
+    await gone.dismiss(alice)
+    got, args = [], {}
+    while True:
+        r = await mine(bob, limit=2, **args)
+        assert 1 <= len(r['rooms']) <= 2
+        got += [int(m['room']) for m in r['rooms']]
+        if not r['more']:
+            break
+        args = {'after': got[-1]}
+    assert got == sorted([m.id for m in rooms] + [live.id])
+    for args in ({'limit': 0}, {'limit': 51}, {'after': 2 ** 63}):
+        await refused(mine(bob, **args), 400, 'bad_field')
+
+
+async def test_unread_of_a_group_is_exact_for_each_member(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    room = await create(alice, members=[bob, carol])
+
+    async def unread(*want):
+        end = time.monotonic() + 20
+        while True:
+            got = tuple([(await listed(u))[room.id]['unread']
+                         for u in (alice, bob, carol)])
+            if got == want or time.monotonic() > end:
+                assert got == want
+                return
+            await asyncio.sleep(0.1)
+
+    for sender in (alice, bob, bob, alice, carol):
+        await room.send(sender)
+    await unread(3, 3, 4)
+    await room.read(bob, 3)                # his own two are below
+    await unread(3, 2, 4)
+    await room.read(alice, 1)
+    await room.read(carol, 4)
+    await unread(3, 2, 0)
+    redis(stack, 'del', 'im:s:{0}:0:%d' % room.id, 'im:memory:{0}')
+    try:
+        last = int((await taken(room.send, carol))['seq'])
+    finally:
+        redis(stack, 'set', 'im:memory:{0}', '0')
+    assert last > 2 ** 20
+    await unread(4, 3, 0)
+    await room.read(alice, last)           # as it is pushed, or sooner
+    await room.read(carol, last)
+    await room.send(alice)
+    await unread(0, 4, 1)
 
 
 # Making a room.
