@@ -127,8 +127,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         test \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop test-faults matrix bench bench-rpc \
-        bench-fanout bench-crowd bench-flood bench-opens bench-store stop \
-        status clean help ready
+        bench-fanout bench-crowd bench-flood bench-lists bench-opens \
+        bench-store stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -376,6 +376,11 @@ bench-flood: deps
 	@exec $(PYTHON) tools/stack exec bench-flood --restart --fresh -- \
 	    bench/store/flood $(BENCH_ARGS)
 
+bench-lists: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tools/stack exec bench-lists --restart --fresh -- \
+	    bench/store/lists
+
 stop:
 	@$(PYTHON) tools/stack stop --all
 
@@ -414,6 +419,7 @@ help:
 	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make bench-crowd 3,000 clients that come back together"
 	@echo "make bench-flood 512 messages to 512 new conversations"
+	@echo "make bench-lists a page of 100,000 conversations"
 	@echo "make stop        stop every stack;  make status  show them"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"

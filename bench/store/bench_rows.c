@@ -2,9 +2,11 @@
  * bench_rows.c -- messages into MySQL as im-task writes them, and pages of
  * history as im-logic reads them.
  *
- * The statements are those of task_store.c and logic_history.c, which keep
- * them to themselves.  A batch holds the newest messages of many
- * conversations, sorted by the primary key, as in life.
+ * The statements are those of task_store.c, task_conversations.c and
+ * logic_history.c, which keep them to themselves.  A batch holds the newest
+ * messages of many conversations, sorted by the primary key, as in life.
+ * "moving": each of them moves its conversation in the lists of both users, as
+ * the first two in ten seconds do.
  */
 
 #include <stdio.h>
@@ -15,7 +17,8 @@
 #include "im_mysql.h"
 
 
-#define COLUMNS        8
+#define COLUMNS        11
+#define MOVE_COLUMNS   6
 #define BATCH_MAX      1000
 #define BODY           200
 #define CONVERSATIONS  30000
@@ -28,17 +31,27 @@
 
 static im_mysql_t *rows_connect(const char *address, const char *user,
     const char *database);
+static void rows_figure(im_mysql_t *mysql, size_t batch, const char *what,
+    pid_t server);
 static void rows_insert(im_mysql_t *mysql, size_t n);
+static void rows_fill(size_t n);
+static void rows_move(size_t n);
+static void rows_done(im_mysql_t *mysql, int ok);
 static void rows_page(im_mysql_t *mysql);
 static int rows_on_row(void *ctx, const im_mysql_value_t *v);
 static int rows_compare(const void *a, const void *b);
 
 
 static const char  rows_insert_sql[] =
-    "INSERT INTO messages"
-    " (conv_a, conv_b, seq, msg_id, sender, time_ms, cmid, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, time_ms,"
+    " run_seq, nth, nth_a, cmid, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON DUPLICATE KEY UPDATE msg_id = msg_id";
+
+static const char  rows_move_sql[] =
+    "INSERT INTO conversations (uid, conv_a, conv_b, last_id)"
+    " VALUES (?, ?, ?, ?)"
+    " ON DUPLICATE KEY UPDATE hot = ?, last_id = GREATEST(last_id, ?)";
 
 static const char  rows_page_sql[] =
     "SELECT seq, msg_id, sender, time_ms, body FROM messages "
@@ -48,6 +61,8 @@ static const char  rows_page_sql[] =
 static uint32_t          rows_last[CONVERSATIONS];   /* seq of each */
 static uint64_t          rows_id;
 static im_mysql_value_t  rows_values[BATCH_MAX * COLUMNS];
+static im_mysql_value_t  rows_moves[BATCH_MAX * 2 * MOVE_COLUMNS];
+static int               rows_moving;
 static unsigned char     rows_body[BODY];
 
 
@@ -55,12 +70,8 @@ int
 bench_insert(const char *address, const char *user, const char *database,
     pid_t server)
 {
-    size_t         i;
-    uint64_t       n;
-    im_mysql_t    *mysql;
-    bench_span_t   span;
-
-    static const size_t  batches[] = { 500, 1000 };
+    uint64_t     n;
+    im_mysql_t  *mysql;
 
     mysql = rows_connect(address, user, database);
 
@@ -68,20 +79,34 @@ bench_insert(const char *address, const char *user, const char *database,
         rows_insert(mysql, 1000);
     }
 
-    for (i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
-        bench_begin(&span, server);
+    rows_figure(mysql, 500, "insert", server);
+    rows_figure(mysql, 1000, "insert", server);
 
-        for (n = 0; n < INSERT_ROWS; n += batches[i]) {
-            rows_insert(mysql, batches[i]);
-        }
-
-        bench_end(&span);
-        bench_report(&span, "insert", (unsigned) batches[i], n);
-    }
+    rows_moving = 1;
+    rows_insert(mysql, 1000);
+    rows_figure(mysql, 1000, "insert-moving", server);
+    rows_moving = 0;
 
     im_mysql_destroy(mysql);
 
     return 0;
+}
+
+
+static void
+rows_figure(im_mysql_t *mysql, size_t batch, const char *what, pid_t server)
+{
+    uint64_t      n;
+    bench_span_t  span;
+
+    bench_begin(&span, server);
+
+    for (n = 0; n < INSERT_ROWS; n += batch) {
+        rows_insert(mysql, batch);
+    }
+
+    bench_end(&span);
+    bench_report(&span, what, (unsigned) batch, n);
 }
 
 
@@ -154,7 +179,9 @@ rows_connect(const char *address, const char *user, const char *database)
 
     if (mysql == NULL || im_mysql_ping(mysql) != IM_OK
         || im_mysql_run(mysql, "TRUNCATE TABLE messages", NULL, 0, NULL, 0,
-                        NULL, NULL, NULL, NULL) != IM_OK)
+                        NULL, NULL, NULL, NULL) != IM_OK
+        || im_mysql_run(mysql, "TRUNCATE TABLE conversations", NULL, 0, NULL,
+                        0, NULL, NULL, NULL, NULL) != IM_OK)
     {
         fprintf(stderr, "im-bench-store: mysql: %s\n",
                 mysql ? im_mysql_error(mysql) : "out of memory");
@@ -165,13 +192,46 @@ rows_connect(const char *address, const char *user, const char *database)
 }
 
 
-/* One message for each of n conversations that follow one another: the order
- * of the primary key needs no sorting then. */
 static void
 rows_insert(im_mysql_t *mysql, size_t n)
 {
+    uint64_t  new_rows, changed;
+
+    rows_fill(n);
+
+    rows_done(mysql, im_mysql_begin(mysql) == IM_OK);
+    rows_done(mysql, im_mysql_insert(mysql, rows_insert_sql, rows_values,
+                                     COLUMNS, n, &new_rows) == IM_OK
+                     && new_rows == n);
+
+    if (rows_moving) {
+        rows_move(n);
+        rows_done(mysql, im_mysql_insert(mysql, rows_move_sql, rows_moves,
+                                         MOVE_COLUMNS, n * 2, &changed)
+                         == IM_OK);
+    }
+
+    rows_done(mysql, im_mysql_commit(mysql) == IM_OK);
+}
+
+
+static void
+rows_done(im_mysql_t *mysql, int ok)
+{
+    if (!ok) {
+        fprintf(stderr, "im-bench-store: insert: %s\n", im_mysql_error(mysql));
+        exit(1);
+    }
+}
+
+
+/* One message for each of n conversations that follow one another: the order
+ * of the primary key needs no sorting then. */
+static void
+rows_fill(size_t n)
+{
     size_t             i;
-    uint64_t           conv, new_rows;
+    uint64_t           conv;
     static char        cmid[BATCH_MAX][20];
     im_mysql_value_t  *v;
 
@@ -189,22 +249,40 @@ rows_insert(im_mysql_t *mysql, size_t n)
         v[3].u64 = MSG_ID + rows_id;
         v[4].u64 = conv;
         v[5].u64 = 1795497402084ull + (rows_id >> 22);
-        v[6].type = IM_MYSQL_STR;
-        v[6].str.data = (unsigned char *) cmid[i];
-        v[6].str.len = (size_t) snprintf(cmid[i], sizeof(cmid[i]), "%012llx-%u",
+        v[6].u64 = 1;
+        v[7].u64 = rows_last[conv];
+        v[8].u64 = rows_last[conv];
+        v[9].type = IM_MYSQL_STR;
+        v[9].str.data = (unsigned char *) cmid[i];
+        v[9].str.len = (size_t) snprintf(cmid[i], sizeof(cmid[i]), "%012llx-%u",
                                          (unsigned long long) conv,
                                          rows_last[conv] % 10000);
-        v[7].type = IM_MYSQL_STR;
-        v[7].str.data = rows_body;
-        v[7].str.len = BODY;
+        v[10].type = IM_MYSQL_STR;
+        v[10].str.data = rows_body;
+        v[10].str.len = BODY;
         v += COLUMNS;
     }
+}
 
-    if (im_mysql_insert(mysql, rows_insert_sql, rows_values, COLUMNS, n,
-                        &new_rows) != IM_OK || new_rows != n)
-    {
-        fprintf(stderr, "im-bench-store: insert: %s\n", im_mysql_error(mysql));
-        exit(1);
+
+/* Of the lower users first: in the order of the primary key, too. */
+static void
+rows_move(size_t n)
+{
+    size_t             i;
+    im_mysql_value_t  *v, *m;
+
+    memset(rows_moves, 0, n * 2 * MOVE_COLUMNS * sizeof(im_mysql_value_t));
+
+    for (i = 0; i < n * 2; i++) {
+        m = rows_values + (i % n) * COLUMNS;
+        v = rows_moves + i * MOVE_COLUMNS;
+
+        v[0].u64 = m[i / n].u64;
+        v[1].u64 = m[0].u64;
+        v[2].u64 = m[1].u64;
+        v[3].u64 = m[3].u64;
+        v[5].u64 = m[3].u64;
     }
 }
 
