@@ -36,15 +36,17 @@
 typedef struct {
     logic_parked_t           parked;   /* first */
     uint64_t                 uid;
+    uint64_t                 partitions;
     uint64_t                 asked_ms;
+    uint64_t                 oldest_ms;    /* of its notes */
     const ProtobufCMessage  *in;
     logic_job_pt             go_on;
 } begun_t;
 
 
 static int begun_note(im_redis_t *redis, uint64_t uid, unsigned partition);
-static int begun_partitions(im_redis_t *redis, uint64_t uid,
-    uint64_t *partitions);
+static int begun_read(im_redis_t *redis, begun_t *b);
+static void begun_add(begun_t *b, const char *partition, const char *time);
 static int begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req);
 static void begun_resume(logic_db_t *db, logic_parked_t *parked);
 static void begun_drop(logic_parked_t *parked);
@@ -109,12 +111,15 @@ int
 logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on)
 {
-    begun_t   *b;
-    uint64_t   partitions, asked_ms;
+    begun_t  *b, note = {
+        .uid = uid,
+        .asked_ms = im_now_ms(),
+        .oldest_ms = UINT64_MAX,
+        .in = in,
+        .go_on = go_on
+    };
 
-    asked_ms = im_now_ms();
-
-    if (begun_partitions(db->redis, uid, &partitions) != IM_OK) {
+    if (begun_read(db->redis, &note) != IM_OK) {
         im_warn_seldom("lists of conversations are refused: redis: %s",
                        im_redis_error(db->redis));
         logic_fail(req, "unavailable", "the notes of new conversations do not "
@@ -122,41 +127,37 @@ logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
         return IM_DECLINED;
     }
 
-    if (partitions == 0) {
+    if (note.partitions == 0) {
         return IM_OK;
     }
 
-    b = calloc(1, sizeof(begun_t));
+    b = malloc(sizeof(begun_t));
     if (b == NULL) {
         logic_fail(req, "internal", "out of memory");
         return IM_DECLINED;
     }
 
-    b->uid = uid;
-    b->asked_ms = asked_ms;
-    b->in = in;
-    b->go_on = go_on;
-    b->parked.wait.partitions = partitions;
+    *b = note;
 
     return begun_park(db, b, req);
 }
 
 
 static int
-begun_partitions(im_redis_t *redis, uint64_t uid, uint64_t *partitions)
+begun_read(im_redis_t *redis, begun_t *b)
 {
-    char           key[48];
-    size_t         i;
-    im_str_t       argv[4] = {
-        im_str("ZRANGE"), { 0, NULL }, im_str("0"), im_str("-1")
+    char         key[48];
+    size_t       i;
+    im_str_t     argv[5] = {
+        im_str("ZRANGE"), { 0, NULL }, im_str("0"), im_str("-1"),
+        im_str("WITHSCORES")
     };
-    redisReply    *reply;
-    unsigned long  p;
+    redisReply  *reply;
 
     argv[1].data = (unsigned char *) key;
-    argv[1].len = begun_key(key, sizeof(key), uid);
+    argv[1].len = begun_key(key, sizeof(key), b->uid);
 
-    if (im_redis_append(redis, 4, argv) != IM_OK) {
+    if (im_redis_append(redis, 5, argv) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -165,19 +166,36 @@ begun_partitions(im_redis_t *redis, uint64_t uid, uint64_t *partitions)
         return IM_ERROR;
     }
 
-    *partitions = 0;
-
-    for (i = 0; i < reply->elements; i++) {
-        p = strtoul(reply->element[i]->str, NULL, 10);
-
-        if (p < logic_produce_partitions()) {
-            *partitions |= 1ULL << p;
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        if (reply->element[i]->str != NULL
+            && reply->element[i + 1]->str != NULL)
+        {
+            begun_add(b, reply->element[i]->str, reply->element[i + 1]->str);
         }
     }
 
     im_redis_free(reply);
 
     return IM_OK;
+}
+
+
+static void
+begun_add(begun_t *b, const char *partition, const char *time)
+{
+    uint64_t       ms;
+    unsigned long  p;
+
+    p = strtoul(partition, NULL, 10);
+    ms = strtoull(time, NULL, 10);
+
+    if (p < logic_produce_partitions()) {
+        b->partitions |= 1ULL << p;
+    }
+
+    if (ms < b->oldest_ms) {
+        b->oldest_ms = ms;
+    }
 }
 
 
@@ -189,6 +207,7 @@ begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
     ms = im_rpc_req_left_ms(req) / 2;
     ms = (ms < IM_BEGUN_WAIT_MS) ? ms : IM_BEGUN_WAIT_MS;
 
+    b->parked.wait.partitions = b->partitions;
     b->parked.req = req;
     b->parked.resume = begun_resume;
     b->parked.drop = begun_drop;
@@ -246,13 +265,19 @@ begun_forget(im_redis_t *redis, const begun_t *b)
     im_str_t   argv[4] = {
         im_str("ZREMRANGEBYSCORE"), { 0, NULL }, im_str("-inf"), { 0, NULL }
     };
+    uint64_t   until_ms;
     long long  removed;
+
+    until_ms = b->asked_ms - logic_void_after_ms() - BEGUN_SKEW_MS;
+
+    if (b->oldest_ms > until_ms) {
+        return IM_OK;
+    }
 
     argv[1].data = (unsigned char *) key;
     argv[1].len = begun_key(key, sizeof(key), b->uid);
 
-    n = snprintf(time, sizeof(time), "%" PRIu64,
-                 b->asked_ms - logic_void_after_ms() - BEGUN_SKEW_MS);
+    n = snprintf(time, sizeof(time), "%" PRIu64, until_ms);
     argv[3].data = (unsigned char *) time;
     argv[3].len = (size_t) n;
 
