@@ -43,7 +43,8 @@ class Report:
         self.counts = collections.Counter()
         self.ack_ms = []           # send to ack, of what was sent once
         self.push_ms = []          # send to each push, likewise
-        self.late = []             # shown only after the last sync
+        self.late = []             # shown only after the last sync began
+        self.late_s = 0            # how long after
         self.seconds = 0
 
     def add(self, kind, text, *events):
@@ -67,8 +68,8 @@ class Report:
         if c['final']:
             # Neither pushed nor asked for before: a push was lost and no
             # later one has shown the gap.
-            lines.append('%d shown only after the last sync'
-                         % len(self.late))
+            lines.append('%d shown only after the last sync, within %.1f s'
+                         % (len(self.late), self.late_s))
             lines += ['      %s' % line(e) for e in self.late[:5]]
         if self.seconds:
             lines.append('%.0f messages a second for %.1f s' % (
@@ -83,7 +84,10 @@ class Report:
                 '%d %s' % (n, k) for k, n in collections.Counter(
                     v.kind for v in self.violations).most_common()),
             '' if self.seed is None else '; seed %s' % self.seed))
-        for v in self.violations[:SHOWN]:
+        # Of a device that has stopped, thousands are undelivered: its trouble
+        # says why.
+        for v in sorted(self.violations,
+                        key=lambda v: v.kind != 'trouble')[:SHOWN]:
             lines.append('  %s: %s' % (v.kind, v.text))
             lines += ['      %s' % line(e) for e in v.events[:8]]
         return '\n'.join(lines)
@@ -115,7 +119,7 @@ class Checker:
         self.acks = collections.defaultdict(list)
         self.shown = collections.defaultdict(list)   # (device, conv)
         self.voids = collections.defaultdict(list)
-        self.final = set()         # devices whose last sync has begun
+        self.final = {}            # device -> when its last sync began
         self.named = {}            # (conv, seq) -> (msg_id, who said so)
 
     def bad(self, kind, text, *events):
@@ -148,10 +152,12 @@ class Checker:
                 counts['dup'] += e.extra[1]
                 self.acks[e.conv, e.sender, e.cmid].append(e)
             elif e.kind == 'final':
-                self.final.add(e.device)
+                self.final[e.device] = e.time
             elif e.kind in ('deliver', 'twice'):
                 if e.device in self.final:
                     self.report.late.append(e)
+                    self.report.late_s = max(self.report.late_s, e.time -
+                                             self.final[e.device])
                 self.shown[e.device, e.conv].append(e)
             elif e.kind == 'void':
                 counts['voids'] += e.extra - e.seq + 1
