@@ -7,7 +7,7 @@
  * many conversations a user begins, and to read it costs the same.  Most users
  * have none, and their list costs one look.
  *
- * Who has some is parked until the store group has reached the end that the log
+ * A user who has some is parked until the store group has reached the end that the log
  * had.  A note that is so old that nothing is appended for it any more is
  * removed then; a younger one stays, since its message may not be in the log
  * yet.  By its time a note that was renewed meanwhile is not removed.

@@ -163,8 +163,8 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
 }
 
 
-/* Of jobs, or of those who have waited so long that a new one would be answered
- * too late. */
+/* By the number of jobs, or because the first one has waited so long that a new
+ * one would be answered too late. */
 static int
 pool_is_full(const logic_pool_t *p, uint64_t now_us)
 {

@@ -195,7 +195,7 @@ settle_ask(uint64_t ends)
 }
 
 
-/* Whoever comes meanwhile is served by the next question, together. */
+/* The requests that come meanwhile share the next question. */
 static void
 settle_pause(void)
 {

@@ -1,9 +1,9 @@
 /*
  * logic_settle.h -- is all that was ever appended for a conversation stored?
  *
- * The log is settled for somebody when the store group has committed the end
- * that a partition had after he asked: all that was acked before his question
- * is in MySQL then.
+ * The log is settled for a request when the store group has committed the end
+ * that the partition had when the request came, or later: all that was acked
+ * before is in MySQL then.
  */
 
 #ifndef LOGIC_SETTLE_H
@@ -42,8 +42,8 @@ void logic_settle_stop(void);
  * partitions.  IM_AGAIN: done() will be called.  IM_BUSY: too many wait, or it
  * stops; done() will not.
  *
- * Who was called back too early may wait again with the same w: what is reached
- * stays so, and what the log's end was at the first time is not asked again.
+ * After done() the same w may wait again: the partitions that are reached stay
+ * reached, and the ends of the log that were sampled are kept.
  */
 int logic_settle_wait(logic_wait_t *w);
 

@@ -3,10 +3,10 @@
  *
  *   add --> wants an end --begin, ends--> wants a commit --commits--> taken out
  *
- * Everybody who came before a question for the ends shares its answer, so a
- * crowd that comes together costs as many questions as one client.  An end that
- * was asked for before somebody came is of no use to him: what was acked in
- * between is above it.
+ * All that wait when a question for the ends begins share its answer, so a crowd
+ * that comes together costs as many questions as one client.  An end that was
+ * asked for before a request came does not count for it: messages that were
+ * acked in between are above that end.
  *
  * A list, walked from end to end: it is walked for each answer of Kafka, every
  * few ms, and 10,000 entries take less than one.
