@@ -81,7 +81,8 @@ int logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r));
  */
 int logic_rooms_lock(logic_rooms_t *r);         /* the room; DECLINED: none */
 int logic_rooms_read(logic_rooms_t *r);         /* the same without a lock */
-/* Fills in a logic_rooms_t (ctx) from kind, open, history, dismissed_ms, name. */
+/* Fills in a logic_rooms_t (ctx) from kind, open, history, dismissed_ms and
+ * name. */
 int logic_rooms_on_room(void *ctx, const im_mysql_value_t *v);
 int logic_rooms_lock_users(logic_rooms_t *r);   /* r->uids; DECLINED: missing */
 int logic_rooms_member(logic_rooms_t *r, uint64_t uid,

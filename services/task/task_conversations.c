@@ -8,8 +8,8 @@
  *
  * Members of a group have their rows by joining, and these are not moved: there
  * may be 5,000 of them for each message, and few groups in a list.  But a
- * sender's own messages are not unread for him, so those above his read mark are
- * counted in his row, in the transaction of the messages: each counts once.
+ * sender's own messages are not unread for him, so those above his read mark
+ * are counted in his row, in the transaction of the messages: each counts once.
  *
  * Whoever moves a read mark locks the row first (logic_unread.c): either he
  * sees these messages, or we see his mark.  If the mark lies in the middle of

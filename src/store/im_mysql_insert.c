@@ -169,7 +169,7 @@ mysql_insert_rows(im_mysql_t *m, MYSQL_STMT *stmt,
     }
 
     if (m->db == NULL || m->open) {
-        return rc;                     /* commit and rollback are the caller's */
+        return rc;                     /* the caller commits or rolls back */
     }
 
     if (rc == IM_OK && mysql_commit(m->db) != 0) {
