@@ -2,16 +2,14 @@
  * im_jwt.c -- access tokens: libjwt compares the signature, the rest is here.
  *
  * What a token says is not read by libjwt.  It takes "hs256" for HS256, of two
- * claims of one name the second, and ends its JSON at a NUL, so that what stands
- * behind it is signed and not seen.  Header and claims are read by the scanner
- * that reads frames, which refuses all that is not JSON; each member that has a
- * meaning here must be of its type and may be given once (RFC 7515 section 4,
- * RFC 7519 section 4).
+ * claims of one name the second, and ends its JSON at a NUL, so that what
+ * stands behind it is signed and not seen.  im_jwt_read.c reads header and
+ * claims.
  *
  * Checked: alg is HS256; typ of the header, if it is given, is JWT; there is
- * no crit; typ of the claims is "access"; exp is to come and nbf, if it is given,
- * has passed, both to the second; iat, if it is given, is a time; sub, sid and
- * dev have their form.  Not looked at: iss, aud, jti, kid and all
+ * no crit; typ of the claims is "access"; exp is to come and nbf, if it is
+ * given, has passed, both to the second; iat, if it is given, is a time; sub,
+ * sid and dev have their form.  Not looked at: iss, aud, jti, kid and all
  * others.  There is one key, whoever has it is trusted.
  *
  * Room: core.
@@ -26,71 +24,22 @@
 #include <jwt.h>
 #include <openssl/evp.h>
 
-#include "im_json_scan.h"
-#include "im_jwt.h"
+#include "im_jwt_int.h"
 
 
 #define IM_JWT_TYPE    "access"
 #define IM_JWT_KEY_ID  "im key id"     /* with its NUL: a domain of its own */
 
 
-/* Members that are looked at, of the header or of the claims. */
-typedef struct {
-    const char    *name;
-    unsigned       is_number;          /* else a string */
-    size_t         offset;             /* in jwt_members_t */
-} jwt_member_t;
-
-typedef struct {
-    const char    *alg;                /* NULL: not given */
-    const char    *typ;
-    const char    *sub;
-    const char    *sid;
-    const char    *dev;
-    int64_t        exp;                /* -1: not given */
-    int64_t        nbf;
-    int64_t        iat;
-    unsigned       crit;               /* it is given */
-} jwt_members_t;
-
-
 static int jwt_is_ours(const im_jwt_key_t *key, const im_str_t *token,
     const char **reason);
 static int jwt_well_formed(const im_str_t *token, const char **reason);
+static void jwt_part(const im_str_t *token, unsigned n, im_str_t *part);
 static int jwt_check_header(const im_str_t *part, const char **reason);
 static int jwt_take_claims(const im_str_t *part, int64_t now,
     im_jwt_claims_t *claims, const char **reason);
-static int jwt_read(const im_str_t *part, const jwt_member_t *members,
-    jwt_members_t *m, im_json_mem_t *mem, const char **reason);
-static int jwt_read_member(im_json_scan_t *s, const jwt_member_t *members,
-    jwt_members_t *m, unsigned *seen, im_json_mem_t *mem,
-    const char **reason);
-static int jwt_read_value(im_json_scan_t *s, const jwt_member_t *member,
-    jwt_members_t *m, im_json_mem_t *mem, const char **reason);
-static void jwt_part(const im_str_t *token, unsigned n, im_str_t *part);
-static size_t jwt_unbase64(const im_str_t *text, unsigned char *out);
-static int jwt_refuse(const char **reason, const char *text);
 static int jwt_parse_uid(const char *s, uint64_t *uid);
 static int jwt_copy(char *out, size_t size, const char *s);
-
-
-static const jwt_member_t  jwt_header[] = {
-    { "alg", 0, offsetof(jwt_members_t, alg) },
-    { "typ", 0, offsetof(jwt_members_t, typ) },
-    { "crit", 0, 0 },
-    { NULL, 0, 0 }
-};
-
-static const jwt_member_t  jwt_claims[] = {
-    { "typ", 0, offsetof(jwt_members_t, typ) },
-    { "sub", 0, offsetof(jwt_members_t, sub) },
-    { "sid", 0, offsetof(jwt_members_t, sid) },
-    { "dev", 0, offsetof(jwt_members_t, dev) },
-    { "exp", 1, offsetof(jwt_members_t, exp) },
-    { "nbf", 1, offsetof(jwt_members_t, nbf) },
-    { "iat", 1, offsetof(jwt_members_t, iat) },
-    { NULL, 0, 0 }
-};
 
 
 int
@@ -213,11 +162,11 @@ jwt_is_ours(const im_jwt_key_t *key, const im_str_t *token,
     jwt = NULL;
 
     if (jwt_decode(&jwt, text, key->data, (int) key->len) != 0) {
-        return jwt_refuse(reason, "bad signature");
+        return im_jwt_refuse(reason, "bad signature");
     }
 
     rc = (jwt_get_alg(jwt) == JWT_ALG_HS256)
-         ? IM_OK : jwt_refuse(reason, "algorithm is not HS256");
+         ? IM_OK : im_jwt_refuse(reason, "algorithm is not HS256");
     jwt_free(jwt);
 
     return rc;
@@ -233,7 +182,7 @@ jwt_well_formed(const im_str_t *token, const char **reason)
     unsigned char  c;
 
     if (token->len > IM_JWT_TOKEN_MAX) {
-        return jwt_refuse(reason, "longer than 4096 bytes");
+        return im_jwt_refuse(reason, "longer than 4096 bytes");
     }
 
     dots = 0;
@@ -244,7 +193,7 @@ jwt_well_formed(const im_str_t *token, const char **reason)
 
         if (c == '.') {
             if (part == 0) {
-                return jwt_refuse(reason, "malformed");
+                return im_jwt_refuse(reason, "malformed");
             }
 
             dots++;
@@ -255,14 +204,14 @@ jwt_well_formed(const im_str_t *token, const char **reason)
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
               || (c >= '0' && c <= '9') || c == '-' || c == '_'))
         {
-            return jwt_refuse(reason, "malformed");
+            return im_jwt_refuse(reason, "malformed");
         }
 
         part++;
     }
 
     if (dots != 2 || part == 0) {
-        return jwt_refuse(reason, "malformed");
+        return im_jwt_refuse(reason, "malformed");
     }
 
     return IM_OK;
@@ -272,29 +221,29 @@ jwt_well_formed(const im_str_t *token, const char **reason)
 static int
 jwt_check_header(const im_str_t *part, const char **reason)
 {
-    jwt_members_t   m;
+    im_jwt_members_t   m;
     im_json_mem_t   mem;
     unsigned char   memory[2 * IM_JWT_TOKEN_MAX];
 
     mem.pos = memory;
     mem.end = memory + sizeof(memory);
 
-    if (jwt_read(part, jwt_header, &m, &mem, reason) != IM_OK) {
+    if (im_jwt_read_header(part, &m, &mem, reason) != IM_OK) {
         return IM_DECLINED;
     }
 
     if (m.alg == NULL || strcmp(m.alg, "HS256") != 0) {
-        return jwt_refuse(reason, "algorithm is not HS256");
+        return im_jwt_refuse(reason, "algorithm is not HS256");
     }
 
     if (m.crit) {
-        return jwt_refuse(reason, "header crit is not understood");
+        return im_jwt_refuse(reason, "header crit is not understood");
     }
 
     /* a media type: without regard to case, RFC 7515 section 4.1.9 */
 
     if (m.typ != NULL && strcasecmp(m.typ, "JWT") != 0) {
-        return jwt_refuse(reason, "header typ is not JWT");
+        return im_jwt_refuse(reason, "header typ is not JWT");
     }
 
     return IM_OK;
@@ -305,188 +254,48 @@ static int
 jwt_take_claims(const im_str_t *part, int64_t now, im_jwt_claims_t *claims,
     const char **reason)
 {
-    jwt_members_t   m;
+    im_jwt_members_t   m;
     im_json_mem_t   mem;
     unsigned char   memory[2 * IM_JWT_TOKEN_MAX];
 
     mem.pos = memory;
     mem.end = memory + sizeof(memory);
 
-    if (jwt_read(part, jwt_claims, &m, &mem, reason) != IM_OK) {
+    if (im_jwt_read_claims(part, &m, &mem, reason) != IM_OK) {
         return IM_DECLINED;
     }
 
     if (m.typ == NULL || strcmp(m.typ, IM_JWT_TYPE) != 0) {
-        return jwt_refuse(reason, "not an access token");
+        return im_jwt_refuse(reason, "not an access token");
     }
 
     if (m.exp <= 0) {
-        return jwt_refuse(reason, "claim exp is missing");
+        return im_jwt_refuse(reason, "claim exp is missing");
     }
 
     if (m.exp <= now) {
-        return jwt_refuse(reason, "expired");
+        return im_jwt_refuse(reason, "expired");
     }
 
     if (m.nbf > now) {
-        return jwt_refuse(reason, "not valid yet");
+        return im_jwt_refuse(reason, "not valid yet");
     }
 
     claims->exp = m.exp;
 
     if (jwt_parse_uid(m.sub, &claims->uid) != IM_OK) {
-        return jwt_refuse(reason, "claim sub is not a user id");
+        return im_jwt_refuse(reason, "claim sub is not a user id");
     }
 
     if (jwt_copy(claims->sid, sizeof(claims->sid), m.sid) != IM_OK
         || strlen(claims->sid) != IM_SID_LEN)
     {
-        return jwt_refuse(reason, "claim sid is not a session id");
+        return im_jwt_refuse(reason, "claim sid is not a session id");
     }
 
     if (jwt_copy(claims->device, sizeof(claims->device), m.dev) != IM_OK) {
-        return jwt_refuse(reason, "claim dev is not a device");
+        return im_jwt_refuse(reason, "claim dev is not a device");
     }
-
-    return IM_OK;
-}
-
-
-/* The members of one JSON object, in base64url.  Text is put into mem. */
-static int
-jwt_read(const im_str_t *part, const jwt_member_t *members, jwt_members_t *m,
-    im_json_mem_t *mem, const char **reason)
-{
-    im_str_t         json;
-    unsigned         seen;
-    im_json_err_t    err;
-    im_json_scan_t   s;
-
-    memset(m, 0, sizeof(jwt_members_t));
-    m->exp = -1;
-    m->nbf = -1;
-    m->iat = -1;
-    seen = 0;
-
-    json.data = mem->pos;
-    json.len = jwt_unbase64(part, mem->pos);
-    mem->pos += json.len;
-
-    if (im_json_valid(&json, &err) != IM_OK) {
-        return jwt_refuse(reason, "not JSON");
-    }
-
-    im_json_scan_init(&s, &json, &err);
-    im_json_space(&s);
-
-    if (*s.p != '{') {
-        return jwt_refuse(reason, "not a JSON object");
-    }
-
-    do {
-        s.p++;
-        im_json_space(&s);
-
-        if (*s.p == '}') {
-            return IM_OK;              /* an empty one */
-        }
-
-        if (jwt_read_member(&s, members, m, &seen, mem, reason) != IM_OK) {
-            return IM_DECLINED;
-        }
-
-        im_json_space(&s);
-
-    } while (*s.p == ',');
-
-    return IM_OK;
-}
-
-
-/* Name and value; that they are JSON is known already. */
-static int
-jwt_read_member(im_json_scan_t *s, const jwt_member_t *members,
-    jwt_members_t *m, unsigned *seen, im_json_mem_t *mem, const char **reason)
-{
-    int        escaped;
-    char      *name;
-    size_t     len;
-    im_str_t   key;
-    unsigned   i;
-
-    if (im_json_skip_string(s, &key, &escaped) != IM_OK
-        || im_json_unescape(&key, mem, &name, &len) != IM_OK)
-    {
-        return jwt_refuse(reason, "malformed");
-    }
-
-    im_json_space(s);
-    s->p++;
-    im_json_space(s);
-
-    for (i = 0; members[i].name != NULL; i++) {
-        if (strlen(members[i].name) != len
-            || memcmp(members[i].name, name, len) != 0)
-        {
-            continue;
-        }
-
-        if (*seen & (1u << i)) {
-            return jwt_refuse(reason, "a member is given twice");
-        }
-
-        *seen |= 1u << i;
-
-        return jwt_read_value(s, &members[i], m, mem, reason);
-    }
-
-    return (im_json_skip_value(s, 1) == IM_OK)
-           ? IM_OK : jwt_refuse(reason, "malformed");
-}
-
-
-static int
-jwt_read_value(im_json_scan_t *s, const jwt_member_t *member, jwt_members_t *m,
-    im_json_mem_t *mem, const char **reason)
-{
-    int                   escaped;
-    char                 *text;
-    size_t                len;
-    im_str_t              raw;
-    uint64_t              number;
-    const unsigned char  *start;
-
-    if (strcmp(member->name, "crit") == 0) {
-        m->crit = 1;
-
-        return im_json_skip_value(s, 1);
-    }
-
-    start = s->p;
-
-    if (member->is_number) {
-        (void) im_json_skip_value(s, 1);
-        raw.data = (unsigned char *) start;
-        raw.len = (size_t) (s->p - start);
-
-        if (im_json_number(&raw, INT64_MAX, &number) != IM_OK) {
-            return jwt_refuse(reason, "claim exp, nbf or iat is not a time");
-        }
-
-        *(int64_t *) ((char *) m + member->offset) = (int64_t) number;
-
-        return IM_OK;
-    }
-
-    if (*start != '"'
-        || im_json_skip_string(s, &raw, &escaped) != IM_OK
-        || im_json_unescape(&raw, mem, &text, &len) != IM_OK
-        || strlen(text) != len)
-    {
-        return jwt_refuse(reason, "alg, typ, sub, sid or dev is not text");
-    }
-
-    *(const char **) ((char *) m + member->offset) = text;
 
     return IM_OK;
 }
@@ -516,49 +325,8 @@ jwt_part(const im_str_t *token, unsigned n, im_str_t *part)
 }
 
 
-/* base64url without padding (RFC 7515 section 2); returns the length. */
-static size_t
-jwt_unbase64(const im_str_t *text, unsigned char *out)
-{
-    size_t          i;
-    unsigned        bits, value, c;
-    unsigned char  *q;
-
-    q = out;
-    bits = 0;
-    value = 0;
-
-    for (i = 0; i < text->len; i++) {
-        c = text->data[i];
-
-        if (c >= 'a') {
-            c = c - 'a' + 26;
-
-        } else if (c == '_') {
-            c = 63;
-
-        } else if (c >= 'A') {
-            c = c - 'A';
-
-        } else {
-            c = (c == '-') ? 62 : c - '0' + 52;
-        }
-
-        value = value << 6 | c;
-        bits += 6;
-
-        if (bits >= 8) {
-            bits -= 8;
-            *q++ = (unsigned char) (value >> bits);
-        }
-    }
-
-    return (size_t) (q - out);
-}
-
-
-static int
-jwt_refuse(const char **reason, const char *text)
+int
+im_jwt_refuse(const char **reason, const char *text)
 {
     *reason = text;
 
