@@ -19,6 +19,7 @@
 #ifndef LOGIC_H
 #define LOGIC_H
 
+#include "im_check.h"
 #include "im_daemon.h"
 #include "im_disc.h"
 #include "im_jwt.h"

@@ -210,6 +210,16 @@ static void
 calls_run(unsigned pool, logic_job_pt job, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
+    im_json_err_t  err;
+
+    /* the worker has checked this, too, unless it is older; the request was
+     * unpacked for this call alone: an id that is 0 is taken out of it */
+
+    if (im_check((ProtobufCMessage *) in, &err) != IM_OK) {
+        logic_fail(req, err.code, "%s", err.text);
+        return;
+    }
+
     if (pool != CALLS_LIVE && pool != CALLS_REMOVED
         && logic_probes_mysql_gone())
     {
@@ -237,38 +247,9 @@ calls_send(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (r->cmid != NULL && strlen(r->cmid) > IM_CMID_MAX) {
-        logic_fail(req, "bad_field", "field 'cmid' is longer than %d bytes",
-                   IM_CMID_MAX);
-        return;
-    }
-
-    if (r->body.len == 0 || r->body.len > IM_BODY_MAX) {
-        logic_fail(req, "too_large", "field 'body' is 1 to %d bytes",
-                   IM_BODY_MAX);
-        return;
-    }
-
-    if (r->has_to == r->has_room) {
-        logic_fail(req, r->has_to ? "bad_field" : "missing_field",
-                   r->has_to ? "fields 'to' and 'room' exclude one another"
-                             : "field 'to' or 'room' is required");
-        return;
-    }
-
-    if (r->has_to && r->to == 0) {
-        logic_fail(req, "no_such_user", "the recipient does not exist");
-        return;
-    }
-
-    if (r->has_room && r->room == 0) {
-        logic_fail(req, "no_such_room", "there is no such room");
-        return;
-    }
-
     d.from = r->caller->uid;
-    d.to = r->to;
-    d.room = r->room;
+    d.to = r->has_to ? r->to : 0;
+    d.room = r->has_room ? r->room : 0;
     d.cmid = (r->cmid != NULL) ? r->cmid : "";
     d.body = r->body;
 

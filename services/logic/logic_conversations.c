@@ -322,6 +322,13 @@ conversations_mark(logic_db_t *db, im_rpc_req_t *req, const Im__ReadRequest *r,
         return;
     }
 
+    if (reply.read_seq < r->seq) {
+        /* nothing was moved: the row of a room is that of a member */
+        logic_fail(req, "bad_request", "no read mark of yours is kept in this "
+                   "room: it is live, or you have left it");
+        return;
+    }
+
     reply.has_id = r->has_id;
     reply.id = r->id;
     im_rpc_reply(req, &reply.base);

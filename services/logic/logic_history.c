@@ -90,19 +90,5 @@ history_check(im_rpc_req_t *req, const Im__HistoryRequest *r)
         return IM_DECLINED;
     }
 
-    if ((r->has_before_seq && r->before_seq > INT64_MAX)
-        || (r->has_after_seq && r->after_seq > INT64_MAX))
-    {
-        logic_fail(req, "bad_field", "field '%s' is above 2^63-1",
-                   r->has_before_seq ? "before_seq" : "after_seq");
-        return IM_DECLINED;
-    }
-
-    if (r->has_limit && (r->limit < 1 || r->limit > LOGIC_PAGE_LIMIT_MAX)) {
-        logic_fail(req, "bad_field", "field 'limit' is not in 1-%d",
-                   LOGIC_PAGE_LIMIT_MAX);
-        return IM_DECLINED;
-    }
-
     return IM_OK;
 }

@@ -9,7 +9,7 @@
 #include "logic_pool.h"
 
 #define LOGIC_PAGE_LIMIT      50           /* messages, if nobody says */
-#define LOGIC_PAGE_LIMIT_MAX  200
+#define LOGIC_PAGE_LIMIT_MAX  IM_PAGE_MAX
 #define LOGIC_PAGE_BYTES_MAX  (128 * 1024) /* of a reply; see logic_page.c */
 #define LOGIC_PAGE_MESSAGE    128          /* a message without its body */
 

@@ -30,7 +30,7 @@
 #include "logic_words.h"
 
 
-#define QUERY_UIDS_MAX     200
+#define QUERY_UIDS_MAX     IM_UIDS_MAX
 #define QUERY_DEVICES_MAX  16          /* shown of one user */
 
 
@@ -109,12 +109,6 @@ query_check(logic_db_t *db, im_rpc_req_t *req, const Im__PresenceRequest *r)
     if ((r->caller != NULL || r->instance == NULL || r->instance[0] == '\0')
         && logic_sessions_check(db, req, r->caller) != IM_OK)
     {
-        return IM_DECLINED;
-    }
-
-    if (r->n_uids < 1 || r->n_uids > QUERY_UIDS_MAX) {
-        logic_fail(req, "bad_field", "field 'uids' has not 1-%d entries",
-                   QUERY_UIDS_MAX);
         return IM_DECLINED;
     }
 

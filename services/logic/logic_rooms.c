@@ -181,11 +181,6 @@ rooms_create_check(logic_rooms_t *r)
                                   "characters");
     }
 
-    if (q->n_members > LOGIC_ROOMS_UIDS_MAX) {
-        return logic_rooms_refuse(r, "bad_field", "field 'members' has more "
-                                  "than 200 entries");
-    }
-
     if (r->kind == LOGIC_ROOM_LIVE && q->n_members > 0) {
         return logic_rooms_refuse(r, "bad_field", "a live room has no "
                                   "'members': one joins it");

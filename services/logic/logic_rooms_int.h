@@ -10,7 +10,7 @@
 #include "logic_rooms_where.h"
 
 #define LOGIC_ROOMS_NAME_MAX  64       /* bytes */
-#define LOGIC_ROOMS_UIDS_MAX  200      /* of one request */
+#define LOGIC_ROOMS_UIDS_MAX  IM_UIDS_MAX  /* of one request */
 #define LOGIC_ROOMS_EXACT_MAX 20000    /* users of a room that are counted */
 
 typedef struct {

@@ -227,12 +227,6 @@ logic_rooms_add(logic_db_t *db, im_rpc_req_t *req,
         return;
     }
 
-    if (q->n_uids < 1 || q->n_uids > LOGIC_ROOMS_UIDS_MAX) {
-        logic_fail(req, "bad_field", "field 'uids' has not 1-%d entries",
-                   LOGIC_ROOMS_UIDS_MAX);
-        return;
-    }
-
     rc = logic_rooms_transact(&r, join_add_step);
 
     if (rc != IM_OK) {

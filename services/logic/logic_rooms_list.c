@@ -16,7 +16,7 @@
 
 
 #define LIST_LIMIT      50
-#define LIST_LIMIT_MAX  200
+#define LIST_LIMIT_MAX  IM_PAGE_MAX
 
 
 typedef struct {
@@ -94,20 +94,7 @@ logic_rooms_members(logic_db_t *db, im_rpc_req_t *req,
 static int
 list_check(logic_rooms_t *r)
 {
-    int                            rc;
-    const Im__RoomMembersRequest  *q;
-
-    q = (const Im__RoomMembersRequest *) r->in;
-
-    if (q->has_limit && (q->limit < 1 || q->limit > LIST_LIMIT_MAX)) {
-        return logic_rooms_refuse(r, "bad_field",
-                                  "field 'limit' is not in 1-200");
-    }
-
-    if (q->has_after && q->after > INT64_MAX) {
-        return logic_rooms_refuse(r, "bad_field",
-                                  "field 'after' is above 2^63-1");
-    }
+    int  rc;
 
     rc = logic_rooms_read(r);
 

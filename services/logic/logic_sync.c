@@ -34,7 +34,6 @@
 #include "logic_sync_int.h"
 
 
-static int sync_check(im_rpc_req_t *req, const Im__SyncRequest *r);
 static logic_sync_t *sync_create(im_rpc_req_t *req, const Im__SyncRequest *r);
 static void sync_items(logic_sync_t *sync);
 static void sync_go_on(logic_sync_t *sync);
@@ -59,9 +58,7 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     r = (const Im__SyncRequest *) in;
 
-    if (logic_sessions_check(db, req, r->caller) != IM_OK
-        || sync_check(req, r) != IM_OK)
-    {
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
         return;
     }
 
@@ -80,26 +77,6 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
     }
 
     sync_go_on(sync);
-}
-
-
-/* IM_OK, or the request has been refused as a whole. */
-static int
-sync_check(im_rpc_req_t *req, const Im__SyncRequest *r)
-{
-    if (r->n_cursors < 1 || r->n_cursors > LOGIC_SYNC_CURSORS_MAX) {
-        logic_fail(req, "bad_field", "field 'cursors' has not 1-%d entries",
-                   LOGIC_SYNC_CURSORS_MAX);
-        return IM_DECLINED;
-    }
-
-    if (r->has_limit && (r->limit < 1 || r->limit > LOGIC_PAGE_LIMIT_MAX)) {
-        logic_fail(req, "bad_field", "field 'limit' is not in 1-%d",
-                   LOGIC_PAGE_LIMIT_MAX);
-        return IM_DECLINED;
-    }
-
-    return IM_OK;
 }
 
 

@@ -9,7 +9,7 @@
 #include "logic_page.h"
 #include "logic_voids.h"
 
-#define LOGIC_SYNC_CURSORS_MAX  100
+#define LOGIC_SYNC_CURSORS_MAX  IM_CURSORS_MAX
 #define LOGIC_SYNC_VOIDS_MAX    1024   /* ranges read for a page */
 
 /* A range that the answer names. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_check.h"
 #include "im_client_int.h"
 #include "im_frame.h"
 
@@ -48,7 +49,6 @@ static int client_read_field(im_client_frame_t *f, const wire_field_t *w,
     im_json_mem_t *mem);
 static ProtobufCMessage *client_select(im_client_frame_t *f, unsigned field);
 static int client_check(im_client_frame_t *f);
-static int client_check_send(im_client_frame_t *f);
 static void client_keep_cmid(im_client_frame_t *f, const unsigned char *p,
     size_t len);
 static int wire_next(wire_t *w, wire_field_t *field);
@@ -367,9 +367,12 @@ client_select(im_client_frame_t *f, unsigned field)
 }
 
 
+/* What holds whatever the encoding. */
 static int
 client_check(im_client_frame_t *f)
 {
+    ProtobufCMessage  *message;
+
     switch (f->frame.frame_case) {
 
     case IM__FRAME__FRAME_AUTH:
@@ -381,54 +384,23 @@ client_check(im_client_frame_t *f)
         return IM_OK;
 
     case IM__FRAME__FRAME_SEND:
-        return client_check_send(f);
+        message = &f->u.send.base;
+        client_keep_cmid(f, (unsigned char *) f->u.send.cmid,
+                         strlen(f->u.send.cmid));
+        break;
 
     default:
-        return IM_OK;
-    }
-}
+        if (f->question == NULL) {
+            return IM_OK;
+        }
 
-
-static int
-client_check_send(im_client_frame_t *f)
-{
-    size_t     len;
-    Im__Send  *send;
-
-    send = &f->u.send;
-    len = strlen(send->cmid);
-    client_keep_cmid(f, (unsigned char *) send->cmid, len);
-
-    if (len > IM_CMID_MAX) {
-        return im_client_fail(f, "bad_field",
-                           "field 'cmid' is longer than 64 bytes");
+        message = f->message;
+        break;
     }
 
-    if (send->to == 0 && send->room == 0) {
-        return im_client_fail(f, "missing_field",
-                              "field 'to' or 'room' is required");
-    }
-
-    if (send->to != 0 && send->room != 0) {
-        return im_client_fail(f, "bad_field",
-                              "fields 'to' and 'room' exclude each other");
-    }
-
-    if (send->to > INT64_MAX) {
-        return im_client_fail(f, "bad_field", "field 'to' is not a user id");
-    }
-
-    if (send->room > INT64_MAX) {
-        return im_client_fail(f, "bad_field", "field 'room' is not a room");
-    }
-
-    if (send->body.len == 0) {
-        return im_client_fail(f, "missing_field", "field 'body' is required");
-    }
-
-    if (send->body.len > IM_BODY_MAX) {
-        return im_client_fail(f, "too_large",
-                           "field 'body' is longer than 65536 bytes");
+    if (im_check(message, &f->err) != IM_OK) {
+        f->code = f->err.code;
+        return IM_ERROR;
     }
 
     return IM_OK;
@@ -476,6 +448,51 @@ im_client_wire_find(const im_str_t *bytes, unsigned field, uint64_t *value)
     }
 
     return rc;
+}
+
+
+const char *
+im_client_wire_missing(const im_str_t *bytes,
+    const ProtobufCMessageDescriptor *d)
+{
+    wire_t                           w;
+    uint64_t                         value;
+    unsigned                         i;
+    const char                      *name;
+    wire_field_t                     v;
+    const ProtobufCFieldDescriptor  *f;
+
+    name = NULL;
+    w.p = bytes->data;
+    w.end = bytes->data + bytes->len;
+
+    while (w.p < w.end) {
+
+        if (wire_next(&w, &v) != IM_OK) {
+            return NULL;               /* worse than that */
+        }
+
+        f = protobuf_c_message_descriptor_get_field(d, v.field);
+
+        if (name == NULL && f != NULL && v.type == WIRE_LEN
+            && f->label == PROTOBUF_C_LABEL_REPEATED
+            && f->type == PROTOBUF_C_TYPE_MESSAGE)
+        {
+            name = im_client_wire_missing(&v.bytes, f->descriptor);
+        }
+    }
+
+    for (i = 0; i < d->n_fields && name == NULL; i++) {
+        f = &d->fields[i];
+
+        if (f->label == PROTOBUF_C_LABEL_REQUIRED
+            && im_client_wire_find(bytes, f->id, &value) != IM_OK)
+        {
+            name = f->name;            /* those of a client are all numbers */
+        }
+    }
+
+    return name;
 }
 
 

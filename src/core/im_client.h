@@ -55,9 +55,9 @@ typedef struct {
 /*
  * Decodes one message of a client.  mem must hold msg->len plus
  * im_client_mem_extra() bytes.  Accepts auth, ping, pong, send and the
- * questions; checks the fields of send (one recipient, cmid length, body
- * present and one JSON value) and the required ones of a question.  IM_ERROR:
- * f->code and f->err say why; the connection may stay open.
+ * questions; checks that the body is JSON, that required fields are there, and
+ * all that im_check() does.  IM_ERROR: f->code and f->err say why; the
+ * connection may stay open.
  */
 int im_client_decode(im_client_frame_t *f, im_encoding_t encoding,
     im_str_t *msg, im_json_mem_t *mem);

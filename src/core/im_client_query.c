@@ -17,6 +17,7 @@
 
 #include "im_client_int.h"
 #include "im_frame.h"
+#include "im_json_scan.h"
 
 
 #define CLIENT_SLACK  256              /* for frames that are no questions */
@@ -128,6 +129,7 @@ int
 im_client_question_proto(im_client_frame_t *f, const im_client_question_t *q,
     const im_str_t *bytes, im_json_mem_t *mem)
 {
+    const char                      *name;
     ProtobufCMessage                *m;
     ProtobufCAllocator               allocator;
     const ProtobufCFieldDescriptor  *id;
@@ -146,8 +148,16 @@ im_client_question_proto(im_client_frame_t *f, const im_client_question_t *q,
             (void) im_client_wire_find(bytes, id->id, &f->id);
         }
 
-        return im_client_fail(f, "bad_request", "the frame is malformed, "
-                              "lacks a required field, or holds too much");
+        name = im_client_wire_missing(bytes, q->request);
+
+        if (name != NULL) {
+            f->code = "missing_field";
+            return im_json_fail(&f->err, f->code, "field '%s' is required",
+                                name);
+        }
+
+        return im_client_fail(f, "bad_request", "the frame is malformed, or "
+                              "holds too much");
     }
 
     f->id = client_id(m);

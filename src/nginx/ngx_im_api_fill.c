@@ -12,6 +12,7 @@
 
 #include "ngx_im_api.h"
 
+#include "im_check.h"
 #include "im_frame.h"
 #include "im_slot.h"
 #include "logic.pb-c.h"
@@ -93,6 +94,11 @@ ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 
     if (im_json_check_required(m, seen, &ctx->err) != IM_OK) {
         ctx->code = "missing_field";
+        return NGX_DECLINED;
+    }
+
+    if (im_check(m, &ctx->err) != IM_OK) {
+        ctx->code = ctx->err.code;
         return NGX_DECLINED;
     }
 

@@ -29,11 +29,12 @@
  */
 
 #include "ngx_im_rooms.h"
+#include "im_check.h"
 #include "ngx_im_method.h"
 #include "im_timeouts.h"
 
 
-#define NGX_IM_PRESENCE_UIDS     200   /* in one question */
+#define NGX_IM_PRESENCE_UIDS     IM_UIDS_MAX   /* in one question */
 #define NGX_IM_PRESENCE_ASKS     8     /* over what a connection may ask */
 #define NGX_IM_PRESENCE_LOOK     2000  /* topics looked at for one */
 #define NGX_IM_PRESENCE_PAUSE    20    /* ms between two questions */
@@ -104,14 +105,6 @@ ngx_im_presence_subscribe(ngx_im_ws_t *ws, const Im__PresenceSubscribe *sub,
     size_t                  i;
     ngx_uint_t              n;
     ngx_im_presence_ask_t  *asks[NGX_IM_PRESENCE_ASKS];
-
-    if (sub->n_add > NGX_IM_PRESENCE_UIDS
-        || sub->n_remove > NGX_IM_PRESENCE_UIDS)
-    {
-        *code = "bad_field";
-        *text = "fields 'add' and 'remove' hold 200 users at most";
-        return IM_DECLINED;
-    }
 
     n = (sub->n_remove > 0) ? ngx_im_presence_others(ws, asks) : 0;
 

@@ -11,7 +11,7 @@ import struct
 
 import pytest
 
-from conftest import refused
+from conftest import Problem, refused
 
 WAIT = 20          # seconds, for anything
 KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -127,6 +127,63 @@ async def test_messages_with_wrong_fields(api, people, fields):
     e = await s.expect('error')
     assert e['code'] in ('bad_field', 'missing_field', 'bad_request')
     assert await s.send(alice.uid, 'still here')
+
+
+ME, TWO, TOO_BIG = 'me', '2', str(2 ** 63)
+CONVERSATIONS = [{}, {'x': '0'}, {'room': '0'}, {'x': '0', 'room': '0'},
+                 {'x': ME, 'room': '1'}, {'x': TOO_BIG}, {'room': TOO_BIG},
+                 {'x': str(2 ** 64)}, {'x': '-1'}, {'x': 'bob'}, {'x': None},
+                 {'x': str(2 ** 62)}, {'x': '0', 'room': str(2 ** 62)}]
+ALIKE = [
+    ('POST', '/v1/messages', 'send', 'to',
+     [{}, {'body': 'x', 'cmid': 'c' * 65}, {'body': 'x', 'cmid': 7}],
+     {'body': 'x'}),
+    ('GET', '/v1/messages', 'history', 'with',
+     [{'x': TWO, 'limit': '0'}, {'x': TWO, 'limit': '201'},
+      {'x': TWO, 'before_seq': TOO_BIG}, {'x': TWO, 'after_seq': TOO_BIG},
+      {'x': TWO, 'before_seq': '1', 'after_seq': '1'}], {}),
+    ('POST', '/v1/read', 'read', 'with', [{'x': TWO}, {'seq': '1'}],
+     {'seq': '1'}),
+    ('GET', '/v1/conversations', 'conversations', None,
+     [{'limit': '0'}, {'limit': '101'}, {'before': TOO_BIG}], None),
+    ('POST', '/v1/sync', 'sync', None,
+     [{}, {'cursors': []}, {'cursors': [{}]}, {'cursors': 5},
+      {'cursors': [{'with': TWO, 'seq': '0'}] * 101},
+      {'cursors': [{'with': TWO, 'seq': '0'}], 'limit': 201}], None),
+]
+
+
+async def refusal_by_http(api, me, method, path, fields):
+    args = {'params': fields} if method == 'GET' else {'json': fields}
+    try:
+        await api.call(method, path, me.token, **args)
+    except Problem as p:
+        return p.code, p.body['detail']
+    return None
+
+
+async def refusal_by_frame(s, kind, fields):
+    fields = dict(fields)
+    if 'limit' in fields:
+        fields['limit'] = int(fields['limit'])
+    await s.write(type=kind, **fields)
+    f = await s.receive()
+    return (f['code'], f['message']) if f['type'] == 'error' else None
+
+
+@pytest.mark.parametrize('method, path, kind, peer, table, rest', ALIKE)
+async def test_http_and_frames_refuse_alike(api, people, method, path, kind,
+                                            peer, table, rest):
+    me = await people(api, 'alike')
+    s = await me.connect()
+    table = table + [dict(c, **rest) for c in CONVERSATIONS if rest is not None]
+    for fields in table:
+        fields = {peer if k == 'x' else k: str(me.uid) if v == ME else v
+                  for k, v in fields.items()}
+        if method == 'GET' and None in fields.values():
+            continue
+        by_http = await refusal_by_http(api, me, method, path, fields)
+        assert await refusal_by_frame(s, kind, fields) == by_http, fields
 
 
 # WebSocket.

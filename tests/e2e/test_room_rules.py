@@ -205,6 +205,16 @@ async def test_a_group_has_its_maker_as_owner_and_those_he_names(api, people):
     assert (await room.get(bob))['role'] == 'member'
 
 
+async def test_a_read_mark_of_a_live_room_is_refused_and_not_lost(api, people):
+    alice = await people(api, 'alice')
+    room = await create(alice, 'live', history=True)
+    await room.send(alice)
+    await room.sync(alice)
+    p = await refused(room.read(alice, 1), 400, 'bad_request')
+    assert 'live' in p.body['detail']
+    assert (await room.read(alice, 0))['read_seq'] == '0'
+
+
 async def test_a_live_room_is_open_and_forgets_unless_told(api, people):
     alice = await people(api, 'alice')
     a = (await create(alice, 'live')).answer

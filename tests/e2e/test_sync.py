@@ -470,7 +470,7 @@ async def test_bad_cursor_does_not_spoil_the_others(api, people):
             {'with': str(alice.uid), 'seq': '0'}]})
     assert r['id'] == '12'
     assert [c.get('error') for c in r['conversations']] == [
-        'missing_field', 'bad_field', 'bad_field', 'no_such_user',
+        'missing_field', 'bad_field', 'bad_field', 'missing_field',
         'no_such_user', 'no_such_room', 'bad_field', None]
     for c in r['conversations'][:-1]:
         assert (c['head'], c['next'], c['more'], c['pending']) == \
@@ -529,7 +529,7 @@ async def test_history_page_has_a_limit_in_bytes(api, people, stack):
 @pytest.mark.parametrize('args, status, code', [
     ({'room': str(2 ** 62)}, 404, 'no_such_room'),
     # (0, one's own uid) is the name of a room
-    ({'with': '0'}, 404, 'no_such_user'),
+    ({'with': '0'}, 400, 'missing_field'),
     ({'with': '1', 'room': '1'}, 400, 'bad_field'),
     ({'with': str(2 ** 63)}, 400, 'bad_field'),
     ({'with': '1', 'before_seq': str(2 ** 63)}, 400, 'bad_field'),
@@ -810,7 +810,7 @@ async def test_an_acked_number_is_never_ahead_though_redis_forgot_it(
     ({'with': str(2 ** 63), 'seq': '1'}, 400, 'bad_field'),
     ({'with': '1', 'seq': '-1'}, 400, 'bad_field'),
     ({'with': str(2 ** 62), 'seq': '0'}, 404, 'no_such_user'),
-    ({'with': '0', 'seq': '0'}, 404, 'no_such_user'),
+    ({'with': '0', 'seq': '0'}, 400, 'missing_field'),
     ({'room': str(2 ** 62), 'seq': '1'}, 404, 'no_such_room')])
 async def test_bad_read_is_refused(api, people, body, status, code):
     alice = await people(api, 'alice')

@@ -250,7 +250,9 @@ a_protobuf_frame_that_is_cut_or_broken_is_refused(void **state)
         { 7, "\x2a\x05\x08\x07\x22\x01{", "bad_json" },
         { 11, "\x2a\x09\x08\x07\x22\x05" "1e309", "bad_field" },
         { 6, "\x2a\x04\x08\x07\x22\x00", "bad_json" },
-        { 6, "\x2a\x04\x08\x07\x10\x01", "bad_field" },   /* to and room */
+        { 9, "\x2a\x07\x08\x07\x10\x01\x22\x01" "1",
+          "bad_field" },                               /* to and room */
+        { 6, "\x2a\x04\x08\x07\x10\x01", "missing_field" },
     };
 
     (void) state;

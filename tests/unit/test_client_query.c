@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "im_check.h"
 #include "im_frame.h"
 #include "logic.pb-c.h"
 
@@ -156,7 +157,7 @@ a_refused_question_keeps_its_id(void **state)
 
     assert_int_equal(decode(&d, IM_ENCODING_PROTO, "\x8a\x01\x02\x08\x07", 5),
                      IM_ERROR);
-    assert_string_equal(d.f.code, "bad_request");
+    assert_string_equal(d.f.code, "missing_field");
     assert_true(d.f.id == 7);
     done(&d);
 
@@ -177,9 +178,10 @@ nobody_asks_in_the_name_of_another(void **state)
     size_t             i, n;
     decode_t           d;
     Im__Caller         caller = IM__CALLER__INIT;
+    Im__Cursor         cursor = IM__CURSOR__INIT, *cursors = &cursor;
     unsigned char      packed[512], again[512];
     Im__ReadRequest    read = IM__READ_REQUEST__INIT;
-    const ProtobufCFieldDescriptor  *f;
+    const ProtobufCFieldDescriptor  *f, *with;
 
     union {
         ProtobufCMessage          base;
@@ -192,8 +194,8 @@ nobody_asks_in_the_name_of_another(void **state)
         Im__PresenceSubscribe     presence;
     } u;
 
-    static const char  json[] = "{\"type\":\"read\",\"seq\":1,\"caller\":"
-                                "{\"uid\":1,\"sid\":\"x\",\"device\":\"d\"}}";
+    static const char  json[] = "{\"type\":\"read\",\"seq\":1,\"with\":2,"
+                                "\"caller\":{\"uid\":1,\"sid\":\"x\",\"device\":\"d\"}}";
 
     (void) state;
 
@@ -214,6 +216,20 @@ nobody_asks_in_the_name_of_another(void **state)
         assert_non_null(f);
         *(Im__Caller **) ((char *) &u + f->offset) = &caller;
 
+        with = protobuf_c_message_descriptor_get_field_by_name(
+                   im_client_questions[i].request, "with");
+
+        if (with != NULL) {
+            *(protobuf_c_boolean *) ((char *) &u + with->quantifier_offset)
+                = 1;
+            *(uint64_t *) ((char *) &u + with->offset) = 2;
+        }
+
+        if (im_client_questions[i].frame == IM__FRAME__FRAME_SYNC) {
+            u.sync.n_cursors = 1;
+            u.sync.cursors = &cursors;
+        }
+
         n = pack(packed, &im_client_questions[i], &u);
         assert_int_equal(decode(&d, IM_ENCODING_PROTO, packed, n), IM_OK);
         n = protobuf_c_message_pack(d.f.message, again);
@@ -228,13 +244,15 @@ nobody_asks_in_the_name_of_another(void **state)
 
     /* a field that only a newer Logic knows is not smuggled to it either */
 
+    read.has_with = 1;
+    read.with = 2;
     n = pack(packed, &im_client_questions[3], &read);
-    assert_int_equal(n, 5);            /* 17, length, seq 0 */
+    assert_int_equal(n, 7);            /* 17, length, with 2, seq 0 */
     memcpy(packed + n, "\xa2\x01\x08somebody", 11);
     packed[2] += 11;
 
     assert_int_equal(decode(&d, IM_ENCODING_PROTO, packed, n + 11), IM_OK);
-    assert_int_equal(protobuf_c_message_pack(d.f.message, again), 2);
+    assert_int_equal(protobuf_c_message_pack(d.f.message, again), 4);
     done(&d);
 }
 
@@ -251,11 +269,11 @@ a_question_in_protobuf_is_bounded_and_checked(void **state)
         const char  *bytes;
         const char  *code;
     } bad[] = {
-        { 3, "\x8a\x01\x00", "bad_request" },             /* no seq */
+        { 3, "\x8a\x01\x00", "missing_field" },           /* no seq */
         { 5, "\x8a\x01\x02\x20\x80", "bad_request" },     /* cut */
-        { 5, "\x8a\x01\x02\x22\x00", "bad_request" },     /* seq as bytes */
+        { 5, "\x8a\x01\x02\x22\x00", "missing_field" },   /* seq as bytes */
         { 5, "\x8a\x01\x03\x20\x01", "bad_request" },     /* too short */
-        { 5, "\x5a\x02\x12\x00", "bad_request" },         /* cursor, no seq */
+        { 4, "\x5a\x02\x12\x00", "missing_field" },       /* cursor, no seq */
     };
 
     (void) state;
@@ -273,8 +291,8 @@ a_question_in_protobuf_is_bounded_and_checked(void **state)
 
     /* sync (11) with n cursors (2) of seq (3) 1 */
 
-    for (n = IM_JSON_ITEMS_MAX; n <= 16000; n = (n == 16000) ? n + 1
-         : (n == IM_JSON_ITEMS_MAX) ? n + 1 : 16000)
+    for (n = IM_CURSORS_MAX; n <= 16000;
+         n = (n == IM_CURSORS_MAX + 1) ? 16000 : n + 1)
     {
         big = malloc(4 * n + 4);
         big[0] = 0x5a;
@@ -287,18 +305,20 @@ a_question_in_protobuf_is_bounded_and_checked(void **state)
         }
 
         if (decode(&d, IM_ENCODING_PROTO, big, 4 * n + 4) == IM_OK) {
-            assert_int_equal(n, IM_JSON_ITEMS_MAX);
+            assert_int_equal(n, IM_CURSORS_MAX);
             assert_int_equal(((Im__SyncRequest *) d.f.message)->n_cursors, n);
 
         } else {
-            assert_true(n > IM_JSON_ITEMS_MAX);
+            assert_true(n > IM_CURSORS_MAX);
             assert_string_equal(d.f.code, n < 16000 ? "bad_field"
                                                     : "bad_request");
         }
 
         done(&d);
 
-        /* as many fields that nobody knows */
+        /* as many fields that nobody knows, of conversations (15) */
+
+        big[0] = 0x7a;
 
         for (i = 0; i < n; i++) {
             memcpy(big + 4 + 4 * i, "\xa2\x01\x01x", 4);
