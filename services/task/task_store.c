@@ -67,6 +67,7 @@ static size_t store_bytes(size_t first, size_t n);
 static int store_refused(void);
 static int store_dead_letters(void);
 static void store_offsets(size_t n);
+static unsigned store_commit(void);
 static int store_again(unsigned *tries);
 static void store_says(const char *what, const char *why);
 static void store_lag(void);
@@ -100,6 +101,8 @@ static im_kafka_record_t    *store_kafka;
 static task_row_t           *store_rows;
 static im_mysql_value_t     *store_values;
 static uint64_t              store_lag_us;
+static uint64_t              store_commit_us;
+static int                   store_stale;         /* rows, and no commit yet */
 
 static atomic_ullong         store_records, store_stored, store_known;
 static atomic_llong          store_behind = -1;
@@ -197,7 +200,7 @@ store_thread(void *arg)
 
     while (!atomic_load(&store_stopping)) {
         n = im_kafka_consume(store_consumer, store_kafka,
-                             task_conf.store_batch, STORE_IDLE_MS);
+                             task_conf.store_batch, store_commit());
 
         if (n > 0) {
             atomic_fetch_add(&store_records, n);
@@ -205,6 +208,7 @@ store_thread(void *arg)
 
             if (store_batch(n) == IM_OK) {
                 store_offsets(n);
+                store_stale = 1;
                 IM_CRASH_POINT("store.before_commit");
 
             } else {
@@ -517,6 +521,32 @@ store_offsets(size_t n)
                                   store_kafka[i].offset);
         }
     }
+}
+
+
+/* Who waits until all is stored waits for this commit, and not for the
+ * library's.  Returns how long to wait for records, in ms. */
+static unsigned
+store_commit(void)
+{
+    uint64_t  now, next;
+
+    if (!store_stale) {
+        return STORE_IDLE_MS;
+    }
+
+    now = im_mono_us();
+    next = store_commit_us + IM_KAFKA_COMMIT_MIN_MS * 1000;
+
+    if (now < next) {
+        return 1 + (unsigned) ((next - now) / 1000);
+    }
+
+    im_kafka_commit_soon(store_consumer);
+    store_commit_us = now;
+    store_stale = 0;
+
+    return STORE_IDLE_MS;
 }
 
 

@@ -78,6 +78,7 @@
 #define IM_KAFKA_HEARTBEAT_MS        400
 #define IM_KAFKA_POLL_MAX_MS         60000  /* a stuck consumer is replaced */
 #define IM_KAFKA_COMMIT_MS           200
+#define IM_KAFKA_COMMIT_MIN_MS       30     /* between two commits of rows */
 #define IM_KAFKA_FETCH_WAIT_MS       100
 #define IM_KAFKA_FETCH_BACKOFF_MS    50
 #define IM_KAFKA_SOCKET_MS           5000   /* one request */
@@ -101,6 +102,10 @@
 /* Messages that wait for an answer of MySQL. */
 #define IM_ASK_STALE_MS              500    /* an older answer is used then */
 #define IM_ASK_MS                    1000   /* it is refused then */
+
+/* Redis has lost its memory. */
+#define IM_DECIDED_TICK_MS           50     /* Logic looks, and posts */
+#define IM_DECIDED_WAIT_MS           500    /* a message, for the last number */
 
 /* Log-ins. */
 #define IM_REFRESH_REPEAT_MS         10000  /* for a lost answer to be asked */

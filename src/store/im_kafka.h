@@ -115,6 +115,8 @@ int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
  * the broker must be asked, timeout_ms for each question.  IM_AGAIN: it does
  * not answer. */
 int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
+/* Has what was stored committed now; waits for nothing. */
+void im_kafka_commit_soon(im_kafka_consumer_t *c);
 /* Commits what was stored, now and synchronously. */
 int im_kafka_commit(im_kafka_consumer_t *c);
 void im_kafka_consumer_destroy(im_kafka_consumer_t *c);

@@ -549,6 +549,13 @@ consumer_lag(im_kafka_consumer_t *c, const rd_kafka_topic_partition_t *p,
 }
 
 
+void
+im_kafka_commit_soon(im_kafka_consumer_t *c)
+{
+    (void) rd_kafka_commit(c->rk, NULL, 1);
+}
+
+
 int
 im_kafka_commit(im_kafka_consumer_t *c)
 {
