@@ -5,6 +5,8 @@
  *   shard threads  order, dedupe and produce messages        logic_intake.c,
  *                                                             logic_batch.c
  *   report thread  acks what Kafka has confirmed             logic_produce.c
+ *   fate           numbers of what was refused               logic_fate.c
+ *   decided        has Redis lost its memory?                logic_decided.c
  *   presence       opens and closes, who is told of them     logic_presence.c
  *   janitor        Redis's memory, what dead workers left    logic_janitor.c
  *   voids          writes void numbers down          logic_voids_writer.c

@@ -27,6 +27,7 @@
 #include "im_steps.h"
 #include "im_timeouts.h"
 #include "logic_asking.h"
+#include "logic_held.h"
 #include "logic_probes.h"
 #include "logic_seed.h"
 
@@ -284,7 +285,12 @@ asking_all(asking_thread_t *t, logic_want_e want)
          : asking_seed(t, all, n);
 
     for (i = 0; i < n; i++) {
-        logic_park_done(all[i], rc);
+        if (rc == IM_OK && want == LOGIC_WANT_SEED && all[i]->seq.waits) {
+            logic_held_add(all[i]);    /* which has it asked once more */
+
+        } else {
+            logic_park_done(all[i], rc);
+        }
     }
 }
 

@@ -24,6 +24,8 @@
 #include "im_snowflake.h"
 #include "logic_asking.h"
 #include "logic_batch.h"
+#include "logic_decided.h"
+#include "logic_fate.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
@@ -61,6 +63,7 @@ static int batch_stored(logic_batch_t *b, logic_message_t *m);
 static int batch_repeat(logic_batch_t *b, logic_message_t *m);
 static int batch_again(logic_batch_t *b, logic_message_t *m,
     const char *text);
+static int batch_is_young(const logic_message_t *m);
 static void batch_failed_redis(logic_batch_t *b);
 
 
@@ -282,6 +285,8 @@ batch_may_wait(const logic_message_t *m, logic_want_e want, uint64_t now_us)
 static int
 batch_park(logic_batch_t *b, logic_message_t *m, logic_question_t *q)
 {
+    logic_decided_leave(&m->phase);    /* it has no number, or not any more */
+
     if (logic_park_add(b->park, m, q) != IM_OK) {
         free(q);
         logic_outcome_refuse(m, &b->answers, "busy", "too many messages wait "
@@ -408,6 +413,7 @@ batch_numbers(logic_batch_t *b, size_t n)
         m->seq.seeded = m->seeded;
         m->seeded = 0;                 /* for this time only */
         m->numbered_us = im_mono_us();
+        logic_decided_enter(&m->phase);
         seqs[i] = &m->seq;
     }
 
@@ -421,6 +427,7 @@ batch_numbers(logic_batch_t *b, size_t n)
         m = b->messages[i];
 
         if (rc != IM_OK) {
+            logic_fate_unanswered(m);
             logic_outcome_refuse(m, &b->answers, "unavailable",
                                  "the message cannot be numbered");
 
@@ -524,6 +531,10 @@ batch_stored(logic_batch_t *b, logic_message_t *m)
         return IM_ERROR;
     }
 
+    if (batch_is_young(m)) {
+        logic_fate_refused(m);         /* it comes back as another try */
+    }
+
     (void) batch_park(b, m, q);
 
     return IM_AGAIN;
@@ -576,9 +587,7 @@ batch_repeat(logic_batch_t *b, logic_message_t *m)
 static int
 batch_again(logic_batch_t *b, logic_message_t *m, const char *text)
 {
-    if (m->denied == NULL
-        && m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4)
-    {
+    if (batch_is_young(m)) {
         m->dup = 1;
         return IM_OK;
     }
@@ -586,6 +595,15 @@ batch_again(logic_batch_t *b, logic_message_t *m, const char *text)
     logic_outcome_refuse(m, &b->answers, "unavailable", text);
 
     return IM_ERROR;
+}
+
+
+/* As the script of logic_sequence.c sees it: the repeat holds the number. */
+static int
+batch_is_young(const logic_message_t *m)
+{
+    return m->denied == NULL
+           && m->seq.age_ms * 5 < (uint64_t) logic_conf.kafka_delivery_ms * 4;
 }
 
 

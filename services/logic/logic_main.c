@@ -24,6 +24,8 @@
 #include "logic_asking.h"
 #include "logic_calls.h"
 #include "logic_conf.h"
+#include "logic_decided.h"
+#include "logic_fate.h"
 #include "logic_home.h"
 #include "logic_ids.h"
 #include "logic_intake.h"
@@ -49,6 +51,7 @@ static void main_destroy_rpc(void);
 static int main_watch_etcd(void);
 static void main_leave_etcd(void);
 static int main_probe_etcd(void);
+static int main_start_decided(void);
 static int main_start_repeats(void);
 static int main_start_presence(void);
 static int main_start_online(void);
@@ -99,6 +102,7 @@ static const im_step_t  main_steps[] = {
     /* nobody: all threads have ended */
     { "names and caches", NULL, main_forget_names },
     { "queues", logic_intake_create, logic_intake_destroy },
+    { "fates", logic_fate_create, logic_fate_destroy },
     { "pools", logic_calls_create, logic_calls_destroy },
 
     /* its own thread, which ends here: late calls and streams find queues and
@@ -124,6 +128,12 @@ static const im_step_t  main_steps[] = {
 
     /* pools and the rpc thread: changes, whose answers are not renewed */
     { "questions", logic_asking_start, logic_asking_stop },
+
+    /* the rpc thread: instances that come and go; what ends its numbers */
+    { "decided", main_start_decided, logic_decided_stop },
+
+    /* reports of Kafka: what is added then is judged by age */
+    { "fate", logic_fate_start, logic_fate_stop },
 
     /* the rpc thread: a late message, which is refused */
     { "shards", logic_intake_start, logic_intake_stop },
@@ -281,6 +291,13 @@ main_probe_etcd(void)
 
 
 static int
+main_start_decided(void)
+{
+    return logic_decided_start(main_instance);
+}
+
+
+static int
 main_start_repeats(void)
 {
     return logic_repeats_start(logic_conf.queue);
@@ -352,6 +369,7 @@ main_on_register(void *ctx)
 
     if (logic_alive_start(main_disc) != IM_OK
         || logic_home_start(main_rpc, main_disc, main_instance) != IM_OK
+        || logic_decided_watch(main_disc) != IM_OK
         || im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL) != IM_OK
         || im_disc_register(main_disc, &self) != IM_OK)
@@ -530,16 +548,18 @@ static void
 main_health(char *json, size_t size)
 {
     char                  peers[384];
+    uint64_t              voids, undecided;
     logic_intake_stats_t  s;
 
     logic_intake_stats(&s);
+    logic_fate_stats(&voids, &undecided);
     im_peers_health(main_disc, peers, sizeof(peers));
 
     snprintf(json, size,
              ",\"node\":%d,\"refusing\":%s,\"links\":%u,"
              "\"other_keys\":%u,\"accepted\":%llu,"
              "\"repeated\":%llu,\"refused\":%llu,\"waiting\":%llu,"
-             "\"voids\":%llu%s",
+             "\"voids\":%llu,\"undecided\":%llu%s",
              atomic_load(&main_node),
              logic_probes_kafka_away() ? "true" : "false",
              logic_links_count(), logic_links_other_keys(),
@@ -547,5 +567,6 @@ main_health(char *json, size_t size)
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,
              (unsigned long long) s.waiting,
-             (unsigned long long) logic_repeats_voids(), peers);
+             (unsigned long long) voids,
+             (unsigned long long) undecided, peers);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_decided.h"
 #include "logic_message.h"
 
 
@@ -104,6 +105,8 @@ message_field(logic_message_t *m)
 void
 logic_message_free(logic_message_t *m)
 {
+    logic_decided_leave(&m->phase);
+
     if (m->reply.stream != NULL) {
         im_rpc_stream_unref(m->reply.stream);
     }

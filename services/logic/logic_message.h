@@ -36,6 +36,8 @@ struct logic_message_s {
     const char       *denied;      /* code: it may pass as a repeat only */
     const char       *denied_text;
     uint64_t          numbered_us; /* when its number was asked for */
+    unsigned char     phase;       /* of logic_decided_enter() */
+    unsigned char     fence;       /* no message: logic_fence.h */
     unsigned char     key[16];     /* of the Kafka record */
     UT_hash_handle    hh;          /* by seq.field */
     char             *cmid;

@@ -2,7 +2,8 @@
  * logic_produce.c -- see logic_produce.h.
  *
  * A message that librdkafka has taken belongs to its delivery report, which
- * comes on the report thread in any case: confirmed, failed or timed out.
+ * comes on the report thread in any case: confirmed, failed or timed out.  What
+ * becomes of the number of one that is refused here is found by logic_fate.c.
  */
 
 #include <pthread.h>
@@ -13,6 +14,9 @@
 #include "im_crash.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_fate.h"
+#include "logic_fence.h"
+#include "logic_ids.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
@@ -25,6 +29,7 @@
 
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers);
+static void produce_give(int partition, im_kafka_message_t *messages, size_t n);
 static int produce_late(const logic_message_t *m);
 static void *produce_report_thread(void *arg);
 static void produce_on_report(void *ctx, void *opaque, int ok,
@@ -124,12 +129,14 @@ logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
             batch[i] = NULL;        /* from here on the report's */
 
             if (produce_late(m)) {
+                logic_fate_refused(m);
                 logic_outcome_refuse(m, answers, "unavailable",
                                      "this Logic was held up");
                 continue;
             }
 
             if (logic_message_pack(m, &part[k].value) != IM_OK) {
+                logic_fate_refused(m);
                 logic_outcome_refuse(m, answers, "unavailable",
                                      "out of memory");
                 continue;
@@ -163,6 +170,22 @@ produce_to(int partition, im_kafka_message_t *messages, size_t n,
 {
     size_t  i;
 
+    produce_give(partition, messages, n);
+
+    for (i = 0; i < n; i++) {
+        if (messages[i].result != IM_OK) {
+            free(messages[i].value.data);
+            logic_fate_refused(messages[i].opaque);
+            logic_outcome_refuse(messages[i].opaque, answers, "unavailable",
+                                 "the message log takes nothing");
+        }
+    }
+}
+
+
+static void
+produce_give(int partition, im_kafka_message_t *messages, size_t n)
+{
     pthread_rwlock_rdlock(&produce_lock);
 
     if (produce_kafka != NULL) {
@@ -171,14 +194,43 @@ produce_to(int partition, im_kafka_message_t *messages, size_t n,
     }
 
     pthread_rwlock_unlock(&produce_lock);
+}
 
-    for (i = 0; i < n; i++) {
-        if (messages[i].result != IM_OK) {
-            free(messages[i].value.data);
-            logic_outcome_refuse(messages[i].opaque, answers, "unavailable",
-                                 "the message log takes nothing");
+
+int
+logic_produce_fence(unsigned partition)
+{
+    logic_message_t     *m;
+    im_kafka_message_t   record;
+
+    m = calloc(1, sizeof(logic_message_t));
+    if (m == NULL) {
+        return IM_ERROR;
+    }
+
+    m->fence = 1;
+    m->cmid = "";
+    m->seq.conv = (im_conv_t) IM_CONV_FENCE;
+    m->seq.slot = partition;
+    record.result = IM_ERROR;
+
+    if (logic_ids_mint(&m, 1) == IM_OK) {
+        m->seq.seq = m->seq.msg_id;    /* no other record has it */
+
+        if (logic_message_pack(m, &record.value) == IM_OK) {
+            record.key.data = m->key;
+            record.key.len = sizeof(m->key);
+            record.opaque = m;
+            produce_give((int) partition, &record, 1);
         }
     }
+
+    if (record.result != IM_OK) {
+        logic_message_free(m);
+        return IM_ERROR;
+    }
+
+    return IM_OK;
 }
 
 
@@ -207,6 +259,12 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
 
     (void) ctx;
 
+    if (m->fence) {
+        logic_fence_on_report(m->seq.slot, ok);
+        logic_message_free(m);
+        return;
+    }
+
     if (ok) {
         IM_CRASH_POINT("logic.confirmed");
         produce_confirmed = 1;
@@ -216,6 +274,7 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
         produce_failed = 1;
         im_log_seldom(&produce_log, IM_LOG_WARN, "a message was not confirmed "
                       "by Kafka, its sender is to try again: %s", error);
+        logic_fate_failed(m);
         logic_outcome_refuse(m, &produce_acks, "unavailable",
                              "the message log did not confirm");
     }
@@ -274,6 +333,7 @@ produce_replace(void)
 
     im_kafka_producer_destroy(old, 0);
     logic_reply_flush(&produce_acks);
+    logic_fence_on_replaced();
 
     pthread_rwlock_wrlock(&produce_lock);
     produce_kafka = produce_create();

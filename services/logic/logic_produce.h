@@ -17,6 +17,8 @@ void logic_produce_stop(void);
  * Kafka does not take is refused at once, by way of answers.  Any thread. */
 void logic_produce(logic_message_t **batch, size_t n,
     logic_touched_t *answers);
+/* One record for logic_fence_on_report().  Any thread. */
+int logic_produce_fence(unsigned partition);
 /* Of the topic; known once started. */
 unsigned logic_produce_partitions(void);
 

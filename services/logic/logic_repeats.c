@@ -12,11 +12,11 @@
  */
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "im_steps.h"
+#include "logic_fate.h"
 #include "logic_intake.h"
 #include "logic_lookup.h"
 #include "logic_outcome.h"
@@ -41,6 +41,7 @@ static void *repeats_thread(void *arg);
 static logic_message_t *repeats_take(void);
 static void repeats_decide(logic_message_t *first);
 static void repeats_end(logic_message_t *m, int known);
+static void repeats_void(logic_message_t *m);
 static int repeats_settle(const logic_message_t *m,
     repeats_settled_t *settled);
 
@@ -55,7 +56,6 @@ static unsigned           repeats_max;
 static int                repeats_stopping;
 static logic_lookup_t    *repeats_lookup;     /* the rest: our thread */
 static logic_touched_t    repeats_answers;
-static atomic_ulong       repeats_voids;
 
 
 int
@@ -191,14 +191,26 @@ repeats_end(logic_message_t *m, int known)
     } else if (m->stored == m->seq.msg_id) {
         logic_outcome_accept(m, &repeats_answers, 1);
 
-    } else if (m->denied != NULL) {
-        logic_outcome_refuse(m, &repeats_answers, m->denied, m->denied_text);
-
     } else {
-        atomic_fetch_add(&repeats_voids, 1);
-        m->seq.void_id = m->seq.msg_id;
-        logic_intake_again(m);
+        repeats_void(m);
     }
+}
+
+
+static void
+repeats_void(logic_message_t *m)
+{
+    if (m->stored == 0) {              /* else it is another message's */
+        logic_fate_void(m);
+    }
+
+    if (m->denied != NULL) {
+        logic_outcome_refuse(m, &repeats_answers, m->denied, m->denied_text);
+        return;
+    }
+
+    m->seq.void_id = m->seq.msg_id;
+    logic_intake_again(m);
 }
 
 
@@ -215,13 +227,6 @@ repeats_settle(const logic_message_t *m, repeats_settled_t *settled)
     }
 
     return settled->rc[p];
-}
-
-
-uint64_t
-logic_repeats_voids(void)
-{
-    return atomic_load(&repeats_voids);
 }
 
 

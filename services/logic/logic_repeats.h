@@ -19,7 +19,4 @@ void logic_repeats_stop(void);
  */
 void logic_repeats_add(logic_message_t *m, logic_touched_t *answers);
 
-/* Numbers found void since the start. */
-uint64_t logic_repeats_voids(void);
-
 #endif

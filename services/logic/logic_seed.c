@@ -2,18 +2,26 @@
  * logic_seed.c -- see logic_seed.h.
  *
  * When Redis has lost its memory lately, numbers may have been given that MySQL
- * does not hold yet: those to come begin well above, and clients are told that
- * the range in between is void.
+ * does not hold yet.  That is over after some tenths of a second, and known
+ * when it is (logic_decided.h): from then on a conversation goes on where its
+ * last message or void is.  A question that comes before is to wait a little
+ * (logic_held.h).  If it is not known by then (an instance is frozen, Kafka or
+ * the store is away), the next number is well above, and that jump is noted:
+ * what is void of it is found when it is known (logic_fate.h).
  *
  * After a loss every conversation comes by here, so all of a batch are asked
- * for together: the last numbers in MySQL, of messages and of voids; since when
- * Redis remembers (once for each hash tag); then one pipeline that notes those
- * that begin and sets the counters.
+ * for together: since when Redis remembers (once for each hash tag); the last
+ * numbers in MySQL, of messages and of voids, which must be asked for after it
+ * is known that all are there; then one pipeline that notes those that begin,
+ * and one that sets the counters.
  */
 
 #include <string.h>
 
 #include "logic_begun.h"
+#include "logic_decided.h"
+#include "logic_fate.h"
+#include "logic_memory.h"
 #include "logic_seed.h"
 #include "logic_settle.h"
 
@@ -23,25 +31,32 @@
 
 /* A conversation, once. */
 typedef struct {
-    logic_seq_t  *item;
-    uint64_t      last;            /* number, 0: none */
-    int           begins;          /* it may be in no list of MySQL's yet */
+    logic_seq_t     *item;
+    uint64_t         mark;         /* of the memory that it is seeded in */
+    uint64_t         stored;       /* last number that is known, 0: none */
+    uint64_t         last;         /* the number to go on from */
+    unsigned         begins:1;     /* it may be in no list of MySQL's yet */
 } seed_t;
 
 typedef struct {
-    im_redis_t   *redis;
-    char          asked[SEED_TAGS];
-    char          young[SEED_TAGS];
-    seed_t        seeds[LOGIC_SEQUENCE_MAX];
-    size_t        n;
+    im_redis_t      *redis;
+    char             asked[SEED_TAGS];
+    logic_memory_t   memory[SEED_TAGS];
+    seed_t           seeds[LOGIC_SEQUENCE_MAX];
+    size_t           n;
 } seed_all_t;
 
 
+static int seed_select(seed_all_t *all, logic_seq_t **items, size_t *n);
+static int seed_waits(const logic_seq_t *item, const logic_memory_t *memory);
 static int seed_find(seed_all_t *all, logic_lookup_t *lookup,
     logic_seq_t **items, size_t n);
 static uint64_t seed_last(const logic_ask_t *ask);
-static int seed_memory(seed_all_t *all, const logic_seq_t *item, int *young);
+static int seed_memory(seed_all_t *all, const logic_seq_t *item);
+static int seed_begin(seed_all_t *all);
 static int seed_set(seed_all_t *all);
+static int seed_counters(seed_all_t *all);
+static void seed_jump(const seed_t *seed);
 static int seed_fresh(void);
 
 
@@ -49,14 +64,29 @@ int
 logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
     size_t n)
 {
-    int         rc;
-    seed_all_t  all;
+    int           rc;
+    size_t        k;
+    seed_all_t    all;
+    logic_seq_t  *now[LOGIC_SEQUENCE_MAX];
 
     memset(all.asked, 0, sizeof(all.asked));
     all.redis = redis;
     all.n = 0;
 
-    rc = seed_find(&all, lookup, items, n);
+    memcpy(now, items, n * sizeof(logic_seq_t *));
+    k = n;
+
+    rc = seed_select(&all, now, &k);
+
+    if (rc != IM_OK || k == 0) {
+        return rc;
+    }
+
+    rc = seed_find(&all, lookup, now, k);
+
+    if (rc == IM_OK) {
+        rc = seed_begin(&all);
+    }
 
     if (rc == IM_OK) {
         rc = seed_set(&all);
@@ -66,14 +96,53 @@ logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
 }
 
 
+/* Leaves out those that are to wait. */
+static int
+seed_select(seed_all_t *all, logic_seq_t **items, size_t *n)
+{
+    int           rc;
+    size_t        i, k;
+    logic_seq_t  *item;
+
+    for (i = 0, k = 0; i < *n; i++) {
+        item = items[i];
+
+        rc = seed_memory(all, item);
+        if (rc != IM_OK) {
+            return rc;
+        }
+
+        item->waits = seed_waits(item, &all->memory[item->slot
+                                     % logic_conf.common.redis_tags]);
+
+        if (!item->waits) {
+            items[k++] = item;
+        }
+    }
+
+    *n = k;
+
+    return IM_OK;
+}
+
+
+static int
+seed_waits(const logic_seq_t *item, const logic_memory_t *memory)
+{
+    return memory->young && !item->jump
+           && !logic_decided_exact(&item->conv, memory->mark);
+}
+
+
 static int
 seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
     size_t n)
 {
-    int           rc, young;
-    size_t        i;
-    seed_t       *seed;
-    logic_ask_t   asks[LOGIC_SEQUENCE_MAX];
+    int              jumps;
+    size_t           i;
+    seed_t          *seed;
+    logic_ask_t      asks[LOGIC_SEQUENCE_MAX];
+    logic_memory_t  *memory;
 
     memset(asks, 0, n * sizeof(logic_ask_t));
 
@@ -81,6 +150,13 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
         asks[i].key[0] = items[i]->conv.a;
         asks[i].key[1] = items[i]->conv.b;
         asks[i].item = items[i];
+
+        /* it may be exact by now: then what MySQL says is */
+
+        memory = &all->memory[items[i]->slot % logic_conf.common.redis_tags];
+        items[i]->jump = memory->young
+                         && !logic_decided_exact(&items[i]->conv,
+                                                 memory->mark);
     }
 
     if (logic_lookup_last_seqs(lookup, asks, n) != IM_OK) {
@@ -88,19 +164,19 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
     }
 
     for (i = 0; i < n; i++) {
-        rc = seed_memory(all, asks[i].item, &young);
-        if (rc != IM_OK) {
-            return rc;
-        }
-
         seed = &all->seeds[all->n];
         seed->item = asks[i].item;
-        seed->last = seed_last(&asks[i]) + (young ? LOGIC_SEQUENCE_SKIP : 0);
+        jumps = seed->item->jump;
+
+        memory = &all->memory[seed->item->slot % logic_conf.common.redis_tags];
+        seed->mark = memory->mark;
+        seed->stored = seed_last(&asks[i]);
+        seed->last = seed->stored + (jumps ? LOGIC_SEQUENCE_SKIP : 0);
 
         /* a counter that is set and is not there again was lost once more */
 
         seed->item->seeded = (seed->last == 0);
-        seed->begins = (asks[i].values[0] == 0 || young);
+        seed->begins = (asks[i].values[0] == 0 || memory->young);
 
         if (i == 0 || memcmp(asks[i].key, asks[i - 1].key,
                              sizeof(asks[i].key)) != 0)
@@ -123,31 +199,26 @@ seed_last(const logic_ask_t *ask)
 
 /* Whether Redis lost its memory lately, asked once for each tag. */
 static int
-seed_memory(seed_all_t *all, const logic_seq_t *item, int *young)
+seed_memory(seed_all_t *all, const logic_seq_t *item)
 {
     int       rc;
     unsigned  tag;
 
     tag = item->slot % logic_conf.common.redis_tags;
 
-    if (!all->asked[tag]) {
-        rc = logic_sequence_memory(all->redis, tag, seed_fresh, young);
-        if (rc != IM_OK) {
-            return rc;
-        }
-
-        all->asked[tag] = 1;
-        all->young[tag] = (char) *young;
+    if (all->asked[tag]) {
+        return IM_OK;
     }
 
-    *young = all->young[tag];
+    rc = logic_memory_read(all->redis, tag, seed_fresh, &all->memory[tag]);
+    all->asked[tag] = (rc == IM_OK);
 
-    return IM_OK;
+    return rc;
 }
 
 
 static int
-seed_set(seed_all_t *all)
+seed_begin(seed_all_t *all)
 {
     size_t   i, replies;
     seed_t  *seed;
@@ -163,24 +234,100 @@ seed_set(seed_all_t *all)
         {
             return IM_ERROR;
         }
-
-        if (seed->last > 0
-            && logic_sequence_seed_append(all->redis, seed->item, seed->last,
-                                          &replies)
-               != IM_OK)
-        {
-            return IM_ERROR;
-        }
     }
 
     return im_redis_skip(all->redis, replies);
 }
 
 
+static int
+seed_set(seed_all_t *all)
+{
+    int  rc, tries;
+
+    rc = IM_AGAIN;
+
+    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
+        rc = seed_counters(all);
+    }
+
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+}
+
+
+/* IM_AGAIN: Redis does not know the script (any more). */
+static int
+seed_counters(seed_all_t *all)
+{
+    int      rc, one, set;
+    size_t   i;
+    seed_t  *seed;
+
+    for (i = 0; i < all->n; i++) {
+        seed = &all->seeds[i];
+
+        if (seed->last > 0
+            && logic_memory_seed_append(all->redis, seed->item, seed->last,
+                                        seed->mark) != IM_OK)
+        {
+            return IM_ERROR;
+        }
+    }
+
+    for (i = 0, rc = IM_OK; i < all->n; i++) {
+        seed = &all->seeds[i];
+
+        if (seed->last == 0) {
+            continue;
+        }
+
+        one = logic_memory_seed_reply(all->redis, &set);
+
+        if (one == IM_ERROR) {
+            return IM_ERROR;
+        }
+
+        if (one == IM_OK && set) {
+            seed_jump(seed);
+        }
+
+        rc = (one == IM_OK) ? rc : one;
+    }
+
+    return rc;
+}
+
+
+/* From the moment that the counter was set, nobody is given these numbers. */
+static void
+seed_jump(const seed_t *seed)
+{
+    logic_void_t  range;
+
+    if (seed->last == seed->stored) {
+        return;
+    }
+
+    range.conv = seed->item->conv;
+    range.from = seed->stored + 1;
+    range.to = seed->last;
+
+    logic_fate_jump(&range, seed->mark);
+}
+
+
+void
+logic_seed_mark(im_redis_t *redis, unsigned tag)
+{
+    logic_memory_t  memory;
+
+    (void) logic_memory_read(redis, tag, seed_fresh, &memory);
+}
+
+
 void
 logic_seed_remember(void)
 {
-    int          young;
     unsigned     tag;
     im_redis_t  *redis;
 
@@ -190,7 +337,7 @@ logic_seed_remember(void)
     }
 
     for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
-        (void) logic_sequence_memory(redis, tag, seed_fresh, &young);
+        logic_seed_mark(redis, tag);
     }
 
     im_redis_destroy(redis);
@@ -207,7 +354,7 @@ seed_fresh(void)
     fresh = logic_settle_empty();
 
     im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
-           ? "it has lost its memory: sequence numbers skip ahead"
+           ? "it has lost its memory"
            : fresh == 1 ? "it is used for the first time"
            : "whether it is new is not known, since Kafka does not answer");
 

@@ -11,16 +11,18 @@
 
 /*
  * Sets the counters of conversations that were LOGIC_SEQ_UNSEEDED, and `seeded`
- * of those that begin: logic_sequence() can number their messages then.  It
- * waits, so it is not for a shard's thread.  IM_OK; IM_DECLINED: MySQL does not
- * answer; IM_ERROR: Redis does not; IM_AGAIN: Kafka was asked whether Redis is
- * new, and does not answer.
+ * of those that begin: logic_sequence() can number their messages then.  Those
+ * with `waits` are to be asked for again when it is known where they ended
+ * (logic_held.h).  It waits, so it is not for a shard's thread.  IM_OK;
+ * IM_DECLINED: MySQL does not answer; IM_ERROR: Redis does not; IM_AGAIN: Kafka
+ * was asked whether Redis is new, and does not answer.
  */
 int logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
     size_t n);
 
-/* At the start, while Kafka is there to be asked: notes in Redis since when it
- * remembers. */
+/* Notes in Redis since when it remembers, where that is missing: for one tag,
+ * and for all, with a connection of its own. */
+void logic_seed_mark(im_redis_t *redis, unsigned tag);
 void logic_seed_remember(void);
 
 #endif

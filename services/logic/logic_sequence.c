@@ -25,12 +25,10 @@
 #include "logic_sequence.h"
 
 
-#define SEQUENCE_KEY_MAX    80
 #define SEQUENCE_ENTRY      30
 #define SEQUENCE_SEEDED     1
 #define SEQUENCE_BODY       2
 #define SEQUENCE_VOID       4
-#define SEQUENCE_YOUNG_MS   (3600 * 1000)
 #define SEQUENCE_TAGS       64
 
 
@@ -58,7 +56,6 @@ static int sequence_append_look(sequence_call_t *c);
 static int sequence_take(logic_seq_t *item, const redisReply *r,
     uint64_t now_ms);
 static void sequence_arg(im_str_t *arg, void *data, size_t len);
-static size_t sequence_key(char *out, const logic_seq_t *item);
 static unsigned sequence_tag_of(const logic_seq_t *item);
 static void sequence_put64(unsigned char *p, uint64_t v);
 static uint64_t sequence_get(const unsigned char *p, int n);
@@ -68,8 +65,9 @@ static uint64_t sequence_get(const unsigned char *p, int n);
  * KEYS: prefix of the buckets, then the counter of each message.
  * ARGV: n fields ("" without); n times msg_id, digest and, of a void one,
  * msg_id of the first try; n flags; length of a bucket in s, window of bodies
- * in ms.  Returns for each message: its number, or the entry of the first try,
- * or 0; then the time.
+ * in ms; four times the time that Kafka has for a message, in ms.  Returns for
+ * each message: its number, or the entry of the first try, or 0; then the time.
+ * Who may produce under the number of a first try is noted: logic_holds.c.
  */
 static _Thread_local im_redis_script_t  sequence_script = {
     "local n = #KEYS - 1\n"
@@ -79,6 +77,7 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "local this = KEYS[1] .. string.format('%.0f', bucket)\n"
     "local before = KEYS[1] .. string.format('%.0f', bucket - 1)\n"
     "local window = tonumber(ARGV[3 * n + 2])\n"
+    "local young = tonumber(ARGV[3 * n + 3])\n"
     "local out, fields, at, set = {}, {}, {}, {}\n"
     "for i = 1, n do\n"
     "  out[i] = false\n"
@@ -101,6 +100,14 @@ static _Thread_local im_redis_script_t  sequence_script = {
     "      end\n"
     "    end\n"
     "    out[i] = e\n"
+    "    if e and e:sub(9, 16) == ARGV[n + i]:sub(9, 16)\n"
+    "       and (now - struct.unpack('<I6', e, 17)) * 5 < young\n"
+    "    then\n"
+    "      local key, first = a[j] and this or before, e:sub(1, 8)\n"
+    "      local held = redis.call('HGET', key, 'h' .. first) or first\n"
+    "      redis.call('HSET', key, 'h' .. first,\n"
+    "                 held .. ARGV[n + i]:sub(1, 8))\n"
+    "    end\n"
     "  end\n"
     "end\n"
     "local time = struct.pack('<I6', now)\n"
@@ -143,21 +150,6 @@ static _Thread_local im_redis_script_t  sequence_look_script = {
     "for i = 1, n do a[i] = a[i] or b[i] end\n"
     "a[n + 1] = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "return a\n",
-    ""
-};
-
-
-/* KEYS: the mark.  ARGV: its value if there is none, or "" (only look).
- * Returns how long ago Redis began to remember, in ms; -1: there is no mark. */
-static _Thread_local im_redis_script_t  sequence_memory_script = {
-    "local t = redis.call('TIME')\n"
-    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-    "local since = redis.call('GET', KEYS[1])\n"
-    "if not since and ARGV[1] ~= '' then\n"
-    "  since = (ARGV[1] == 'now') and string.format('%.0f', now) or '0'\n"
-    "  redis.call('SET', KEYS[1], since)\n"
-    "end\n"
-    "return since and now - since or -1\n",
     ""
 };
 
@@ -298,10 +290,11 @@ static int
 sequence_append(sequence_call_t *c)
 {
     int             len;
-    char            keys[LOGIC_SEQUENCE_MAX][SEQUENCE_KEY_MAX], prefix[32];
+    char            keys[LOGIC_SEQUENCE_MAX][LOGIC_SEQUENCE_KEY_MAX], prefix[32];
     char            flags[LOGIC_SEQUENCE_MAX], length[16], window[16];
+    char            young[16];
     size_t          i, n;
-    im_str_t        argv[3 + 4 * LOGIC_SEQUENCE_MAX];
+    im_str_t        argv[4 + 4 * LOGIC_SEQUENCE_MAX];
     logic_seq_t    *item;
     unsigned char   ids[LOGIC_SEQUENCE_MAX][24];
 
@@ -312,8 +305,9 @@ sequence_append(sequence_call_t *c)
 
     for (i = 0; i < n; i++) {
         item = c->items[i];
+        item->hold_id = item->msg_id;
 
-        sequence_arg(&argv[1 + i], keys[i], sequence_key(keys[i], item));
+        sequence_arg(&argv[1 + i], keys[i], logic_sequence_key(keys[i], item));
         sequence_arg(&argv[1 + n + i], item->field,
                      (item->by == LOGIC_BY_NOTHING) ? 0 : 16);
 
@@ -334,8 +328,12 @@ sequence_append(sequence_call_t *c)
     len = snprintf(window, sizeof(window), "%u", logic_conf.body_window_ms);
     sequence_arg(&argv[2 + 4 * n], window, (size_t) len);
 
+    len = snprintf(young, sizeof(young), "%llu",
+                   (unsigned long long) logic_conf.kafka_delivery_ms * 4);
+    sequence_arg(&argv[3 + 4 * n], young, (size_t) len);
+
     return im_redis_eval_append(c->redis, c->script, (int) n + 1,
-                                (int) (3 + 4 * n), argv);
+                                (int) (4 + 4 * n), argv);
 }
 
 
@@ -410,82 +408,11 @@ sequence_arg(im_str_t *arg, void *data, size_t len)
 
 
 int
-logic_sequence_seed_append(im_redis_t *redis, const logic_seq_t *item,
-    uint64_t last, size_t *replies)
-{
-    int       n;
-    char      key[SEQUENCE_KEY_MAX], value[24];
-    im_str_t  argv[4] = {
-        im_str("SET"), { 0, NULL }, { 0, NULL }, im_str("NX")
-    };
-
-    argv[1].data = (unsigned char *) key;
-    argv[1].len = sequence_key(key, item);
-
-    n = snprintf(value, sizeof(value), "%llu", (unsigned long long) last);
-    argv[2].data = (unsigned char *) value;
-    argv[2].len = (size_t) n;
-
-    if (im_redis_append(redis, 4, argv) != IM_OK) {
-        return IM_ERROR;
-    }
-
-    *replies += 1;
-
-    return IM_OK;
-}
-
-
-int
-logic_sequence_memory(im_redis_t *redis, unsigned slot, int (*fresh)(void),
-    int *young)
-{
-    int          len, first;
-    char         key[32];
-    int64_t      age;
-    im_str_t     argv[2] = { { 0, NULL }, im_str("") };
-    redisReply  *reply;
-
-    static const im_str_t  lost = im_str("now"), never = im_str("0");
-
-    len = snprintf(key, sizeof(key), "im:memory:{%u}",
-                   slot % logic_conf.common.redis_tags);
-    sequence_arg(&argv[0], key, (size_t) len);
-
-    for ( ;; ) {
-        reply = im_redis_eval(redis, &sequence_memory_script, 1, 2, argv);
-
-        if (reply == NULL) {
-            return IM_ERROR;
-        }
-
-        age = (reply->type == REDIS_REPLY_INTEGER) ? reply->integer : -2;
-        im_redis_free(reply);
-
-        if (age != -1 || argv[1].len != 0) {
-            break;
-        }
-
-        first = fresh();
-        if (first < 0) {
-            return IM_AGAIN;
-        }
-
-        argv[1] = first ? never : lost;
-    }
-
-    *young = (age < SEQUENCE_YOUNG_MS);
-
-    return (age >= 0) ? IM_OK : IM_ERROR;
-}
-
-
-int
 logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
     uint64_t *heads)
 {
     int           rc;
-    char          key[SEQUENCE_KEY_MAX];
+    char          key[LOGIC_SEQUENCE_KEY_MAX];
     size_t        i;
     im_str_t      argv[2] = { im_str("GET"), { 0, NULL } };
     logic_seq_t   item;
@@ -495,7 +422,7 @@ logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
         item.conv = convs[i];
         item.slot = im_slot_of_conv(&convs[i]);
         argv[1].data = (unsigned char *) key;
-        argv[1].len = sequence_key(key, &item);
+        argv[1].len = logic_sequence_key(key, &item);
 
         if (im_redis_append(redis, 2, argv) != IM_OK) {
             return IM_ERROR;
@@ -526,10 +453,10 @@ logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
 }
 
 
-static size_t
-sequence_key(char *out, const logic_seq_t *item)
+size_t
+logic_sequence_key(char *out, const logic_seq_t *item)
 {
-    return (size_t) snprintf(out, SEQUENCE_KEY_MAX, "im:s:{%u}:%llu:%llu",
+    return (size_t) snprintf(out, LOGIC_SEQUENCE_KEY_MAX, "im:s:{%u}:%llu:%llu",
                              sequence_tag_of(item),
                              (unsigned long long) item->conv.a,
                              (unsigned long long) item->conv.b);

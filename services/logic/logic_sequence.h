@@ -36,12 +36,16 @@ typedef struct {
     im_conv_t        conv;
     unsigned         slot;
     unsigned         seeded:1;     /* seq 1 is right for this conversation */
+    unsigned         waits:1;      /* out, of logic_seed(): it is to wait */
+    unsigned         jump:1;       /* and waits no longer; see logic_held.h */
     logic_by_e       by;           /* field is set, unless by nothing */
     unsigned char    field[16];
     unsigned char    digest[8];    /* of the body */
     uint64_t         void_id;      /* msg_id of a first try whose number is
                                       void: a new one is given.  0: none */
     uint64_t         msg_id;       /* in: to use; out: of the first try */
+    uint64_t         hold_id;      /* out: what was in msg_id, by which this
+                                      try holds the number: logic_holds.h */
     uint64_t         seq;          /* out */
     uint64_t         age_ms;       /* out, of a repeat's number */
     logic_seq_e      result;       /* out */
@@ -53,20 +57,10 @@ int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n);
 /* The same for items by cmid without giving a number: are they repeats? */
 int logic_sequence_look(im_redis_t *redis, logic_seq_t **items, size_t n);
 
-/* Queues what sets the last seq of a conversation where Redis has none.
- * *replies grows by those to come.  IM_ERROR: Redis is not there. */
-int logic_sequence_seed_append(im_redis_t *redis, const logic_seq_t *item,
-    uint64_t last, size_t *replies);
+/* Key of the counter of a conversation; its length. */
+#define LOGIC_SEQUENCE_KEY_MAX  80
+size_t logic_sequence_key(char *out, const logic_seq_t *item);
 
-/*
- * Since when Redis remembers, for the tag of a slot.  A Redis without the mark
- * has lost its memory, or is used for the first time; fresh says which, and is
- * asked then only: 1 first time, 0 lost, -1 unknown.  *young: it has lost its
- * memory less than an hour ago, so a counter that it has not may have run
- * ahead of what MySQL holds.  IM_ERROR: Redis; IM_AGAIN: fresh did not know.
- */
-int logic_sequence_memory(im_redis_t *redis, unsigned slot, int (*fresh)(void),
-    int *young);
 /* The last number given in each of n conversations, 0: Redis has none.  One
  * round trip. */
 int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_slot.h"
 #include "task_batch.h"
 
 
@@ -132,7 +133,7 @@ batch_parse(task_record_t *r, const im_kafka_record_t *kafka)
         r->users[1] = m->conv_b;
         r->n_users = (m->conv_a == m->conv_b) ? 1 : 2;
 
-    } else {
+    } else if (!im_conv_is_fence(m->conv_a, m->conv_b)) {
         r->room = m->conv_b;
     }
 

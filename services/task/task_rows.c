@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_slot.h"
 #include "task_dead.h"
 #include "task_rows.h"
 
@@ -53,6 +54,11 @@ rows_parse(const im_kafka_record_t *kafka)
 
     if (m == NULL) {
         task_dead_add(kafka, "not a message");
+        return NULL;
+    }
+
+    if (im_conv_is_fence(m->conv_a, m->conv_b)) {
+        im__record__free_unpacked(m, NULL);
         return NULL;
     }
 

@@ -18,6 +18,12 @@ typedef struct {
     uint64_t       b;          /* higher uid; room id */
 } im_conv_t;
 
+/* Of records that are no messages: im-logic produces them to learn that what it
+ * gave up cannot come behind them (services/logic/logic_fence.h), and whoever
+ * reads the log steps over them.  No room is ever given this id. */
+#define IM_CONV_FENCE         { 0, UINT64_MAX }
+#define im_conv_is_fence(x, y)  ((x) == 0 && (y) == UINT64_MAX)
+
 im_conv_t im_conv_direct(uint64_t uid, uint64_t other);
 /* The other user of a direct conversation; uid, if it is one with oneself. */
 uint64_t im_conv_other(const im_conv_t *conv, uint64_t uid);

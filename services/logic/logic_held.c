@@ -1,0 +1,119 @@
+/*
+ * logic_held.c -- see logic_held.h.
+ *
+ * There is one question for each conversation (logic_park.c), and only for some
+ * tenths of a second after Redis has lost its memory; those whose messages do
+ * not wait any more end when they are asked again.
+ */
+
+#include "im_timeouts.h"
+#include "logic_asking.h"
+#include "logic_decided.h"
+#include "logic_held.h"
+
+
+static int held_is_late(const logic_question_t *q, uint64_t now_us);
+
+
+static pthread_mutex_t     held_lock = PTHREAD_MUTEX_INITIALIZER;
+static logic_question_t   *held_first;
+static logic_question_t  **held_last = &held_first;
+static int                 held_open;
+
+
+void
+logic_held_start(void)
+{
+    pthread_mutex_lock(&held_lock);
+    held_open = 1;
+    pthread_mutex_unlock(&held_lock);
+}
+
+
+void
+logic_held_add(logic_question_t *q)
+{
+    int  open;
+
+    pthread_mutex_lock(&held_lock);
+
+    open = held_open;
+
+    if (open) {
+        q->next = NULL;
+        *held_last = q;
+        held_last = &q->next;
+    }
+
+    pthread_mutex_unlock(&held_lock);
+
+    if (open) {
+        logic_decided_kick();
+
+    } else {
+        logic_park_done(q, IM_ERROR);
+    }
+}
+
+
+void
+logic_held_serve(int (*known)(const logic_seq_t *seq), uint64_t now_us)
+{
+    logic_question_t  *q, *back, **last, **keep;
+
+    last = &back;
+
+    pthread_mutex_lock(&held_lock);
+
+    for (keep = &held_first; *keep != NULL; ) {
+        q = *keep;
+        q->seq.jump = held_is_late(q, now_us);
+
+        if (!q->seq.jump && !known(&q->seq)) {
+            keep = &q->next;
+            continue;
+        }
+
+        *keep = q->next;
+        *last = q;
+        last = &q->next;
+    }
+
+    held_last = keep;
+    *last = NULL;
+
+    pthread_mutex_unlock(&held_lock);
+
+    while (back != NULL) {
+        q = back;
+        back = q->next;
+        logic_asking_add(q);
+    }
+}
+
+
+/* A message waits IM_ASK_MS for a question, so this is before its end. */
+static int
+held_is_late(const logic_question_t *q, uint64_t now_us)
+{
+    return now_us + (IM_ASK_MS - IM_DECIDED_WAIT_MS) * 1000 > q->until_us;
+}
+
+
+void
+logic_held_stop(void)
+{
+    logic_question_t  *q, *next;
+
+    pthread_mutex_lock(&held_lock);
+    q = held_first;
+    held_first = NULL;
+    held_last = &held_first;
+    held_open = 0;
+    pthread_mutex_unlock(&held_lock);
+
+    for (; q != NULL; q = next) {
+        next = q->next;
+        logic_park_done(q, IM_ERROR);
+    }
+}

@@ -1,0 +1,111 @@
+"""What became of a number is known at once: nobody waits above a gap.
+
+A message that was refused leaves a number that is nobody's.  Whoever has a
+message above it shows it as soon as the server says so.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from im_app import App
+from im_checker import check
+from im_client import new_cmid
+from test_dedupe import redis
+from conftest import taken
+
+# Nobody waits longer above a gap: 2 s, and as long as the store's group needs
+# to meet again after its broker was killed.
+ABOVE_S = 5
+SHOWN_S = 0.2          # a new conversation, after Redis has lost its memory
+SLOW = 5 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1
+
+
+def waits(app):
+    """How long each message that had come was not shown, in s, by seq."""
+    came, out = {}, {}
+    for e in app.events:
+        if e.device != app.name:
+            continue
+        if e.kind in ('push', 'fetch', 'ack') and e.seq is not None:
+            came.setdefault((e.conv, e.seq), e.time)
+        elif e.kind == 'deliver':
+            out[e.seq] = e.time - came.get((e.conv, e.seq), e.time)
+    return out
+
+
+def voids(app):
+    return [(e.seq, e.extra) for e in app.events
+            if e.kind == 'void' and e.device == app.name]
+
+
+async def kafka_is_killed(stack, seconds):
+    await asyncio.to_thread(stack.tool, 'ctl', stack.name, 'signal', 'KILL',
+                            'kafka')
+    await asyncio.to_thread(stack.tool, 'wait', stack.name)
+
+
+async def kafka_is_frozen(stack, seconds):
+    pid = stack.pids()['kafka']
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def talk(app, to, until):
+    n = 0
+    while not until.is_set():
+        app.post(to, {'n': n})
+        n += 1
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize('away', [kafka_is_killed, kafka_is_frozen])
+async def test_after_kafka_was_away_nobody_waits_above_a_gap(
+        api, people, stack, away):
+    events = []
+    a, b = [App(u, events=events).start()
+            for u in await people(api, 'alice', 'bob')]
+    end = asyncio.Event()
+    both = asyncio.gather(talk(a, b.user.uid, end), talk(b, a.user.uid, end))
+    await asyncio.sleep(0.5)
+    await away(stack, 7)
+    await asyncio.sleep(3)
+    end.set()
+    await both
+    for app in (a, b):
+        await app.settle(40)
+    worst = max(w for app in (a, b) for w in waits(app).values())
+    print('above a gap: %.2f s, voids %s' % (worst, voids(a)))
+    report = check(events, stack.rows(a.user, b.user), {a.name, b.name})
+    assert report.good(), report.text()
+    assert worst < ABOVE_S * SLOW
+
+
+async def test_after_redis_lost_its_memory_conversations_go_on_without_a_gap(
+        api, people, stack):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    for n in range(3):
+        await alice.send(bob.uid, n)
+    s, b, c = [await u.connect() for u in (alice, bob, carol)]
+    redis(stack, 'FLUSHALL')
+    acks = [await taken(s.send, bob.uid, 'after %d' % n, new_cmid())
+            for n in range(3)]
+    assert [int(k['seq']) for k in acks] == [4, 5, 6]
+    ack = await taken(s.send, carol.uid, 'new', new_cmid())
+    assert ack['seq'] == '1'
+    # The workers have said again who is there.
+    await b.expect('sync_needed')
+    dave = await people(api, 'dave')
+    d = await dave.connect()
+    began = time.monotonic()
+    ack = await s.send(dave.uid, 'shown', new_cmid())
+    push = await d.expect('push')
+    assert push['seq'] == ack['seq'] == '1'
+    assert time.monotonic() - began < SHOWN_S * SLOW
