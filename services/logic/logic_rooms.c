@@ -393,7 +393,8 @@ logic_rooms_show(logic_rooms_t *r, size_t exact, Im__Room *room)
     room->open = r->open;
     room->history = r->history;
     room->members = (r->kind == LOGIC_ROOM_GROUP) ? (uint32_t) members : 0;
-    room->online = (uint32_t) online;
+    room->online = (uint32_t) ((online > r->connected) ? online
+                                                       : r->connected);
     room->role = (char *) logic_rooms_role(r->me.role);
 
     if (r->me.muted_until_ms > im_now_ms()) {

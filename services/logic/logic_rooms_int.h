@@ -44,6 +44,7 @@ typedef struct {
     /* Whose membership changes, ascending. */
     uint64_t                 uids[LOGIC_ROOMS_UIDS_MAX + 1];
     size_t                   n;
+    size_t                   connected;    /* of those who were brought in */
 
     const char              *code;     /* of a refusal */
     const char              *text;

@@ -15,6 +15,7 @@
 
 #include <hiredis.h>
 
+#include "logic_devices.h"
 #include "logic_links.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
@@ -95,13 +96,18 @@ tell_watch(logic_rooms_t *r)
 }
 
 
-/* <conn>, "<instance> ..." of each connection of a user. */
+/* "<instance> ..." of each connection of a user.  Who has one is there from now
+ * on, before any worker has reported it. */
 static int
 tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
 {
-    char         key[40];
-    size_t       i, k;
-    redisReply  *reply;
+    char            key[40];
+    size_t          i, k;
+    unsigned        here;
+    redisReply     *reply;
+    logic_route_t   route;
+
+    r->connected = 0;
 
     for (i = 0; i < r->n; i++) {
         snprintf(key, sizeof(key), "im:u:{%llu}",
@@ -118,10 +124,16 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
             return IM_ERROR;
         }
 
+        here = 0;
+
         for (k = 0; k < reply->elements; k++) {
             tell_found(found, reply->element[k]->str);
+            here |= (logic_route_parse(&route, reply->element[k]->str,
+                                       reply->element[k]->len) == IM_OK
+                     && logic_route_alive(&route));
         }
 
+        r->connected += here;
         im_redis_free(reply);
     }
 

@@ -71,6 +71,18 @@ async def test_a_user_on_two_workers_is_one_of_a_group(api, people):
     await online_is(room, bob, 0)
 
 
+async def test_a_new_group_says_who_of_it_is_there(api, people):
+    alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
+    sockets = await two_workers(bob)
+    room = await create(alice, members=[bob, carol])
+    assert room.answer['online'] == 1
+    a = await alice.connect()
+    room = await create(alice, members=[bob, carol])
+    assert room.answer['online'] == 2
+    for s in (a, *sockets):
+        await counts(s, str(room.id), 2)
+
+
 async def test_who_is_added_while_connected_is_there(api, people):
     alice, bob = await people(api, 'alice', 'bob')
     room = await create(alice)
