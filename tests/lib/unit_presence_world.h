@@ -1,0 +1,589 @@
+/*
+ * unit_presence_world.h -- workers, Logics, users and watchers around the
+ * presence of users in Redis (unit_presence.h), with a clock of its own.
+ *
+ * A worker carries out opens and closes in order, and knows what its subscribers
+ * were notified of, as ngx_im_presence.c does; a Logic runs the script, and
+ * sends what it returns a while later.  What happens to them is the test's.
+ */
+
+#ifndef UNIT_PRESENCE_WORLD_H
+#define UNIT_PRESENCE_WORLD_H
+
+#include "unit_presence.h"
+
+#include "im_watch.h"
+
+#define LOGICS     3
+#define WATCHERS   4
+#define OPS        1024            /* opens and closes of a worker, in a run */
+#define WIRE       2048            /* events and answers under way */
+#define UNSENT     256
+#define TICK_MS    50
+
+typedef struct {
+    unsigned      u;
+    unsigned      conn;
+    int           open;
+} op_t;
+
+typedef struct {
+    int           used;
+    int           alive;           /* the process */
+    int           cut;             /* it reaches nobody, and nobody it */
+    int           listed;          /* in etcd */
+    uint64_t      unlist_at;       /* 0: not to be taken out */
+    uint64_t      lost_at;         /* it hears that Redis has lost all */
+    uint64_t      refresh_at;      /* all subscriptions are asked for */
+    uint64_t      old_at;          /* until then no offline is believed */
+    im_watch_t    watch[FAKE_USERS];
+    op_t          ops[OPS];
+    unsigned      n;
+    unsigned      at;              /* the next one */
+} worker_t;
+
+typedef struct {
+    int           at;              /* worker; -1: none */
+    int           subscribed[FAKE_USERS];
+    int           answered[FAKE_USERS];
+    unsigned      online[FAKE_USERS];
+} watcher_t;
+
+/* By a link or as an answer; watcher: -1 if it is the worker's own question. */
+typedef struct {
+    int           used;
+    int           event;
+    int           young;
+    int           watcher;
+    unsigned      logic;
+    unsigned      w;
+    unsigned      u;
+    unsigned      online;
+    uint64_t      version;
+    uint64_t      at;
+} wire_t;
+
+typedef struct {
+    int           used;
+    unsigned      u;
+    fake_news_t   news;
+    uint64_t      noted;
+    uint64_t      at;
+} unsent_t;
+
+
+static uint64_t    random_state;
+static int         is_quiet;
+static worker_t    workers[FAKE_WORKERS];
+static watcher_t   watchers[WATCHERS];
+static int         users[FAKE_USERS][FAKE_CONNS];  /* 1 + worker: connected */
+static unsigned    conns_n;
+static wire_t      wire[WIRE];
+static unsent_t    unsent[LOGICS][UNSENT];
+
+
+static unsigned
+chance(unsigned n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+
+    return (unsigned) (random_state >> 33) % n;
+}
+
+
+/* One time of n, and never when it is quiet. */
+static int
+fails(unsigned n)
+{
+    return !is_quiet && chance(n) == 0;
+}
+
+
+static int
+reaches(unsigned w)
+{
+    return workers[w].used && workers[w].alive && !workers[w].cut;
+}
+
+
+/* A worker that runs and is not cut off; -1: none. */
+static int
+some_worker(void)
+{
+    unsigned  i, w;
+
+    w = chance(FAKE_WORKERS);
+
+    for (i = 0; i < FAKE_WORKERS; i++) {
+        if (reaches((w + i) % FAKE_WORKERS)) {
+            return (int) ((w + i) % FAKE_WORKERS);
+        }
+    }
+
+    return -1;
+}
+
+
+static int
+new_worker(void)
+{
+    unsigned  w;
+
+    for (w = 0; w < FAKE_WORKERS && workers[w].used; w++) { /* void */ }
+
+    if (w == FAKE_WORKERS) {
+        return -1;
+    }
+
+    workers[w].used = 1;
+    workers[w].alive = 1;
+    workers[w].listed = 1;
+
+    return (int) w;
+}
+
+
+static void
+put_op(unsigned w, unsigned u, unsigned conn, int open)
+{
+    worker_t  *k = &workers[w];
+
+    assert_true(k->n < OPS);
+    k->ops[k->n].u = u;
+    k->ops[k->n].conn = conn;
+    k->ops[k->n++].open = open;
+}
+
+
+static void
+announce(unsigned w)
+{
+    unsigned  u, c;
+
+    for (u = 0; u < FAKE_USERS; u++) {
+        for (c = 0; c < conns_n; c++) {
+            if (users[u][c] == 1 + (int) w) {
+                put_op(w, u, c, 1);
+            }
+        }
+    }
+}
+
+
+static void
+user_connects(unsigned u)
+{
+    int  w;
+
+    w = some_worker();
+
+    if (w != -1 && conns_n < FAKE_CONNS) {
+        users[u][conns_n] = 1 + w;
+        put_op((unsigned) w, u, conns_n++, 1);
+    }
+}
+
+
+static void
+user_leaves(unsigned u)
+{
+    unsigned  c;
+
+    for (c = 0; c < conns_n; c++) {
+        if (users[u][c] != 0 && chance(3) != 0) {
+            put_op((unsigned) users[u][c] - 1, u, c, 0);
+            users[u][c] = 0;
+        }
+    }
+}
+
+
+static void
+put_wire(const wire_t *one)
+{
+    unsigned  i;
+
+    for (i = 0; i < WIRE && wire[i].used; i++) { /* void */ }
+
+    assert_true(i < WIRE);
+    wire[i] = *one;
+    wire[i].used = 1;
+    wire[i].at = fake.now_ms + chance(200);
+}
+
+
+static void
+ask(unsigned w, unsigned u, int watcher, int young)
+{
+    wire_t  a = { .watcher = watcher, .w = w, .u = u, .young = young };
+
+    a.logic = chance(LOGICS);
+    a.online = presence_query(u, w, &a.version);
+    put_wire(&a);
+}
+
+
+static void
+watcher_subscribes(unsigned i, unsigned u)
+{
+    watcher_t  *k = &watchers[i];
+
+    if (k->at == -1) {
+        k->at = some_worker();
+    }
+
+    if (k->at != -1 && reaches((unsigned) k->at)) {
+        k->subscribed[u] = 1;
+        ask((unsigned) k->at, u, (int) i, 0);
+    }
+}
+
+
+/* Its worker has ended: it connects to another one, and subscribes again. */
+static void
+watchers_move(unsigned w)
+{
+    unsigned  i, u;
+
+    for (i = 0; i < WATCHERS; i++) {
+
+        if (watchers[i].at != (int) w) {
+            continue;
+        }
+
+        watchers[i].at = -1;
+        memset(watchers[i].answered, 0, sizeof(watchers[i].answered));
+
+        for (u = 0; u < FAKE_USERS; u++) {
+            if (watchers[i].subscribed[u]) {
+                watcher_subscribes(i, u);
+            }
+        }
+    }
+}
+
+
+static int
+has_topic(unsigned w, unsigned u)
+{
+    unsigned  i;
+
+    for (i = 0; i < WATCHERS; i++) {
+        if (watchers[i].at == (int) w && watchers[i].subscribed[u]) {
+            return 1;
+        }
+    }
+
+    memset(&workers[w].watch[u], 0, sizeof(im_watch_t));
+
+    return 0;
+}
+
+
+static void
+notify(unsigned w, unsigned u, unsigned online)
+{
+    unsigned  i;
+
+    if (fails(20)) {
+        im_watch_missed(&workers[w].watch[u]);     /* no memory */
+        workers[w].refresh_at = fake.now_ms + 1000;
+        return;
+    }
+
+    for (i = 0; i < WATCHERS; i++) {
+        if (watchers[i].at == (int) w && watchers[i].subscribed[u]) {
+            watchers[i].online[u] = online;
+        }
+    }
+}
+
+
+/* As ngx_im_presence.c has it. */
+static void
+deliver(const wire_t *m)
+{
+    int        rc;
+    uint32_t   online;
+    worker_t  *w = &workers[m->w];
+
+    if (!reaches(m->w) || !has_topic(m->w, m->u)
+        || (m->young && !m->online))
+    {
+        return;
+    }
+
+    online = m->online;
+
+    if (m->watcher == -1) {
+        rc = im_watch_event(&w->watch[m->u], m->version, online);
+
+    } else {
+        rc = im_watch_answer(&w->watch[m->u], m->version, &online);
+    }
+
+    if (m->watcher != -1 && watchers[m->watcher].at == (int) m->w) {
+        watchers[m->watcher].answered[m->u] = 1;
+        watchers[m->watcher].online[m->u] = online;
+    }
+
+    if (rc == IM_OK) {
+        notify(m->w, m->u, online);
+    }
+}
+
+
+static void
+deliver_due(void)
+{
+    wire_t    m;
+    unsigned  i, k;
+
+    k = chance(WIRE);                  /* in no order */
+
+    for (i = 0; i < WIRE; i++) {
+        m = wire[(i + k) % WIRE];
+
+        if (m.used && m.at <= fake.now_ms) {
+            wire[(i + k) % WIRE].used = 0;
+            deliver(&m);
+        }
+    }
+}
+
+
+static void
+put_unsent(unsigned l, unsigned u, const fake_news_t *news, uint64_t noted)
+{
+    unsigned  i;
+
+    if (!news->any) {
+        return;
+    }
+
+    for (i = 0; i < UNSENT && unsent[l][i].used; i++) { /* void */ }
+
+    assert_true(i < UNSENT);
+    unsent[l][i].used = 1;
+    unsent[l][i].u = u;
+    unsent[l][i].news = *news;
+    unsent[l][i].noted = noted;
+    unsent[l][i].at = fake.now_ms + chance(50);
+}
+
+
+static void
+send_due(unsigned l)
+{
+    int         missed;
+    unsigned    i, w;
+    unsent_t   *s;
+
+    for (i = 0; i < UNSENT; i++) {
+        s = &unsent[l][i];
+
+        if (!s->used || s->at > fake.now_ms) {
+            continue;
+        }
+
+        missed = 0;
+
+        for (w = 0; w < FAKE_WORKERS; w++) {
+
+            if (!(s->news.to & (uint32_t) 1 << w) || !workers[w].listed) {
+                continue;
+            }
+
+            if (!reaches(w) || fails(10)) {  /* no link just now */
+                missed = 1;
+                continue;
+            }
+
+            put_wire(&(wire_t) { .event = 1, .watcher = -1, .logic = l,
+                                 .w = w, .u = s->u,
+                                 .online = s->news.online,
+                                 .version = s->news.version });
+        }
+
+        if (!missed) {
+            presence_done(s->u, s->noted);
+        }
+
+        s->used = 0;
+    }
+}
+
+
+/* One open or close of a worker, by some Logic.  A reply that is lost: nobody
+ * hears of the change, and the worker asks again, from some way back. */
+static void
+run_op(unsigned w)
+{
+    unsigned      l, back;
+    op_t         *op;
+    worker_t     *k = &workers[w];
+    fake_news_t   news = { 0, 0, 0, 0 };
+
+    if (!reaches(w) || k->at == k->n) {
+        return;
+    }
+
+    l = chance(LOGICS);
+    op = &k->ops[k->at];
+
+    if (op->open) {
+        news = presence_open(op->u, op->conn, w);
+
+    } else {
+        presence_close(op->u, op->conn);
+    }
+
+    if (fails(10)) {
+        back = chance(3);
+        k->at -= (back < k->at) ? back : k->at;
+        return;
+    }
+
+    k->at++;
+    put_unsent(l, op->u, &news, news.version);
+}
+
+
+static int
+is_dead(unsigned u, unsigned conn)
+{
+    return fake.conns[u][conn] != 0
+           && !workers[fake.conns[u][conn] - 1].listed;
+}
+
+
+/* What dead instances have left: first the user is to be looked at. */
+static void
+janitor(void)
+{
+    size_t    dead;
+    unsigned  u, c;
+
+    for (u = 0; u < FAKE_USERS; u++) {
+
+        for (c = 0, dead = 0; c < conns_n; c++) {
+            dead += is_dead(u, c);
+        }
+
+        if (dead > 0 && dead == fake_count(u)) {
+            presence_suspect(u);
+        }
+
+        for (c = 0; c < conns_n; c++) {
+            if (is_dead(u, c) && chance(2) == 0) {
+                presence_sweep(u, c);
+            }
+        }
+    }
+}
+
+
+static void
+logic_ticks(unsigned l)
+{
+    unsigned      u, c;
+    uint64_t      age;
+    fake_news_t   news;
+
+    send_due(l);
+
+    for (u = 0; u < FAKE_USERS; u++) {
+
+        if (presence_is_due(u)) {
+            for (c = 0; c < conns_n; c++) {
+                if (is_dead(u, c)) {
+                    presence_sweep(u, c);
+                }
+            }
+
+            news = presence_expire(u);
+            put_unsent(l, u, &news, news.version);
+        }
+
+        age = fake.now_ms * 1000 - fake.news[u];
+
+        if (fake.news[u] != 0 && age > LOGIC_PRESENCE_RETRY_US
+            && chance(8) == 0)
+        {
+            news = presence_again(u);
+            put_unsent(l, u, &news, fake.news[u]);
+        }
+    }
+}
+
+
+static void
+refresh(unsigned w)
+{
+    unsigned   u;
+    worker_t  *k = &workers[w];
+
+    if (!reaches(w)) {
+        return;
+    }
+
+    if (k->lost_at != 0 && k->lost_at <= fake.now_ms) {
+        k->lost_at = 0;
+        k->old_at = fake.now_ms + 1000;
+        k->refresh_at = fake.now_ms;
+        announce(w);
+
+        for (u = 0; u < FAKE_USERS; u++) {
+            im_watch_reset(&k->watch[u]);
+        }
+    }
+
+    if (k->refresh_at == 0 || k->refresh_at > fake.now_ms) {
+        return;
+    }
+
+    for (u = 0; u < FAKE_USERS; u++) {
+        if (has_topic(w, u)) {
+            ask(w, u, -1, fake.now_ms < k->old_at);
+        }
+    }
+
+    k->refresh_at = (fake.now_ms < k->old_at) ? k->old_at : 0;
+}
+
+
+static void
+tick(void)
+{
+    unsigned  w, n, l;
+
+    fake.now_ms += TICK_MS;
+
+    for (w = 0; w < FAKE_WORKERS; w++) {
+
+        if (workers[w].unlist_at != 0
+            && workers[w].unlist_at <= fake.now_ms)
+        {
+            workers[w].unlist_at = 0;
+            workers[w].listed = 0;
+        }
+
+        for (n = 0; n < 8; n++) {
+            run_op(w);
+        }
+
+        refresh(w);
+    }
+
+    janitor();
+
+    for (l = 0; l < LOGICS; l++) {
+        logic_ticks(l);
+    }
+
+    deliver_due();
+}
+
+#endif
