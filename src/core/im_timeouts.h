@@ -84,7 +84,7 @@
 #define IM_KAFKA_SOCKET_MS           5000   /* one request */
 #define IM_KAFKA_CONNECT_MS          2000
 #define IM_KAFKA_BACKOFF_MIN_MS      100
-#define IM_KAFKA_BACKOFF_MAX_MS      500 
+#define IM_KAFKA_BACKOFF_MAX_MS      500
 #define IM_KAFKA_RETRY_MS            100
 #define IM_KAFKA_METADATA_MS         30000
 #define IM_KAFKA_OFFSETS_MS          1000   /* one question for an offset */

@@ -101,7 +101,9 @@ async def test_a_flood_of_new_conversations_costs_a_few_round_trips(
     redis(stack, 'FLUSHALL')
     with cost(stack) as c:
         seqs = await flood(stack, s, to=others)
-    assert set(seqs.values()) == {2}
+    # With a jump or without: Redis stood still when it was to be found out
+    # what was on its way.
+    assert {n % 2 ** 20 for n in seqs.values()} == {2}
     assert c.selects < SELECTS, c.selects
     assert c.reads < READS, c.reads
     # As after a long life, for the tests to come.
@@ -123,7 +125,7 @@ async def test_a_flood_to_many_rooms_costs_a_few_round_trips(
     s = await a.connect()
     with cost(stack) as c:
         seqs = await flood(stack, s, room=rooms)
-    assert set(seqs.values()) == {1}
+    assert {n % 2 ** 20 for n in seqs.values()} == {1}
     assert c.selects < SELECTS, c.selects
     assert c.reads < READS, c.reads
 
