@@ -34,6 +34,9 @@
  * An instance that died leaves entries behind; etcd is not Redis's to ask.
  * Whoever meets such an entry puts the user into im:off with the time 0, then
  * takes the entry out, in this order; then "expire" decides as for any other.
+ * The entry was read before that, and "offline" may have been notified meanwhile.
+ * So an open that finds no entry and the time 0 notifies "online"; a worker drops
+ * what its subscribers hold already (core/im_watch.h).
  *
  * verb     words                                 reply
  * open     uid conn value sid check-replaced     revoked, replaced, entries
@@ -131,8 +134,9 @@ static _Thread_local im_redis_script_t  state_script = {
         "    local news = {}\n"
         "    if revoked + replaced == 0 then\n"
         "        redis.call('HSETNX', conns, conn, value)\n"
-        "        local going = redis.call('ZREM', 'im:off', uid)\n"
-        "        if #before == 0 and going == 0 then\n"
+        "        local until_ms = redis.call('ZSCORE', 'im:off', uid)\n"
+        "        redis.call('ZREM', 'im:off', uid)\n"
+        "        if #before == 0 and (until_ms or 0) + 0 == 0 then\n"
         "            news = change('1')\n"
         "        end\n"
         "    end\n"

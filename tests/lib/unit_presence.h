@@ -174,7 +174,7 @@ presence_open(unsigned u, unsigned conn, unsigned w)
     redisReply   *reply;
     fake_news_t   news = { 0, 0, 0, 0 };
 
-    came = (fake_count(u) == 0 && fake.off[u] == 0);
+    came = (fake_count(u) == 0 && fake.off[u] <= 1);
 
     if (fake.conns[u][conn] == 0) {
         fake.conns[u][conn] = (unsigned char) (1 + w);

@@ -80,6 +80,7 @@ static int         users[FAKE_USERS][FAKE_CONNS];  /* 1 + worker: connected */
 static unsigned    conns_n;
 static wire_t      wire[WIRE];
 static unsent_t    unsent[LOGICS][UNSENT];
+static uint64_t    looked[FAKE_USERS];     /* 0: nobody has */
 
 
 static unsigned
@@ -474,12 +475,32 @@ janitor(void)
 
         if (dead > 0 && dead == fake_count(u)) {
             presence_suspect(u);
+
+            if (looked[u] == 0 && chance(2) == 0) {
+                looked[u] = fake.now_ms + chance(400);
+            }
         }
 
         for (c = 0; c < conns_n; c++) {
             if (is_dead(u, c) && chance(2) == 0) {
                 presence_sweep(u, c);
             }
+        }
+    }
+}
+
+
+/* A query or Task has read a user's entries, all of dead instances, and writes
+ * im:off a while later: "offline" may have been notified meanwhile. */
+static void
+suspects_late(void)
+{
+    unsigned  u;
+
+    for (u = 0; u < FAKE_USERS; u++) {
+        if (looked[u] != 0 && looked[u] <= fake.now_ms) {
+            looked[u] = 0;
+            presence_suspect(u);
         }
     }
 }
@@ -583,6 +604,7 @@ tick(void)
         logic_ticks(l);
     }
 
+    suspects_late();
     deliver_due();
 }
 

@@ -310,6 +310,7 @@ run(uint64_t seed)
     memset(users, 0, sizeof(users));
     memset(wire, 0, sizeof(wire));
     memset(unsent, 0, sizeof(unsent));
+    memset(looked, 0, sizeof(looked));
     conns_n = 0;
     is_quiet = 0;
     fake.now_ms = 1000000;
