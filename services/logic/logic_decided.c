@@ -554,7 +554,13 @@ decided_settle(void)
         return;
     }
 
-    memset(&decided_for, 0, sizeof(logic_wait_t));
+    /* The ends that were sampled stay, as long as they are for the same tags:
+     * a store that is always a little behind would never reach new ones. */
+
+    if (tags != decided_marked) {
+        memset(&decided_for, 0, sizeof(logic_wait_t));
+    }
+
     decided_for.partitions = partitions;
     decided_for.until_us = im_mono_us() + DECIDED_SETTLE_US;
     decided_for.done = decided_on_settled;

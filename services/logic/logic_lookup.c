@@ -318,6 +318,13 @@ logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
 
 
 int
+logic_lookup_write_voids(logic_lookup_t *l, logic_void_t *voids, size_t n)
+{
+    return logic_voids_write(l->mysql, voids, n);
+}
+
+
+int
 logic_lookup_rows(logic_lookup_t *l, logic_ask_t *asks, size_t n)
 {
 #define LOOKUP_PLACE  "(conv_a = ? AND conv_b = ? AND seq = ?)"

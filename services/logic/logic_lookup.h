@@ -15,6 +15,7 @@
 #include "logic_cache.h"
 #include "logic_message.h"
 #include "logic_rooms_access.h"
+#include "logic_voids.h"
 
 typedef struct logic_lookup_s  logic_lookup_t;
 
@@ -54,6 +55,8 @@ int logic_lookup_ask(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n);
 int logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n);
 /* The same with a connection of one's own. */
 int logic_lookup_lasts(im_mysql_t *mysql, logic_ask_t *asks, size_t n);
+/* logic_voids_write() with this connection. */
+int logic_lookup_write_voids(logic_lookup_t *l, logic_void_t *voids, size_t n);
 /* Keys: numbers, (a, b, seq).  Found: values[0] is the msg_id of its row. */
 int logic_lookup_rows(logic_lookup_t *l, logic_ask_t *asks, size_t n);
 /* The same: sets m->stored of up to LOGIC_SEQUENCE_MAX messages. */

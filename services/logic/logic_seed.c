@@ -24,6 +24,7 @@
 #include "logic_memory.h"
 #include "logic_seed.h"
 #include "logic_settle.h"
+#include "logic_voids.h"
 
 
 #define SEED_TAGS  64
@@ -49,10 +50,12 @@ typedef struct {
 
 static int seed_select(seed_all_t *all, logic_seq_t **items, size_t *n);
 static int seed_waits(const logic_seq_t *item, const logic_memory_t *memory);
+static int seed_doubted(const logic_seq_t *item, const logic_memory_t *memory);
 static int seed_find(seed_all_t *all, logic_lookup_t *lookup,
     logic_seq_t **items, size_t n);
 static uint64_t seed_last(const logic_ask_t *ask);
 static int seed_memory(seed_all_t *all, const logic_seq_t *item);
+static int seed_floors(seed_all_t *all, logic_lookup_t *lookup);
 static int seed_begin(seed_all_t *all);
 static int seed_set(seed_all_t *all);
 static int seed_counters(seed_all_t *all);
@@ -83,6 +86,10 @@ logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
     }
 
     rc = seed_find(&all, lookup, now, k);
+
+    if (rc == IM_OK) {
+        rc = seed_floors(&all, lookup);
+    }
 
     if (rc == IM_OK) {
         rc = seed_begin(&all);
@@ -129,7 +136,16 @@ seed_select(seed_all_t *all, logic_seq_t **items, size_t *n)
 static int
 seed_waits(const logic_seq_t *item, const logic_memory_t *memory)
 {
-    return memory->young && !item->jump
+    return !item->jump && seed_doubted(item, memory);
+}
+
+
+/* How long ago the loss was makes no difference: if MySQL takes no rows, they
+ * wait in the log for as long as that lasts. */
+static int
+seed_doubted(const logic_seq_t *item, const logic_memory_t *memory)
+{
+    return memory->mark != 0
            && !logic_decided_exact(&item->conv, memory->mark);
 }
 
@@ -154,9 +170,7 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
         /* it may be exact by now: then what MySQL says is */
 
         memory = &all->memory[items[i]->slot % logic_conf.common.redis_tags];
-        items[i]->jump = memory->young
-                         && !logic_decided_exact(&items[i]->conv,
-                                                 memory->mark);
+        items[i]->jump = seed_doubted(items[i], memory);
     }
 
     if (logic_lookup_last_seqs(lookup, asks, n) != IM_OK) {
@@ -197,7 +211,33 @@ seed_last(const logic_ask_t *ask)
 }
 
 
-/* Whether Redis lost its memory lately, asked once for each tag. */
+/*
+ * Redis may lose its memory once more before MySQL has anything from above the
+ * jump, and the next one must not lead to the same numbers.  So where it leads
+ * to is written down first.
+ */
+static int
+seed_floors(seed_all_t *all, logic_lookup_t *lookup)
+{
+    size_t        i, n;
+    seed_t       *seed;
+    logic_void_t  floors[LOGIC_SEQUENCE_MAX];
+
+    for (i = 0, n = 0; i < all->n; i++) {
+        seed = &all->seeds[i];
+
+        if (seed->last != seed->stored) {
+            logic_voids_floor(&floors[n], &seed->item->conv, seed->last);
+            n++;
+        }
+    }
+
+    return (logic_lookup_write_voids(lookup, floors, n) == IM_OK)
+           ? IM_OK : IM_DECLINED;
+}
+
+
+/* Whether Redis lost its memory, asked once for each tag. */
 static int
 seed_memory(seed_all_t *all, const logic_seq_t *item)
 {

@@ -141,6 +141,15 @@ voids_on_row(void *ctx, const im_mysql_value_t *v)
 }
 
 
+void
+logic_voids_floor(logic_void_t *v, const im_conv_t *conv, uint64_t last)
+{
+    v->conv = *conv;
+    v->from = last + 1;
+    v->to = last;
+}
+
+
 size_t
 logic_voids_merge(logic_void_t *voids, size_t n)
 {

@@ -23,6 +23,13 @@ typedef struct {
     uint64_t         to;
 } logic_void_t;
 
+/*
+ * Makes v a floor: when it has been written, a counter that is lost begins above
+ * `last`.  No number is void by it: it is an empty range, from last + 1 to last,
+ * and becomes a real one when one that ends there is written.
+ */
+void logic_voids_floor(logic_void_t *v, const im_conv_t *conv, uint64_t last);
+
 /* The thread that writes what was added. */
 int logic_voids_start(void);
 /* Writes what is left, once; what MySQL does not take then is dropped, and sync

@@ -61,9 +61,10 @@ task_late(im_mysql_t *mysql, task_row_t *row, uint64_t *msg_id)
         im_mysql_rollback(mysql);
     }
 
-    if (rc != IM_OK || *msg_id == 0) {
-        task_tails_drop(row->message->conv_a, row->message->conv_b);
-    }
+    /* also of one that is there already: another instance may have stored it
+     * late, and moved those above it, while it had our partition */
+
+    task_tails_drop(row->message->conv_a, row->message->conv_b);
 
     return rc;
 }

@@ -93,6 +93,24 @@ a_gap_is_void_only_as_far_as_it_is_written_down(void **state)
 }
 
 
+static void
+a_floor_makes_no_number_void(void **state)
+{
+    size_t        n;
+    logic_void_t  v[3] = { VOID(2, 3, 5), VOID(0, 0, 0), VOID(2, 102, 110) };
+
+    (void) state;
+
+    logic_voids_floor(&v[1], &v[0].conv, 100);
+    n = logic_voids_merge(v, 3);
+
+    assert_int_equal(logic_voids_reach(v, n, 99), 98);
+    assert_int_equal(logic_voids_reach(v, n, 100), 99);
+    assert_int_equal(logic_voids_reach(v, n, 101), 100);
+    assert_int_equal(logic_voids_reach(v, n, 102), 110);
+}
+
+
 int
 main(void)
 {
@@ -101,7 +119,8 @@ main(void)
         cmocka_unit_test(ranges_that_overlap_become_one),
         cmocka_unit_test(a_void_of_one_conversation_is_none_of_another),
         cmocka_unit_test(nothing_stays_nothing),
-        cmocka_unit_test(a_gap_is_void_only_as_far_as_it_is_written_down)
+        cmocka_unit_test(a_gap_is_void_only_as_far_as_it_is_written_down),
+        cmocka_unit_test(a_floor_makes_no_number_void)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
