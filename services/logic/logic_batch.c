@@ -348,6 +348,7 @@ batch_denied(logic_batch_t *b)
     }
 
     for (i = 0; i < b->n_denied; i++) {
+        logic_decided_enter(&b->denied[i]->phase);     /* it may be void */
         seqs[i] = &b->denied[i]->seq;
     }
 
