@@ -7,6 +7,10 @@
  *
  * Not more than one of a partition is under way.  librdkafka sends it when the
  * broker is back, and gives it up after [kafka] delivery_ms like any other.
+ *
+ * The producer may be replaced between the decision to make one and its
+ * production, so it carries whose it was to be: a report of another one's is
+ * ignored.
  */
 
 #include <pthread.h>
@@ -44,6 +48,7 @@ int
 logic_fence_passed(const logic_fence_t *fence)
 {
     int                 rc, make;
+    logic_fence_t       made;
     fence_partition_t  *part;
 
     rc = IM_AGAIN;
@@ -61,14 +66,15 @@ logic_fence_passed(const logic_fence_t *fence)
 
     } else if (!part->under_way) {
         part->under_way = 1;
-        part->made++;
+        made = *fence;
+        made.number = ++part->made;
         make = 1;
     }
 
     pthread_mutex_unlock(&fence_lock);
 
-    if (make && logic_produce_fence(fence->partition) != IM_OK) {
-        logic_fence_on_report(fence->partition, 0);
+    if (make && logic_produce_fence(&made) != IM_OK) {
+        logic_fence_on_report(&made, 0);
     }
 
     return rc;
@@ -76,17 +82,17 @@ logic_fence_passed(const logic_fence_t *fence)
 
 
 void
-logic_fence_on_report(unsigned partition, int ok)
+logic_fence_on_report(const logic_fence_t *fence, int ok)
 {
     fence_partition_t  *part;
 
     pthread_mutex_lock(&fence_lock);
 
-    part = &fence_parts[partition];
-    part->under_way = 0;
+    part = &fence_parts[fence->partition];
 
-    if (ok) {
-        part->confirmed = part->made;
+    if (fence->producer == fence_producer) {
+        part->under_way = 0;
+        part->confirmed = ok ? fence->number : part->confirmed;
     }
 
     pthread_mutex_unlock(&fence_lock);

@@ -17,7 +17,7 @@
 typedef struct {
     unsigned         producer;     /* which of our producers */
     unsigned         partition;
-    uint64_t         number;       /* of the last fence before */
+    uint64_t         number;       /* of a ticket: the last fence before */
 } logic_fence_t;
 
 /* A ticket of now, for what was given up before.  Any thread. */
@@ -29,9 +29,9 @@ void logic_fence_ticket(unsigned partition, logic_fence_t *fence);
  */
 int logic_fence_passed(const logic_fence_t *fence);
 
-/* Of logic_produce.c: how one ended (report thread); a producer was replaced,
- * after all its reports have come. */
-void logic_fence_on_report(unsigned partition, int ok);
+/* Of logic_produce.c: how one ended, with what logic_produce_fence() was given
+ * (report thread); a producer was replaced, after all its reports have come. */
+void logic_fence_on_report(const logic_fence_t *fence, int ok);
 void logic_fence_on_replaced(void);
 
 #endif

@@ -27,6 +27,12 @@
 #define PRODUCE_STOP_MS         1000
 
 
+typedef struct {
+    logic_message_t  m;                /* first: it is freed as a message */
+    logic_fence_t    fence;
+} produce_fence_t;
+
+
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers);
 static void produce_give(int partition, im_kafka_message_t *messages, size_t n);
@@ -198,20 +204,23 @@ produce_give(int partition, im_kafka_message_t *messages, size_t n)
 
 
 int
-logic_produce_fence(unsigned partition)
+logic_produce_fence(const logic_fence_t *fence)
 {
     logic_message_t     *m;
+    produce_fence_t     *f;
     im_kafka_message_t   record;
 
-    m = calloc(1, sizeof(logic_message_t));
-    if (m == NULL) {
+    f = calloc(1, sizeof(produce_fence_t));
+    if (f == NULL) {
         return IM_ERROR;
     }
 
+    f->fence = *fence;
+    m = &f->m;
     m->fence = 1;
     m->cmid = "";
     m->seq.conv = (im_conv_t) IM_CONV_FENCE;
-    m->seq.slot = partition;
+    m->seq.slot = fence->partition;
     record.result = IM_ERROR;
 
     if (logic_ids_mint(&m, 1) == IM_OK) {
@@ -221,7 +230,7 @@ logic_produce_fence(unsigned partition)
             record.key.data = m->key;
             record.key.len = sizeof(m->key);
             record.opaque = m;
-            produce_give((int) partition, &record, 1);
+            produce_give((int) fence->partition, &record, 1);
         }
     }
 
@@ -260,7 +269,7 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
     (void) ctx;
 
     if (m->fence) {
-        logic_fence_on_report(m->seq.slot, ok);
+        logic_fence_on_report(&((produce_fence_t *) opaque)->fence, ok);
         logic_message_free(m);
         return;
     }

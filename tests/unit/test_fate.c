@@ -10,11 +10,27 @@
 #include "logic_decided_peers.h"
 #include "logic_fate_queue.h"
 #include "logic_phases.h"
+#include "logic_produce.h"
 
 
 #define S     1000000ULL           /* us */
 #define LOST  (100 * S)
 #define AGE   (12 * S)
+
+
+static logic_fence_t  made;            /* the last */
+static unsigned       made_n;
+
+
+/* In place of logic_produce.c's. */
+int
+logic_produce_fence(const logic_fence_t *fence)
+{
+    made = *fence;
+    made_n++;
+
+    return IM_OK;
+}
 
 
 static void
@@ -205,6 +221,62 @@ an_instance_that_never_posts_is_of_an_earlier_version(void **state)
 }
 
 
+static void
+a_message_is_given_up_when_a_later_fence_is_confirmed(void **state)
+{
+    logic_fence_t  ticket, late;
+
+    (void) state;
+
+    logic_fence_ticket(3, &ticket);
+    assert_int_equal(logic_fence_passed(&ticket), IM_AGAIN);
+    assert_int_equal(made_n, 1);
+
+    logic_fence_ticket(3, &late);          /* the fence is before it, maybe */
+    assert_int_equal(logic_fence_passed(&late), IM_AGAIN);
+    assert_int_equal(made_n, 1);
+
+    logic_fence_on_report(&made, 1);
+    assert_int_equal(logic_fence_passed(&ticket), IM_OK);
+    assert_int_equal(logic_fence_passed(&late), IM_AGAIN);
+    assert_int_equal(made_n, 2);
+
+    logic_fence_on_report(&made, 0);       /* Kafka has given it up */
+    assert_int_equal(logic_fence_passed(&late), IM_AGAIN);
+    assert_int_equal(made_n, 3);
+
+    logic_fence_on_report(&made, 1);
+    assert_int_equal(logic_fence_passed(&late), IM_OK);
+}
+
+
+static void
+a_fence_of_a_producer_that_was_replaced_confirms_nothing(void **state)
+{
+    logic_fence_t  ticket, fresh, old;
+
+    (void) state;
+
+    logic_fence_ticket(5, &ticket);
+    assert_int_equal(logic_fence_passed(&ticket), IM_AGAIN);
+    old = made;
+
+    logic_fence_on_replaced();
+    assert_int_equal(logic_fence_passed(&ticket), IM_DECLINED);
+
+    logic_fence_ticket(5, &fresh);
+    assert_int_equal(logic_fence_passed(&fresh), IM_AGAIN);
+
+    /* it was handed to the new producer, before the fence of that one */
+
+    logic_fence_on_report(&old, 1);
+    assert_int_equal(logic_fence_passed(&fresh), IM_AGAIN);
+
+    logic_fence_on_report(&made, 1);
+    assert_int_equal(logic_fence_passed(&fresh), IM_OK);
+}
+
+
 static logic_fate_t *
 fate(uint64_t seq)
 {
@@ -321,6 +393,9 @@ main(void)
         cmocka_unit_test(an_old_post_does_not_make_anybody_live),
         cmocka_unit_test(a_text_that_is_no_post_is_nobodys_word),
         cmocka_unit_test(an_instance_that_never_posts_is_of_an_earlier_version),
+        cmocka_unit_test(a_message_is_given_up_when_a_later_fence_is_confirmed),
+        cmocka_unit_test(
+            a_fence_of_a_producer_that_was_replaced_confirms_nothing),
         cmocka_unit_test(
             a_number_that_is_not_known_yet_is_asked_for_again_a_little_later),
         cmocka_unit_test(one_that_waits_holds_up_none_behind_it),
