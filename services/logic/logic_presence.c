@@ -45,7 +45,6 @@ static presence_job_t *presence_job(const logic_reply_t *reply,
 static void presence_queue(presence_job_t *job);
 static presence_job_t *presence_take(int *stop);
 static int presence_run(presence_t *p, presence_job_t *jobs);
-static int presence_stops(void);
 static void presence_drop(void);
 static void presence_hellos(presence_t *p);
 static int presence_hello(presence_t *p, presence_job_t *job);
@@ -244,7 +243,7 @@ presence_thread(void *arg)
             break;
         }
 
-        if (presence_run(p, jobs) != IM_OK && presence_stops()) {
+        if (presence_run(p, jobs) != IM_OK && logic_presence_stops()) {
             break;                     /* each batch would wait for Redis */
         }
     }
@@ -276,8 +275,8 @@ presence_run(presence_t *p, presence_job_t *jobs)
     }
 
     if (rc != IM_OK) {
-        im_log_seldom(&presence_log, IM_LOG_WARN, "who comes and goes cannot "
-                      "be written, it is tried again: redis: %s",
+        im_log_seldom(&presence_log, IM_LOG_WARN, "presence cannot be "
+                      "written, it is tried again: redis: %s",
                       im_redis_error(p->db.redis));
     }
 
@@ -285,8 +284,8 @@ presence_run(presence_t *p, presence_job_t *jobs)
 }
 
 
-static int
-presence_stops(void)
+int
+logic_presence_stops(void)
 {
     int  stop;
 

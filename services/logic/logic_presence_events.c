@@ -84,14 +84,14 @@ logic_presence_expire(presence_t *p)
 
     do {
         rc = events_round(p, &skip);
-    } while (rc == IM_AGAIN);
+    } while (rc == IM_AGAIN && !logic_presence_stops());
 
     if (rc == IM_OK && im_mono_us() >= p->repeat_us) {
         p->repeat_us = im_mono_us() + LOGIC_PRESENCE_RETRY_US;
         rc = events_repeat(p);
     }
 
-    return rc;
+    return (rc == IM_AGAIN) ? IM_OK : rc;      /* what is left stays due */
 }
 
 
@@ -250,7 +250,7 @@ events_repeat(presence_t *p)
 
     do {
         rc = events_repeat_round(p, &skip);
-    } while (rc == IM_AGAIN);
+    } while (rc == IM_AGAIN && !logic_presence_stops());
 
     return rc;
 }

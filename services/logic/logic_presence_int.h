@@ -86,6 +86,8 @@ typedef struct {
 
 /* logic_presence.c */
 void logic_presence_undo(const presence_job_t *job);
+/* 1: the thread is to end, so no loop may go on. */
+int logic_presence_stops(void);
 
 /* logic_presence_batch.c: opens and closes; answers and frees them.  IM_ERROR:
  * Redis does not answer. */

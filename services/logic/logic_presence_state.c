@@ -34,9 +34,9 @@
  * An instance that died leaves entries behind; etcd is not Redis's to ask.
  * Whoever meets such an entry puts the user into im:off with the time 0, then
  * takes the entry out, in this order; then "expire" decides as for any other.
- * The entry was read before that, and "offline" may have been notified meanwhile.
- * So an open that finds no entry and the time 0 notifies "online"; a worker drops
- * what its subscribers hold already (core/im_watch.h).
+ * The entry was read before that, and "offline" may have been notified
+ * meanwhile.  So an open that finds no entry and the time 0 notifies "online"; a
+ * worker drops what its subscribers hold already (core/im_watch.h).
  *
  * verb     words                                 reply
  * open     uid conn value sid check-replaced     revoked, replaced, entries
@@ -109,14 +109,18 @@ static _Thread_local im_redis_script_t  state_script = {
         "    return on and 1 or 0, values\n"
         "end\n"
 
-        /* a time that is too far ahead is one before the clock was set back */
+        /* A time that is too far ahead is one before the clock was set back.
+         * Those come after the others, and skip counts through both. */
 
         "local function list(key, upto, from, skip, count)\n"
+        "    local due = redis.call('ZCOUNT', key, '-inf', upto)\n"
         "    local r = redis.call('ZRANGEBYSCORE', key, '-inf', upto,\n"
         "        'WITHSCORES', 'LIMIT', skip, count)\n"
-        "    if #r == 0 then\n"
-        "        r = redis.call('ZRANGEBYSCORE', key, '(' .. from, '+inf',\n"
-        "            'WITHSCORES', 'LIMIT', 0, count)\n"
+        "    if #r < 2 * count then\n"
+        "        local ahead = redis.call('ZRANGEBYSCORE', key,\n"
+        "            '(' .. from, '+inf', 'WITHSCORES', 'LIMIT',\n"
+        "            math.max(skip - due, 0), count - #r / 2)\n"
+        "        for i = 1, #ahead do r[#r + 1] = ahead[i] end\n"
         "    end\n"
         "    return r\n"
         "end\n"

@@ -9,16 +9,36 @@
  * from its seed, which is printed when it fails:
  *
  *     IM_TEST_SEED=17 build/tests/unit/test_presence
+ *
+ * Then the list of what is due (logic_presence_events.c) on a real Redis, when
+ * the clock was set back.
  */
 
 #include "unit_presence_world.h"
 
+#include "logic_alive.h"
+#include "logic_home.h"
+#include "logic_links.h"
+#include "logic_presence_int.h"
+
 
 #define STEPS     120
 #define QUIET_MS  2500             /* 2 s, and what the world's wires take */
+#define MANY      450              /* more than two rounds of a Logic take */
+
+
+/* The Logic around its list of what is due. */
+typedef struct {
+    unsigned   home;               /* it is home to all slots */
+    unsigned   linked;             /* the subscriber has a link to it */
+    unsigned   stops;
+    unsigned   looked;             /* users that it took for home or not */
+    unsigned   sent;               /* users that it notified of */
+} logic_t;
 
 
 static uint64_t  run_seed;
+static logic_t   logic;
 
 
 /* Events on its links are lost, and what it has not sent; answers are asked for
@@ -371,11 +391,177 @@ test_the_script_is_this_machine(void **state)
 
 
 int
+logic_home(unsigned slot)
+{
+    (void) slot;
+
+    if (++logic.looked > 10 * MANY) {
+        fail_msg("the same users are looked at again and again");
+    }
+
+    return (int) logic.home;
+}
+
+
+int
+logic_alive(const char *id, size_t len)
+{
+    (void) id;
+    (void) len;
+
+    return IM_OK;
+}
+
+
+int
+logic_links_send(const char *instance, const Im__DownItem *item)
+{
+    (void) instance;
+
+    logic.sent += (unsigned) item->presence->n_users;
+
+    return logic.linked ? IM_OK : IM_DECLINED;
+}
+
+
+int
+logic_presence_stops(void)
+{
+    return (int) logic.stops;
+}
+
+
+int
+logic_presence_skip(im_redis_t *redis, size_t n)
+{
+    return logic_words_done(redis, (unsigned) n);
+}
+
+
+/* Many users with one subscriber, in a list of what is due in an hour. */
+static presence_t *
+many_are_ahead(const char *list, uint64_t unit)
+{
+    char         uid[40], score[40], key[40];
+    uint64_t     i;
+    presence_t  *p;
+
+    memset(&logic, 0, sizeof(logic));
+    logic.home = 1;
+    presence_lose();
+
+    for (i = 1; i <= MANY; i++) {
+        real_do(4, "ZADD", list,
+                text(score, "%" PRIu64, (im_now_ms() + 3600000) * unit + i),
+                text(uid, "%" PRIu64, i), NULL);
+        real_do(3, "SADD", text(key, "im:ps:{%" PRIu64 "}", i), "w0", NULL,
+                NULL);
+    }
+
+    p = calloc(1, sizeof(presence_t));
+    assert_non_null(p);
+    p->db.redis = real;
+
+    return p;
+}
+
+
+static long long
+left_in(const char *list)
+{
+    long long    n;
+    redisReply  *reply;
+
+    assert_int_equal(logic_words(real, 2, "ZCARD", list), IM_OK);
+    reply = im_redis_reply(real);
+    assert_non_null(reply);
+    n = reply->integer;
+    im_redis_free(reply);
+
+    return n;
+}
+
+
+static void
+test_notes_from_before_the_clock_was_set_back_are_sent_once(void **state)
+{
+    presence_t  *p;
+
+    (void) state;
+
+    real_start();
+    p = many_are_ahead("im:news", 1000);
+
+    assert_int_equal(logic_presence_expire(p), IM_OK);
+    assert_int_equal(logic.sent, MANY);
+    assert_int_equal(left_in("im:news"), MANY);
+
+    logic.linked = 1;
+    p->repeat_us = 0;
+    assert_int_equal(logic_presence_expire(p), IM_OK);
+    assert_int_equal(logic.sent, 2 * MANY);
+    assert_int_equal(left_in("im:news"), 0);
+
+    free(p);
+    real_stop();
+}
+
+
+static void
+test_users_who_left_before_that_are_left_to_their_home(void **state)
+{
+    presence_t  *p;
+
+    (void) state;
+
+    real_start();
+    p = many_are_ahead("im:off", 1);
+
+    logic.home = 0;
+    assert_int_equal(logic_presence_expire(p), IM_OK);
+    assert_int_equal(logic.looked, MANY);
+    assert_int_equal(left_in("im:off"), MANY);
+
+    logic.home = 1;
+    assert_int_equal(logic_presence_expire(p), IM_OK);
+    assert_int_equal(left_in("im:off"), 0);
+
+    free(p);
+    real_stop();
+}
+
+
+static void
+test_a_logic_that_stops_does_not_go_through_all(void **state)
+{
+    presence_t  *p;
+
+    (void) state;
+
+    real_start();
+    p = many_are_ahead("im:news", 1000);
+
+    logic.stops = 1;
+    assert_int_equal(logic_presence_expire(p), IM_OK);
+    assert_in_range(logic.sent, 1, MANY - 1);
+    assert_int_equal(left_in("im:news"), MANY);
+
+    free(p);
+    real_stop();
+}
+
+
+int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_after_quiet_each_subscriber_is_right),
         cmocka_unit_test(test_the_script_is_this_machine),
+        cmocka_unit_test(
+            test_notes_from_before_the_clock_was_set_back_are_sent_once),
+        cmocka_unit_test(
+            test_users_who_left_before_that_are_left_to_their_home),
+        cmocka_unit_test(test_a_logic_that_stops_does_not_go_through_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
