@@ -1,9 +1,9 @@
 /*
  * logic_probes.c -- see logic_probes.h.
  *
- * The statements name every column that Logic uses, so that a database of an
- * older schema is found at the start and not by the first user; a test
- * compares them with conf/schema.sql.  They read and change the row of nobody:
+ * The statements name every column and every named index that Logic uses, so
+ * that a database of an older schema is found at the start and not by the first
+ * user; a test compares them with conf/schema.sql.  They read and change the row of nobody:
  * uids, rooms and numbers begin with 1.
  */
 
@@ -28,13 +28,15 @@ static const im_probe_sql_t  probes_sql[] = {
     "SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = 0 AND seq = 0"
     " AND msg_id = 0 AND sender = 0 AND time_ms = 0 AND cmid = ''"
     " AND body = '' AND run_seq = 0 AND nth = 0 AND nth_a = 0",
-    "SELECT uid FROM conversations WHERE uid = 0 AND conv_a = 0"
-    " AND conv_b = 0 AND read_seq = 0 AND pinned = 0 AND muted = 0"
+    "SELECT uid FROM conversations FORCE INDEX (by_last) WHERE uid = 0"
+    " AND conv_a = 0 AND conv_b = 0 AND read_seq = 0 AND pinned = 0"
+    " AND muted = 0"
     " AND hidden_seq = 0 AND hot = 0 AND last_id = 0"
     " AND own_above = 0",
     "SELECT room FROM rooms WHERE room = 0 AND kind = 0 AND name = ''"
     " AND open = 0 AND history = 0 AND created_ms = 0 AND dismissed_ms = 0",
-    "SELECT uid FROM members WHERE room = 0 AND uid = 0 AND role = 0"
+    "SELECT uid FROM members FORCE INDEX (by_uid) WHERE room = 0 AND uid = 0"
+    " AND role = 0"
     " AND muted_until_ms = 0 AND joined_ms = 0",
     "SELECT uid FROM removals WHERE room = 0 AND uid = 0 AND no = 0",
     "SELECT uid FROM blocks WHERE uid = 0 AND other = 0",

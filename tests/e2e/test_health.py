@@ -360,7 +360,7 @@ async def own_stored(own, n, a, b):
         await asyncio.sleep(0.1)
 
 
-def test_the_looks_name_every_column_of_the_schema():
+def test_the_looks_name_every_column_and_index_of_the_schema():
     with open(os.path.join(TOP, 'conf/schema.sql')) as f:
         schema = f.read()
     with open(os.path.join(TOP, 'services/logic/logic_probes.c')) as f:
@@ -369,7 +369,10 @@ def test_the_looks_name_every_column_of_the_schema():
                         schema, re.S)
     assert len(tables) >= 8
     for table, body in tables:
-        look = re.search(r'FROM %s WHERE ([^"]*)"' % table, looks)
+        look = re.search(r'FROM %s (?:FORCE INDEX \((.*?)\) )?WHERE ([^"]*)"'
+                         % table, looks)
         assert look, table
+        keys = re.findall(r'(?m)^    KEY (\w+) \(', body)
+        assert keys == ([look[1]] if look[1] else []), table
         columns = set(re.findall(r'(?m)^    ([a-z]\w*) ', body))
-        assert set(re.findall(r'(\w+) = ', look[1])) == columns, table
+        assert set(re.findall(r'(\w+) = ', look[2])) == columns, table
