@@ -47,8 +47,6 @@ typedef struct {
 
 static void conversations_answer(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
-static int conversations_check(im_rpc_req_t *req,
-    const Im__ConversationsRequest *r);
 static int conversations_page(logic_db_t *db, conversations_t *c);
 static int conversations_row(logic_db_t *db, conversations_t *c, size_t i);
 static void conversations_show(const logic_listing_t *l,
@@ -71,9 +69,7 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
 
     r = (const Im__ConversationsRequest *) in;
 
-    if (logic_sessions_check(db, req, r->caller) != IM_OK
-        || conversations_check(req, r) != IM_OK)
-    {
+    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
         return;
     }
 
@@ -128,24 +124,6 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
     }
 
     free(c);
-}
-
-
-static int
-conversations_check(im_rpc_req_t *req, const Im__ConversationsRequest *r)
-{
-    if (r->has_limit && (r->limit < 1 || r->limit > LOGIC_LISTING_MAX)) {
-        logic_fail(req, "bad_field", "field 'limit' is not in 1-%d",
-                   LOGIC_LISTING_MAX);
-        return IM_DECLINED;
-    }
-
-    if (r->has_before && r->before > INT64_MAX) {
-        logic_fail(req, "bad_field", "field 'before' is above 2^63-1");
-        return IM_DECLINED;
-    }
-
-    return IM_OK;
 }
 
 

@@ -10,7 +10,7 @@
 #include "im_slot.h"
 #include "logic_pool.h"
 
-#define LOGIC_LISTING_MAX  100         /* of a page */
+#define LOGIC_LISTING_MAX  IM_CONVERSATIONS_MAX
 
 typedef struct {
     im_conv_t      conv;

@@ -305,6 +305,46 @@ an_id_of_0_counts_as_not_given(void **state)
 
 
 static void
+a_page_has_its_bounds(void **state)
+{
+    char    fields[FIELDS_MAX], out[REFUSAL_MAX];
+    size_t  i, k;
+
+    static const struct {
+        const ProtobufCMessageDescriptor  *request;
+        const char                        *named;
+        const char                        *from;
+        int                                max;
+    } t[] = {
+        { &im__history_request__descriptor, "\"with\":7", "before_seq", 200 },
+        { &im__conversations_request__descriptor, "", "before", 100 },
+        { &im__room_members_request__descriptor, "\"room\":7", "after", 200 },
+        { &im__rooms_request__descriptor, "", "after", 50 },
+    };
+
+    (void) state;
+
+    for (i = 0; i < UNIT_N(t); i++) {
+        for (k = 0; k < 4; k++) {
+            int  limit[] = { 0, 1, t[i].max, t[i].max + 1 };
+
+            snprintf(fields, sizeof(fields), "%s%s\"limit\":%d", t[i].named,
+                     t[i].named[0] ? "," : "", limit[k]);
+            by_http(t[i].request, fields, out);
+            assert_int_equal(strncmp(out, "bad_field: ", 11) == 0,
+                             k == 0 || k == 3);
+            assert_int_equal(strcmp(out, "taken") == 0, k == 1 || k == 2);
+        }
+
+        snprintf(fields, sizeof(fields), "%s%s\"%s\":9223372036854775808",
+                 t[i].named, t[i].named[0] ? "," : "", t[i].from);
+        by_http(t[i].request, fields, out);
+        assert_int_equal(strncmp(out, "bad_field: ", 11), 0);
+    }
+}
+
+
+static void
 a_list_has_its_length_whoever_asks(void **state)
 {
     int       i, n, ok;
@@ -434,6 +474,7 @@ main(void)
         cmocka_unit_test(a_send_is_refused_alike_by_http_and_by_frame),
         cmocka_unit_test(a_question_is_refused_alike_by_http_and_by_frame),
         cmocka_unit_test(an_id_of_0_counts_as_not_given),
+        cmocka_unit_test(a_page_has_its_bounds),
         cmocka_unit_test(a_list_has_its_length_whoever_asks),
         cmocka_unit_test(
             every_field_of_the_schema_has_a_rule_or_is_left_to_logic),
