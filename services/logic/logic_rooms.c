@@ -26,7 +26,6 @@
 #include "logic_sessions.h"
 
 
-#define ROOMS_JOIN_EXACT_MAX  200      /* a crowd may be joining */
 
 
 static int rooms_create_check(logic_rooms_t *r);
@@ -344,10 +343,16 @@ void
 logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
 {
     int       rc;
+    uint64_t  members, owner;
     Im__Room  room;
 
-    rc = logic_rooms_show(r, (join != NULL) ? ROOMS_JOIN_EXACT_MAX
-                                            : LOGIC_ROOMS_EXACT_MAX, &room);
+    rc = logic_rooms_size(r, &members, &owner);
+
+    if (rc == IM_OK) {
+        rc = logic_rooms_show(r, members, owner,
+                              (join != NULL) ? LOGIC_ROOMS_CHEAP_MAX
+                                             : LOGIC_ROOMS_EXACT_MAX, &room);
+    }
 
     if (rc != IM_OK) {
         logic_rooms_failed(r, rc);
@@ -365,14 +370,11 @@ logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join)
 
 
 int
-logic_rooms_show(logic_rooms_t *r, size_t exact, Im__Room *room)
+logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
+    size_t exact, Im__Room *room)
 {
-    uint64_t             members, owner, online;
+    uint64_t             online;
     logic_rooms_where_t  where;
-
-    if (logic_rooms_size(r, &members, &owner) != IM_OK) {
-        return IM_ERROR;
-    }
 
     if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
         || logic_rooms_users_there(r->db->redis, r->room, &where, exact,

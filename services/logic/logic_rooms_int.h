@@ -12,6 +12,7 @@
 #define LOGIC_ROOMS_NAME_MAX  64       /* bytes */
 #define LOGIC_ROOMS_UIDS_MAX  IM_UIDS_MAX  /* of one request */
 #define LOGIC_ROOMS_EXACT_MAX 20000    /* users of a room that are counted */
+#define LOGIC_ROOMS_CHEAP_MAX 200      /* by a crowd that joins, or in a list */
 
 typedef struct {
     unsigned    role;
@@ -61,9 +62,11 @@ void logic_rooms_failed(logic_rooms_t *r, int rc);
 
 /* Adds to r->uids, which stay ascending, each once.  DECLINED: a 0. */
 int logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n);
-/* The room as its caller sees it, with texts of r's; who is there is counted
+/* The room as its caller sees it, with texts of r's; members and owner as of
+ * logic_rooms_size().  Who is there is counted
  * up to `exact`.  DECLINED: Redis. */
-int logic_rooms_show(logic_rooms_t *r, size_t exact, Im__Room *room);
+int logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
+    size_t exact, Im__Room *room);
 /* Answers with the room, or with join->room. */
 void logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join);
 

@@ -2,10 +2,11 @@
  * logic_rooms_mine.c -- the rooms of a user, by room id: groups that he is a
  * member of, and live rooms in which he has a role.
  *
- * An index of `members` (uid, room) gives a page.  A room is shown as it is by
- * itself, with the numbers of its members and of who is there, so a page costs
- * what so many single questions do, and is short.  Rooms that were dismissed
- * are left out: their messages are in the list of conversations.
+ * An index of `members` (uid, room) gives a page, and one more statement the
+ * sizes of all its rooms.  Who is online is counted one room after the other; so
+ * in a list the count is exact up to LOGIC_ROOMS_CHEAP_MAX users only.  Rooms
+ * that were dismissed are left out: their messages are in the list of
+ * conversations.
  *
  * A job of a pool.
  */
@@ -18,8 +19,13 @@
 
 
 #define MINE_LIMIT      20
-#define MINE_LIMIT_MAX  50
+#define MINE_LIMIT_MAX  IM_ROOMS_MAX
 #define MINE_COLUMNS    8
+#define MINE_IN         10
+#define MINE_LIST                                                             \
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+
+_Static_assert(MINE_LIMIT_MAX == 5 * MINE_IN, "a page in one statement");
 
 
 typedef struct {
@@ -27,15 +33,18 @@ typedef struct {
     size_t            limit;
     size_t            n;
     unsigned          more:1;
+    uint64_t          members[MINE_LIMIT_MAX];
+    uint64_t          owners[MINE_LIMIT_MAX];
     logic_rooms_t     rooms[MINE_LIMIT_MAX];
     Im__Room          rows[MINE_LIMIT_MAX];
     Im__Room         *list[MINE_LIMIT_MAX];
 } mine_t;
 
 
-static int mine_check(logic_rooms_t *r);
 static int mine_read(mine_t *m, uint64_t after);
 static int mine_on_row(void *ctx, const im_mysql_value_t *v);
+static int mine_sizes(mine_t *m);
+static int mine_on_size(void *ctx, const im_mysql_value_t *v);
 static int mine_show(mine_t *m);
 
 
@@ -64,10 +73,10 @@ logic_rooms_mine(logic_db_t *db, im_rpc_req_t *req,
     m->asked = &r;
     m->limit = q->has_limit ? q->limit : MINE_LIMIT;
 
-    rc = mine_check(&r);
+    rc = mine_read(m, q->after);
 
-    if (rc == IM_OK) {
-        rc = mine_read(m, q->after);
+    if (rc == IM_OK && m->n > 0) {
+        rc = mine_sizes(m);
     }
 
     if (rc == IM_OK) {
@@ -85,27 +94,6 @@ logic_rooms_mine(logic_db_t *db, im_rpc_req_t *req,
     }
 
     free(m);
-}
-
-
-static int
-mine_check(logic_rooms_t *r)
-{
-    const Im__RoomsRequest  *q;
-
-    q = (const Im__RoomsRequest *) r->in;
-
-    if (q->has_limit && (q->limit < 1 || q->limit > MINE_LIMIT_MAX)) {
-        return logic_rooms_refuse(r, "bad_field",
-                                  "field 'limit' is not in 1-50");
-    }
-
-    if (q->has_after && q->after > INT64_MAX) {
-        return logic_rooms_refuse(r, "bad_field",
-                                  "field 'after' is above 2^63-1");
-    }
-
-    return IM_OK;
 }
 
 
@@ -158,14 +146,57 @@ mine_on_row(void *ctx, const im_mysql_value_t *v)
 
 
 static int
+mine_sizes(mine_t *m)
+{
+    size_t            i;
+    im_mysql_value_t  v[MINE_LIMIT_MAX];
+
+    static const char             sql[] =
+        "SELECT room, COUNT(*), MAX(CASE WHEN role = 3 THEN uid ELSE 0 END) "
+        "FROM members WHERE room IN (" MINE_LIST ", " MINE_LIST ", "
+        MINE_LIST ", " MINE_LIST ", " MINE_LIST ") "
+        "AND role > 0 GROUP BY room";
+    static const im_mysql_type_t  columns[] = {
+        IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+    };
+
+    memset(v, 0, sizeof(v));
+
+    for (i = 0; i < m->n; i++) {
+        v[i].u64 = m->rooms[i].room;
+    }
+
+    return logic_page_run(m->asked->db, sql, v, MINE_LIMIT_MAX, columns, 3,
+                          mine_on_size, m);
+}
+
+
+static int
+mine_on_size(void *ctx, const im_mysql_value_t *v)
+{
+    size_t   i;
+    mine_t  *m = ctx;
+
+    for (i = 0; i < m->n; i++) {
+        if (m->rooms[i].room == v[0].u64) {
+            m->members[i] = v[1].u64;
+            m->owners[i] = v[2].u64;
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static int
 mine_show(mine_t *m)
 {
     int     rc;
     size_t  i;
 
     for (i = 0; i < m->n; i++) {
-        rc = logic_rooms_show(&m->rooms[i], LOGIC_ROOMS_EXACT_MAX,
-                              &m->rows[i]);
+        rc = logic_rooms_show(&m->rooms[i], m->members[i], m->owners[i],
+                              LOGIC_ROOMS_CHEAP_MAX, &m->rows[i]);
         if (rc != IM_OK) {
             m->asked->code = m->rooms[i].code;
             m->asked->text = m->rooms[i].text;
