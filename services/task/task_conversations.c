@@ -11,9 +11,10 @@
  * sender's own messages are not unread for him, so those above his read mark
  * are counted in his row, in the transaction of the messages: each counts once.
  *
- * Whoever moves a read mark locks the row first (logic_unread.c): either he
- * sees these messages, or we see his mark.  If the mark lies in the middle of
- * what is added, the number becomes NULL, and is counted when it is needed.
+ * `read` locks the row before it moves a mark (logic_unread.c): either it sees
+ * these messages, or we see its mark.  Messages of one sender are added at once
+ * if their numbers follow one another, so it is known how many of them are above
+ * a mark that lies in their middle.
  */
 
 #include <stdlib.h>
@@ -23,16 +24,15 @@
 
 
 #define MOVE_COLUMNS  6
-#define OWN_COLUMNS   5
+#define OWN_COLUMNS   6
 
 
-/* Messages of one sender in one group. */
+/* Messages of one sender in one group, of each number from low to high. */
 typedef struct {
     uint64_t  uid;
     uint64_t  room;
-    uint64_t  low;                     /* seq */
+    uint64_t  low;
     uint64_t  high;
-    uint64_t  n;
 } own_t;
 
 
@@ -54,7 +54,7 @@ static const char  conversations_move_sql[] =
 
 static const char  conversations_own_sql[] =
     "UPDATE conversations SET own_above = own_above"
-    " + IF(read_seq < ?, ?, IF(read_seq >= ?, 0, NULL))"
+    " + IF(read_seq < ?, ?, IF(read_seq < ?, ? - read_seq, 0))"
     " WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
 
 static own_t             *conversations_owns;
@@ -189,10 +189,11 @@ conversations_own(im_mysql_t *mysql, const task_row_t *rows, size_t n)
     for (i = 0; i < n; i++) {
         own = &conversations_owns[i];
         v[0].u64 = own->low;
-        v[1].u64 = own->n;
+        v[1].u64 = own->high - own->low + 1;
         v[2].u64 = own->high;
-        v[3].u64 = own->uid;
-        v[4].u64 = own->room;
+        v[3].u64 = own->high;
+        v[4].u64 = own->uid;
+        v[5].u64 = own->room;
         v += OWN_COLUMNS;
     }
 
@@ -201,7 +202,7 @@ conversations_own(im_mysql_t *mysql, const task_row_t *rows, size_t n)
 }
 
 
-/* One for each sender and group, by primary key. */
+/* By primary key. */
 static size_t
 conversations_own_fold(const task_row_t *rows, size_t n)
 {
@@ -219,8 +220,7 @@ conversations_own_fold(const task_row_t *rows, size_t n)
             own[count].uid = m->from;
             own[count].room = m->conv_b;
             own[count].low = m->seq;
-            own[count].high = m->seq;
-            own[count++].n = 1;
+            own[count++].high = m->seq;
         }
     }
 
@@ -229,10 +229,10 @@ conversations_own_fold(const task_row_t *rows, size_t n)
     for (i = 0, k = 0; i < count; i++) {
 
         if (k > 0 && own[k - 1].uid == own[i].uid
-            && own[k - 1].room == own[i].room)
+            && own[k - 1].room == own[i].room
+            && own[k - 1].high + 1 == own[i].low)
         {
             own[k - 1].high = own[i].high;
-            own[k - 1].n++;
             continue;
         }
 

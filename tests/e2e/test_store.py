@@ -105,12 +105,12 @@ def record(tmp_path_factory):
     sys.path.insert(0, out)
     import stream_pb2
 
-    def make(**fields):
+    def make(sender=None, **fields):
         r = stream_pb2.Record(time_ms=1, cmid='c', body=b'"x"')
         for k, v in fields.items():
             # `from` is a word of Python
             setattr(r, k, v)
-        setattr(r, 'from', r.conv_a)
+        setattr(r, 'from', r.conv_a if sender is None else sender)
         return r.SerializeToString()
 
     return make
@@ -497,6 +497,33 @@ async def test_messages_are_counted_once_however_late_and_often_they_come(
     await places((3, 0, 0, 0), (5, 5, 1, 1), (6, 5, 2, 2), (7, 5, 3, 3),
                  (2 ** 20, 5, 4, 4), (2 ** 20 + 1, 5, 5, 5),
                  (2 ** 20 + 2, 5, 6, 6))
+
+
+async def test_ones_own_messages_around_a_read_mark_are_counted_exactly(
+        stack, kafka, record):
+    """A group's, in one batch and one by one; by what is above the mark."""
+    u, v, room = stranger(), stranger(), stranger()
+    for uid in (u, v):
+        stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b, read_seq, '
+                    'own_above) VALUES (%d, 0, %d, 5, 0)' % (uid, room))
+
+    def one(seq, sender=u):
+        return record(seq=seq, msg_id=1000 + seq, conv_a=0, conv_b=room,
+                      sender=sender)
+
+    async def above(n, *want):
+        await until(lambda: len(rows(stack, (0, room))) == n, 'not stored')
+        assert [own for uid, own in sorted(
+            (int(uid), own) for uid, own in stack.mysql(
+                'SELECT uid, own_above FROM conversations WHERE conv_a = 0 '
+                'AND conv_b = %d' % room))] == [
+            str(own) for uid, own in sorted(zip((u, v), want))]
+
+    kafka.produce(*[one(seq) for seq in range(3, 9)], one(10), one(2 ** 20),
+                  one(9, v), one(4, v))
+    await above(9, 5, 1)
+    kafka.produce(one(5), one(2 ** 20 + 1), one(12), one(1))
+    await above(12, 7, 1)
 
 
 async def test_a_missing_table_makes_no_dead_letters(stack, api, people):
