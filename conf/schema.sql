@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS messages (
 -- no message; 0: not known, it is looked up with the user's next list (of a
 -- group, always 0).  hot: last_id may be behind, by 10 s at most.
 -- own_above is of a group: messages of the user above read_seq; NULL: they have
--- to be counted.
+-- to be counted (rows of an earlier version, or too many at the last `read`).
 CREATE TABLE IF NOT EXISTS conversations (
     uid         BIGINT UNSIGNED NOT NULL,
     conv_a      BIGINT UNSIGNED NOT NULL,

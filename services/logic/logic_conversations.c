@@ -40,6 +40,7 @@ typedef struct {
     unsigned            more:1;
     unsigned            memory:1;      /* is out */
     uint64_t            next;
+    uint64_t            uncounted;     /* rows that may still be counted */
     Im__Conversation    rows[LOGIC_LISTING_MAX];
     Im__Conversation   *list[LOGIC_LISTING_MAX];
 } conversations_t;
@@ -106,6 +107,7 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
     c->listing.before = r->has_before ? r->before : INT64_MAX;
     c->listing.limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
     c->listing.hidden = r->has_hidden && r->hidden;
+    c->uncounted = LOGIC_UNREAD_ROWS_MAX;
 
     rc = conversations_page(db, c);
 
@@ -159,8 +161,8 @@ conversations_row(logic_db_t *db, conversations_t *c, size_t i)
     unread = 0;
 
     if (c->listing.rows[i].seq != 0) {
-        rc = logic_unread(db, c->listing.uid, &c->listing.rows[i], &last,
-                          &unread);
+        rc = logic_unread(db, c->listing.uid, &c->listing.rows[i],
+                          &c->uncounted, &last, &unread);
         if (rc != IM_OK) {
             c->memory = (rc == IM_DECLINED);
             free(last);

@@ -8,13 +8,20 @@
  * A message in a run knows its place, and how many up to there are of the lower
  * one of two users; so what is unread is a difference, whatever numbers are
  * missing.  Rows that are in no run, of an earlier version, or below the run
- * of the last message, are counted one by one.
+ * of the last message, are counted one by one, upwards from the read mark.  A
+ * request looks at LOGIC_UNREAD_ROWS_MAX of them, and at UNREAD_ROWS_MIN for each
+ * conversation after that; what is above is left out, and `unread` is too low.
  *
- * In a group one's own messages are not told apart by that.  Those above the
- * read mark are counted in the member's row: by the store when it adds some,
- * here when the mark moves.  Both lock the row first, so each message counts
- * once.  To move a mark, the smaller part is looked at: what has become read,
- * or what is left; mostly nothing is left.
+ * In a group one's own messages are not told apart by places.  Those above the
+ * read mark are counted in the member's row (own_above): by the store when it
+ * adds some, here when the mark moves.  Both lock the row first, so each message
+ * counts once.  To move a mark, the smaller part is looked at: what has become
+ * read, or what is left; mostly nothing is left.
+ *
+ * Where own_above is not known (NULL: the row is of an earlier version), a list
+ * counts it and writes it, if that takes no more rows than a request may look
+ * at.  `read` may look at UNREAD_READ_MAX; if that is not enough, it writes
+ * NULL, and a later list or `read` finds less to count.
  *
  * Functions of a pool's thread.
  */
@@ -25,8 +32,10 @@
 #include "logic_unread.h"
 
 
-#define UNREAD_COLUMNS  9
-#define UNREAD_TRIES    3
+#define UNREAD_COLUMNS   9
+#define UNREAD_TRIES     3
+#define UNREAD_ROWS_MIN  500
+#define UNREAD_READ_MAX  200000
 
 
 /* Of a page's row: the last message, and the one that was read last. */
@@ -47,30 +56,53 @@ typedef struct {
     uint64_t          own_above;
 } unread_mark_t;
 
+/* Rows above `above` and below `end`, limit of them at most. */
+typedef struct {
+    uint64_t          above;
+    uint64_t          end;
+    uint64_t          limit;
+    uint64_t          n;               /* found */
+    uint64_t          own;             /* of these, of one's own */
+    uint64_t          own_listed;      /* of these, up to `listed` */
+    uint64_t          listed;
+} unread_count_t;
+
 
 static int unread_places(logic_db_t *db, uint64_t uid,
-    const logic_listed_t *row, const unread_read_t *read, uint64_t *unread);
+    const logic_listed_t *row, const unread_read_t *read, uint64_t *rows,
+    uint64_t *unread);
 static int unread_less_own(logic_db_t *db, uint64_t uid,
-    const logic_listed_t *row, uint64_t *unread);
+    const logic_listed_t *row, uint64_t *rows, uint64_t *unread);
+static int unread_mend(logic_db_t *db, uint64_t uid, uint64_t room,
+    unread_count_t *count);
+static int unread_mend_step(logic_db_t *db, uint64_t uid, uint64_t room,
+    unread_count_t *count);
 static int unread_rows(logic_db_t *db, const logic_listed_t *row,
     unread_read_t *read);
 static int unread_on_row(void *ctx, const im_mysql_value_t *v);
 static uint64_t unread_of(const im_conv_t *conv, uint64_t uid, uint64_t nth,
     uint64_t nth_a);
-static int unread_count(logic_db_t *db, uint64_t uid,
-    const logic_listed_t *row, uint64_t end, uint64_t *n);
-static int unread_own(logic_db_t *db, uint64_t uid, uint64_t room,
-    uint64_t above, uint64_t end, uint64_t *n);
+static int unread_others(logic_db_t *db, uint64_t uid,
+    const logic_listed_t *row, uint64_t end, uint64_t *rows, uint64_t *n);
+static uint64_t unread_limit(uint64_t rows);
+static void unread_spend(uint64_t *rows, uint64_t n);
+static int unread_count(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
+    unread_count_t *count);
+static int unread_on_count(void *ctx, const im_mysql_value_t *v);
+static int unread_lock(logic_db_t *db, uint64_t uid, uint64_t room,
+    unread_mark_t *mark);
+static int unread_write(logic_db_t *db, uint64_t uid, uint64_t room,
+    const unread_mark_t *mark);
 static int unread_step(logic_db_t *db, uint64_t uid, uint64_t room,
     uint64_t seq);
 static int unread_on_mark(void *ctx, const im_mysql_value_t *v);
 static int unread_left(logic_db_t *db, uint64_t uid, uint64_t room,
-    const unread_mark_t *mark, uint64_t seq, uint64_t *own);
+    unread_mark_t *mark, uint64_t seq);
 
 
 int
 logic_unread(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
-    Im__Message **last, uint64_t *unread)
+    uint64_t *rows, Im__Message **last, uint64_t *unread)
 {
     int            rc;
     unread_read_t  read = { .conv = &row->conv };
@@ -88,20 +120,20 @@ logic_unread(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
     if (row->run_seq == 0
         || (row->read_seq >= row->run_seq && read.run_seq != row->run_seq))
     {
-        return unread_count(db, uid, row, row->seq + 1, unread);
+        return unread_others(db, uid, row, row->seq + 1, rows, unread);
     }
 
-    rc = unread_places(db, uid, row, &read, unread);
+    rc = unread_places(db, uid, row, &read, rows, unread);
 
     return (rc == IM_OK && row->conv.a == 0)
-           ? unread_less_own(db, uid, row, unread) : rc;
+           ? unread_less_own(db, uid, row, rows, unread) : rc;
 }
 
 
 /* Of others; in a group, of all. */
 static int
 unread_places(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
-    const unread_read_t *read, uint64_t *unread)
+    const unread_read_t *read, uint64_t *rows, uint64_t *unread)
 {
     uint64_t  n, all;
 
@@ -111,8 +143,8 @@ unread_places(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
         n = unread_of(&row->conv, uid, read->nth, read->nth_a);
 
     } else if (row->read_seq + 1 < row->run_seq
-               && unread_count(db, row->conv.a == 0 ? 0 : uid, row,
-                               row->run_seq, unread)
+               && unread_others(db, row->conv.a == 0 ? 0 : uid, row,
+                                row->run_seq, rows, unread)
                   != IM_OK)
     {
         return IM_ERROR;
@@ -129,22 +161,92 @@ unread_places(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
 
 static int
 unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
-    uint64_t *unread)
+    uint64_t *rows, uint64_t *unread)
 {
-    uint64_t  own;
+    uint64_t        own, others;
+    unread_count_t  count = {
+        .above = row->read_seq, .end = INT64_MAX, .listed = row->seq
+    };
 
     own = row->own_above;
 
-    if (!row->own_known
-        && unread_own(db, uid, row->conv.b, row->read_seq, row->seq, &own)
-           != IM_OK)
-    {
-        return IM_ERROR;
+    if (!row->own_known) {
+        count.limit = unread_limit(*rows);
+
+        if (unread_mend(db, uid, row->conv.b, &count) != IM_OK) {
+            return IM_ERROR;
+        }
+
+        unread_spend(rows, count.n);
+
+        own = count.own_listed;
+        others = count.n - count.own;
+
+        if (count.n == count.limit && others < *unread) {
+            *unread = others;          /* those are certain */
+            return IM_OK;
+        }
     }
 
     *unread = (*unread > own) ? *unread - own : 0;
 
     return IM_OK;
+}
+
+
+/* Counts one's own messages above the read mark, for the member's row, too. */
+static int
+unread_mend(logic_db_t *db, uint64_t uid, uint64_t room,
+    unread_count_t *count)
+{
+    int  rc, tries;
+
+    rc = IM_AGAIN;
+
+    for (tries = 0; tries < UNREAD_TRIES && rc == IM_AGAIN; tries++) {
+        rc = im_mysql_begin(db->mysql);
+
+        if (rc == IM_OK) {
+            rc = unread_mend_step(db, uid, room, count);
+        }
+
+        if (rc == IM_OK) {
+            rc = im_mysql_commit(db->mysql);
+
+        } else {
+            im_mysql_rollback(db->mysql);
+        }
+    }
+
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+}
+
+
+/* The lock comes before the first plain read, which sees all before it. */
+static int
+unread_mend_step(logic_db_t *db, uint64_t uid, uint64_t room,
+    unread_count_t *count)
+{
+    int            rc;
+    im_conv_t      conv = { 0, room };
+    unread_mark_t  mark = { .found = 0 };
+
+    rc = unread_lock(db, uid, room, &mark);
+
+    if (rc == IM_OK) {
+        rc = unread_count(db, uid, &conv, count);
+    }
+
+    if (rc != IM_OK || !mark.found || mark.own_known
+        || mark.read_seq != count->above || count->n == count->limit)
+    {
+        return rc;
+    }
+
+    mark.own_known = 1;
+    mark.own_above = count->own;
+
+    return unread_write(db, uid, room, &mark);
 }
 
 
@@ -216,43 +318,86 @@ unread_of(const im_conv_t *conv, uint64_t uid, uint64_t nth, uint64_t nth_a)
 
 /* Above the read mark and below end, not of uid (0: nobody). */
 static int
-unread_count(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
-    uint64_t end, uint64_t *n)
+unread_others(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
+    uint64_t end, uint64_t *rows, uint64_t *n)
 {
-    im_mysql_value_t  v[5];
+    int             rc;
+    unread_count_t  count = {
+        .above = row->read_seq, .end = end, .limit = unread_limit(*rows)
+    };
 
-    static const char  sql[] =
-        "SELECT COUNT(*) FROM messages WHERE conv_a = ? AND conv_b = ? "
-        "AND seq > ? AND seq < ? AND sender <> ?";
+    rc = unread_count(db, uid, &row->conv, &count);
+
+    if (rc == IM_AGAIN) {
+        rc = unread_count(db, uid, &row->conv, &count);
+    }
+
+    if (rc != IM_OK) {
+        return IM_ERROR;
+    }
+
+    unread_spend(rows, count.n);
+    *n = count.n - count.own;
+
+    return IM_OK;
+}
+
+
+static uint64_t
+unread_limit(uint64_t rows)
+{
+    return (rows > UNREAD_ROWS_MIN) ? rows : UNREAD_ROWS_MIN;
+}
+
+
+static void
+unread_spend(uint64_t *rows, uint64_t n)
+{
+    *rows = (*rows > n) ? *rows - n : 0;
+}
+
+
+/* In a transaction or not. */
+static int
+unread_count(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
+    unread_count_t *count)
+{
+    im_mysql_value_t  v[8];
+
+    static const char             sql[] =
+        "SELECT COUNT(*), COUNT(CASE WHEN t.sender = ? THEN 1 END), "
+        "COUNT(CASE WHEN t.sender = ? AND t.seq <= ? THEN 1 END) "
+        "FROM (SELECT seq, sender FROM messages WHERE conv_a = ? "
+        "AND conv_b = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?) t";
+    static const im_mysql_type_t  columns[] = {
+        IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+    };
 
     memset(v, 0, sizeof(v));
-    v[0].u64 = row->conv.a;
-    v[1].u64 = row->conv.b;
-    v[2].u64 = row->read_seq;
-    v[3].u64 = end;
-    v[4].u64 = uid;
+    v[0].u64 = uid;
+    v[1].u64 = uid;
+    v[2].u64 = count->listed;
+    v[3].u64 = conv->a;
+    v[4].u64 = conv->b;
+    v[5].u64 = count->above;
+    v[6].u64 = count->end;
+    v[7].u64 = count->limit;
 
-    return logic_page_number(db, sql, v, 5, n);
+    return im_mysql_run(db->mysql, sql, v, 8, columns, 3, unread_on_count,
+                        count, NULL, NULL);
 }
 
 
 static int
-unread_own(logic_db_t *db, uint64_t uid, uint64_t room, uint64_t above,
-    uint64_t end, uint64_t *n)
+unread_on_count(void *ctx, const im_mysql_value_t *v)
 {
-    im_mysql_value_t  v[4];
+    unread_count_t  *count = ctx;
 
-    static const char  sql[] =
-        "SELECT COUNT(*) FROM messages WHERE conv_a = 0 AND conv_b = ? "
-        "AND seq > ? AND seq <= ? AND sender = ?";
+    count->n = v[0].u64;
+    count->own = v[1].u64;
+    count->own_listed = v[2].u64;
 
-    memset(v, 0, sizeof(v));
-    v[0].u64 = room;
-    v[1].u64 = above;
-    v[2].u64 = end;
-    v[3].u64 = uid;
-
-    return logic_page_number(db, sql, v, 4, n);
+    return IM_OK;
 }
 
 
@@ -283,46 +428,62 @@ logic_unread_read_room(logic_db_t *db, uint64_t uid, uint64_t room,
 }
 
 
-/* The lock comes before the first plain read, which sees all before it. */
+/* Locks first, as above. */
 static int
 unread_step(logic_db_t *db, uint64_t uid, uint64_t room, uint64_t seq)
 {
-    int               rc;
-    uint64_t          own;
-    unread_mark_t     mark = { .found = 0 };
-    im_mysql_value_t  v[4];
+    int            rc;
+    unread_mark_t  mark = { .found = 0 };
 
-    static const char             lock[] =
+    rc = unread_lock(db, uid, room, &mark);
+
+    if (rc != IM_OK || !mark.found || seq <= mark.read_seq) {
+        return rc;
+    }
+
+    rc = unread_left(db, uid, room, &mark, seq);
+
+    return (rc == IM_OK) ? unread_write(db, uid, room, &mark) : rc;
+}
+
+
+static int
+unread_lock(logic_db_t *db, uint64_t uid, uint64_t room, unread_mark_t *mark)
+{
+    im_mysql_value_t  v[2];
+
+    static const char             sql[] =
         "SELECT read_seq, own_above FROM conversations "
         "WHERE uid = ? AND conv_a = 0 AND conv_b = ? FOR UPDATE";
-    static const char             move[] =
-        "UPDATE conversations SET read_seq = ?, own_above = ? "
-        "WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
     static const im_mysql_type_t  columns[] = { IM_MYSQL_U64, IM_MYSQL_U64 };
 
     memset(v, 0, sizeof(v));
     v[0].u64 = uid;
     v[1].u64 = room;
 
-    rc = im_mysql_run(db->mysql, lock, v, 2, columns, 2, unread_on_mark, &mark,
-                      NULL, NULL);
+    return im_mysql_run(db->mysql, sql, v, 2, columns, 2, unread_on_mark,
+                        mark, NULL, NULL);
+}
 
-    if (rc != IM_OK || !mark.found || seq <= mark.read_seq) {
-        return rc;
-    }
 
-    rc = unread_left(db, uid, room, &mark, seq, &own);
+static int
+unread_write(logic_db_t *db, uint64_t uid, uint64_t room,
+    const unread_mark_t *mark)
+{
+    im_mysql_value_t  v[4];
 
-    if (rc != IM_OK) {
-        return rc;
-    }
+    static const char  sql[] =
+        "UPDATE conversations SET read_seq = ?, own_above = ? "
+        "WHERE uid = ? AND conv_a = 0 AND conv_b = ?";
 
-    v[0].u64 = seq;
-    v[1].u64 = own;
+    memset(v, 0, sizeof(v));
+    v[0].u64 = mark->read_seq;
+    v[1].u64 = mark->own_above;
+    v[1].null = !mark->own_known;
     v[2].u64 = uid;
     v[3].u64 = room;
 
-    return im_mysql_run(db->mysql, move, v, 4, NULL, 0, NULL, NULL, NULL,
+    return im_mysql_run(db->mysql, sql, v, 4, NULL, 0, NULL, NULL, NULL,
                         NULL);
 }
 
@@ -341,28 +502,39 @@ unread_on_mark(void *ctx, const im_mysql_value_t *v)
 }
 
 
-/* One's own messages above seq. */
+/* Moves the mark to seq: how many of one's own messages are above it? */
 static int
-unread_left(logic_db_t *db, uint64_t uid, uint64_t room,
-    const unread_mark_t *mark, uint64_t seq, uint64_t *own)
+unread_left(logic_db_t *db, uint64_t uid, uint64_t room, unread_mark_t *mark,
+    uint64_t seq)
 {
-    int       rc;
-    uint64_t  head, passed;
+    int             rc, passed;
+    uint64_t        head;
+    im_conv_t       conv = { 0, room };
+    unread_count_t  count = { .limit = UNREAD_READ_MAX };
 
-    *own = 0;
+    if (mark->own_known && mark->own_above == 0) {
+        mark->read_seq = seq;          /* none is above a higher one */
+        return IM_OK;
+    }
 
     rc = logic_page_head(db, 0, room, &head);
 
-    if (rc != IM_OK || seq >= head) {
+    if (rc != IM_OK) {
         return rc;
     }
 
-    if (!mark->own_known || head - seq <= seq - mark->read_seq) {
-        return unread_own(db, uid, room, seq, head, own);
-    }
+    passed = (mark->own_known && head > seq
+              && head - seq > seq - mark->read_seq);
+    count.above = passed ? mark->read_seq : seq;
+    count.end = passed ? seq + 1 : INT64_MAX;
+    mark->read_seq = seq;
 
-    rc = unread_own(db, uid, room, mark->read_seq, seq, &passed);
-    *own = (mark->own_above > passed) ? mark->own_above - passed : 0;
+    rc = unread_count(db, uid, &conv, &count);
+
+    mark->own_known = (count.n < count.limit);
+    mark->own_above = !passed ? count.own
+                      : (mark->own_above > count.own)
+                        ? mark->own_above - count.own : 0;
 
     return rc;
 }

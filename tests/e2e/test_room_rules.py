@@ -188,6 +188,44 @@ async def test_unread_of_a_group_is_exact_for_each_member(
     await unread(0, 4, 1)
 
 
+async def test_unread_of_a_group_of_an_earlier_version_is_counted_once(
+        api, people, stack):
+    """It had no count of one's own messages: a list makes it."""
+    alice, bob = await people(api, 'alice', 'bob')
+    room = await create(alice, members=[bob])
+    for sender in (alice, bob, bob, alice, alice):
+        last = await room.send(sender)
+
+    async def unread(*want):
+        end = time.monotonic() + 20
+        while True:
+            seen = [(await listed(u))[room.id] for u in (alice, bob)]
+            if seen[0]['head'] == last['seq'] or time.monotonic() > end:
+                assert tuple(c['unread'] for c in seen) == want
+                return
+            await asyncio.sleep(0.1)
+
+    def own():
+        return {int(uid): n for uid, n in stack.mysql(
+            'SELECT uid, own_above FROM conversations WHERE conv_a = 0 AND '
+            'conv_b = %d' % room.id)}
+
+    await unread(2, 3)
+    stack.mysql('UPDATE conversations SET own_above = NULL WHERE conv_a = 0 '
+                'AND conv_b = %d' % room.id)
+    await unread(2, 3)
+    assert own() == {alice.uid: '3', bob.uid: '2'}
+    last = await room.send(bob)
+    await unread(3, 3)
+    assert own() == {alice.uid: '3', bob.uid: '3'}
+    stack.mysql('UPDATE conversations SET own_above = NULL WHERE conv_a = 0 '
+                'AND conv_b = %d' % room.id)
+    await room.read(alice, 2)
+    await room.read(bob, 2)
+    assert own() == {alice.uid: '2', bob.uid: '2'}
+    await unread(2, 2)
+
+
 # Making a room.
 
 

@@ -667,6 +667,37 @@ async def test_a_list_of_an_earlier_version_is_in_order(api, people, stack):
         (bob.uid, 2), (carol.uid, 1)]
 
 
+async def test_a_list_counts_so_many_messages_of_an_earlier_version(
+        api, people, stack):
+    """What is above is left out, and no list costs more for it."""
+    alice = await people(api, 'alice')
+    friends = await people(api, 'bob', 'carol', 'dave')
+    for f in friends:
+        old(stack, alice, f, f, 1, 30000)
+        stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b) '
+                    'VALUES (%d, %d, %d)' % (
+                        (alice.uid,) + tuple(sorted((alice.uid, f.uid)))))
+
+    async def counts():
+        r = await conversations(alice)
+        return sorted(c['unread'] for c in r['conversations'])
+
+    await counts()                     # puts the list in order
+    was = touched(stack)
+    assert await counts() == [500, 500, 20000]
+    assert touched(stack) - was < 3 * 21000
+    for f in friends:
+        await read(alice, f, 29000)
+    assert await counts() == [1000, 1000, 1000]
+
+
+def touched(stack):
+    """Rows that MySQL has read so far."""
+    return sum(int(n) for name, n in stack.mysql(
+        "SHOW GLOBAL STATUS LIKE 'Handler_read%'")
+        if name != 'Handler_read_rnd_deleted')
+
+
 MANY = 100000
 
 
@@ -691,16 +722,11 @@ async def test_no_list_costs_more_than_its_page(api, people, stack):
                 'messages m WHERE m.conv_a = c.conv_a AND m.conv_b = c.conv_b)'
                 ' WHERE uid = %d' % alice.uid)
 
-    def touched():
-        return sum(int(n) for name, n in stack.mysql(
-            "SHOW GLOBAL STATUS LIKE 'Handler_read%'")
-            if name != 'Handler_read_rnd_deleted')
-
     before, got, costs = {}, [], []
     for _ in range(5):
-        was = touched()
+        was = touched(stack)
         r = await conversations(alice, limit=20, **before)
-        costs.append(touched() - was)
+        costs.append(touched(stack) - was)
         got += [int(c['with']) for c in r['conversations']]
         assert all(c['unread'] in (0, 1) for c in r['conversations'])
         before = {'before': r['next']}
