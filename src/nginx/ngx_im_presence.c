@@ -24,6 +24,11 @@
  * offline there for a moment, so for a second such an answer is no news; then
  * all are asked for once more.
  *
+ * A walk through the topics that is under way comes to its end, whatever happens
+ * meanwhile, and then another one follows.  If it began anew, the last topics
+ * would never be asked for while a link flaps or memory is short.  Only when
+ * Redis has lost its memory it begins anew: no answer from before counts.
+ *
  * What is not wanted any more is not taken back: events for nobody are dropped
  * here until the hour is over.
  */
@@ -60,6 +65,7 @@ static ngx_uint_t ngx_im_presence_asked(ngx_im_presence_ask_t **asks,
     ngx_uint_t n, uint64_t uid, ngx_uint_t forget);
 static void ngx_im_presence_news(im_topic_t *topic, uint64_t uid,
     ngx_uint_t online);
+static void ngx_im_presence_soon(ngx_msec_t ms);
 static void ngx_im_presence_in(ngx_msec_t ms);
 static void ngx_im_presence_on_refresh(ngx_event_t *ev);
 static void ngx_im_presence_asked_all(void);
@@ -71,7 +77,7 @@ static void ngx_im_presence_on_reply(void *data,
 static ngx_im_method_t   ngx_im_presence_method;
 static ngx_queue_t       ngx_im_presence_asks;     /* under way */
 static uint32_t          ngx_im_presence_at;       /* number of a topic */
-static ngx_uint_t        ngx_im_presence_has_failed;  /* a question has */
+static ngx_msec_t        ngx_im_presence_again;    /* after this walk; 0: no */
 static ngx_uint_t        ngx_im_presence_is_young; /* Redis has lost all */
 static ngx_msec_t        ngx_im_presence_old_at;   /* until then */
 static ngx_event_t       ngx_im_presence_event;
@@ -233,8 +239,8 @@ ngx_im_presence_others(ngx_im_ws_t *ws, ngx_im_presence_ask_t **asks)
 }
 
 
-/* Whether this user belongs to one of these questions; does not any more, if he
- * is to be forgotten. */
+/* Whether this user belongs to one of these questions.  forget: takes the user
+ * out of them. */
 static ngx_uint_t
 ngx_im_presence_asked(ngx_im_presence_ask_t **asks, ngx_uint_t n, uint64_t uid,
     ngx_uint_t forget)
@@ -317,7 +323,7 @@ ngx_im_presence_on_event(const Im__PresenceEvent *event)
 }
 
 
-/* Devices are for who asks only. */
+/* An event names no devices: only an answer does. */
 static void
 ngx_im_presence_news(im_topic_t *topic, uint64_t uid, ngx_uint_t online)
 {
@@ -335,7 +341,7 @@ ngx_im_presence_news(im_topic_t *topic, uint64_t uid, ngx_uint_t online)
 
     if (ngx_im_fanout_event(topic, &frame) != IM_OK) {
         im_watch_missed(&topic->watch);
-        ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
+        ngx_im_presence_soon(NGX_IM_PRESENCE_LATER);
     }
 }
 
@@ -372,7 +378,7 @@ void
 ngx_im_presence_refresh(ngx_msec_t in_ms)
 {
     if (ngx_im_topics != NULL) {
-        ngx_im_presence_in(in_ms);
+        ngx_im_presence_soon(in_ms);
     }
 }
 
@@ -393,16 +399,30 @@ ngx_im_presence_lost(void)
 
     ngx_im_presence_is_young = 1;
     ngx_im_presence_old_at = ngx_current_msec + NGX_IM_PRESENCE_YOUNG;
+    ngx_im_presence_at = 0;
     ngx_im_presence_in(1);
 }
 
 
-/* Begins the walk, also if one is under way; the sooner of two times holds. */
+/* A walk, after the one under way if there is one; the sooner of two times
+ * holds. */
+static void
+ngx_im_presence_soon(ngx_msec_t ms)
+{
+    if (ngx_im_presence_at != 0
+        && (ngx_im_presence_again == 0 || ms < ngx_im_presence_again))
+    {
+        ngx_im_presence_again = ms;
+    }
+
+    ngx_im_presence_in(ms);
+}
+
+
+/* Begins the walk or goes on with it. */
 static void
 ngx_im_presence_in(ngx_msec_t ms)
 {
-    ngx_im_presence_at = 0;
-
     if (ngx_im_presence_event.timer_set
         && (ngx_msec_int_t) (ngx_im_presence_event.timer.key
                              - ngx_current_msec)
@@ -469,18 +489,20 @@ ngx_im_presence_asked_all(void)
     ngx_msec_t      ms;
     ngx_msec_int_t  wait;
 
-    ms = NGX_IM_PRESENCE_REFRESH;
+    ms = (ngx_im_presence_again != 0) ? ngx_im_presence_again
+                                      : NGX_IM_PRESENCE_REFRESH;
 
-    if (ngx_im_presence_has_failed) {
-        ms = NGX_IM_PRESENCE_LATER;
-
-    } else if (ngx_im_presence_is_young) {
+    if (ngx_im_presence_is_young) {
         wait = (ngx_msec_int_t) (ngx_im_presence_old_at - ngx_current_msec);
-        ngx_im_presence_is_young = 0;
-        ms = (ngx_msec_t) ngx_max(wait, 1);
+
+        if (wait <= (ngx_msec_int_t) ms) {
+            ngx_im_presence_is_young = 0;
+            ms = (ngx_msec_t) ngx_max(wait, 1);
+        }
     }
 
-    ngx_im_presence_has_failed = 0;
+    ngx_im_presence_again = 0;
+    ngx_im_presence_at = 0;
     ngx_im_presence_in(ms);
 }
 
@@ -535,12 +557,7 @@ ngx_im_presence_on_reply(void *data, const im_rpc_status_t *status,
                          "im: subscriptions to presence could not be renewed: "
                          "%s", status->message);
 
-        ngx_im_presence_has_failed = 1;
-
-        if (ngx_im_presence_at == 0) {
-            ngx_im_presence_in(NGX_IM_PRESENCE_LATER);
-        }
-
+        ngx_im_presence_soon(NGX_IM_PRESENCE_LATER);
         return;
     }
 
