@@ -409,10 +409,10 @@ batch_answer(presence_t *p, presence_job_t *job)
 
 
 /*
- * Whom the policy does not let stay.  Told to all, not to its instance only: a
- * worker has a link to each Logic, and the name in Redis may be older than the
- * link.  Who cannot be told now hears it when the worker announces it again
- * (im:re).
+ * Ends the connections that the policy does not let stay.  If the instance that
+ * Redis names has no link to us, all instances are told: the name may be older
+ * than the link.  A worker that cannot be told now is answered so when it
+ * announces the connection again (im:re).
  */
 static void
 batch_replace(const presence_job_t *job)

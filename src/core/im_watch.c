@@ -38,7 +38,8 @@ im_watch_missed(im_watch_t *w)
 }
 
 
-/* Who subscribed while nothing was known has an answer of its own to come. */
+/* The first value is not sent to the others: each that has subscribed while
+ * nothing was known still gets an answer of its own. */
 int
 im_watch_answer(im_watch_t *w, uint64_t version, uint32_t *value)
 {

@@ -569,9 +569,10 @@ ngx_im_rooms_on_event(Im__RoomEvent *event)
 }
 
 
-/* The changes of the last seconds, and all since then, in their order; of one
- * room, or (0) all.  Whether they made a difference.  Who has come to a live
- * room again was let in after them. */
+/* Applies the changes of memberships since that time to the connection, in their
+ * order: those of one room, or of all (0).  Returns whether one made a
+ * difference.  A connection that is in a live room now was let in after its
+ * removal there, so it stays. */
 static ngx_uint_t
 ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
 {
@@ -609,7 +610,8 @@ ngx_im_rooms_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
 }
 
 
-/* Who was added then may be among those who have been removed since. */
+/* Whether an addition, with the room's number of removals by then, is older than
+ * a removal that the room knows of: that may have been of the same user. */
 static ngx_uint_t
 ngx_im_rooms_is_before(uint64_t id, uint64_t removals)
 {
