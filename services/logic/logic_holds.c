@@ -7,7 +7,11 @@
  * lost is made again, and must not release twice.
  *
  * With the last holder the entry goes, in the same step: a repeat that comes
- * later gets a new number, and one that came before is a holder.
+ * later gets a new number, and one that came before is a holder.  What the step
+ * said stays in a field "v" id, for the reply may be lost: a Redis that was
+ * frozen carries out what was sent to it meanwhile when nobody listens any more.
+ *
+ * A repeat whose reply was lost does not know the first try; the entry names it.
  *
  * An entry that is not there tells nothing: Redis may have lost its memory,
  * and with it a holder that still produces.
@@ -33,23 +37,27 @@ static void holds_put64(unsigned char *p, uint64_t v);
 static _Thread_local im_redis_script_t  holds_script = {
     "local bucket = math.floor(redis.call('TIME')[1] / ARGV[1])\n"
     "local field, first, id = ARGV[2], ARGV[3], ARGV[4]\n"
-    "local holders = 'h' .. first\n"
     "for i = 0, 1 do\n"
     "  local key = KEYS[1] .. string.format('%.0f', bucket - i)\n"
+    "  local void = redis.call('HGET', key, 'v' .. id)\n"
+    "  if void then return (struct.unpack('<I8', void)) end\n"
     "  local e = redis.call('HGET', key, field)\n"
-    "  if e and e:sub(1, 8) == first then\n"
-    "    local held, left = redis.call('HGET', key, holders), ''\n"
-    "    if not held then held = first end\n"
+    "  if e then\n"
+    "    local one, left, mine = e:sub(1, 8), '', false\n"
+    "    local holders = 'h' .. one\n"
+    "    local held = redis.call('HGET', key, holders) or one\n"
+    "    local known = (one == first)\n"
     "    for j = 1, #held, 8 do\n"
-    "      local one = held:sub(j, j + 7)\n"
-    "      if one ~= id then left = left .. one end\n"
+    "      one = held:sub(j, j + 7)\n"
+    "      if one == id then mine = true else left = left .. one end\n"
     "    end\n"
-    "    if left ~= '' then\n"
-    "      redis.call('HSET', key, holders, left)\n"
-    "      return 0\n"
+    "    if mine and left == '' then\n"
+    "      redis.call('HDEL', key, field, holders)\n"
+    "      redis.call('HSET', key, 'v' .. id, e:sub(23, 30))\n"
+    "      return (struct.unpack('<I8', e, 23))\n"
     "    end\n"
-    "    redis.call('HDEL', key, field, holders)\n"
-    "    return (struct.unpack('<I8', e, 23))\n"
+    "    if mine then redis.call('HSET', key, holders, left) end\n"
+    "    if mine or known then return 0 end\n"
     "  end\n"
     "end\n"
     "return -1\n",
