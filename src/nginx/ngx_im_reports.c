@@ -69,6 +69,7 @@ static ngx_queue_t       ngx_im_report_queues[NGX_IM_REPORT_QUEUES];
 static ngx_event_t       ngx_im_report_event;
 static ngx_event_t       ngx_im_report_moved_event;
 static uint32_t          ngx_im_report_at;      /* topic of that walk */
+static ngx_uint_t        ngx_im_report_again;   /* another one after it */
 static ngx_connection_t  ngx_im_report_nobody;  /* debug lines name a socket */
 
 
@@ -469,9 +470,12 @@ ngx_im_reports_ask(ngx_im_room_t *room)
 void
 ngx_im_reports_moved(void)
 {
-    ngx_im_report_at = 0;              /* also if a walk is under way */
+    if (ngx_im_topics == NULL) {
+        return;
+    }
 
-    if (ngx_im_topics == NULL || ngx_im_report_moved_event.timer_set) {
+    if (ngx_im_report_moved_event.timer_set) {
+        ngx_im_report_again = (ngx_im_report_at != 0);
         return;
     }
 
@@ -495,6 +499,13 @@ ngx_im_reports_on_moved(ngx_event_t *ev)
         topic = im_topics_each(ngx_im_topics, &ngx_im_report_at);
 
         if (topic == NULL) {
+            ngx_im_report_at = 0;
+
+            if (ngx_im_report_again) {
+                ngx_im_report_again = 0;
+                ngx_add_timer(ev, NGX_IM_REPORT_MOVED);
+            }
+
             return;
         }
 
