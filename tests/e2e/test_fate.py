@@ -21,7 +21,9 @@ from conftest import taken
 # Nobody waits longer above a gap: 2 s, and as long as the store's group needs
 # to meet again after its broker was killed.
 ABOVE_S = 5
-SHOWN_S = 0.2          # a new conversation, after Redis has lost its memory
+# A new conversation, after Redis has lost its memory; and four times as long
+# as before, for the machine may be busy.
+SHOWN_S = 0.2
 SLOW = 5 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1
 
 
@@ -88,12 +90,24 @@ async def test_after_kafka_was_away_nobody_waits_above_a_gap(
     assert worst < ABOVE_S * SLOW
 
 
+async def first_contact(api, people, socket):
+    """How long a message to somebody new is on its way, in s."""
+    dave = await people(api, 'dave')
+    d = await dave.connect()
+    began = time.monotonic()
+    ack = await socket.send(dave.uid, 'shown', new_cmid())
+    push = await d.expect('push')
+    assert push['seq'] == ack['seq'] == '1'
+    return time.monotonic() - began
+
+
 async def test_after_redis_lost_its_memory_conversations_go_on_without_a_gap(
         api, people, stack):
     alice, bob, carol = await people(api, 'alice', 'bob', 'carol')
     for n in range(3):
         await alice.send(bob.uid, n)
     s, b, c = [await u.connect() for u in (alice, bob, carol)]
+    before = await first_contact(api, people, s)
     redis(stack, 'FLUSHALL')
     acks = [await taken(s.send, bob.uid, 'after %d' % n, new_cmid())
             for n in range(3)]
@@ -102,13 +116,8 @@ async def test_after_redis_lost_its_memory_conversations_go_on_without_a_gap(
     assert ack['seq'] == '1'
     # The workers have said again who is there.
     await b.expect('sync_needed')
-    dave = await people(api, 'dave')
-    d = await dave.connect()
-    began = time.monotonic()
-    ack = await s.send(dave.uid, 'shown', new_cmid())
-    push = await d.expect('push')
-    assert push['seq'] == ack['seq'] == '1'
-    assert time.monotonic() - began < SHOWN_S * SLOW
+    after = await first_contact(api, people, s)
+    assert after < (SHOWN_S + 4 * before) * SLOW, (before, after)
 
 
 async def test_losses_while_the_store_stands_still_give_no_number_twice(
