@@ -63,8 +63,8 @@ void logic_rooms_failed(logic_rooms_t *r, int rc);
 /* Adds to r->uids, which stay ascending, each once.  DECLINED: a 0. */
 int logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n);
 /* The room as its caller sees it, with texts of r's; members and owner as of
- * logic_rooms_size().  Who is there is counted
- * up to `exact`.  DECLINED: Redis. */
+ * logic_rooms_size().  Users who are there are counted up to `exact`.  DECLINED:
+ * Redis. */
 int logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
     size_t exact, Im__Room *room);
 /* Answers with the room, or with join->room. */

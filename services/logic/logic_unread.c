@@ -9,19 +9,22 @@
  * one of two users; so what is unread is a difference, whatever numbers are
  * missing.  Rows that are in no run, of an earlier version, or below the run
  * of the last message, are counted one by one, upwards from the read mark.  A
- * request looks at LOGIC_UNREAD_ROWS_MAX of them, and at UNREAD_ROWS_MIN for each
- * conversation after that; what is above is left out, and `unread` is too low.
+ * request looks at LOGIC_UNREAD_ROWS_MAX of them, and then at UNREAD_ROWS_MIN
+ * for each further conversation; what is above is left out, and `unread` is too
+ * low.
  *
  * In a group one's own messages are not told apart by places.  Those above the
  * read mark are counted in the member's row (own_above): by the store when it
- * adds some, here when the mark moves.  Both lock the row first, so each message
- * counts once.  To move a mark, the smaller part is looked at: what has become
- * read, or what is left; mostly nothing is left.
+ * adds some, here when the mark moves.  Both lock the row first, so each
+ * message counts once.  To move a mark, the smaller part is looked at: what has
+ * become read, or what is left; mostly nothing is left.
  *
  * Where own_above is not known (NULL: the row is of an earlier version), a list
  * counts it and writes it, if that takes no more rows than a request may look
- * at.  `read` may look at UNREAD_READ_MAX; if that is not enough, it writes
- * NULL, and a later list or `read` finds less to count.
+ * at.  If it takes more, only UNREAD_ROWS_MIN are counted: the others are for
+ * groups where it can be finished.  `read` may look at UNREAD_READ_MAX; if that
+ * is not enough, it writes NULL, and a later list or `read` finds less to
+ * count.
  *
  * Functions of a pool's thread.
  */
@@ -173,11 +176,13 @@ unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
     if (!row->own_known) {
         count.limit = unread_limit(*rows);
 
+        if (*unread >= count.limit) {
+            count.limit = UNREAD_ROWS_MIN;
+        }
+
         if (unread_mend(db, uid, row->conv.b, &count) != IM_OK) {
             return IM_ERROR;
         }
-
-        unread_spend(rows, count.n);
 
         own = count.own_listed;
         others = count.n - count.own;
@@ -186,6 +191,8 @@ unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
             *unread = others;          /* those are certain */
             return IM_OK;
         }
+
+        unread_spend(rows, count.n);
     }
 
     *unread = (*unread > own) ? *unread - own : 0;

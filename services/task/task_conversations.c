@@ -13,7 +13,7 @@
  *
  * `read` locks the row before it moves a mark (logic_unread.c): either it sees
  * these messages, or we see its mark.  Messages of one sender are added at once
- * if their numbers follow one another, so it is known how many of them are above
+ * if their numbers follow one another, so it is known how many are above
  * a mark that lies in their middle.
  */
 
