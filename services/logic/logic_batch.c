@@ -117,6 +117,12 @@ batch_fold(logic_batch_t *b, size_t n)
             continue;                  /* answered with the first */
         }
 
+        if (rc == IM_ERROR) {
+            logic_outcome_refuse(m, &b->answers, "busy", "too many repeats "
+                                 "wait for the first try");
+            continue;
+        }
+
         if (rc == IM_OK) {
             rc = logic_outcome_recall(m);
 

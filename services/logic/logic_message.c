@@ -3,7 +3,8 @@
  * outcome is not known yet.
  *
  * A repeat that arrives while the first try is still on its way must neither
- * be produced again nor be acked early: it waits for the first's outcome.
+ * be produced again nor be acked early: it waits for the first's outcome.  It
+ * is in no queue meanwhile, so each message has a few of them at most.
  *
  * Who gives no cmid is known by the body, for [dedupe] body_window_ms only: the
  * same words a little later are a message of their own.
@@ -171,9 +172,14 @@ logic_message_track(logic_message_t *m)
         rc = IM_DECLINED;
 
     } else if (message_within(first, m)) {
-        m->next = first->repeats;
-        first->repeats = m;
-        rc = IM_BUSY;
+        rc = IM_ERROR;
+
+        if (first->repeats_n < LOGIC_MESSAGE_REPEATS) {
+            m->next = first->repeats;
+            first->repeats = m;
+            first->repeats_n++;
+            rc = IM_BUSY;
+        }
     }
 
     pthread_mutex_unlock(&message_lock);
@@ -206,6 +212,7 @@ logic_message_untrack(logic_message_t *m)
     m->tracked = 0;
     repeats = m->repeats;
     m->repeats = NULL;
+    m->repeats_n = 0;
 
     pthread_mutex_unlock(&message_lock);
 

@@ -14,6 +14,7 @@ typedef struct logic_message_s  logic_message_t;
 struct logic_message_s {
     logic_message_t  *next;        /* queue, batch */
     logic_message_t  *repeats;     /* the same field, waiting for our outcome */
+    unsigned          repeats_n;
     logic_reply_t     reply;
     logic_seq_t       seq;
     uint64_t          from;
@@ -49,6 +50,8 @@ struct logic_message_s {
 logic_message_t *logic_message_create(const Im__Deliver *m);
 void logic_message_free(logic_message_t *m);
 
+#define LOGIC_MESSAGE_REPEATS  16  /* may wait for the outcome of one */
+
 /* 1: to a room. */
 #define logic_message_room(m)  ((m)->seq.conv.a == 0)
 
@@ -58,7 +61,8 @@ int logic_message_pack(const logic_message_t *m, im_str_t *out);
 /*
  * Messages in flight by field.  track: IM_OK, m goes on; IM_BUSY, it was
  * chained to the first and is answered with it; IM_DECLINED, the first has
- * another body under the same cmid.  Any thread.
+ * another body under the same cmid; IM_ERROR, too many are chained already.
+ * Any thread.
  */
 int logic_message_track(logic_message_t *m);
 /* Takes m and its repeats out; the list of repeats is the caller's. */

@@ -16,6 +16,7 @@ void logic_repeats_stop(void);
  * Any thread; takes m over.  Ends in an ack, if the first try was stored, or in
  * logic_intake_again() with seq.void_id set, or in a refusal that is
  * retryable (the queue is full, Kafka or MySQL is away, the store is behind).
+ * It ends within IM_REPEAT_QUEUE_MS of its arrival, and what is asked then.
  */
 void logic_repeats_add(logic_message_t *m, logic_touched_t *answers);
 

@@ -1,6 +1,7 @@
 /*
  * test_park.c -- messages that wait for MySQL: those of a conversation keep
- * their order, others pass, each wait ends, and nothing is left behind.
+ * their order, others pass, each wait ends, and nothing is left behind.  And
+ * repeats that wait for the first try: not more than a few.
  */
 
 #include <pthread.h>
@@ -295,6 +296,42 @@ test_no_more_wait_than_there_is_room_for(void **state)
 }
 
 
+static void
+test_a_few_repeats_wait_for_the_first_try_and_no_more(void **state)
+{
+    size_t            i;
+    logic_message_t  *first, *m, *more[2 * LOGIC_MESSAGE_REPEATS];
+
+    (void) state;
+
+    first = message(1, 7);
+    first->seq.by = LOGIC_BY_CMID;
+    assert_int_equal(logic_message_track(first), IM_OK);
+
+    for (i = 0; i < 2 * LOGIC_MESSAGE_REPEATS; i++) {
+        more[i] = message(1, 7);
+        more[i]->seq.by = LOGIC_BY_CMID;
+        assert_int_equal(logic_message_track(more[i]),
+                         i < LOGIC_MESSAGE_REPEATS ? IM_BUSY : IM_ERROR);
+    }
+
+    for (m = logic_message_untrack(first), i = 0; m != NULL; m = m->next) {
+        i++;
+    }
+
+    assert_int_equal(i, LOGIC_MESSAGE_REPEATS);
+
+    /* the next time there is room again */
+
+    assert_int_equal(logic_message_track(first), IM_OK);
+    assert_int_equal(logic_message_track(more[0]), IM_BUSY);
+    assert_ptr_equal(logic_message_untrack(first), more[0]);
+
+    free_all(&first, 1);
+    free_all(more, UNIT_N(more));
+}
+
+
 int
 main(void)
 {
@@ -307,7 +344,8 @@ main(void)
         cmocka_unit_test_setup(test_an_answer_that_came_in_time_counts, setup),
         cmocka_unit_test_setup(test_a_question_that_failed_is_not_an_answer,
                                setup),
-        cmocka_unit_test_setup(test_no_more_wait_than_there_is_room_for, setup)
+        cmocka_unit_test_setup(test_no_more_wait_than_there_is_room_for, setup),
+        cmocka_unit_test(test_a_few_repeats_wait_for_the_first_try_and_no_more)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
