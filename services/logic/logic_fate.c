@@ -40,6 +40,7 @@ static void fate_add(logic_fate_e state, logic_message_t *m);
 static int fate_put(logic_fate_e state, logic_fate_t *f);
 static void *fate_thread(void *arg);
 static int fate_wait(void);
+static void fate_on_settled(logic_wait_t *w);
 
 
 static im_thread_t          fate_id;
@@ -47,6 +48,7 @@ static pthread_mutex_t      fate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t       fate_wake = PTHREAD_COND_INITIALIZER;
 static logic_fate_queue_t   fate_queue;
 static int                  fate_open, fate_stopping;
+static int                  fate_settles;     /* its wait is a list's */
 
 
 int
@@ -201,8 +203,8 @@ fate_thread(void *arg)
 }
 
 
-/* Until something is due.  IM_DONE: stopping, and what can be decided at once
- * was. */
+/* Until something is due.  IM_DONE: stopping, however many are due: MySQL and
+ * Redis may be slow, and what is left is judged by age. */
 static int
 fate_wait(void)
 {
@@ -210,16 +212,14 @@ fate_wait(void)
     uint64_t         due;
     struct timespec  round = { 0, FATE_ROUND_MS * 1000000 };
 
-    rc = IM_OK;
     nanosleep(&round, NULL);
 
     pthread_mutex_lock(&fate_lock);
 
-    for (due = logic_fate_queue_due(&fate_queue); due > im_mono_us();
-         due = logic_fate_queue_due(&fate_queue))
-    {
-        if (fate_stopping) {
-            rc = IM_DONE;
+    while (!fate_stopping) {
+        due = logic_fate_queue_due(&fate_queue);
+
+        if (due <= im_mono_us()) {
             break;
         }
 
@@ -231,9 +231,52 @@ fate_wait(void)
         }
     }
 
+    rc = fate_stopping ? IM_DONE : IM_OK;
+
     pthread_mutex_unlock(&fate_lock);
 
     return rc;
+}
+
+
+/* When it stops, w stays in the list, until logic_settle_stop() ends it. */
+int
+logic_fate_settle(logic_wait_t *w, unsigned timeout_ms)
+{
+    int  rc;
+
+    w->until_us = im_cond_now_us() + (uint64_t) timeout_ms * 1000;
+    w->done = fate_on_settled;
+    fate_settles = 1;
+
+    if (logic_settle_wait(w) != IM_AGAIN) {
+        return IM_BUSY;
+    }
+
+    pthread_mutex_lock(&fate_lock);
+
+    while (fate_settles && !fate_stopping) {
+        pthread_cond_wait(&fate_wake, &fate_lock);
+    }
+
+    rc = fate_stopping ? IM_DONE : IM_OK;
+
+    pthread_mutex_unlock(&fate_lock);
+
+    return rc;
+}
+
+
+/* A thread of logic_settle.c. */
+static void
+fate_on_settled(logic_wait_t *w)
+{
+    (void) w;
+
+    pthread_mutex_lock(&fate_lock);
+    fate_settles = 0;
+    pthread_cond_signal(&fate_wake);
+    pthread_mutex_unlock(&fate_lock);
 }
 
 

@@ -7,6 +7,7 @@
 #define LOGIC_FATE_INT_H
 
 #include "logic_fate.h"
+#include "logic_fate_log.h"
 #include "logic_fate_queue.h"
 #include "logic_holds.h"
 
@@ -17,6 +18,9 @@ size_t logic_fate_take(logic_fate_e state, logic_fate_t **out);
 void logic_fate_next(logic_fate_e state, logic_fate_t *f);
 void logic_fate_later(logic_fate_e state, logic_fate_t *f);
 void logic_fate_drop(logic_fate_t *f);
+/* Waits, at most timeout_ms.  IM_OK: w is the caller's again; anything else: it
+ * stops, or too many wait. */
+int logic_fate_settle(logic_wait_t *w, unsigned timeout_ms);
 
 /* logic_fate_steps.c: a batch of each state. */
 int logic_fate_connect(void);

@@ -35,6 +35,7 @@ struct logic_fate_s {
     uint64_t         to;           /* of a range from seq.seq; else seq.seq */
     uint64_t         mark;         /* of a jump: logic_memory.h */
     logic_fence_t    fence;
+    uint64_t         turn;         /* when STORED: logic_fate_log.h */
     unsigned char    phase;        /* of logic_decided_enter() */
 };
 

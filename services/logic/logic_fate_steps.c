@@ -21,15 +21,17 @@
 
 
 static size_t fate_settled(logic_fate_t **all, size_t n);
+static int fate_passed(logic_fate_t *f);
 static int fate_ask(logic_fate_t **all, logic_ask_t *asks, size_t n);
 static int fate_holds(logic_fate_t **all, logic_hold_t *holds, size_t n);
 static int fate_jump(logic_fate_t *f);
 static int fate_on_last(void *ctx, const im_mysql_value_t *values);
 
 
-static im_redis_t    *fate_redis;
-static im_mysql_t    *fate_mysql;
-static atomic_ulong   fate_found;
+static im_redis_t        *fate_redis;
+static im_mysql_t        *fate_mysql;
+static logic_fate_log_t   fate_log;
+static atomic_ulong       fate_found;
 
 
 int
@@ -112,25 +114,31 @@ logic_fate_do_stored(void)
 }
 
 
-/* Those whose partition has been stored up to now.  One that is behind is asked
- * for once. */
+/* Those whose partition has been stored up to now; one wait for all. */
 static size_t
 fate_settled(logic_fate_t **all, size_t n)
 {
-    int       rc[LOGIC_SETTLE_PARTITIONS];
-    char      asked[LOGIC_SETTLE_PARTITIONS] = { 0 };
-    size_t    i, k;
-    unsigned  p;
+    int     rc;
+    size_t  i, k;
+
+    rc = IM_OK;
+
+    for (i = 0; i < n; i++) {
+        if (fate_passed(all[i]) != IM_OK) {
+            rc = IM_AGAIN;
+        }
+    }
+
+    if (rc == IM_AGAIN) {
+        rc = logic_fate_settle(&fate_log.wait, FATE_SETTLE_MS);
+
+        if (rc == IM_OK) {
+            logic_fate_log_turn(&fate_log);
+        }
+    }
 
     for (i = 0, k = 0; i < n; i++) {
-        p = all[i]->fence.partition;
-
-        if (!asked[p]) {
-            asked[p] = 1;
-            rc[p] = logic_settle(&all[i]->seq.conv, FATE_SETTLE_MS);
-        }
-
-        if (rc[p] == IM_OK) {
+        if (rc == IM_OK && fate_passed(all[i]) == IM_OK) {
             all[k++] = all[i];
 
         } else {
@@ -139,6 +147,13 @@ fate_settled(logic_fate_t **all, size_t n)
     }
 
     return k;
+}
+
+
+static int
+fate_passed(logic_fate_t *f)
+{
+    return logic_fate_log_passed(&fate_log, f->fence.partition, &f->turn);
 }
 
 

@@ -8,6 +8,7 @@
 #include "unit.h"
 
 #include "logic_decided_peers.h"
+#include "logic_fate_log.h"
 #include "logic_fate_queue.h"
 #include "logic_phases.h"
 #include "logic_produce.h"
@@ -277,6 +278,49 @@ a_fence_of_a_producer_that_was_replaced_confirms_nothing(void **state)
 }
 
 
+static void
+an_end_of_the_log_is_kept_until_the_store_reaches_it(void **state)
+{
+    uint64_t          first = 0, with = 0, late = 0, other = 0;
+    logic_fate_log_t  log = { 0 };
+
+    (void) state;
+
+    assert_int_equal(logic_fate_log_passed(&log, 63, &first), IM_AGAIN);
+    assert_int_equal(logic_fate_log_passed(&log, 63, &with), IM_AGAIN);
+    assert_int_equal(logic_fate_log_passed(&log, 0, &other), IM_AGAIN);
+    assert_true(log.wait.partitions == (1ULL << 63 | 1));
+
+    log.wait.marked = log.wait.partitions;
+    log.wait.ends[63] = 7;
+    log.wait.reached = 1;
+    logic_fate_log_turn(&log);
+
+    assert_int_equal(logic_fate_log_passed(&log, 0, &other), IM_OK);
+    assert_int_equal(logic_fate_log_passed(&log, 63, &first), IM_AGAIN);
+    assert_true(log.wait.marked == 1ULL << 63);
+    assert_int_equal(log.wait.ends[63], 7);
+
+    /* this one's fence may be above that end */
+
+    assert_int_equal(logic_fate_log_passed(&log, 63, &late), IM_AGAIN);
+
+    log.wait.reached = 1ULL << 63;
+    logic_fate_log_turn(&log);
+
+    assert_int_equal(logic_fate_log_passed(&log, 63, &first), IM_OK);
+    assert_int_equal(logic_fate_log_passed(&log, 63, &with), IM_OK);
+    assert_int_equal(logic_fate_log_passed(&log, 63, &late), IM_AGAIN);
+    assert_true(log.wait.marked == 0);
+    assert_true(log.wait.partitions == 1ULL << 63);
+
+    log.wait.marked = log.wait.reached = 1ULL << 63;
+    logic_fate_log_turn(&log);
+    assert_int_equal(logic_fate_log_passed(&log, 63, &late), IM_OK);
+    assert_true(log.wait.partitions == 0);
+}
+
+
 static logic_fate_t *
 fate(uint64_t seq)
 {
@@ -396,6 +440,7 @@ main(void)
         cmocka_unit_test(a_message_is_given_up_when_a_later_fence_is_confirmed),
         cmocka_unit_test(
             a_fence_of_a_producer_that_was_replaced_confirms_nothing),
+        cmocka_unit_test(an_end_of_the_log_is_kept_until_the_store_reaches_it),
         cmocka_unit_test(
             a_number_that_is_not_known_yet_is_asked_for_again_a_little_later),
         cmocka_unit_test(one_that_waits_holds_up_none_behind_it),
