@@ -156,8 +156,10 @@ async def test_redis_loses_its_memory_and_no_number_comes_again(
     acks = [await taken(s.send, bob.uid, 'after %d' % n, cmid)
             for n, cmid in enumerate(cmids)]
     seqs = [int(k['seq']) for k in acks]
-    # All that had been numbered is stored, and that is known.
-    assert seqs == [stored + 1, stored + 2, stored + 3]
+    # With a jump, if a test before has left messages that may be on their way
+    # (test_fate.py is about those that go on without one).
+    assert seqs == [seqs[0], seqs[0] + 1, seqs[0] + 2]
+    assert seqs[0] in (stored + 1, stored + 1 + 2 ** 20)
     rows = await stack.stored(alice, bob, stored + 3)
     assert [int(r[0]) for r in rows] == list(range(1, stored + 1)) + seqs
     # As after a long life, for the tests to come.
