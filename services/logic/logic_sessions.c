@@ -314,7 +314,8 @@ failed:
 void
 logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req)
 {
-    im_warn_seldom("calls are refused: mysql: %s", im_mysql_error(db->mysql));
+    im_log(IM_LOG_WARN, "a call fails, trace %s: mysql: %s",
+           im_rpc_req_trace(req), im_mysql_error(db->mysql));
     logic_fail_shared(req, "unavailable", "the database does not answer");
 }
 
