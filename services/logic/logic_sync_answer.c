@@ -69,6 +69,10 @@ logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item)
 
     item->pending = item->cut = item->lags = item->waits = 0;
     item->judged = 1;
+
+    free(item->voids);                 /* of an earlier look, if any */
+    free(item->out.voids);
+    item->voids = NULL;
     sync_begin(item, &item->out);
 
     if (item->error != NULL) {
