@@ -92,7 +92,7 @@ LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
 PROTOS       := $(wildcard proto/*.proto)
 GEN_C        := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
-GEN_H        := $(GEN_C:.c=.h)
+GEN_H        := $(GEN_C:.c=.h) $(GEN)/im_version.h
 
 core_SRCS    := $(wildcard src/core/*.c)
 rpc_SRCS     := $(wildcard src/rpc/*.c)
@@ -128,7 +128,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop test-faults matrix bench bench-rpc \
         bench-fanout bench-crowd bench-flood bench-lists bench-opens \
-        bench-store stop status clean help ready
+        bench-store docs stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -154,6 +154,10 @@ ready:
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | ready
 	@mkdir -p $(GEN)
 	$(call say,PROTO,$<) protoc-c --c_out=$(GEN) -I proto $<
+
+$(GEN)/im_version.h: VERSION
+	@mkdir -p $(GEN)
+	@echo '#define IM_VERSION  "$(shell cat VERSION)"' > $@
 
 $(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)

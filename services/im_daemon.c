@@ -22,9 +22,7 @@
 #include "im_peers.h"
 #include "im_pem.h"
 #include "im_text.h"
-
-
-#define DAEMON_VERSION  "0.1.0"
+#include "im_version.h"
 
 
 static int daemon_options(im_daemon_t *d, int argc, char **argv,
@@ -108,7 +106,7 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
 
     daemon_block_signals();
 
-    im_log(IM_LOG_NOTICE, "%s %s starts, pid %d", d->name, DAEMON_VERSION,
+    im_log(IM_LOG_NOTICE, "%s %s starts, pid %d", d->name, IM_VERSION,
            (int) getpid());
 
     return IM_OK;
@@ -135,7 +133,7 @@ daemon_options(im_daemon_t *d, int argc, char **argv, const char **file,
             *d->role = argv[++i];
 
         } else if (strcmp(argv[i], "--version") == 0) {
-            printf("%s %s\n", d->name, DAEMON_VERSION);
+            printf("%s %s\n", d->name, IM_VERSION);
             return IM_DONE;
 
         } else if (strcmp(argv[i], "--help") == 0) {
