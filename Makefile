@@ -385,6 +385,9 @@ bench-lists: deps
 	@exec $(PYTHON) tools/stack exec bench-lists --restart --fresh -- \
 	    bench/store/lists
 
+docs:
+	@tools/config-docs
+
 stop:
 	@$(PYTHON) tools/stack stop --all
 
@@ -425,6 +428,7 @@ help:
 	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make bench-lists a page of 100,000 conversations"
 	@echo "make stop        stop every stack;  make status  show them"
+	@echo "make docs        docs/configuration.md from the tables in the code"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
 	@echo

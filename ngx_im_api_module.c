@@ -51,6 +51,15 @@ static const ngx_im_api_verb_t  ngx_im_api_verbs[] = {
 
 static ngx_command_t  ngx_im_api_commands[] = {
 
+    /*
+     * Syntax: im_api [method] rpc
+     * Default: none; method is POST
+     * Range: GET, POST, PUT, PATCH, DELETE; an RPC of proto/logic.proto
+     *
+     * Answers with this RPC of Logic. The JSON body, query arguments and
+     * named captures fill the request; the reply is JSON. It may be given
+     * once for each HTTP method.
+     */
     { ngx_string("im_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_im_api,
@@ -58,6 +67,13 @@ static ngx_command_t  ngx_im_api_commands[] = {
       0,
       NULL },
 
+    /*
+     * Syntax: im_api_not_found
+     * Default: none
+     *
+     * Answers 404 as application/problem+json: for location ^~ /v1/, unless
+     * the site has a /v1/ of its own.
+     */
     { ngx_string("im_api_not_found"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_im_api_not_found,
@@ -65,6 +81,12 @@ static ngx_command_t  ngx_im_api_commands[] = {
       0,
       NULL },
 
+    /*
+     * Syntax: im_api_timeout time
+     * Range: above 0
+     *
+     * Deadline of the call to Logic; then 504.
+     */
     { ngx_string("im_api_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -72,6 +94,13 @@ static ngx_command_t  ngx_im_api_commands[] = {
       offsetof(ngx_im_api_loc_conf_t, timeout),
       &ngx_im_api_timeout_post },
 
+    /*
+     * Syntax: im_api_max_body size
+     * Range: above 0
+     *
+     * Largest request body; then 413. Keep client_body_buffer_size at least
+     * as large, because a body is never written to a file.
+     */
     { ngx_string("im_api_max_body"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,

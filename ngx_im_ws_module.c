@@ -29,6 +29,14 @@ static ngx_conf_num_bounds_t  ngx_im_ws_count_bounds = {
 
 static ngx_command_t  ngx_im_ws_commands[] = {
 
+    /*
+     * Syntax: im_ws
+     * Default: none
+     *
+     * Makes the location a WebSocket endpoint. A client logs in by the
+     * Authorization header, a sub-protocol, the URL, a ticket or an auth
+     * frame (docs/protocol.md). Needs im_etcd and im_jwt_key_file.
+     */
     { ngx_string("im_ws"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_im_ws,
@@ -36,6 +44,12 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       0,
       NULL },
 
+    /*
+     * Syntax: im_ws_max_message size
+     *
+     * Largest frame or message of a client. A larger one closes the
+     * connection with 1009.
+     */
     { ngx_string("im_ws_max_message"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -43,6 +57,13 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, max_message),
       NULL },
 
+    /*
+     * Syntax: im_ws_ping time
+     * Range: 1s at least, less than im_ws_idle
+     *
+     * The worker sends a WebSocket ping after it has received nothing for
+     * this long.
+     */
     { ngx_string("im_ws_ping"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -50,6 +71,13 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, ping),
       NULL },
 
+    /*
+     * Syntax: im_ws_idle time
+     * Range: more than im_ws_ping
+     *
+     * The connection is closed with 4003 after nothing was received for this
+     * long.
+     */
     { ngx_string("im_ws_idle"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -57,6 +85,11 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, idle),
       NULL },
 
+    /*
+     * Syntax: im_ws_auth_timeout time
+     *
+     * Limit for each of: the auth frame, the log-in, the check of a ticket.
+     */
     { ngx_string("im_ws_auth_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -64,6 +97,13 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, auth_timeout),
       NULL },
 
+    /*
+     * Syntax: im_ws_send_queue size
+     *
+     * Bytes that may wait for a slow reader. Above it pushes are dropped, and
+     * the client is notified to sync once it reads again. At twice this size,
+     * reached by answers, the connection is closed with 4002.
+     */
     { ngx_string("im_ws_send_queue"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -71,6 +111,12 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, send_queue),
       NULL },
 
+    /*
+     * Syntax: im_ws_rooms number
+     *
+     * Rooms that a connection may be in when it joins another one; groups
+     * count.
+     */
     { ngx_string("im_ws_rooms"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -78,6 +124,11 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, rooms),
       &ngx_im_ws_count_bounds },
 
+    /*
+     * Syntax: im_ws_presence_subs number
+     *
+     * Users whose presence a connection may subscribe to.
+     */
     { ngx_string("im_ws_presence_subs"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -85,6 +136,13 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       offsetof(ngx_im_ws_loc_conf_t, presence_subs),
       &ngx_im_ws_count_bounds },
 
+    /*
+     * Syntax: im_ws_origin origin...
+     * Default: any
+     *
+     * Exact values of the Origin header that may connect. A handshake with
+     * another origin is refused with 403; one without the header is accepted.
+     */
     { ngx_string("im_ws_origin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_im_ws_origin,

@@ -1,5 +1,6 @@
 /*
- * im_conf.c -- one table says what a key is; nothing else has to.
+ * im_conf.c -- one table describes a key; tools/config-docs makes
+ * docs/configuration.md from it.
  *
  * Order: defaults, file, environment.  What the file says wrongly is refused
  * with file and line; a typo must not become a silent default.
@@ -23,56 +24,65 @@
 
 const im_conf_key_t  im_conf_common[] = {
     COMMON("etcd", "endpoints", IM_CONF_STR, etcd_endpoints,
-           "127.0.0.1:2379", 0, 0, "host:port, separated by commas"),
-    COMMON("etcd", "prefix", IM_CONF_STR, etcd_prefix,
-           "/im", 0, 0, "first part of all keys"),
+           "127.0.0.1:2379", 0, 0,
+           "host:port of each member, separated by commas"),
+    COMMON("etcd", "prefix", IM_CONF_STR, etcd_prefix, "/im", 0, 0,
+           "first part of all keys; the same in nginx and in both daemons"),
     COMMON("etcd", "lease_s", IM_CONF_UINT, etcd_lease_s,
            IM_TIMEOUT_STR(IM_ETCD_LEASE_S), 2, 60,
-           "a dead instance is forgotten after this; seconds"),
-    COMMON("etcd", "tls_ca", IM_CONF_STR, etcd_tls_ca,
-           "", 0, 0, "PEM file; empty: etcd is spoken to without TLS"),
-    COMMON("etcd", "tls_cert", IM_CONF_STR, etcd_tls_cert,
-           "", 0, 0, "PEM file, for an etcd that asks for one"),
-    COMMON("etcd", "tls_key", IM_CONF_STR, etcd_tls_key,
-           "", 0, 0, "PEM file, of tls_cert"),
-    COMMON("rpc", "tls_ca", IM_CONF_STR, rpc_tls_ca,
-           "", 0, 0, "PEM file; empty: no TLS between the tiers"),
-    COMMON("rpc", "tls_cert", IM_CONF_STR, rpc_tls_cert,
-           "", 0, 0, "PEM file; shown as server and as client"),
-    COMMON("rpc", "tls_key", IM_CONF_STR, rpc_tls_key,
-           "", 0, 0, "PEM file, of tls_cert"),
-    COMMON("rpc", "tls_name", IM_CONF_STR, rpc_tls_name,
-           "im", 0, 0, "last part of the names in the tiers' certificates"),
+           "an instance that died is forgotten after this long"),
+    COMMON("etcd", "tls_ca", IM_CONF_PEM, etcd_tls_ca, "", 0, 0,
+           "authority of etcd's certificate; empty: no TLS to etcd"),
+    COMMON("etcd", "tls_cert", IM_CONF_PEM, etcd_tls_cert, "", 0, 0,
+           "our certificate, for an etcd that asks for one"),
+    COMMON("etcd", "tls_key", IM_CONF_PEM, etcd_tls_key, "", 0, 0,
+           "key of tls_cert"),
+    COMMON("rpc", "tls_ca", IM_CONF_PEM, rpc_tls_ca, "", 0, 0,
+           "authority of all tiers' certificates; empty: no TLS between "
+           "tiers"),
+    COMMON("rpc", "tls_cert", IM_CONF_PEM, rpc_tls_cert, "", 0, 0,
+           "our certificate, as server and as client; docs/certificates.md"),
+    COMMON("rpc", "tls_key", IM_CONF_PEM, rpc_tls_key, "", 0, 0,
+           "key of tls_cert"),
+    COMMON("rpc", "tls_name", IM_CONF_STR, rpc_tls_name, "im", 0, 0,
+           "last part of the names in the tiers' certificates"),
     COMMON("redis", "address", IM_CONF_STR, redis_address,
-           "127.0.0.1:6379", 0, 0, "host:port or unix:/path"),
-    COMMON("redis", "password", IM_CONF_STR, redis_password,
-           "", 0, 0, "empty: none"),
+           "127.0.0.1:6379", 0, 0,
+           "host:port or unix:/path"),
+    COMMON("redis", "password", IM_CONF_STR, redis_password, "", 0, 0,
+           "empty: none"),
     COMMON("redis", "timeout_ms", IM_CONF_UINT, redis_timeout_ms,
-           IM_TIMEOUT_STR(IM_REDIS_MS), 10, 60000, "connect, and each reply"),
-    COMMON("redis", "tags", IM_CONF_UINT, redis_tags,
-           "1", 1, 64, "hash tags of the keys, never changed later; Redis "
-           "Cluster is not supported"),
+           IM_TIMEOUT_STR(IM_REDIS_MS), 10, 60000,
+           "limit of connecting, and of each reply"),
+    COMMON("redis", "tags", IM_CONF_UINT, redis_tags, "1", 1, 64,
+           "hash tags of the keys, never changed later; Redis Cluster is not "
+           "supported"),
     COMMON("mysql", "address", IM_CONF_STR, mysql_address,
-           "127.0.0.1:3306", 0, 0, "host:port or unix:/path"),
-    COMMON("mysql", "user", IM_CONF_STR, mysql_user, "im", 0, 0, "account"),
-    COMMON("mysql", "password", IM_CONF_STR, mysql_password,
-           "", 0, 0, "of the account"),
-    COMMON("mysql", "database", IM_CONF_STR, mysql_database,
-           "im", 0, 0, "with the tables of schema.sql"),
+           "127.0.0.1:3306", 0, 0,
+           "host:port or unix:/path"),
+    COMMON("mysql", "user", IM_CONF_STR, mysql_user, "im", 0, 0,
+           "account"),
+    COMMON("mysql", "password", IM_CONF_STR, mysql_password, "", 0, 0,
+           "password of the account"),
+    COMMON("mysql", "database", IM_CONF_STR, mysql_database, "im", 0, 0,
+           "database with the tables of schema.sql"),
     COMMON("mysql", "timeout_ms", IM_CONF_UINT, mysql_timeout_ms,
            IM_TIMEOUT_STR(IM_MYSQL_MS), 1000, 60000,
-           "connect, read, write; whole seconds"),
+           "limit of connecting, of each read and of each write; whole "
+           "seconds"),
     COMMON("kafka", "brokers", IM_CONF_STR, kafka_brokers,
-           "127.0.0.1:9092", 0, 0, "host:port, separated by commas"),
-    COMMON("kafka", "topic", IM_CONF_STR, kafka_topic,
-           "im.msg", 0, 0, "of the messages"),
-    COMMON("log", "level", IM_CONF_STR, log_level,
-           "notice", 0, 0, "err, warn, notice, info or debug"),
-    COMMON("health", "listen", IM_CONF_STR, health_listen,
-           "127.0.0.1:0", 0, 0,
-           "of GET /healthz and /readyz; port 0: any, see the log"),
-    COMMON("health", "port_file", IM_CONF_STR, health_port_file,
-           "", 0, 0, "the real port is written here; empty: nowhere"),
+           "127.0.0.1:9092", 0, 0,
+           "host:port of each broker, separated by commas"),
+    COMMON("kafka", "topic", IM_CONF_STR, kafka_topic, "im.msg", 0, 0,
+           "topic of the messages; its number of partitions is a power of "
+           "two"),
+    COMMON("log", "level", IM_CONF_STR, log_level, "notice", 0, 0,
+           "err, warn, notice, info or debug; the log goes to standard error"),
+    COMMON("health", "listen", IM_CONF_STR, health_listen, "127.0.0.1:0", 0, 0,
+           "address of /healthz and /readyz; port 0: the kernel chooses, see "
+           "the log"),
+    COMMON("health", "port_file", IM_CONF_STR, health_port_file, "", 0, 0,
+           "file that the port is written to; empty: none"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
 
@@ -277,7 +287,7 @@ conf_complete(conf_load_t *l)
     for (t = l->tables; *t != NULL; t++) {
         for (k = *t; k->section != NULL; k++) {
 
-            if (k->value != NULL || k->type != IM_CONF_STR) {
+            if (k->value != NULL || k->type == IM_CONF_UINT) {
                 continue;
             }
 
@@ -321,7 +331,7 @@ conf_set(void *conf, const im_conf_key_t *k, const char *value, char *error,
     char                *end, **s;
     unsigned long long   v;
 
-    if (k->type == IM_CONF_STR) {
+    if (k->type != IM_CONF_UINT) {
         s = (char **) ((char *) conf + k->offset);
         free(*s);
         *s = strdup(value);

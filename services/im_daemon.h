@@ -15,6 +15,7 @@
 
 typedef enum {
     IM_CONF_STR = 0,           /* char *, never NULL */
+    IM_CONF_PEM,               /* the same: a file that SIGHUP reads again */
     IM_CONF_UINT               /* unsigned, min to max */
 } im_conf_type_t;
 
@@ -26,7 +27,7 @@ typedef struct {
     const char      *value;    /* default; NULL: must be given */
     unsigned         min;
     unsigned         max;
-    const char      *doc;      /* one line */
+    const char      *doc;      /* meaning, without unit and range */
 } im_conf_key_t;
 
 /* Keys that every daemon has; first member of its own struct. */

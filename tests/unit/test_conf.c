@@ -35,7 +35,7 @@ forget(conf_t *c)
     const im_conf_key_t  *k;
 
     for (k = im_conf_common; k->section != NULL; k++) {
-        if (k->type == IM_CONF_STR) {
+        if (k->type != IM_CONF_UINT) {
             free(*(char **) ((char *) c + k->offset));
         }
     }
