@@ -8,8 +8,7 @@
 #   src/rpc    libim_rpc.a     gRPC: may include core
 #   src/store  libim_store.a   may block: may include core
 #   services   im-logic, im-task: may include all of these
-#   src/nginx  and ngx_im_*_module.c: ngx_im_module.so, core and rpc only
-#              (tools/nginx.mk)
+#   src/nginx  ngx_im_module.so, core and rpc only (tools/nginx.mk)
 #
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)

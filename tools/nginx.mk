@@ -7,8 +7,8 @@ NGINX_SRC    ?= /usr/share/nginx/src
 NGX_OBJ       = $(abspath $(BUILD))/nginx
 MODULE        = $(BUILD)/ngx_im_module.so
 
-module_SRCS  := $(wildcard ngx_im_*_module.c src/nginx/*.c)
-module_HDRS  := $(wildcard src/nginx/*.h src/core/*.h src/rpc/*.h)
+module_SRCS  := $(wildcard src/nginx/*/*.c)
+module_HDRS  := $(wildcard src/nginx/*/*.h src/core/*.h src/rpc/*.h)
 
 ngx_cc_opt    = $(OPT) -g -fPIC -Wformat -Wformat-security
 ngx_ld_opt    = -fPIC -Wl,-z,relro -Wl,-z,now
@@ -56,7 +56,6 @@ $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
 $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
            $(RPC_A) $(CORE_A)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
-	@mkdir -p $(NGX_OBJ)/addon/nginx
 	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
 	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \
 	    || { $(if $(V),,grep -vE '^(gcc|clang|cc|	)' \

@@ -6,7 +6,7 @@
  * is one, too) have numbers, given under the room's lock; every message carries
  * the number that was the last when it was accepted.  A worker that has not
  * heard of so many removals shows the message to nobody: it asks here first
- * (src/nginx/ngx_im_removals.c).
+ * (src/nginx/rooms/ngx_im_removals.c).
  *
  * A worker that has just started knows of none (since 0) and must not wait for
  * MySQL: so this answer is remembered in Redis for a day, as "<number> <uid>

@@ -1,7 +1,7 @@
 /*
  * ngx_im_ws_module.c -- `im_ws;`: the Connect tier's door.
  *
- * Directives and their checks; what they switch on is in src/nginx.
+ * Directives and their checks.
  *
  * Reading order: ngx_im_ws_handshake.c (to the 101), ngx_im_ws_takeover.c
  * (away from HTTP), ngx_im_ws_session.c (what is said), ngx_im_ws_read.c and
