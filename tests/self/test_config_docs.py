@@ -26,9 +26,6 @@ def copy(tmp_path):
     """The sources and the page, to be spoilt."""
     for folder in ('src', 'services', 'docs'):
         shutil.copytree(os.path.join(TOP, folder), tmp_path / folder)
-    for name in os.listdir(TOP):
-        if name.endswith('_module.c'):
-            shutil.copy(os.path.join(TOP, name), tmp_path / name)
     return tmp_path
 
 
