@@ -32,6 +32,7 @@ SHARES = (('user', 70), ('group', 18), ('live', 12))
 TICK_S = 0.01
 SETTLE_S = 10          # after the fault, until every device has everything
 JOIN_S = 20
+TROUBLE_MAX = 300      # characters; what a device waits for can be long
 
 
 class Talker:
@@ -160,7 +161,7 @@ class Cast:
             try:
                 await t.app.settle(max(until - time.monotonic(), 0.1))
             except Problem as e:
-                troubles.append(str(e))
+                troubles.append(str(e)[:TROUBLE_MAX])
         # Two tabs of a browser hear of a room's last message by a push; one
         # that was lost shows only when somebody asks.
         missing = self.behind()

@@ -6,6 +6,7 @@ Only processes of this stack are touched, each by the pid that its supervisor
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ class Damage(Stack):
         super().__init__(name)
         self.need()
         self.mounted = {}          # program -> its folder
+        self.deadline = math.inf   # nothing is waited for any longer
 
     # How it is.
 
@@ -54,7 +56,7 @@ class Damage(Stack):
         until = time.monotonic() + seconds
         for name in names:
             while not self.answers(name):
-                if time.monotonic() > until:
+                if time.monotonic() > min(until, self.deadline):
                     raise RuntimeError('%s does not answer' % name)
                 time.sleep(0.03)
         return time.monotonic()

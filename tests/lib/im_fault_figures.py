@@ -23,6 +23,12 @@ SLOW_S = 1.0           # a wait below this is no trouble to anybody
 Figures = collections.namedtuple('Figures', 'silence push send show')
 
 
+def cells(result):
+    """Each figure with its limit, and a mark if it is above."""
+    return ['%.2f (%.1f)%s' % (v, l, '!' if v > l else '')
+            for v, l in zip(result['figures'], result['limits'])]
+
+
 def key(e):
     return (e.conv, e.sender, e.cmid)
 

@@ -9,9 +9,9 @@ import os
 import re
 import sys
 
-NAMED = 30                         # failures named again at the end
+NAMED = 30                         # failures, or lines, at the end
 FLAKY_MAX = 2                      # more of them are a failure
-LINE_MAX = 200
+LINE_MAX = 300
 
 
 class Suspect:
@@ -76,9 +76,10 @@ class Report:
                        % (len(self.flaky), FLAKY_MAX),
                        ['%s (%s)' % f for f in self.flaky])
         text = ''
+        each = max(1, NAMED // max(1, len(self.bad)) - 1)
         for test, lines in self.bad[:NAMED]:
             text += '\n    '.join(['FAILED %s' % test, *(
-                line.rstrip()[:LINE_MAX] for line in lines)]) + '\n'
+                line.rstrip()[:LINE_MAX] for line in lines[:each])]) + '\n'
         if len(self.bad) > NAMED:
             text += 'FAILED and %d more\n' % (len(self.bad) - NAMED)
         with open(os.path.join(self.out, 'failed'), 'w') as f:

@@ -50,7 +50,7 @@ def leak_checks_broke(run, program):
 def reports_of(run):
     """One failure for each process that a sanitizer has complained of."""
     reports = []
-    for at in (run.out, *(run.path('build/stack', name, 'log')
+    for at in (run.out, *(run.path('build/stack', name, 'log*')
                           for name in run.stacks)):
         reports += glob.glob(os.path.join(at, run.sanitizer + '.*'))
     # A stack that was not needed this time may have some of an earlier run.

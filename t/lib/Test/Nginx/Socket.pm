@@ -9,7 +9,10 @@
 # What differs: it binds to 127.0.0.1 only, does not shuffle, keeps nginx
 # running between blocks of equal configuration, waits longer (a machine may be
 # slow), and dies on a section that it does not know, so that a suite cannot
-# come to depend on something untested.
+# come to depend on something untested.  It also reads the error log only when
+# nginx has closed the connection, and waits for the lines of error_log: a
+# client may see the end of a response before the request's last line is
+# written.
 #
 # One section is its own: raw_request_middle_until, a pattern or a list of them.
 # The next piece of raw_request is sent when all that has come so far matches;
@@ -60,6 +63,7 @@ my $Binary      = $ENV{TEST_NGINX_BINARY} || 'nginx';
 my $Port        = $ENV{TEST_NGINX_CLIENT_PORT} || 1984;
 my $Timeout     = $ENV{TEST_NGINX_TIMEOUT} || 15;
 my $Level       = $ENV{TEST_NGINX_LOG_LEVEL} || 'debug';
+my $LogTimeout  = 5;
 my $RepeatEach  = 1;
 my $Workers     = 1;
 my $Connections = 64;
@@ -669,15 +673,61 @@ sub log_has ($$) {
     return ref $pat ? $log =~ /$pat/ : index($log, $pat) >= 0;
 }
 
+# nginx logs a request before it closes the connection, but often after the
+# client has seen the end: where it lingers (a pipelined request, a body that
+# nobody reads) it only shuts its side down first.  Without this wait a line
+# that must be there could be missing, and one that must not be there could
+# stand in the part of the next block.
+sub wait_for_close () {
+    my $port = sprintf ':%04X', $Port;
+    my $end = time + $LogTimeout;
+
+    while (time < $end) {
+        my $open = 0;
+
+        for (split /\n/, read_file('/proc/net/tcp')) {
+            my (undef, $local, undef, $state, undef, undef, undef, undef,
+                undef, $inode) = split;
+
+            # not the listening socket, nor one that nginx has closed; one
+            # that it has yet to accept has no inode, but a peer
+            $open = 1 if defined $inode && $local =~ /$port$/
+                         && $state ne '0A'
+                         && ($inode || $state =~ /^0[18]$/);
+        }
+
+        return if !$open;
+        sleep 0.005;
+    }
+
+    diag("a connection stayed open for $LogTimeout s");
+}
+
+sub error_log_since () {
+    my $all = read_file("$Root/logs/error.log");
+
+    return substr $all, $LogPos < length $all ? $LogPos : length $all;
+}
+
 sub check_error_log ($) {
     my $block = shift;
     my $name = $block->name;
-    my $path = "$Root/logs/error.log";
+    my $end = time + $LogTimeout;
 
-    my $all = read_file($path);
-    my $log = substr $all, $LogPos < length $all ? $LogPos : length $all;
+    # one that must die has closed everything
+    wait_for_close() if defined $Pid;
+
+    my $log = error_log_since();
 
     if (defined $block->error_log) {
+        # what a timer or the answer of a peer writes
+        while (defined $Pid && time < $end
+               && grep { !log_has($log, $_) } patterns($block->error_log))
+        {
+            sleep 0.01;
+            $log = error_log_since();
+        }
+
         for my $pat (patterns($block->error_log)) {
             ok(log_has($log, $pat),
                "$name - pattern \"$pat\" matches a line in error.log");
