@@ -6,9 +6,10 @@
 #
 #   src/core   libim_core.a    computes; with the messages made from proto/
 #   src/rpc    libim_rpc.a     gRPC: may include core
+#   src/disc   libim_disc.a    etcd, discovery: may include rpc and core
 #   src/store  libim_store.a   may block: may include core
 #   services   im-logic, im-task: may include all of these
-#   src/nginx  ngx_im_module.so, core and rpc only (tools/nginx.mk)
+#   src/nginx  ngx_im_module.so, core, rpc and disc (tools/nginx.mk)
 #
 # Variants live side by side in build folders of their own:
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
@@ -82,8 +83,9 @@ ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
 CFLAGS_RPC   := $(call pkg_cflags,$(PKGS_RPC))
 INC_CORE     := -Isrc/core -I$(GEN) $(call pkg_cflags,$(PKGS_CORE))
 INC_RPC      := -Isrc/rpc $(INC_CORE) $(CFLAGS_RPC)
+INC_DISC     := -Isrc/disc -Isrc/rpc $(INC_CORE)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
-INC_SERVICE  := -Iservices -Isrc/store -Isrc/rpc $(INC_CORE) \
+INC_SERVICE  := -Iservices -Isrc/store $(INC_DISC) \
                 $(call pkg_cflags,$(PKGS_SERVICE))
 INC_TEST     := $(INC_SERVICE) -Iservices/logic -Iservices/task \
                 -Itests/lib $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
@@ -95,6 +97,7 @@ GEN_H        := $(GEN_C:.c=.h) $(GEN)/im_version.h
 
 core_SRCS    := $(wildcard src/core/*.c)
 rpc_SRCS     := $(wildcard src/rpc/*.c)
+disc_SRCS    := $(wildcard src/disc/*.c)
 store_SRCS   := $(wildcard src/store/*.c)
 daemon_SRCS  := $(wildcard services/*.c)
 logic_SRCS   := $(wildcard services/logic/*.c)
@@ -111,9 +114,10 @@ objs          = $(patsubst %.c,$(OBJ)/%.o,$(1))
 GEN_OBJS     := $(GEN_C:$(GEN)/%.c=$(OBJ)/gen/%.o)
 CORE_A        = $(BUILD)/libim_core.a
 RPC_A         = $(BUILD)/libim_rpc.a
+DISC_A        = $(BUILD)/libim_disc.a
 STORE_A       = $(BUILD)/libim_store.a
 DAEMON_A      = $(BUILD)/libim_daemon.a
-ARCHIVES      = $(DAEMON_A) $(STORE_A) $(RPC_A) $(CORE_A)
+ARCHIVES      = $(DAEMON_A) $(STORE_A) $(DISC_A) $(RPC_A) $(CORE_A)
 
 DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
@@ -175,6 +179,7 @@ endef
 
 $(eval $(call compile,src/core,$$(INC_CORE)))
 $(eval $(call compile,src/rpc,$$(INC_RPC)))
+$(eval $(call compile,src/disc,$$(INC_DISC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
@@ -188,6 +193,9 @@ $(CORE_A): $(GEN_OBJS) $(call objs,$(core_SRCS))
 	$(archive)
 
 $(RPC_A): $(call objs,$(rpc_SRCS))
+	$(archive)
+
+$(DISC_A): $(call objs,$(disc_SRCS))
 	$(archive)
 
 $(STORE_A): $(call objs,$(store_SRCS))

@@ -8,7 +8,8 @@ NGX_OBJ       = $(abspath $(BUILD))/nginx
 MODULE        = $(BUILD)/ngx_im_module.so
 
 module_SRCS  := $(wildcard src/nginx/*/*.c)
-module_HDRS  := $(wildcard src/nginx/*/*.h src/core/*.h src/rpc/*.h)
+module_HDRS  := $(wildcard src/nginx/*/*.h src/core/*.h src/rpc/*.h \
+                           src/disc/*.h)
 
 ngx_cc_opt    = $(OPT) -g -fPIC -Wformat -Wformat-security
 ngx_ld_opt    = -fPIC -Wl,-z,relro -Wl,-z,now
@@ -33,7 +34,7 @@ $(BUILD)/nginx.list: FORCE | ready
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
-                     | $(RPC_A) $(CORE_A)
+                     | $(DISC_A) $(RPC_A) $(CORE_A)
 	@echo "NGINX configure in $(NGINX_SRC)"
 	@rm -rf $(NGX_OBJ)
 	@mkdir -p $(NGX_OBJ)
@@ -54,7 +55,7 @@ $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
 
 # Removed first: nginx's Makefile does not know that it needs our archives.
 $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
-           $(RPC_A) $(CORE_A)
+           $(DISC_A) $(RPC_A) $(CORE_A)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
 	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
 	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \

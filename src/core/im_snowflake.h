@@ -5,7 +5,7 @@
  * The clock is an argument.  A clock that steps back by up to 5 s is bridged
  * (ids run on at the last ms); by more, minting is refused.
  *
- * Two bounds come from whoever leases the node number (src/rpc/im_disc_node.c)
+ * Two bounds come from whoever leases the node number (src/disc/im_disc_node.c)
  * and outlive this process: nothing is minted up to the floor, which may have
  * been used before, nor above the limit, which is the next one's floor.
  */

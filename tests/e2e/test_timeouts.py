@@ -42,7 +42,7 @@ def test_every_limit_is_used():
 
 def test_no_limit_towards_another_process_is_written_elsewhere():
     found = []
-    for path, text in sources('src/rpc', 'src/store'):
+    for path, text in sources('src/rpc', 'src/disc', 'src/store'):
         # librdkafka's and gRPC's own names, followed by a bare number
         found += [(path, m) for m in re.findall(
             r'"[\w.]*(?:timeout|backoff|interval|wait)[\w.]*(?:ms)?",?\s+'

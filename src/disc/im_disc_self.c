@@ -7,7 +7,7 @@
  *
  * The load is published when it has moved, so that a steady fleet is silent.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
  * im_etcd.c -- etcd's calls as functions; no state but the endpoint in use.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * Anybody who can reach etcd can write there, so a value is checked like any
  * other input, and the reason is said in words for the log.
  *
- * Room: rpc.
+ * Room: disc.
  */
 
 #include <stdio.h>

@@ -11,7 +11,7 @@
  * row that etcd does not name any more leaves them to be answered, since an
  * instance that unregisters first finishes them.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <stdio.h>

@@ -7,7 +7,7 @@
  * A call that started before the breaker opened may end after: its result
  * counts in the window, but only that of the probe decides.
  *
- * Room: core.
+ * Room: disc.
  */
 
 #include <string.h>

@@ -5,7 +5,7 @@
  * A frozen etcd ends no stream for seconds; its silence on our lease tells
  * sooner.
  *
- * Room: rpc.  Runs on: home, but for the counters.
+ * Room: disc.  Runs on: home, but for the counters.
  */
 
 #include <stdio.h>

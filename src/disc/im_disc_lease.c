@@ -24,7 +24,7 @@
  * not work: the stream is ended.  When a stream ends the next endpoint is
  * asked at once, in one beat each of them once: without a leader all refuse.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <stdio.h>

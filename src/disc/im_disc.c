@@ -13,7 +13,7 @@
  * cannot be read is logged once and counted; a row that it would replace stays
  * as it was, since the process behind it has not changed.
  *
- * Room: rpc.  Runs on: home.  Owns: rows and their channels.
+ * Room: disc.  Runs on: home.  Owns: rows and their channels.
  */
 
 #include <stdarg.h>

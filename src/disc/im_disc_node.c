@@ -25,7 +25,7 @@
  * When the clock steps back by more than the minter bridges, the number is
  * given up and another one taken, below whose ids the clock does not stand.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <inttypes.h>

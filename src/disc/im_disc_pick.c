@@ -16,7 +16,7 @@
  * comes takes the slots that it wins, a row that goes leaves only its own to
  * be decided again: 1024 hashes, whatever the number of rows.
  *
- * Room: rpc.  Runs on: home.
+ * Room: disc.  Runs on: home.
  */
 
 #include <stdio.h>
