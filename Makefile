@@ -127,7 +127,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
-        test \
+        lint test \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop test-faults matrix bench bench-rpc \
         bench-fanout bench-crowd bench-flood bench-lists bench-opens \
@@ -284,8 +284,13 @@ test: deps
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons
 	@exec $(PYTHON) tests/run unit nginx e2e faults
 
+# Habits that a compiler does not keep; tests/self runs it, too.
+lint:
+	@$(MAKE) all
+	@exec $(PYTHON) tools/lint --build $(BUILD)
+
 test-unit:
-	@$(MAKE) tests
+	@$(MAKE) all tests
 	@exec $(PYTHON) tests/run unit
 
 test-nginx:
@@ -417,6 +422,7 @@ help:
 	@echo "                 checked afterwards; SEED=n, FAULTS=1"
 	@echo "make test        unit, nginx (t/) and end-to-end tests"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
+	@echo "make lint        calls between folders, other habits: seconds"
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-memory test-threads    what CI takes of these two"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"

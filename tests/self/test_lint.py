@@ -1,0 +1,173 @@
+"""tools/lint finds what it is there to find, and finds nothing today."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+BUILD = os.environ.get('IM_TEST_BUILD', 'build')
+
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+
+from im_lint import calls  # noqa: E402
+
+LOW, HIGH, SIDE = 'services/low', 'services/high/deep', 'src/nginx/side'
+TABLE = 'services/low:\nservices/high/deep: services/low\nsrc/nginx/side:\n'
+
+
+@pytest.mark.skipif('tsan' in BUILD, reason='nginx is not built with TSan')
+def test_the_sources_keep_all_habits():
+    p = subprocess.run([sys.executable, os.path.join(TOP, 'tools/lint'),
+                        '--build', BUILD], stderr=subprocess.PIPE, text=True,
+                       timeout=100)
+    assert (p.stderr, p.returncode) == ('', 0)
+
+
+class Tree:
+    """A small project: C files, their objects, a table and a page."""
+
+    def __init__(self, top):
+        self.top = str(top)
+        self.table(TABLE)
+        self.write(calls.PAGE, calls.BEGIN + '\n' + calls.END + '\n')
+
+    def write(self, name, text):
+        path = os.path.join(self.top, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        return path
+
+    def read(self, name):
+        with open(os.path.join(self.top, name), encoding='utf-8') as f:
+            return f.read()
+
+    def table(self, text):
+        self.write(calls.TABLE, text)
+
+    def compile(self, folder, name, text):
+        source = self.write('%s/%s.c' % (folder, name), text)
+        path = self.write(calls.object_of('build', '%s/%s.c' % (folder, name)),
+                          '')
+        subprocess.run(['gcc', '-c', '-o', path, source], check=True)
+        return path
+
+    def check(self, write=True):
+        return calls.check(self.top, 'build', write)[0]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    t = Tree(tmp_path)
+    t.compile(LOW, 'low', 'int low(void) { return 1; }\n')
+    t.compile(HIGH, 'high', 'int low(void);\n'
+                            'int high(void) { return low(); }\n')
+    t.compile(SIDE, 'side', 'int side(void) { return 1; }\n')
+    return t
+
+
+def call_up(tree, *names):
+    return tree.compile(LOW, 'up', ''.join(
+        'int %s(void);\nint up_%s(void) { return %s(); }\n' % (n, n, n)
+        for n in names))
+
+
+def test_a_call_down_is_allowed(tree):
+    assert tree.check() == []
+
+
+def test_a_call_up_is_found_with_its_name_and_file(tree):
+    call_up(tree, 'high')
+    assert tree.check() == ['services/low may not call services/high/deep: '
+                            'high (services/low/up.c)']
+
+
+def test_a_call_sideways_is_found(tree):
+    tree.compile(SIDE, 'other', 'int low(void);\n'
+                                'int other(void) { return low(); }\n')
+    assert tree.check() == ['src/nginx/side may not call services/low: '
+                            'low (src/nginx/side/other.c)']
+
+
+def test_a_variable_of_a_folder_above_is_found_too(tree):
+    tree.compile(HIGH, 'limit', 'int limit = 1;\n')
+    tree.compile(LOW, 'up', 'extern int limit;\n'
+                            'int get(void) { return limit; }\n')
+    assert 'limit (services/low/up.c)' in tree.check()[0]
+
+
+def test_a_folder_that_the_table_forgot_is_named(tree):
+    tree.compile('services/new/noun', 'new', 'int new(void) { return 1; }\n')
+    assert tree.check() == [
+        'services/new/noun is missing in ' + calls.TABLE]
+
+
+def test_a_table_that_goes_round_in_a_circle_is_refused(tree):
+    tree.table('services/low: services/high/deep\n'
+               'services/high/deep: services/low\nsrc/nginx/side:\n')
+    errors = tree.check()
+    assert 'services/low calls services/high/deep, which is not above' \
+        in errors[0]
+
+
+def test_what_is_below_may_be_called_through_a_folder_between(tree):
+    tree.table('services/low:\nservices/middle: services/low\n'
+               'services/high/deep: services/middle\nsrc/nginx/side:\n')
+    assert tree.check() == []
+
+
+def test_a_number_of_calls_that_are_not_yet_right_may_not_rise(tree):
+    tree.compile(HIGH, 'more', 'int more(void) { return 1; }\n')
+    tree.table(TABLE + 'not yet: services/low -> services/high/deep 1\n')
+    call_up(tree, 'high')
+    assert tree.check() == []
+    call_up(tree, 'high', 'more')
+    assert '2 names, were 1' in tree.check()[0]
+
+
+@pytest.mark.parametrize('left, what', [
+    (['high'], 'from 2 to 1: write the new number'),
+    ([], 'from 2 to 0: remove the line')])
+def test_a_number_that_has_fallen_must_be_written_down(tree, left, what):
+    tree.table(TABLE + 'not yet: services/low -> services/high/deep 2\n')
+    call_up(tree, *left)
+    errors = tree.check()
+    assert len(errors) == 1 and what in errors[0]
+
+
+def test_a_source_without_an_object_of_its_age_is_an_error(tree):
+    path = call_up(tree)
+    source = os.path.join(tree.top, LOW, 'up.c')
+    os.utime(path, (1000, 1000))
+    os.utime(source, (2000, 2000))
+    assert 'is older than services/low/up.c' in tree.check()[0]
+    os.unlink(path)
+    assert 'services/low/up.c has no object' in tree.check()[0]
+
+
+def test_two_programs_may_have_a_function_of_the_same_name(tree):
+    tree.table('services/a/low:\nservices/a/high: services/a/low\n'
+               'services/b/low:\nservices/low:\n'
+               'services/high/deep: services/low\nsrc/nginx/side:\n')
+    for program in 'ab':
+        tree.compile('services/%s/low' % program, 'same',
+                     'int same(void) { return 1; }\n')
+    tree.compile('services/a/high', 'user', 'int same(void);\n'
+                 'int user(void) { return same(); }\n')
+    assert tree.check() == []
+
+
+def test_a_map_that_is_old_is_found_and_renewed(tree):
+    assert 'services/high/deep -> services/low is missing' \
+        in tree.check(write=False)[0]
+    assert tree.check() == []
+    page = tree.read(calls.PAGE)
+    assert '| `services/high/deep` | `services/low` 1 |' in page
+    assert tree.check(write=False) == []
+    tree.write(calls.PAGE, page.replace('`services/low` 1', '`services/low` 9'))
+    assert 'is 1, not 9' in tree.check(write=False)[0]
+    tree.write(calls.PAGE, page.replace('nothing of ours', '`src/gone` 1', 1))
+    assert 'src/gone is no more' in tree.check(write=False)[0]
