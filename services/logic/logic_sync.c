@@ -19,6 +19,8 @@
  * the log is settled.  Then it reads anew: it holds no page while it is parked.
  *
  * What is not decided in time is answered as pending: the client asks again.
+ * Where other messages can be given, that time is short (logic_sync_until()): a
+ * conversation that waits must not hold up those that do not.
  * So Kafka's absence delays a sync, and never makes one wrong.  The same where
  * too many are parked.
  *
@@ -324,18 +326,19 @@ static int
 sync_wait(logic_sync_t *sync, uint64_t partitions, int look)
 {
     size_t         i;
-    uint64_t       now_us, look_us;
+    uint64_t       now_us, look_us, until_us;
     logic_wait_t  *w;
 
     now_us = im_mono_us();
+    until_us = logic_sync_until(sync);
 
-    if (now_us >= sync->until_us) {
+    if (now_us >= until_us) {
         return IM_OK;
     }
 
     w = &sync->parked.wait;
     w->partitions = partitions;
-    w->until_us = sync->until_us;
+    w->until_us = until_us;
 
     if (look) {
         look_us = now_us + (uint64_t) sync->look_ms * 1000;

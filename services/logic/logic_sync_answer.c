@@ -24,6 +24,7 @@
 
 #include <hiredis.h>
 
+#include "im_timeouts.h"
 #include "logic_sync_int.h"
 
 
@@ -31,6 +32,7 @@
 #define SYNC_GAP_MS  5000
 
 
+static int sync_gives(const logic_sync_item_t *item);
 static void sync_begin(const logic_sync_item_t *item, Im__Synced *out);
 static void sync_walk(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_gap(logic_sync_t *sync, logic_sync_item_t *item,
@@ -107,6 +109,36 @@ logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item)
     item->out.n_messages = item->page.n;
 
     return IM_OK;
+}
+
+
+uint64_t
+logic_sync_until(const logic_sync_t *sync)
+{
+    size_t    i;
+    uint64_t  until_us;
+
+    for (i = 0; i < sync->n; i++) {
+        if (sync_gives(&sync->items[i])) {
+            until_us = sync->start_us + IM_SYNC_PART_MS * 1000;
+            return (until_us < sync->until_us) ? until_us : sync->until_us;
+        }
+    }
+
+    return sync->until_us;
+}
+
+
+/* Whether its client gets further by it; before it is judged: may get. */
+static int
+sync_gives(const logic_sync_item_t *item)
+{
+    if (item->judged) {
+        return item->out.next > item->cursor->seq;
+    }
+
+    return item->read && item->error == NULL
+           && item->head > item->cursor->seq;
 }
 
 

@@ -72,5 +72,8 @@ void logic_sync_forget(logic_sync_item_t *item);
 int logic_sync_lags(const logic_sync_item_t *item);
 /* Fills item->out and says whether to wait.  IM_OK; IM_ERROR: memory. */
 int logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item);
+/* When the answer is given, whatever is not known by then; monotonic us.  The
+ * items have their heads, and may be judged already. */
+uint64_t logic_sync_until(const logic_sync_t *sync);
 
 #endif

@@ -37,6 +37,7 @@ RETRY_MAX_S = 2.5      # of what was refused, unless the server wants more
 QUIET_S = 20           # then we ask whether the server is still there
 UNACKED_MAX = 200
 CURSORS_MAX = 50       # of one question
+PAGE = 200             # messages of a conversation in one answer
 NOT_IN = ('forbidden', 'not_member', 'no_such_room')
 
 
@@ -552,7 +553,7 @@ class App:
         self.asking.update(c.other for c in conversations)
         todo = conversations
         while todo:
-            r = await self.ask('sync', limit=50, cursors=[
+            r = await self.ask('sync', limit=PAGE, cursors=[
                 cursor(c) for c in todo])
             again = []
             for c, reply in zip(todo, r['conversations']):

@@ -45,6 +45,7 @@ class Report:
         self.push_ms = []          # send to each push, likewise
         self.late = []             # shown only after the last sync began
         self.late_s = 0            # how long after
+        self.behind_s = None       # after the last fault, until all was shown
         self.seconds = 0
 
     def add(self, kind, text, *events):
@@ -71,6 +72,9 @@ class Report:
             lines.append('%d shown only after the last sync, within %.1f s'
                          % (len(self.late), self.late_s))
             lines += ['      %s' % line(e) for e in self.late[:5]]
+        if self.behind_s is not None:
+            lines.append('every device had everything %.1f s after the last '
+                         'fault' % max(self.behind_s, 0))
         if self.seconds:
             lines.append('%.0f messages a second for %.1f s' % (
                 c['sent'] / self.seconds, self.seconds))

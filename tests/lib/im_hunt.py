@@ -130,6 +130,7 @@ class Hunt:
         self.say = say
         self.troubles = []         # sentences of the traffic processes
         self.faults = None
+        self.calm_at = None        # when the last fault was over
 
     def run(self):
         """The checker's Report."""
@@ -240,6 +241,7 @@ class Hunt:
         if self.faults is None or self.faults.ending.is_set():
             return
         self.faults.stop()
+        self.calm_at = time.monotonic()
         for at, what in self.faults.done:
             self.say('%6.1f s  %s' % (at, what))
         if self.faults.problem:
@@ -287,6 +289,9 @@ class Hunt:
                     'FROM messages ' + self.where())]
         report = check(self.events, rows, self.complete, self.plan.seed,
                        self.groups)
+        if self.calm_at is not None:
+            report.behind_s = max((e.time - self.calm_at for e in self.events
+                                   if e.kind == 'deliver'), default=0)
         for t in self.troubles:
             report.add('trouble', t)
         if report.counts['sent'] < self.plan.messages:

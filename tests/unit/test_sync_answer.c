@@ -4,6 +4,7 @@
 
 #include "unit.h"
 
+#include "im_timeouts.h"
 #include "logic_sync_int.h"
 
 
@@ -235,6 +236,69 @@ test_a_cursor_on_a_void_is_not_ahead(void **state)
 }
 
 
+/* Two conversations: `item`, and one in which nothing can be given yet. */
+static uint64_t
+until_ms(void)
+{
+    logic_sync_item_t  items[2];
+
+    memset(items, 0, sizeof(items));
+    items[0].cursor = &cursor;
+    items[0].read = 1;
+    items[1] = item;
+
+    sync.items = items;
+    sync.n = 2;
+    sync.start_us = 1000000;
+    sync.until_us = 2000000;
+
+    return (logic_sync_until(&sync) - sync.start_us) / 1000;
+}
+
+
+static void
+test_who_gets_nothing_waits_as_long_as_he_may(void **state)
+{
+    (void) state;
+
+    assert_int_equal(until_ms(), 1000);
+
+    item.head = 3;
+    item.error = "not_member";
+    assert_int_equal(until_ms(), 1000);
+    item.error = NULL;
+
+    /* read, and a gap is in the way */
+
+    stored(2, YOUNG_MS);
+    assert_int_equal(logic_sync_judge(&sync, &item), IM_OK);
+    assert_int_equal(until_ms(), 1000);
+}
+
+
+static void
+test_messages_do_not_wait_for_another_conversation(void **state)
+{
+    (void) state;
+
+    item.head = 1;
+    assert_int_equal(until_ms(), IM_SYNC_PART_MS);
+
+    stored(1, YOUNG_MS);
+    stored(3, YOUNG_MS);
+    assert_int_equal(logic_sync_judge(&sync, &item), IM_OK);
+    assert_int_equal(item.out.next, 1);
+    assert_int_equal(until_ms(), IM_SYNC_PART_MS);
+
+    /* not even longer where the call itself ends sooner */
+
+    sync.items = &item;
+    sync.n = 1;
+    sync.until_us = sync.start_us + 5000;
+    assert_int_equal(logic_sync_until(&sync), sync.until_us);
+}
+
+
 int
 main(void)
 {
@@ -249,6 +313,8 @@ main(void)
         T(test_voids_behind_the_last_message_are_stepped_over),
         T(test_a_tail_that_nobody_knows_waits_once),
         T(test_a_cursor_on_a_void_is_not_ahead),
+        T(test_who_gets_nothing_waits_as_long_as_he_may),
+        T(test_messages_do_not_wait_for_another_conversation),
     };
 
     return cmocka_run_group_tests_name("sync_answer", tests, NULL, NULL);
