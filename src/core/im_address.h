@@ -1,8 +1,8 @@
 /*
- * im_address.h -- addresses as a configuration gives them: is this text one?
+ * im_address.h -- checks the form of addresses in a configuration.
  *
- * Names are not resolved: a resolver waits, and may know tomorrow what it does
- * not know today.
+ * Names are not resolved: a resolver blocks, and a name that is unknown today
+ * may exist tomorrow.
  */
 
 #ifndef IM_ADDRESS_H

@@ -1,8 +1,8 @@
 /*
- * im_check.h -- what the fields of a request may hold, beyond their type.
+ * im_check.h -- bounds of the fields of a request, beyond their type.
  *
- * The same for a frame, for an HTTP endpoint and for Logic itself: a client
- * gets one refusal, however it asked.
+ * The same rules hold for a frame, for an HTTP endpoint and in Logic itself: a
+ * client gets the same refusal on every path.
  */
 
 #ifndef IM_CHECK_H
@@ -14,11 +14,11 @@
 #define IM_PAGE_MAX           200      /* messages, members */
 #define IM_CONVERSATIONS_MAX  100
 #define IM_UIDS_MAX           200
-#define IM_ROOMS_MAX          50       /* of one page of one's own */
+#define IM_ROOMS_MAX          50       /* of one page of the caller's */
 
 /*
  * IM_OK, or IM_ERROR with err filled.  An optional id that is 0 counts as not
- * given, and is taken out of the message.  A message without rules is fine.
+ * given, and is removed from the message.  A message without rules passes.
  */
 int im_check(ProtobufCMessage *msg, im_json_err_t *err);
 

@@ -18,9 +18,9 @@ typedef enum {
 #define IM_CLIENT_PROTO  "im.v1.proto"
 
 /*
- * A question: a frame whose message Logic takes as that of a call, and whose
- * reply goes back as a frame.  Of presence_sub the edge makes the call's
- * message itself.
+ * A question: the message of its frame is the request of a call to Logic, and
+ * the reply of that call is sent as a frame.  For presence_sub the worker makes
+ * the request itself.
  */
 typedef struct {
     const char                        *type;
@@ -44,8 +44,8 @@ typedef struct {
         Im__Pong   pong;
         Im__Send   send;
     } u;
-    const im_client_question_t  *question;  /* NULL: it is none */
-    ProtobufCMessage            *message;   /* what is asked; without caller */
+    const im_client_question_t  *question;  /* NULL: no question */
+    ProtobufCMessage            *message;   /* the question; without caller */
     uint64_t       id;         /* of a question, also on IM_ERROR; 0: none */
     char           cmid[IM_CMID_MAX + 1];  /* for the error frame, if known */
     const char    *code;       /* on IM_ERROR: stable code (im_error.h) */
@@ -55,8 +55,8 @@ typedef struct {
 /*
  * Decodes one message of a client.  mem must hold msg->len plus
  * im_client_mem_extra() bytes.  Accepts auth, ping, pong, send and the
- * questions; checks that the body is JSON, that required fields are there, and
- * all that im_check() does.  IM_ERROR: f->code and f->err say why; the
+ * questions; checks that the body is JSON and that required fields are there,
+ * and calls im_check().  IM_ERROR: f->code and f->err hold the reason; the
  * connection may stay open.
  */
 int im_client_decode(im_client_frame_t *f, im_encoding_t encoding,

@@ -3,10 +3,11 @@
  *
  *     | 24 bits: random, of the process | turn | place |
  *
- * The place is that in the process's table of connections, so that a look-up
- * needs no other table.  The turn tells those apart that had one place one
- * after the other, the random part those of other processes.  Turn and place
- * share 40 bits: 20 each, unless the table has more than 2^20 places.
+ * The place is the index in the process's table of connections, so that a
+ * look-up needs no other table.  The turn distinguishes connections that had
+ * the same place one after the other; the random part distinguishes processes.
+ * Turn and place share 40 bits: 20 each, unless the table has more than 2^20
+ * places.
  *
  * Caller's memory, no locks.
  */
@@ -28,7 +29,7 @@ typedef struct {
 void im_conn_id_init(im_conn_id_t *g, uint64_t random, size_t places);
 /* Never 0.  place: below places. */
 uint64_t im_conn_id_next(im_conn_id_t *g, size_t place);
-/* Any number may be asked about: the result may be no place of the table. */
+/* id may be any number: the result may be outside of the table. */
 size_t im_conn_id_place(const im_conn_id_t *g, uint64_t id);
 
 #endif

@@ -27,7 +27,7 @@ typedef struct {
 
 #define im_str(s)  { sizeof(s) - 1, (unsigned char *) (s) }
 
-/* How a lower room reports: level as syslog's, msg is one sentence. */
+/* How a lower room logs: level as syslog's, msg is one sentence. */
 #define IM_LOG_ERR      3
 #define IM_LOG_WARN     4
 #define IM_LOG_NOTICE   5

@@ -1,15 +1,15 @@
 /*
  * im_crash.h -- a process that dies at a chosen line, for tests.
  *
- * What a crash between two steps does can be promised only if it was tried.
- * A build with IM_CRASH_POINTS (make CRASH=1 BUILD=build/crash daemons) ends
- * as `kill -9` would, no buffer written and no destructor run, where the
- * environment says:
+ * A promise about a crash between two steps needs a test of that crash.  A
+ * build with IM_CRASH_POINTS (make CRASH=1 BUILD=build/crash daemons) ends as
+ * `kill -9` would, without writing buffers or running destructors, at the point
+ * that the environment names:
  *
- *     IM_CRASH_AT=store.inserted        the first time it comes there
- *     IM_CRASH_AT=store.inserted:3      the third
+ *     IM_CRASH_AT=store.inserted        the first time that it is reached
+ *     IM_CRASH_AT=store.inserted:3      the third time
  *
- * In every other build a point is no code at all.
+ * In every other build a point generates no code.
  */
 
 #ifndef IM_CRASH_H
@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IM_CRASH_STATUS  137       /* what a shell says of kill -9 */
+#define IM_CRASH_STATUS  137       /* as a shell reports kill -9 */
 
 #define IM_CRASH_POINT(name)                                                  \
     do {                                                                      \
@@ -32,7 +32,7 @@
     } while (0)
 
 
-/* Any thread; nobody changes the environment of a daemon. */
+/* Any thread: the environment of a daemon never changes. */
 static inline void
 im_crash_at(const char *name, atomic_ulong *times)
 {

@@ -25,16 +25,17 @@ const im_error_t *im_error_find(const char *code, size_t len);
 /*
  * Splits "code: text" as made by Logic.  A message without a known code, and
  * statuses made by the transport, are mapped by the gRPC status: 4 ->
- * timeout (504), 14 and 8 -> unavailable (503), else internal (500).  12, of
- * an older Logic that has no such method, is unsupported (415) in any case.
+ * timeout (504), 14 and 8 -> unavailable (503), else internal (500).  12 comes
+ * from an older Logic without this method, and is always unsupported (415).
  */
 const im_error_t *im_error_from_status(int grpc, const char *message,
     im_str_t *text);
 
 /*
- * When a client is to try again, in ms; 0: never.  away_ms: for how long what
- * it needs has not answered, 0 if it does.  What has been away for long will
- * hardly be back at once, but whoever waits is to be there soon when it is.
+ * After how many ms a client is to try again; 0: never.  away_ms: for how long
+ * the needed program has not answered, 0 if it does.  A program that has been
+ * away for long will hardly be back at once, but once it is, all waiting
+ * clients are to come back soon.
  */
 unsigned im_error_retry_ms(const im_error_t *e, uint64_t away_ms);
 

@@ -2,7 +2,7 @@
  * im_frame.h -- WebSocket frames (RFC 6455 section 5), both directions.
  *
  * The parser works on a whole buffer and never copies: it either finds a
- * complete frame, or says how many bytes it would need.  It unmasks in place.
+ * complete frame, or returns how many bytes it needs.  It unmasks in place.
  * The caller owns buffers and message assembly limits; im_frame_msg_* keeps
  * the small state that fragments need.
  */
@@ -22,7 +22,8 @@
 #define IM_FRAME_HEADER_MAX  10     /* of an unmasked (server) frame */
 #define IM_FRAME_ACCEPT_LEN  28     /* of Sec-WebSocket-Accept */
 
-/* Close codes, RFC 6455 section 7.4.1; 4000-4099 come back, 4100-4199 stop. */
+/* Close codes, RFC 6455 section 7.4.1.  4000-4099: the client reconnects;
+ * 4100-4199: it does not. */
 #define IM_CLOSE_NORMAL       1000
 #define IM_CLOSE_GOING_AWAY   1001
 #define IM_CLOSE_PROTOCOL     1002
@@ -49,9 +50,9 @@ typedef struct {
 /*
  * Parses one client frame at data[0..len).  max: largest payload in bytes.
  * IM_OK: *f is filled, continue at data + f->size.  IM_AGAIN: more bytes are
- * needed, f->size says how many in all (0: not known yet).  IM_ERROR: the
- * frame breaks the protocol; *close_code says how (1002 or 1009), *reason is
- * a static sentence.
+ * needed, f->size is how many in all (0: not known yet).  IM_ERROR: the frame
+ * breaks the protocol; *close_code is 1002 or 1009, *reason is a static
+ * sentence.
  */
 int im_frame_parse(im_frame_t *f, unsigned char *data, size_t len, size_t max,
     unsigned *close_code, const char **reason);

@@ -2,7 +2,7 @@
  * im_hash.h -- uthash, without its exit(): the only place that includes it.
  *
  * When memory is short, uthash ends the process by default.  Here an add that
- * finds no memory leaves the element out, and whoever adds must ask.
+ * gets no memory leaves the element out, and the caller must check that.
  */
 
 #ifndef IM_HASH_H

@@ -9,7 +9,7 @@
  * Mapping: proto/client.proto.  A `bytes` field takes any JSON value as a raw
  * slice.  Unknown keys are validated and skipped.  A `repeated` field of
  * messages, uint64 or strings takes an array.  A message field that is not
- * repeated cannot be set from JSON (it belongs to the edge), only read.
+ * repeated cannot be set from JSON (the edge sets it), only read.
  */
 
 #ifndef IM_JSON_H
@@ -26,9 +26,10 @@
 
 /*
  * Memory for decoded strings and arrays comes from the caller, bump style: a
- * JSON string is never longer decoded than written, plus its NUL; what lists
- * and all else need besides, im_json_mem_extra() says.  What does not fit is
- * refused as too_large.  Slices of `bytes` fields point into the input.
+ * JSON string is never longer decoded than written, plus its NUL;
+ * im_json_mem_extra() is what lists and the rest need besides.  A value that
+ * does not fit is refused as too_large.  Slices of `bytes` fields point into
+ * the input.
  */
 typedef struct {
     unsigned char *pos;
@@ -37,7 +38,7 @@ typedef struct {
 
 typedef struct {
     const char    *code;        /* stable: bad_json, bad_field, ... */
-    char           text[128];   /* for people: what is wrong and where */
+    char           text[128];   /* for people: the error and its place */
 } im_json_err_t;
 
 /* Aligned memory, or NULL if it is used up. */
@@ -52,8 +53,8 @@ size_t im_json_mem_extra(const ProtobufCMessageDescriptor *d, size_t len);
  * generated ..._init function.  A key may be present in the message already
  * (set by im_json_set): then it is a duplicate.  `seen` is a bit for each
  * field index of the descriptor that was set; may start non-zero.
- * IM_OK, or IM_ERROR with err filled.  Required fields are not checked here,
- * but for those of messages in arrays.
+ * IM_OK, or IM_ERROR with err filled.  Required fields are checked here only
+ * for messages in arrays.
  *
  * The message must not be given to protobuf_c_message_free_unpacked: its
  * strings and bytes live in mem and in the input.

@@ -1,9 +1,10 @@
 /*
- * im_json_scan.h -- what im_json_decode.c needs of the scanner, and of the
- * fields (im_json_field.c).
+ * im_json_scan.h -- the scanner, and the fields (im_json_field.c), for
+ * im_json_decode.c.
  *
- * A scan stands at s->p.  Each function moves it over what it names, or
- * leaves it at the mistake, fills s->err and returns IM_ERROR.
+ * A scan is at s->p.  Each function moves it over the thing that it names.  On
+ * an error it leaves it at the place of the error, fills s->err and returns
+ * IM_ERROR.
  */
 
 #ifndef IM_JSON_SCAN_H
@@ -16,7 +17,7 @@ typedef struct {
     const unsigned char  *p;
     const unsigned char  *end;
     im_json_err_t        *err;
-    unsigned              any_number;  /* also those that no double holds */
+    unsigned              any_number;  /* also out of a double's range */
     unsigned              types;       /* how often "type" was given */
 } im_json_scan_t;
 
@@ -37,7 +38,7 @@ int im_json_skip_string(im_json_scan_t *s, im_str_t *raw, int *escaped);
  */
 int im_json_unescape(const im_str_t *raw, im_json_mem_t *mem, char **out,
     size_t *len);
-/* Fills s->err: what was expected where the scan stands.  IM_ERROR. */
+/* Fills s->err: what was expected at the place of the scan.  IM_ERROR. */
 int im_json_syntax(im_json_scan_t *s, const char *what);
 /* Fills err.  IM_ERROR. */
 int im_json_fail(im_json_err_t *err, const char *code, const char *fmt, ...)
@@ -45,7 +46,7 @@ int im_json_fail(im_json_err_t *err, const char *code, const char *fmt, ...)
 
 /* Decimal digits, all of text; *value is left alone on IM_ERROR. */
 int im_json_number(const im_str_t *text, uint64_t max, uint64_t *value);
-/* IM_DECLINED: there is none of this name that a client may set. */
+/* IM_DECLINED: a client may set no field of this name. */
 int im_json_find(const ProtobufCMessage *msg, const char *name, size_t len,
     unsigned *index);
 /* Marks it as seen; IM_ERROR if it was. */

@@ -1,9 +1,8 @@
 /*
  * im_jwt.h -- access tokens: HS256 (RFC 7515, RFC 7519, RFC 8725) by libjwt.
  *
- * The algorithm is pinned; exp, sub, sid, dev and typ are required, nbf is
- * heeded.  What else is checked, and what is not, im_jwt.c says.  No function
- * reads a clock.
+ * The algorithm is fixed; exp, sub, sid, dev and typ are required, nbf is
+ * checked.  im_jwt.c lists all checks.  No function reads a clock.
  */
 
 #ifndef IM_JWT_H
@@ -41,8 +40,7 @@ int im_jwt_key_id(const im_jwt_key_t *key, char id[IM_JWT_KEY_ID_LEN + 1]);
 int im_jwt_verify(const im_jwt_key_t *key, const im_str_t *token, int64_t now,
     im_jwt_claims_t *claims, const char **reason);
 
-/* Whether it was signed with this key, whatever it says and however old it is:
- * 1 for yes. */
+/* 1 if the token was signed with this key, whatever its claims and its age. */
 int im_jwt_is_signed(const im_jwt_key_t *key, const im_str_t *token);
 
 /* Signs claims; out gets a NUL-terminated token.  IM_ERROR if cap is short. */

@@ -1,18 +1,19 @@
 /*
- * im_outbox.h -- what a worker has asked of Logic and has no answer to yet.
+ * im_outbox.h -- items that a worker has sent to Logic and that have no answer.
  *
  *   add ---> slot's queue:  [in flight ... | held ...] ---> way (a stream)
  *                                ^                            |
  *                answered -------+            lost: in flight becomes held
  *
- * The order within a slot is kept whatever happens to the instances: a slot
- * has one way at a time, and moves to another only when nothing is in flight
- * there, or when that way is lost and what was in flight is sent again first.
- * So a client that sends two messages without waiting never sees them swapped
- * by an instance that came, left or died in between.
+ * A "way" is the stream to one instance.  The order within a slot is kept
+ * whatever happens to the instances: a slot has one way at a time.  It moves to
+ * another only when nothing is in flight on the old one, or when the old one is
+ * lost and the items in flight are sent again first.  So a client that sends
+ * two messages without waiting never sees them swapped by an instance that
+ * came, left or died in between.
  *
- * What may not run twice (a message without the client's own id) is refused
- * when its way is lost; all else goes out again, the same bytes.
+ * An item that may not run twice (a message without the client's own id) is
+ * refused when its way is lost; all others are sent again, the same bytes.
  *
  * One thread.  The clock is an argument, in milliseconds.
  */
@@ -31,13 +32,13 @@ typedef struct {
 } im_outbox_way_t;
 
 typedef struct {
-    /* Where items of this slot go now; NULL: nobody takes any. */
+    /* The way of the slot's owner; NULL: no instance accepts items. */
     im_outbox_way_t *(*home)(void *ctx, unsigned slot);
     /* Appends to the way's stream: IM_OK, IM_BUSY (full), IM_ERROR (broken;
      * im_outbox_lost follows). */
     int              (*write)(void *ctx, im_outbox_way_t *way,
                               const im_str_t *item);
-    /* Given up: code is "unavailable" or "timeout".  cmid: of a message. */
+    /* Dropped: code is "unavailable" or "timeout".  cmid: of a message. */
     void             (*refuse)(void *ctx, uint64_t conn,
                                Im__UpItem__ItemCase kind, const char *cmid,
                                const char *code);
@@ -51,13 +52,14 @@ typedef struct {
 
 im_outbox_t *im_outbox_create(const im_outbox_conf_t *conf,
     const im_outbox_handler_t *handler, void *ctx);
-/* Forgets all items without a word. */
+/* Frees all items without a refusal. */
 void im_outbox_destroy(im_outbox_t *box);
 
 /*
  * Takes an item; sets item->ref, which its answer carries, and *ref if not
  * NULL.  IM_OK: an answer or refuse follows.  IM_BUSY: a limit, or the way's
- * queue, is full.  IM_DECLINED: nobody is home.  IM_ERROR: out of memory.
+ * queue, is full.  IM_DECLINED: the slot has no owner.  IM_ERROR: out of
+ * memory.
  */
 int im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
     uint64_t now_ms, uint64_t *ref);
@@ -68,11 +70,11 @@ int im_outbox_answered(im_outbox_t *box, uint64_t ref,
 /* 1 while an item waits for its answer. */
 int im_outbox_waits(im_outbox_t *box, uint64_t ref);
 
-/* The way's stream has ended; home must not name it any more. */
+/* The way's stream has ended; home() must not return it any more. */
 void im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way);
-/* Homes may have changed, or a full way may take more. */
+/* Owners may have changed, or a full way may accept more. */
 void im_outbox_move(im_outbox_t *box);
-/* Refuses what has waited too long. */
+/* Refuses items that have waited too long. */
 void im_outbox_expire(im_outbox_t *box, uint64_t now_ms);
 
 size_t im_outbox_items(const im_outbox_t *box);

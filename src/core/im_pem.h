@@ -2,8 +2,8 @@
  * im_pem.h -- authority, certificate and key of one side of TLS: PEM files,
  * read and checked once, then text in memory.
  *
- * Who reads the files may be another process or another user than who uses
- * them: nginx's master reads a key as root, its workers get the text.
+ * The process that reads the files need not be the one that uses them: nginx's
+ * master reads a key as root, and its workers get the text.
  */
 
 #ifndef IM_PEM_H
@@ -25,8 +25,8 @@ typedef struct {
  * Reads and checks: each file is PEM, every certificate parses, the key has no
  * passphrase and belongs to the first certificate of cert.  NULL or "" for a
  * file that is not given; cert and key come together, and never without ca.
- * No ca at all: IM_OK and an empty pem.  Validity dates and names are the
- * handshake's.
+ * No ca at all: IM_OK and an empty pem.  The handshake checks validity dates
+ * and names.
  *
  * IM_ERROR: reason is a sentence that names the file, pem is empty.
  */
@@ -35,8 +35,8 @@ int im_pem_load(im_pem_t *pem, const char *ca, const char *cert,
 
 /*
  * Does the first certificate of pem->cert (from `file`) carry the DNS name?
- * Compared as it is, wildcards stand for nothing.  IM_ERROR: reason is a
- * sentence with the file, the name and the names that it carries.
+ * Compared literally; a wildcard matches nothing.  IM_ERROR: reason is a
+ * sentence with the file, the name and the names in the certificate.
  */
 int im_pem_check_name(const im_pem_t *pem, const char *file, const char *name,
     char *reason, size_t size);

@@ -1,5 +1,5 @@
 /*
- * im_slot.h -- the home of a conversation.
+ * im_slot.h -- conversations, and the slot that decides their owner.
  *
  * slot = MurmurHash3_x64_128(conv_a, conv_b) mod 1024.  From the slot follow
  * the Logic instance (rendezvous hashing, Thaler and Ravishankar 1998), the
@@ -18,9 +18,9 @@ typedef struct {
     uint64_t       b;          /* higher uid; room id */
 } im_conv_t;
 
-/* Of records that are no messages: im-logic produces them to learn that what it
- * gave up cannot come behind them (services/logic/logic_fence.h), and whoever
- * reads the log steps over them.  No room is ever given this id. */
+/* Of records that are no messages, which consumers skip: once one is confirmed,
+ * an earlier failed record cannot be appended any more
+ * (services/logic/logic_fence.h).  No room ever gets this id. */
 #define IM_CONV_FENCE         { 0, UINT64_MAX }
 #define im_conv_is_fence(x, y)  ((x) == 0 && (y) == UINT64_MAX)
 

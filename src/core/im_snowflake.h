@@ -3,11 +3,12 @@
  * 10 bits of node, 12 bits of counter (Twitter's Snowflake, 2010).
  *
  * The clock is an argument.  A clock that steps back by up to 5 s is bridged
- * (ids run on at the last ms); by more, minting is refused.
+ * (ids continue at the last ms); after a larger step minting is refused.
  *
- * Two bounds come from whoever leases the node number (src/disc/im_disc_node.c)
- * and outlive this process: nothing is minted up to the floor, which may have
- * been used before, nor above the limit, which is the next one's floor.
+ * Two bounds come from the lease of the node number (src/disc/im_disc_node.c)
+ * and outlive this process: no id is minted up to the floor, because earlier
+ * holders may have used it, nor above the limit, which is the floor of the next
+ * holder.
  */
 
 #ifndef IM_SNOWFLAKE_H
@@ -21,7 +22,7 @@
 
 typedef struct {
     uint64_t       last_ms;     /* of the last id */
-    uint64_t       seen_ms;     /* the latest that the clock has shown */
+    uint64_t       seen_ms;     /* the latest time of the clock */
     uint64_t       limit_ms;
     unsigned       node;
     unsigned       counter;

@@ -1,5 +1,5 @@
 /*
- * im_text.h -- text of others on its way into a log, and names of instances.
+ * im_text.h -- escapes text of others for logs; checks names of instances.
  */
 
 #ifndef IM_TEXT_H
@@ -11,9 +11,9 @@
 
 /*
  * Writes text so that it fits on one line of a log and cannot act on a
- * terminal: bytes of control characters and what is not UTF-8 become \xNN.
- * At most size - 1 bytes and a NUL; what does not fit is cut between
- * characters.  Returns the length.  size > 0.
+ * terminal: bytes of control characters and invalid UTF-8 become \xNN.  Writes
+ * at most size - 1 bytes and a NUL; a longer text is cut between characters.
+ * Returns the length.  size > 0.
  */
 size_t im_text_print(char *out, size_t size, const char *text, size_t len);
 

@@ -19,15 +19,15 @@
 #define IM_RPC_CONNECT_MS            500    /* TCP, TLS and HTTP/2 settings */
 #define IM_RPC_BACKOFF_MIN_MS        100    /* between two tries to connect */
 #define IM_RPC_BACKOFF_MAX_MS        1000
-#define IM_RPC_PING_MS               7000   /* etcd drops who pings each 5 s */
+#define IM_RPC_PING_MS               7000   /* etcd drops a ping each 5 s */
 #define IM_RPC_PING_WAIT_MS          2000   /* then the connection is dead */
 #define IM_RPC_SERVER_PING_MS        5000
 #define IM_RPC_PING_ALLOWED_MS       500    /* a peer may ping this often */
 #define IM_RPC_BEAT_MS               250    /* of a silent stream */
-#define IM_RPC_DEAD_MS               750    /* a stream that hears nothing */
+#define IM_RPC_DEAD_MS               750    /* a stream receives nothing */
 #define IM_RPC_SERVER_DEAD_MS        3000   /* the same, of a server's side */
 #define IM_RPC_STREAM_MS             1000   /* until a stream is connected */
-#define IM_RPC_LEAVE_MS              500    /* for last words at exit */
+#define IM_RPC_LEAVE_MS              500    /* to remove our keys at exit */
 #define IM_RPC_STOP_MS               2000   /* for operations to end at exit */
 #define IM_RPC_GONE_MS               500    /* for the core, then */
 #define IM_RPC_LAST_MS               100    /* for its last thread, then */
@@ -63,10 +63,10 @@
 
 /* Stopping. */
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
-#define IM_DRAIN_MS                  3000   /* for what is under way */
+#define IM_DRAIN_MS                  3000   /* for what is in flight */
 #define IM_DRAIN_LAST_MS             300    /* for calls, if that was too short */
-#define IM_STOP_ETCD_MS              1000   /* for the rpc thread to say goodbye */
-#define IM_STOP_MS                   5000   /* a daemon has ended, clean or not */
+#define IM_STOP_ETCD_MS              1000   /* to take the view of etcd down */
+#define IM_STOP_MS                   5000   /* then a daemon ends in any case */
 
 /* Ending a WebSocket connection. */
 #define IM_WS_LINGER_MS              2000   /* for the client to read, answer */
@@ -107,7 +107,7 @@
 #define IM_ASK_MS                    1000   /* it is refused then */
 
 /* Redis has lost its memory. */
-#define IM_DECIDED_TICK_MS           50     /* Logic looks, and posts */
+#define IM_DECIDED_TICK_MS           50     /* Logic checks, and posts */
 #define IM_DECIDED_WAIT_MS           500    /* a message, for the last number */
 
 /* Log-ins. */
@@ -118,10 +118,10 @@
 #define IM_RETRY_AWAY_MIN_MS         500    /* what is needed is away: half as */
 #define IM_RETRY_AWAY_MAX_MS         2500   /* long as it has been, in these */
 
-/* How a daemon's dependencies are (/readyz). */
-#define IM_PROBE_EVERY_MS            2000   /* between two looks at each */
+/* Probes of a daemon's dependencies (/readyz). */
+#define IM_PROBE_EVERY_MS            2000   /* between two probes of each */
 #define IM_PROBE_AWAY_MS             250    /* the same while it is away */
-#define IM_PROBE_DEADLINE_MS         1000   /* a look that takes longer is bad */
+#define IM_PROBE_DEADLINE_MS         1000   /* a longer probe is bad */
 #define IM_PROBE_BACKOFF_MS          250    /* its connection to Kafka */
 
 /* Redis: hiredis.  MySQL: libmysqlclient, whole seconds. */

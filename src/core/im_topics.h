@@ -1,10 +1,10 @@
 /*
- * im_topics.h -- who listens to what: rooms, and the presence of users.
+ * im_topics.h -- subscriptions of connections: rooms, and presence of users.
  *
  * A topic is (kind, id).  A subscriber is a part of a connection; the same
- * connection is in a topic once.  A topic knows its members (connections) and
- * its users (who may have several).  It lives while it has members or is
- * pinned.
+ * connection is in a topic once.  A topic has members (connections) and
+ * users (each with one or several of them).  It lives while it has members or
+ * is pinned.
  *
  * One thread.
  */
@@ -46,7 +46,7 @@ typedef struct {
     uint8_t        kind;
 } im_topic_t;
 
-/* A user came with the first, or went with the last of its connections. */
+/* A user's first connection joined, or the last one left. */
 typedef void (*im_topics_changed_pt)(void *ctx, im_topic_t *topic,
     uint64_t uid);
 
@@ -60,7 +60,7 @@ im_topic_t *im_topics_find(im_topics_t *t, unsigned kind, uint64_t id);
  * memory, or IM_SUBSCRIBER_MAX; nothing has changed. */
 int im_topics_join(im_topics_t *t, unsigned kind, uint64_t id,
     im_subscriber_t *sub, im_topic_t **topic);
-/* IM_OK, or IM_DECLINED: is not in.  The topic may be gone afterwards. */
+/* IM_OK, or IM_DECLINED: is not in.  The topic may be freed by it. */
 int im_topics_leave(im_topics_t *t, im_topic_t *topic, im_subscriber_t *sub);
 void im_topics_leave_all(im_topics_t *t, im_subscriber_t *sub);
 
@@ -71,7 +71,7 @@ int im_topics_has_user(im_topics_t *t, const im_topic_t *topic, uint64_t uid);
 /* The topics of a subscriber, one by one: *at is sub->first to begin.  The one
  * that is returned may be left.  NULL: no more. */
 im_topic_t *im_topics_next(im_topics_t *t, uint32_t *at);
-/* All topics, by number: *no is 0 to begin; any may go meanwhile. */
+/* All topics, by number: *no is 0 to begin; any may be freed meanwhile. */
 im_topic_t *im_topics_each(im_topics_t *t, uint32_t *no);
 
 void im_topics_pin(im_topic_t *topic);
@@ -79,8 +79,9 @@ void im_topics_unpin(im_topics_t *t, im_topic_t *topic);
 
 /*
  * A walk, which may take many turns: all from 0 to the end that begin returns,
- * with at() NULL for a hole.  Who is in the topic all the time is met exactly
- * once; who joins meanwhile is behind the end.  The topic is pinned.
+ * with at() NULL for a hole.  A member that is in the topic all the time is
+ * visited exactly once; one that joins meanwhile is behind the end.  The topic
+ * is pinned.
  */
 uint32_t im_topics_walk_begin(im_topic_t *topic);
 im_subscriber_t *im_topics_at(im_topics_t *t, const im_topic_t *topic,

@@ -1,9 +1,9 @@
 /*
- * im_tsan.h -- what goes through a library from one thread to another.
+ * im_tsan.h -- pointers that pass through a library to another thread.
  *
- * gRPC and librdkafka are not built with ThreadSanitizer, which therefore
- * does not see that a pointer we give to them in one thread comes back in
- * another one later, and must be told.  Nothing in other builds.
+ * gRPC and librdkafka are not built with ThreadSanitizer.  So it does not see
+ * that a pointer which we pass to them in one thread comes back in another one,
+ * and needs these annotations.  They are empty in other builds.
  */
 
 #ifndef IM_TSAN_H

@@ -2,11 +2,10 @@
  * im_watch.h -- what the subscribers of a topic were notified of last: whether
  * a user is online, or how many users are in a room.
  *
- * Notifications come from several Logics, answers to questions by yet another
- * way, and the order in which they arrive says nothing.  Each carries a
- * version, and what is older than what was notified is dropped.  What is the
- * same as before is not notified again, unless some subscriber was given
- * another value meanwhile.
+ * Notifications come from several Logics, answers to questions on another path,
+ * and the order of their arrival means nothing.  Each carries a version, and a
+ * value that is older than the last notified one is dropped.  The same value is
+ * not notified again, unless a subscriber received another one meanwhile.
  *
  * One thread.
  */
@@ -40,7 +39,7 @@ void im_watch_missed(im_watch_t *w);
 int im_watch_answer(im_watch_t *w, uint64_t version, uint32_t *value);
 
 /* The same for a value without a version.  IM_DONE: the others know the same.
- * IM_AGAIN: who of them is right is not known, the value is to be asked for. */
+ * IM_AGAIN: it is not known which value is right, and it must be requested. */
 int im_watch_given(im_watch_t *w, uint32_t value);
 
 /* Versions begin anew. */

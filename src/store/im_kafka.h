@@ -71,14 +71,14 @@ typedef struct {
     const char    *topic;
     const char    *client_id;
     unsigned       session_ms;     /* longer where the broker wants that */
-    unsigned       poll_max_ms;    /* who does not poll for so long is out */
-    /* 0: records come at once.  Else the broker holds its answer back for up
-     * to so long, unless it grows large: a request costs more than a record. */
+    unsigned       poll_max_ms;    /* longer without a poll: excluded */
+    /* 0: records come at once.  Else the broker may delay its answer for up to
+     * this time, unless it grows large: a request costs more than a record. */
     unsigned       fill_ms;
     im_log_pt      log;
     void          *log_ctx;
     /* The partitions of this member are about to change: finish and store
-     * what is in hand.  On the consuming thread.  May be NULL. */
+     * the batch in hand.  On the consuming thread.  May be NULL. */
     void         (*revoke)(void *ctx);
     void          *ctx;
 } im_kafka_consumer_conf_t;
@@ -94,7 +94,8 @@ typedef struct {
 im_kafka_consumer_t *im_kafka_consumer_create(
     const im_kafka_consumer_conf_t *conf);
 /*
- * Waits up to wait_ms for a first record, then takes what is there, up to max.
+ * Waits up to wait_ms for a first record, then takes all that are there, up to
+ * max.
  * Returns the number, 0 on time-out.  One thread.
  */
 size_t im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
@@ -103,19 +104,18 @@ void im_kafka_batch_free(im_kafka_record_t *records, size_t n);
 /*
  * For a consumer whose database is away: between pause and resume no record
  * comes; im_kafka_idle takes ms and serves the group meanwhile.  IM_OK;
- * IM_DECLINED: partitions were revoked since im_kafka_consume returned, and
- * its batch is read again by their new owner: to be given up.
+ * IM_DECLINED: partitions were revoked since im_kafka_consume returned.  Their
+ * new owner reads its batch again, so it must be dropped.
  */
 void im_kafka_pause(im_kafka_consumer_t *c);
 void im_kafka_resume(im_kafka_consumer_t *c);
 int im_kafka_idle(im_kafka_consumer_t *c, unsigned ms);
 /* All records of a partition up to and including offset are done. */
 int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
-/* Records of the own partitions that are not done.  Mostly without asking; if
- * the broker must be asked, timeout_ms for each question.  IM_AGAIN: it does
- * not answer. */
+/* Records of the own partitions that are not done.  Mostly without a request to
+ * the broker; else each one has timeout_ms.  IM_AGAIN: it does not answer. */
 int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
-/* Has what was stored committed now; waits for nothing. */
+/* Begins to commit what was stored, and does not wait. */
 void im_kafka_commit_soon(im_kafka_consumer_t *c);
 /* Commits what was stored, now and synchronously. */
 int im_kafka_commit(im_kafka_consumer_t *c);
@@ -135,10 +135,10 @@ typedef struct {
 im_kafka_offsets_t *im_kafka_offsets_create(
     const im_kafka_offsets_conf_t *conf);
 /*
- * ends[p]: the offset that the next record of partition p will get, asked of
- * its leader.  commits[p]: the group has done all below it; -1: nothing yet.
+ * ends[p]: the offset that the next record of partition p will get, from its
+ * leader.  commits[p]: the group has done all below it; -1: nothing yet.
  * IM_KAFKA_OFFSETS_UNKNOWN: there is no such partition, or the broker does not
- * say.  Of partitions 0 to 63, those whose bit is set.
+ * tell.  Only for those of partitions 0 to 63 whose bit is set.
  *
  * Any thread; waits up to timeout_ms.  IM_OK: some are known.  IM_AGAIN: no
  * answer in time, nothing is changed; for the ends one partition without a
@@ -151,15 +151,15 @@ int im_kafka_offsets_ends(im_kafka_offsets_t *o, uint64_t partitions,
     unsigned timeout_ms, int64_t *ends);
 int im_kafka_offsets_commits(im_kafka_offsets_t *o, uint64_t partitions,
     unsigned timeout_ms, int64_t *commits);
-/* No call may be under way. */
+/* No call may be running. */
 void im_kafka_offsets_destroy(im_kafka_offsets_t *o);
 
 /* One thread; connects in the background. */
 im_kafka_probe_t *im_kafka_probe_create(const char *brokers);
 /*
  * Asks for a topic, and waits up to timeout_ms.  IM_OK: *partitions, each with
- * a leader; IM_DECLINED: there is no such topic; IM_AGAIN: no answer, or it
- * cannot be used.  error says what is wrong.
+ * a leader; IM_DECLINED: there is no such topic; IM_AGAIN: no answer, or an
+ * unusable one.  error holds the reason.
  */
 int im_kafka_probe_topic(im_kafka_probe_t *p, const char *topic,
     unsigned timeout_ms, unsigned *partitions, char *error, size_t size);

@@ -31,13 +31,13 @@ typedef struct {
 
 uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_consumer.c */
 
-/* An error of a handle, from its poll: logged when it is another one than
- * before, or a minute later.  what: "consumer im.push". */
+/* An error of a handle, from its poll: logged when it differs from the last
+ * one, or a minute later.  what: "consumer im.push". */
 void im_kafka_log_error(im_kafka_log_t *log, const char *what,
     rd_kafka_resp_err_t err, const char *text);
 
-/* A handle that has joined conf's group, with log as its opaque; NULL when it
- * cannot be had, which is logged.  im_kafka_member.c */
+/* A handle that has joined conf's group, with log as its opaque; NULL on an
+ * error, which is logged.  im_kafka_member.c */
 typedef void (*im_kafka_rebalance_pt)(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
 typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,

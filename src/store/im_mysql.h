@@ -52,9 +52,9 @@ int im_mysql_run(im_mysql_t *m, const char *sql,
 
 /*
  * Inserts or updates rows (rows * n_params values, row by row) with a statement
- * for one row, in the transaction that is open or in one of its own, by array
- * binding where there is such a thing.  *affected: of an INSERT that leaves
- * alone what is there, rows that were new.  Results as above.
+ * for one row, in the open transaction or in one of its own, by array binding
+ * where the client library has it.  *affected: for an INSERT that leaves
+ * existing rows alone, the number of new rows.  Results as above.
  */
 int im_mysql_insert(im_mysql_t *m, const char *sql,
     const im_mysql_value_t *values, size_t n_params, size_t rows,
@@ -62,10 +62,10 @@ int im_mysql_insert(im_mysql_t *m, const char *sql,
 
 /*
  * A transaction: begin, statements, then commit or rollback.  After a statement
- * that did not end in IM_OK or IM_DECLINED nothing but rollback makes sense; a
- * connection that is lost in between is not made anew before it.  begin and
- * commit: IM_OK, IM_AGAIN, IM_ERROR; of a commit that is not IM_OK nobody
- * knows whether it took effect.
+ * that did not end in IM_OK or IM_DECLINED only rollback makes sense; a
+ * connection that is lost in between is not reopened before it.  begin and
+ * commit: IM_OK, IM_AGAIN, IM_ERROR; if a commit is not IM_OK, it is unknown
+ * whether it took effect.
  */
 int im_mysql_begin(im_mysql_t *m);
 int im_mysql_commit(im_mysql_t *m);

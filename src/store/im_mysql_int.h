@@ -47,11 +47,10 @@ struct im_mysql_s {
 /* im_mysql.c: connected, IM_OK, or IM_AGAIN. */
 int im_mysql_open(im_mysql_t *m);
 void im_mysql_drop(im_mysql_t *m);
-/* Which of our results an error is (of stmt, or m->err); a lost connection is
- * dropped. */
+/* The result for an error (of stmt, or m->err); closes a lost connection. */
 int im_mysql_failed(im_mysql_t *m, MYSQL_STMT *stmt);
 
-/* im_mysql_run.c: prepared; NULL: m->err says why not. */
+/* im_mysql_run.c: prepared; NULL: m->err is the reason. */
 MYSQL_STMT *im_mysql_statement(im_mysql_t *m, const char *sql);
 void im_mysql_bind(MYSQL_BIND *b, const im_mysql_value_t *v);
 

@@ -32,7 +32,7 @@ const char *im_redis_error(im_redis_t *r);       /* of the last IM_ERROR */
 /* Queues one command. */
 int im_redis_append(im_redis_t *r, int argc, const im_str_t *argv);
 /* Next reply, in order; the caller frees it with im_redis_free.  NULL on a
- * connection error; then all that was queued is gone. */
+ * connection error, which drops all queued commands. */
 struct redisReply *im_redis_reply(im_redis_t *r);
 void im_redis_free(struct redisReply *reply);
 /* Takes the next n replies.  IM_OK; IM_ERROR: one of them is an error, or the
@@ -41,8 +41,8 @@ int im_redis_skip(im_redis_t *r, size_t n);
 
 /*
  * Redis answers with an error while it loads its file, has no memory left, or
- * does not permit a command; and a key may hold something of another type.  A
- * reply that is not of an expected type is an error, never an empty answer.
+ * does not permit a command; and a key may hold a value of another type.  A
+ * reply of an unexpected type is an error, never an empty answer.
  */
 #define IM_REDIS_STR    (1u << 1)      /* of hiredis' REDIS_REPLY_... */
 #define IM_REDIS_ARRAY  (1u << 2)
@@ -52,15 +52,15 @@ int im_redis_skip(im_redis_t *r, size_t n);
 #define IM_REDIS_ERROR  (1u << 6)
 
 /*
- * The next reply, if it is of one of these types.  NULL: an error, whether of
- * the connection or of the command; all that was queued is gone, so that no
- * later command meets a reply to an earlier one.
+ * The next reply, if it is of one of these types.  NULL: an error of the
+ * connection or of the command; all queued commands are dropped, so that no
+ * later command gets the reply of an earlier one.
  */
 struct redisReply *im_redis_expect(im_redis_t *r, unsigned types);
 /* The same for a number. */
 int im_redis_expect_int(im_redis_t *r, long long *n);
-/* For a caller that reads on: 1 if it is of one of these types.  0:
- * im_redis_error() says what it is; the caller must take it for an error. */
+/* For a caller that continues to read: 1 if it is of one of these types.  0:
+ * the caller must treat it as an error, which im_redis_error() describes. */
 int im_redis_is(im_redis_t *r, const struct redisReply *reply,
     unsigned types);
 /* Closes the connection, with all that was queued; the next use connects. */
@@ -77,9 +77,9 @@ struct redisReply *im_redis_eval(im_redis_t *r, im_redis_script_t *script,
 
 /*
  * The same for several calls of a script in one pipeline, with nothing else in
- * it: queues a call, takes the next reply.  When Redis does not know the
- * script, the reply is an error and script->sha is empty: to be called again,
- * once all replies were taken.
+ * it: queues a call, takes the next reply.  If Redis does not know the script,
+ * the reply is an error and script->sha is empty: call it again, once all
+ * replies were taken.
  */
 int im_redis_eval_append(im_redis_t *r, im_redis_script_t *script, int keys,
     int argc, const im_str_t *argv);
