@@ -87,8 +87,11 @@ INC_DISC     := -Isrc/disc -Isrc/rpc $(INC_CORE)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
 INC_SERVICE  := -Iservices -Isrc/store $(INC_DISC) \
                 $(call pkg_cflags,$(PKGS_SERVICE))
-INC_TEST     := $(INC_SERVICE) -Iservices/logic -Iservices/task \
-                -Itests/lib $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
+# The folders of services/logic, the lowest first.
+LOGIC_FOLDERS = base log routes users presence rooms read fate message main
+INC_LOGIC    := $(LOGIC_FOLDERS:%=-Iservices/logic/%)
+INC_TEST     := $(INC_SERVICE) $(INC_LOGIC) -Iservices/task -Itests/lib \
+                $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
 LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
 PROTOS       := $(wildcard proto/*.proto)
@@ -100,7 +103,7 @@ rpc_SRCS     := $(wildcard src/rpc/*.c)
 disc_SRCS    := $(wildcard src/disc/*.c)
 store_SRCS   := $(wildcard src/store/*.c)
 daemon_SRCS  := $(wildcard services/*.c)
-logic_SRCS   := $(wildcard services/logic/*.c)
+logic_SRCS   := $(wildcard services/logic/*/*.c)
 task_SRCS    := $(wildcard services/task/*.c)
 bench_SRCS   := $(wildcard bench/*.c)
 bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
@@ -182,6 +185,7 @@ $(eval $(call compile,src/rpc,$$(INC_RPC)))
 $(eval $(call compile,src/disc,$$(INC_DISC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
+$(eval $(call compile,services/logic,$$(INC_SERVICE) $$(INC_LOGIC)))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
 $(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
     -Ibench/store))

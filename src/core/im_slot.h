@@ -20,7 +20,7 @@ typedef struct {
 
 /* Of records that are no messages, which consumers skip: once one is confirmed,
  * an earlier failed record cannot be appended any more
- * (services/logic/logic_fence.h).  No room ever gets this id. */
+ * (logic_fence.h).  No room ever gets this id. */
 #define IM_CONV_FENCE         { 0, UINT64_MAX }
 #define im_conv_is_fence(x, y)  ((x) == 0 && (y) == UINT64_MAX)
 

@@ -363,7 +363,7 @@ async def own_stored(own, n, a, b):
 def test_the_looks_name_every_column_and_index_of_the_schema():
     with open(os.path.join(TOP, 'conf/schema.sql')) as f:
         schema = f.read()
-    with open(os.path.join(TOP, 'services/logic/logic_probes.c')) as f:
+    with open(os.path.join(TOP, 'services/logic/base/logic_probes.c')) as f:
         looks = re.sub(r'"\s*"', '', f.read())
     tables = re.findall(r'CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\) ENGINE',
                         schema, re.S)

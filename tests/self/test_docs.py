@@ -92,7 +92,7 @@ def test_the_links_of_a_page_lead_somewhere(page):
 def test_a_file_and_a_section_that_are_not_there_are_noticed():
     files = tree()
     assert is_there('_join.c', 'README.md', files)
-    assert is_there('services/logic/logic_rooms*.c', 'README.md', files) or \
+    assert is_there('services/logic/rooms/logic_rooms*.c', 'README.md', files) or \
         is_there('logic_rooms*.c', 'README.md', files)
     for name in ('src/core/im_nothing.c', 'im_nothing.h', 'tools/nothing*'):
         assert not is_there(name, 'README.md', files)
