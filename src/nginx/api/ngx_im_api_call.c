@@ -20,6 +20,7 @@
 
 #include "ngx_im_api.h"
 #include "ngx_im_problem.h"
+#include "ngx_im_worker.h"
 
 
 #define NGX_IM_API_WAIT      10    /* ms from one look to the next */

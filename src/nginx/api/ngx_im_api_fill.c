@@ -11,6 +11,7 @@
  */
 
 #include "ngx_im_api.h"
+#include "ngx_im_auth.h"
 
 #include "im_check.h"
 #include "im_frame.h"

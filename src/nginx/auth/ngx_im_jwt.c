@@ -69,7 +69,7 @@ ngx_im_jwt_access_handler(ngx_http_request_t *r)
     im_jwt_claims_t    *claims;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
     if (lcf->jwt == NGX_IM_JWT_OFF) {
         return NGX_DECLINED;
@@ -207,7 +207,7 @@ ngx_im_jwt_check(ngx_http_request_t *r, const ngx_str_t *token)
     }
 
     auth->token = *token;
-    mcf = ngx_http_get_module_main_conf(r, ngx_im_module);
+    mcf = ngx_http_get_module_main_conf(r, NGX_IM_MODULE);
 
     if (mcf->jwt_key == NULL) {
         auth->rc = NGX_ERROR;
@@ -283,7 +283,7 @@ ngx_im_jwt_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     im_jwt_claims_t    *claims;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
     /* the location inside an auth_request asks its parent's token anew */
     if (lcf->jwt == NGX_IM_JWT_OFF || ngx_im_auth(r, &claims) != NGX_OK) {

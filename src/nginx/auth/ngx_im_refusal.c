@@ -85,7 +85,7 @@ ngx_im_refusal_precontent_handler(ngx_http_request_t *r)
     ngx_im_request_t   *rec;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
     rec = ngx_im_request_find(r);
 
     /* not that of a request whose error_page is served now */
@@ -133,7 +133,7 @@ ngx_im_refusal_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    ngx_http_set_ctx(r, rec, ngx_im_module);
+    ngx_http_set_ctx(r, rec, NGX_IM_MODULE);
 
     return ngx_im_refusal_next_header_filter(r);
 }
@@ -146,7 +146,7 @@ ngx_im_refusal_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ngx_chain_t        out;
     ngx_im_request_t  *rec;
 
-    rec = ngx_http_get_module_ctx(r, ngx_im_module);
+    rec = ngx_http_get_module_ctx(r, NGX_IM_MODULE);
 
     if (rec == NULL || in == NULL) {
         return ngx_im_refusal_next_body_filter(r, in);

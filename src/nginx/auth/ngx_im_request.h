@@ -9,7 +9,7 @@
 #ifndef NGX_IM_REQUEST_H
 #define NGX_IM_REQUEST_H
 
-#include "ngx_im.h"
+#include "ngx_im_auth.h"
 
 
 /* A token that was checked. */

@@ -7,7 +7,7 @@
  * from then on its tokens are refused here without asking anybody.
  */
 
-#include "ngx_im.h"
+#include "ngx_im_auth.h"
 #include "im_revoked.h"
 
 

@@ -28,7 +28,7 @@
  */
 
 #include "ngx_im_request.h"
-#include "ngx_im_ws.h"
+#include "im_frame.h"
 
 
 #define NGX_IM_SECRET_SEARCH_MIN  16   /* bytes; shorter ones are no secret */
@@ -122,9 +122,9 @@ ngx_im_secret_rewrite_handler(ngx_http_request_t *r)
     ngx_im_request_t   *rec;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
-    if (!lcf->ws) {
+    if (lcf->ws == NULL) {
         return NGX_DECLINED;
     }
 
@@ -152,7 +152,7 @@ ngx_im_secret_is_ours(ngx_http_request_t *r, const ngx_str_t *value)
     ngx_str_t            token;
     ngx_im_main_conf_t  *mcf;
 
-    mcf = ngx_http_get_module_main_conf(r, ngx_im_module);
+    mcf = ngx_http_get_module_main_conf(r, NGX_IM_MODULE);
 
     if (mcf->jwt_key == NULL || value->len == 0) {
         return 0;
@@ -175,7 +175,7 @@ ngx_im_secret_is_ws(ngx_http_request_t *r)
     ngx_im_ws_place_t   *place;
     ngx_im_main_conf_t  *mcf;
 
-    mcf = ngx_http_get_module_main_conf(r, ngx_im_module);
+    mcf = ngx_http_get_module_main_conf(r, NGX_IM_MODULE);
 
     if (mcf->ws_places == NULL) {
         return 0;
@@ -350,9 +350,9 @@ ngx_im_secret_token(ngx_http_request_t *r)
     ngx_im_request_t   *rec;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
-    if (!lcf->ws || r != r->main) {
+    if (lcf->ws == NULL || r != r->main) {
         return NULL;
     }
 
@@ -378,14 +378,14 @@ ngx_im_secret_ticket(ngx_http_request_t *r)
     ngx_im_request_t   *rec;
     ngx_im_loc_conf_t  *lcf;
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_im_module);
+    lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
     /*
      * Access is granted to a ticket unseen, since im_ws redeems it: so not
      * where an if{} has put another handler in its place.
      */
 
-    if (!lcf->ws || r != r->main || r->content_handler != ngx_im_ws_handler) {
+    if (lcf->ws == NULL || r != r->main || r->content_handler != lcf->ws) {
         return NULL;
     }
 

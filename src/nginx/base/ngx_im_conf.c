@@ -28,10 +28,15 @@ static char *ngx_im_conf_advertise(ngx_conf_t *cf, ngx_im_main_conf_t *mcf);
 static char *ngx_im_conf_jwt_key(ngx_conf_t *cf, ngx_im_main_conf_t *mcf);
 
 
+ngx_module_t  *ngx_im_conf_module;
+
+
 void *
-ngx_im_conf_create_main(ngx_conf_t *cf)
+ngx_im_conf_create_main(ngx_conf_t *cf, ngx_module_t *module)
 {
     ngx_im_main_conf_t  *mcf;
+
+    ngx_im_conf_module = module;
 
     mcf = ngx_pcalloc(cf->pool, sizeof(ngx_im_main_conf_t));
     if (mcf == NULL) {
@@ -390,11 +395,11 @@ ngx_im_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->noname && prev->ws) {
-        conf->ws = 1;                  /* `if` and limit_except */
+    if (clcf->noname && prev->ws != NULL) {
+        conf->ws = prev->ws;           /* `if` and limit_except */
     }
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);
+    mcf = ngx_http_conf_get_module_main_conf(cf, NGX_IM_MODULE);
 
     if (conf->jwt != NGX_IM_JWT_OFF && mcf->jwt_key == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

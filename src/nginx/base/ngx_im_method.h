@@ -6,7 +6,9 @@
 #define NGX_IM_METHOD_H
 
 #include "ngx_im.h"
+#include "im_disc.h"
 #include "im_error.h"
+#include "im_rpc.h"
 
 
 /* Method classes: what fails together, each with its own breakers. */

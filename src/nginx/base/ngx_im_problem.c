@@ -9,7 +9,7 @@
 
 #include "ngx_im_problem.h"
 
-#include "ngx_im.h"
+#include "ngx_im_worker.h"
 
 #include "im_frame.h"
 

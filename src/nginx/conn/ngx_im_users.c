@@ -8,7 +8,7 @@
  * step (a table of 64k entries: under a millisecond).
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_users.h"
 
 
 typedef struct {

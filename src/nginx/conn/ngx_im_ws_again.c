@@ -10,7 +10,10 @@
  * when its Open was answered: what is said after that sync finds its route.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_link.h"
+#include "ngx_im_users.h"
+#include "im_slot.h"
 
 
 #define NGX_IM_WS_AGAIN_MAX       200   /* opened again in one portion */
@@ -164,4 +167,26 @@ ngx_im_ws_open_again(ngx_im_ws_t *ws)
     }
 
     return (ngx_im_ws_ask_open(ws, NULL) == IM_OK) ? IM_OK : IM_BUSY;
+}
+
+
+int
+ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
+{
+    Im__Open    open = IM__OPEN__INIT;
+    Im__UpItem  item = IM__UP_ITEM__INIT;
+
+    open.uid = ws->sub.uid;
+    open.sid = ws->sid;
+    open.device = ws->device;
+
+    if (ws->state == NGX_IM_WS_OPEN) {
+        open.age_ms = ngx_max(ngx_current_msec - ws->opened_ms, 1);
+    }
+
+    item.conn = ws->id;
+    item.item_case = IM__UP_ITEM__ITEM_OPEN;
+    item.open = &open;
+
+    return ngx_im_link_send(im_slot_of_user(ws->sub.uid), &item, ref);
 }

@@ -5,7 +5,8 @@
  * goes to.  Small buffers are kept for the next one.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_buf.h"
+#include "im_slot.h"
 
 
 #define NGX_IM_WS_BUF_SIZE  2048       /* of those that are kept */
@@ -82,6 +83,37 @@ ngx_im_ws_encode(const Im__Frame *frame, im_encoding_t encoding)
     }
 
     return b;
+}
+
+
+ngx_im_ws_buf_t *
+ngx_im_ws_encode_push(const Im__Record *record, im_encoding_t encoding)
+{
+    Im__Push   push = IM__PUSH__INIT;
+    Im__Frame  frame = IM__FRAME__INIT;
+    im_conv_t  conv;
+
+    push.msg_id = record->msg_id;
+    push.seq = record->seq;
+    push.from = record->from;
+    push.time_ms = record->time_ms;
+    push.cmid = record->cmid;
+    push.body = record->body;
+
+    conv.a = record->conv_a;
+    conv.b = record->conv_b;
+
+    if (conv.a == 0) {
+        push.room = conv.b;
+
+    } else {
+        push.to = im_conv_other(&conv, record->from);
+    }
+
+    frame.frame_case = IM__FRAME__FRAME_PUSH;
+    frame.push = &push;
+
+    return ngx_im_ws_encode(&frame, encoding);
 }
 
 

@@ -21,7 +21,8 @@
  * Nothing is freed under a caller's feet: destroy only marks.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_ws_out.h"
+#include "ngx_im_worker.h"
 #include "im_timeouts.h"
 
 
@@ -53,7 +54,7 @@ ngx_im_ws_close(ngx_im_ws_t *ws, unsigned code, const char *reason)
                      "ws %uL: closing %ui %s", ws->id, (ngx_uint_t) code,
                      reason);
 
-    ngx_im_ws_session_end(ws);
+    ngx_im_ws_talk->end(ws);
 
     if (code == IM_CLOSE_SLOW) {
         ngx_im_ws_cut_out(ws);
@@ -190,7 +191,7 @@ ngx_im_ws_destroy(ngx_im_ws_t *ws)
         return;
     }
 
-    ngx_im_ws_session_end(ws);
+    ngx_im_ws_talk->end(ws);
 
     ws->dead = 1;
     ws->dead_next = ngx_im_ws_dead;
@@ -253,7 +254,7 @@ ngx_im_ws_free(ngx_im_ws_t *ws)
 
 
 void
-ngx_im_ws_exit_worker(void)
+ngx_im_ws_end_all(void)
 {
     ngx_im_ws_t       *ws;
     ngx_uint_t         i, n;
@@ -278,8 +279,4 @@ ngx_im_ws_exit_worker(void)
         ngx_im_ws_dead = ws->dead_next;
         ngx_im_ws_free(ws);
     }
-
-    ngx_im_rooms_exit();
-    ngx_im_users_free();
-    ngx_im_ws_buf_free_kept();
 }

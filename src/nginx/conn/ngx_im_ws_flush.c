@@ -10,7 +10,7 @@
  * or goes by TLS, is handed over as it lies there.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_out.h"
 
 
 #define NGX_IM_WS_COPY   4096          /* bytes */

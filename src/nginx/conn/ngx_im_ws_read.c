@@ -8,7 +8,7 @@
  * kernel's buffer, not ours, holds what an eager client sends.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_ws_out.h"
 
 
 #define NGX_IM_WS_READ_SIZE   65536
@@ -35,25 +35,13 @@ static u_char  *ngx_im_ws_read_buf;
 
 
 ngx_int_t
-ngx_im_ws_init_worker(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
+ngx_im_ws_read_init(ngx_cycle_t *cycle)
 {
     if (ngx_im_ws_read_buf == NULL) {
         ngx_im_ws_read_buf = ngx_palloc(cycle->pool, NGX_IM_WS_READ_SIZE);
     }
 
-    if (ngx_im_ws_read_buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_im_rooms_init(mcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_im_ws_ticket_init() != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_im_ws_query_init();
+    return (ngx_im_ws_read_buf != NULL) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -78,7 +66,7 @@ ngx_im_ws_read_handler(ngx_event_t *rev)
 
     if (rev->timedout) {
         rev->timedout = 0;
-        ngx_im_ws_session_timer(ws);
+        ngx_im_ws_talk->timer(ws);
         return;
     }
 
@@ -427,7 +415,7 @@ ngx_im_ws_on_message(ngx_im_ws_t *ws, unsigned opcode, im_str_t *message)
         return;
     }
 
-    ngx_im_ws_session_frame(ws, message);
+    ngx_im_ws_talk->message(ws, message);
 }
 
 

@@ -18,7 +18,7 @@
  * connection closes with 4002.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_out.h"
 #include "im_error.h"
 #include "im_timeouts.h"
 

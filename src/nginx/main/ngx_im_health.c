@@ -11,10 +11,10 @@
  * connection, not for nginx.
  */
 
+#include "ngx_im_main.h"
+#include "ngx_im_link.h"
 #include "ngx_im_problem.h"
-
-#include "ngx_im.h"
-#include "ngx_im_ws.h"
+#include "ngx_im_worker.h"
 #include "im_text.h"
 
 

@@ -3,13 +3,15 @@
  * calls us.
  *
  * Reading order: ngx_im_conf.c (what the directives are checked for, by the
- * master), ngx_im_worker.c (a worker's life), ngx_im_health.c (`im_health;`),
+ * master), ngx_im_steps.c (a worker's life), ngx_im_health.c (`im_health;`),
  * ngx_im_jwt.c (`im_jwt;`).
  */
 
-#include "ngx_im.h"
+#include "ngx_im_main.h"
+#include "ngx_im_auth.h"
 
 
+static void *ngx_im_create_main_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_im_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_im_postconfiguration(ngx_conf_t *cf);
 
@@ -191,7 +193,7 @@ static ngx_command_t  ngx_im_commands[] = {
 static ngx_http_module_t  ngx_im_module_ctx = {
     ngx_im_preconfiguration,           /* preconfiguration */
     ngx_im_postconfiguration,          /* postconfiguration */
-    ngx_im_conf_create_main,           /* create main configuration */
+    ngx_im_create_main_conf,           /* create main configuration */
     ngx_im_conf_init_main,             /* init main configuration */
     NULL,                              /* create server configuration */
     NULL,                              /* merge server configuration */
@@ -207,13 +209,20 @@ ngx_module_t  ngx_im_module = {
     NGX_HTTP_MODULE,                   /* module type */
     NULL,                              /* init master */
     NULL,                              /* init module */
-    ngx_im_worker_init,                /* init process */
+    ngx_im_steps_start,                /* init process */
     NULL,                              /* init thread */
     NULL,                              /* exit thread */
-    ngx_im_worker_exit,                /* exit process */
+    ngx_im_steps_stop,                 /* exit process */
     NULL,                              /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static void *
+ngx_im_create_main_conf(ngx_conf_t *cf)
+{
+    return ngx_im_conf_create_main(cf, &ngx_im_module);
+}
 
 
 static ngx_int_t

@@ -7,7 +7,8 @@
  * behind all that is kept, and is one gap.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_backlog.h"
+#include "ngx_im_fanout.h"
 
 
 #define NGX_IM_BACKLOG_OVERHEAD  256       /* counted for each record */

@@ -13,7 +13,8 @@
  * was first, unless it is too long ago.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_changes.h"
+#include "ngx_im_ws_again.h"
 
 
 #define NGX_IM_CHANGES           4096   /* remembered, at most */

@@ -18,7 +18,9 @@
  * replaced by a gap: who is met with it is told to sync (ngx_im_ws_write.c).
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_fanout.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
 #include "im_seen.h"
 
 
@@ -350,7 +352,7 @@ ngx_im_fanout_send(ngx_im_ws_t *ws, ngx_im_fanout_msg_t *msg)
     }
 
     if (*b == NULL) {
-        *b = ngx_im_push_encode(msg->record, ws->encoding);
+        *b = ngx_im_ws_encode_push(msg->record, ws->encoding);
     }
 
     if (*b == NULL) {

@@ -33,7 +33,10 @@
  * here until the hour is over.
  */
 
+#include "ngx_im_presence.h"
+#include "ngx_im_fanout.h"
 #include "ngx_im_rooms.h"
+#include "ngx_im_worker.h"
 #include "im_check.h"
 #include "ngx_im_method.h"
 #include "im_timeouts.h"

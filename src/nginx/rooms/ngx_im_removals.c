@@ -30,7 +30,10 @@
  * removals for some seconds (it has lost some): its word counts then.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_removals.h"
+#include "ngx_im_backlog.h"
+#include "ngx_im_fanout.h"
+#include "ngx_im_worker.h"
 #include "ngx_im_method.h"
 #include "im_slot.h"
 #include "im_timeouts.h"

@@ -25,7 +25,8 @@
  * first is the next one, and one timer serves all rooms.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_reports.h"
+#include "ngx_im_link.h"
 #include "im_slot.h"
 
 

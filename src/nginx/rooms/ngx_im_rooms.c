@@ -16,6 +16,15 @@
  */
 
 #include "ngx_im_rooms.h"
+#include "ngx_im_backlog.h"
+#include "ngx_im_changes.h"
+#include "ngx_im_fanout.h"
+#include "ngx_im_presence.h"
+#include "ngx_im_removals.h"
+#include "ngx_im_reports.h"
+#include "ngx_im_users.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
 
 
 static void ngx_im_rooms_changed(void *ctx, im_topic_t *topic, uint64_t uid);

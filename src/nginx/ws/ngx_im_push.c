@@ -19,10 +19,16 @@
  * each time a Task is restarted, whose work another one does again.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_connect.h"
+#include "ngx_im_presence.h"
+#include "ngx_im_removals.h"
+#include "ngx_im_reports.h"
+#include "ngx_im_users.h"
+#include "ngx_im_worker.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
 #include "im_address.h"
 #include "im_seen.h"
-#include "im_slot.h"
 #include "im_timeouts.h"
 
 
@@ -318,7 +324,7 @@ ngx_im_push_user(uint64_t uid, const Im__Record *record,
         }
 
         if (shared[ws->encoding] == NULL) {
-            shared[ws->encoding] = ngx_im_push_encode(record, ws->encoding);
+            shared[ws->encoding] = ngx_im_ws_encode_push(record, ws->encoding);
         }
 
         if (shared[ws->encoding] == NULL) {
@@ -330,38 +336,6 @@ ngx_im_push_user(uint64_t uid, const Im__Record *record,
         ngx_im_ws_send_push(ws, shared[ws->encoding]);
     }
 }
-
-
-ngx_im_ws_buf_t *
-ngx_im_push_encode(const Im__Record *record, im_encoding_t encoding)
-{
-    Im__Push   push = IM__PUSH__INIT;
-    Im__Frame  frame = IM__FRAME__INIT;
-    im_conv_t  conv;
-
-    push.msg_id = record->msg_id;
-    push.seq = record->seq;
-    push.from = record->from;
-    push.time_ms = record->time_ms;
-    push.cmid = record->cmid;
-    push.body = record->body;
-
-    conv.a = record->conv_a;
-    conv.b = record->conv_b;
-
-    if (conv.a == 0) {
-        push.room = conv.b;
-
-    } else {
-        push.to = im_conv_other(&conv, record->from);
-    }
-
-    frame.frame_case = IM__FRAME__FRAME_PUSH;
-    frame.push = &push;
-
-    return ngx_im_ws_encode(&frame, encoding);
-}
-
 
 static void
 ngx_im_push_on_close(void *ctx, im_rpc_stream_t *s,

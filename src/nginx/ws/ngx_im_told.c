@@ -7,7 +7,14 @@
  * (ngx_im_link.c).
  */
 
+#include "ngx_im_connect.h"
+#include "ngx_im_auth.h"
+#include "ngx_im_presence.h"
+#include "ngx_im_reports.h"
 #include "ngx_im_rooms.h"
+#include "ngx_im_users.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
 
 
 static void ngx_im_told_announce(const Im__Announce *announce);

@@ -5,10 +5,11 @@
  * handshake never costs the look at a token.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_door.h"
 #include "ngx_im_headers.h"
 #include "ngx_im_problem.h"
 #include "ngx_im_request.h"
+#include "ngx_im_worker.h"
 
 
 static ngx_int_t ngx_im_ws_check_upgrade(ngx_http_request_t *r,

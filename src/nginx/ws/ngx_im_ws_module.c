@@ -10,7 +10,7 @@
  * (rooms and presence).
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_door.h"
 
 
 static char *ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -204,11 +204,11 @@ ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     clcf->handler = ngx_im_ws_handler;
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);
+    mcf = ngx_http_conf_get_module_main_conf(cf, NGX_IM_MODULE);
     mcf->ws = 1;
 
-    lcf = ngx_http_conf_get_module_loc_conf(cf, ngx_im_module);
-    lcf->ws = 1;
+    lcf = ngx_http_conf_get_module_loc_conf(cf, NGX_IM_MODULE);
+    lcf->ws = ngx_im_ws_handler;
 
     return clcf->exact_match ? ngx_im_ws_place(cf, mcf, clcf) : NGX_CONF_OK;
 }
@@ -329,7 +329,7 @@ ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_im_module);
+    mcf = ngx_http_conf_get_module_main_conf(cf, NGX_IM_MODULE);
 
     if (mcf->etcd.len == 0 || mcf->jwt_key == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

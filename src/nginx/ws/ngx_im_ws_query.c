@@ -17,8 +17,12 @@
  * another order; it tells them apart by the id that it gave them.
  */
 
-#include "ngx_im_rooms.h"
+#include "ngx_im_ws_session.h"
 #include "ngx_im_method.h"
+#include "ngx_im_presence.h"
+#include "ngx_im_rooms.h"
+#include "ngx_im_worker.h"
+#include "ngx_im_ws_out.h"
 #include "im_timeouts.h"
 
 

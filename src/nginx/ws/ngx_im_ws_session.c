@@ -10,7 +10,13 @@
  * a message for this user finds this connection.
  */
 
+#include "ngx_im_ws_session.h"
+#include "ngx_im_auth.h"
+#include "ngx_im_link.h"
 #include "ngx_im_rooms.h"
+#include "ngx_im_users.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
 #include "im_error.h"
 #include "im_slot.h"
 
@@ -20,6 +26,9 @@
 #define NGX_IM_WS_MEM_STEP        4096
 
 
+static void ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message);
+static void ngx_im_ws_session_timer(ngx_im_ws_t *ws);
+static void ngx_im_ws_session_end(ngx_im_ws_t *ws);
 static void ngx_im_ws_login(ngx_im_ws_t *ws, const im_jwt_claims_t *claims);
 static void ngx_im_ws_announce(ngx_im_ws_t *ws);
 static void ngx_im_ws_not_decoded(ngx_im_ws_t *ws, im_client_frame_t *f);
@@ -28,6 +37,13 @@ static void ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping);
 static void ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send);
 static void ngx_im_ws_check_silence(ngx_im_ws_t *ws);
 static im_json_mem_t *ngx_im_ws_mem(size_t len);
+
+
+const ngx_im_ws_talk_t  ngx_im_ws_session = {
+    .message = ngx_im_ws_session_frame,
+    .timer = ngx_im_ws_session_timer,
+    .end = ngx_im_ws_session_end
+};
 
 
 void
@@ -79,29 +95,6 @@ ngx_im_ws_announce(ngx_im_ws_t *ws)
         ws->announced = 1;
     }
 }
-
-
-int
-ngx_im_ws_ask_open(ngx_im_ws_t *ws, uint64_t *ref)
-{
-    Im__Open    open = IM__OPEN__INIT;
-    Im__UpItem  item = IM__UP_ITEM__INIT;
-
-    open.uid = ws->sub.uid;
-    open.sid = ws->sid;
-    open.device = ws->device;
-
-    if (ws->state == NGX_IM_WS_OPEN) {
-        open.age_ms = ngx_max(ngx_current_msec - ws->opened_ms, 1);
-    }
-
-    item.conn = ws->id;
-    item.item_case = IM__UP_ITEM__ITEM_OPEN;
-    item.open = &open;
-
-    return ngx_im_link_send(im_slot_of_user(ws->sub.uid), &item, ref);
-}
-
 
 void
 ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
@@ -209,7 +202,7 @@ ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error)
 }
 
 
-void
+static void
 ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
 {
     im_json_mem_t      *mem;
@@ -288,7 +281,7 @@ ngx_im_ws_on_auth(ngx_im_ws_t *ws, const Im__Auth *auth)
     im_jwt_claims_t      claims;
     ngx_im_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle, ngx_im_module);
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle, NGX_IM_MODULE);
 
     token.data = (u_char *) auth->token;
     token.len = ngx_strlen(auth->token);
@@ -369,7 +362,7 @@ ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
 }
 
 
-void
+static void
 ngx_im_ws_session_timer(ngx_im_ws_t *ws)
 {
     if (ws->state == NGX_IM_WS_CLOSING) {
@@ -428,7 +421,7 @@ ngx_im_ws_check_silence(ngx_im_ws_t *ws)
 }
 
 
-void
+static void
 ngx_im_ws_session_end(ngx_im_ws_t *ws)
 {
     Im__Close   close = IM__CLOSE__INIT;
@@ -490,18 +483,4 @@ ngx_im_ws_mem(size_t len)
     mem.end = data + cap;
 
     return &mem;
-}
-
-
-void
-ngx_im_ws_set_state(ngx_im_ws_t *ws, ngx_im_ws_state_e state)
-{
-#if (NGX_DEBUG)
-    static const char  *names[] = { "auth", "login", "open", "closing" };
-#endif
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ws->connection->log, 0,
-                   "ws %uL %s -> %s", ws->id, names[ws->state], names[state]);
-
-    ws->state = state;
 }

@@ -10,8 +10,9 @@
  * nginx's ngx_http_set_keepalive() is the model.
  */
 
-#include "ngx_im_ws.h"
-#include "im_conn_id.h"
+#include "ngx_im_ws_door.h"
+#include "ngx_im_ws_out.h"
+#include "ngx_im_ws_session.h"
 
 
 /* Between the 101 and the take-over. */
@@ -27,7 +28,6 @@ struct ngx_im_ws_pending_s {
 };
 
 
-static uint64_t ngx_im_ws_next_id(ngx_connection_t *c);
 static void ngx_im_ws_request_gone(void *data);
 static void ngx_im_ws_pending_handler(ngx_event_t *ev);
 static void ngx_im_ws_take_over_now(ngx_im_ws_pending_t *p);
@@ -36,8 +36,6 @@ static void ngx_im_ws_free_buffers(ngx_connection_t *c,
 
 
 static ngx_im_ws_pending_t  *ngx_im_ws_pending;
-
-static im_conn_id_t          ngx_im_ws_ids;
 
 static ngx_event_t  ngx_im_ws_pending_event = {
     .handler = ngx_im_ws_pending_handler
@@ -95,26 +93,6 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
 
     return NGX_DONE;
 }
-
-
-static uint64_t
-ngx_im_ws_next_id(ngx_connection_t *c)
-{
-    ngx_uint_t         n;
-    ngx_connection_t  *first;
-
-    first = ngx_im_worker_connections(&n);
-
-    if (ngx_im_ws_ids.process == 0) {
-        im_conn_id_init(&ngx_im_ws_ids,
-                        (uint64_t) ngx_random() ^ ((uint64_t) ngx_pid << 8)
-                        ^ (uint64_t) ngx_time(),
-                        n);
-    }
-
-    return im_conn_id_next(&ngx_im_ws_ids, c - first);
-}
-
 
 static void
 ngx_im_ws_request_gone(void *data)
@@ -248,33 +226,4 @@ ngx_im_ws_free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
         ngx_ssl_free_buffer(c);
     }
 #endif
-}
-
-
-ngx_im_ws_t *
-ngx_im_ws_by_id(uint64_t id)
-{
-    size_t             place;
-    ngx_uint_t         n;
-    ngx_im_ws_t       *ws;
-    ngx_connection_t  *c;
-
-    c = ngx_im_worker_connections(&n);
-    place = im_conn_id_place(&ngx_im_ws_ids, id);
-
-    if (place >= n) {
-        return NULL;
-    }
-
-    c += place;
-
-    if (c->fd == (ngx_socket_t) -1
-        || c->read->handler != ngx_im_ws_read_handler)
-    {
-        return NULL;
-    }
-
-    ws = c->data;
-
-    return (ws != NULL && ws->id == id && !ws->dead) ? ws : NULL;
 }

@@ -11,9 +11,10 @@
  * does not know any instance yet waits for the first listing before it asks.
  */
 
-#include "ngx_im_ws.h"
+#include "ngx_im_ws_door.h"
 #include "ngx_im_method.h"
 #include "ngx_im_problem.h"
+#include "ngx_im_worker.h"
 
 #include "logic.pb-c.h"
 

@@ -1,0 +1,58 @@
+/*
+ * ngx_im_link.h -- what this worker asks of Logic, and what Logic says.
+ *
+ * An item goes to the Logic that is home to its slot, and is kept until it is
+ * answered.  Whom an answer is for is not known here: that, and what Logic
+ * says unasked, is taken by the handler which is given at the start.
+ */
+
+#ifndef NGX_IM_LINK_H
+#define NGX_IM_LINK_H
+
+#include "ngx_im.h"
+#include "stream.pb-c.h"
+
+
+/* Called by the event loop; all are needed. */
+typedef struct {
+    /* What was sent for conn (a report: for the room) has this answer; asked:
+     * when it was sent. */
+    void  (*answered)(uint64_t conn, Im__UpItem__ItemCase kind,
+                      const Im__DownItem *item, ngx_msec_t asked);
+    /* It will have none; cmid: of a message. */
+    void  (*refused)(uint64_t conn, Im__UpItem__ItemCase kind,
+                     const char *cmid, const char *code);
+    /* Unasked. */
+    void  (*told)(const Im__DownItem *item);
+    /* While a link was broken something may have been told. */
+    void  (*missed)(void);
+    /* A link has opened or ended: what a Logic tells comes from now on, or
+     * comes no more, and slots have another home. */
+    void  (*moved)(void);
+} ngx_im_link_handler_t;
+
+/* For health; times are ngx_current_msec's. */
+typedef struct {
+    unsigned      open:1;            /* to one Logic at least */
+    unsigned      key_differs:1;     /* of one Logic at least */
+    ngx_msec_t    since;             /* not open */
+    ngx_msec_t    key_since;
+    const char   *error;             /* the last one */
+} ngx_im_link_state_t;
+
+
+/* A step of a worker's start, but for the handler, which is kept. */
+ngx_int_t ngx_im_link_init(ngx_im_main_conf_t *mcf,
+    const ngx_im_link_handler_t *handler);
+void ngx_im_link_exit(void);
+
+/* As im_outbox_add and im_outbox_waits. */
+int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
+int ngx_im_link_waits(uint64_t ref);
+/* Number of the stream to the home of a slot, which no other stream of this
+ * worker has had; 0: there is none. */
+uint32_t ngx_im_link_no(unsigned slot);
+
+void ngx_im_link_state(ngx_im_link_state_t *state);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * ngx_im_answers.c -- who takes what a Logic says by its link.
+ *
+ * An answer goes to the connection that asked, if it is still there, or to the
+ * room that reported.  What was said unasked while a link was broken is lost:
+ * so a second later all connections are opened again; and whenever a link opens
+ * or ends, presence and the counts of rooms are asked for.
+ */
+
+#include "ngx_im_connect.h"
+#include "ngx_im_presence.h"
+#include "ngx_im_reports.h"
+#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_out.h"
+#include "ngx_im_ws_session.h"
+
+
+#define NGX_IM_ANSWERS_AGAIN     1000  /* then what was missed is asked for */
+#define NGX_IM_ANSWERS_PRESENCE  250   /* the same, of presence */
+
+
+static void ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
+    const Im__DownItem *item, ngx_msec_t asked);
+static void ngx_im_answers_on_refused(uint64_t conn, Im__UpItem__ItemCase kind,
+    const char *cmid, const char *code);
+static void ngx_im_answers_on_missed(void);
+static void ngx_im_answers_on_moved(void);
+
+
+const ngx_im_link_handler_t  ngx_im_answers = {
+    .answered = ngx_im_answers_on_answer,
+    .refused = ngx_im_answers_on_refused,
+    .told = ngx_im_told,
+    .missed = ngx_im_answers_on_missed,
+    .moved = ngx_im_answers_on_moved
+};
+
+
+static void
+ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
+    const Im__DownItem *item, ngx_msec_t asked)
+{
+    Im__Frame     frame = IM__FRAME__INIT;
+    ngx_im_ws_t  *ws;
+
+    if (kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(conn, item->ref,
+                                 item->item_case
+                                 == IM__DOWN_ITEM__ITEM_CLOSED);
+        return;
+    }
+
+    ws = ngx_im_ws_by_id(item->conn);
+
+    if (ws == NULL) {
+        return;                        /* it has closed meanwhile */
+    }
+
+    switch (item->item_case) {
+
+    case IM__DOWN_ITEM__ITEM_OPENED:
+        ngx_im_ws_on_opened(ws, item->opened, asked);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_ACK:
+        frame.frame_case = IM__FRAME__FRAME_ACK;
+        frame.ack = item->ack;
+        ngx_im_ws_send_frame(ws, &frame);
+        break;
+
+    case IM__DOWN_ITEM__ITEM_ERROR:
+        if (kind == IM__UP_ITEM__ITEM_OPEN) {
+            ngx_im_ws_on_not_opened(ws, item->error);
+
+        } else {
+            ngx_im_ws_on_error(ws, item->error);
+        }
+
+        break;
+
+    default:
+        break;                         /* closed; a newer Logic says more */
+    }
+}
+
+
+/* An Open and a report are asked again, a Close has nobody to be told. */
+static void
+ngx_im_answers_on_refused(uint64_t conn, Im__UpItem__ItemCase kind,
+    const char *cmid, const char *code)
+{
+    Im__Error     error = IM__ERROR__INIT;
+    ngx_im_ws_t  *ws;
+
+    if (kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(conn, 0, 0);
+        return;
+    }
+
+    ws = ngx_im_ws_by_id(conn);
+
+    if (ws == NULL) {
+        return;
+    }
+
+    if (kind == IM__UP_ITEM__ITEM_SEND) {
+        ngx_im_ws_send_error(ws, code, "Logic has not answered", cmid);
+
+    } else if (kind == IM__UP_ITEM__ITEM_OPEN) {
+        error.retryable = 1;
+        ngx_im_ws_on_not_opened(ws, &error);
+    }
+}
+
+
+static void
+ngx_im_answers_on_missed(void)
+{
+    ngx_im_ws_announce_all(NGX_IM_ANSWERS_AGAIN);
+}
+
+
+static void
+ngx_im_answers_on_moved(void)
+{
+    ngx_im_presence_refresh(NGX_IM_ANSWERS_PRESENCE);
+    ngx_im_reports_moved();
+}
