@@ -1,6 +1,6 @@
 /*
- * ngx_im_ws.c -- what a worker knows of all its connections: how one is found by
- * its id, and what they share.
+ * ngx_im_ws.c -- what a worker knows of all its connections: how one is found
+ * by its id, and what they share.
  */
 
 #include "ngx_im_ws.h"

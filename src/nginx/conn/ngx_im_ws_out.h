@@ -1,6 +1,6 @@
 /*
- * ngx_im_ws_out.h -- the way out: frames are queued on a connection, and written
- * at the end of the loop turn.
+ * ngx_im_ws_out.h -- the way out: frames are queued on a connection, and
+ * written at the end of the loop turn.
  */
 
 #ifndef NGX_IM_WS_OUT_H

@@ -21,7 +21,7 @@
  * for the millisecond that a question takes.
  *
  * Somebody may be let in by an answer that is older than what was learned
- * here; ngx_im_rooms.c refuses such an answer, by room->checked.
+ * here; ngx_im_members.c refuses such an answer, by room->checked.
  *
  * What is held is bounded (ngx_im_backlog.c); what does not fit is left out,
  * and the members are told to sync, once it is known who they are.
@@ -33,6 +33,7 @@
 #include "ngx_im_removals.h"
 #include "ngx_im_backlog.h"
 #include "ngx_im_fanout.h"
+#include "ngx_im_members.h"
 #include "ngx_im_worker.h"
 #include "ngx_im_method.h"
 #include "im_slot.h"
@@ -324,7 +325,8 @@ ngx_im_removals_answered(ngx_im_room_t *room,
     ngx_im_held_t  *held;
 
     for (i = 0; i < reply->n_uids; i++) {
-        ngx_im_rooms_removed(room->topic->id, reply->uids[i], reply->removals);
+        ngx_im_members_removed(room->topic->id, reply->uids[i],
+                               reply->removals);
     }
 
     room->checked = 1;

@@ -3,6 +3,7 @@
  * whom; and how what is said there reaches them.
  *
  *   ngx_im_rooms.c     memberships of connections (core/im_topics.h)
+ *   ngx_im_members.c   who is let in, who has to go
  *   ngx_im_changes.c   memberships that have just changed
  *   ngx_im_removals.c  nothing for who was removed meanwhile
  *   ngx_im_backlog.c   what waits until that is known
@@ -72,20 +73,13 @@ void ngx_im_room_release(ngx_im_room_t *room);
 int ngx_im_rooms_is_in(ngx_im_ws_t *ws, uint64_t room);
 /* The same, and it is a live room. */
 int ngx_im_rooms_is_in_live(ngx_im_ws_t *ws, uint64_t room);
-/* The groups of a connection are these: all of them.  asked: when Logic was
- * asked; the answer may be as old.  again: it was open already. */
-void ngx_im_rooms_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
-    ngx_msec_t asked, ngx_uint_t again);
-/* Logic let it in.  IM_ERROR: out of memory, it is being closed.  IM_AGAIN:
- * since asked somebody was removed, maybe this one. */
-int ngx_im_rooms_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
-    ngx_msec_t asked);
-/* This connection leaves a live room, all of its user's leave a group. */
-void ngx_im_rooms_leave(ngx_im_ws_t *ws, uint64_t room);
-void ngx_im_rooms_on_membership(const Im__Membership *m);
+/* Puts the connection into it.  IM_ERROR: out of memory, it is being closed. */
+int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
+/* This connection alone. */
+void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
+/* An event of a room, to be told to all who are in it here. */
 void ngx_im_rooms_on_event(Im__RoomEvent *event);
-/* He is not in it any more, says an answer that knows of so many removals: all
- * of his connections leave, and are told. */
-void ngx_im_rooms_removed(uint64_t room, uint64_t uid, uint64_t removals);
+/* An answer has told a member this. */
+void ngx_im_rooms_counted(const Im__Room *room);
 
 #endif

@@ -9,9 +9,9 @@
 
 #include "ngx_im_connect.h"
 #include "ngx_im_auth.h"
+#include "ngx_im_members.h"
 #include "ngx_im_presence.h"
 #include "ngx_im_reports.h"
-#include "ngx_im_rooms.h"
 #include "ngx_im_users.h"
 #include "ngx_im_ws_again.h"
 #include "ngx_im_ws_out.h"
@@ -33,7 +33,7 @@ ngx_im_told(const Im__DownItem *item)
         break;
 
     case IM__DOWN_ITEM__ITEM_MEMBERSHIP:
-        ngx_im_rooms_on_membership(item->membership);
+        ngx_im_members_on_membership(item->membership);
         break;
 
     case IM__DOWN_ITEM__ITEM_ROOM_EVENT:

@@ -18,9 +18,9 @@
  */
 
 #include "ngx_im_ws_session.h"
+#include "ngx_im_members.h"
 #include "ngx_im_method.h"
 #include "ngx_im_presence.h"
-#include "ngx_im_rooms.h"
 #include "ngx_im_worker.h"
 #include "ngx_im_ws_out.h"
 #include "im_timeouts.h"
@@ -144,7 +144,7 @@ ngx_im_ws_query_leave(ngx_im_ws_t *ws, const im_client_frame_t *f)
         return;
     }
 
-    ngx_im_rooms_leave(ws, leave->room);
+    ngx_im_members_leave(ws, leave->room);
 
     reply.room = leave->room;
     (void) ngx_im_ws_query_answer(ws, f->id, f->question, &reply.base);
@@ -316,7 +316,7 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     case IM__FRAME__FRAME_JOIN:
         join = (Im__RoomJoinReply *) reply;
 
-        rc = ngx_im_rooms_on_join(ws, join, query->asked);
+        rc = ngx_im_members_on_join(ws, join, query->asked);
 
         if (rc == IM_AGAIN) {
             ngx_im_ws_query_refuse(ws, query->id, "unavailable", "the room "
@@ -331,7 +331,7 @@ ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
 
     case IM__FRAME__FRAME_LEAVE:
         leave = (Im__RoomLeaveReply *) reply;
-        ngx_im_rooms_leave(ws, leave->room);
+        ngx_im_members_leave(ws, leave->room);
         break;
 
     case IM__FRAME__FRAME_PRESENCE_SUB:

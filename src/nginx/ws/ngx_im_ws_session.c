@@ -13,7 +13,7 @@
 #include "ngx_im_ws_session.h"
 #include "ngx_im_auth.h"
 #include "ngx_im_link.h"
-#include "ngx_im_rooms.h"
+#include "ngx_im_members.h"
 #include "ngx_im_users.h"
 #include "ngx_im_ws_again.h"
 #include "ngx_im_ws_out.h"
@@ -105,7 +105,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
 
     if (ws->state == NGX_IM_WS_OPEN) {
         /* it was opened again */
-        ngx_im_rooms_on_opened(ws, opened, asked, 1);
+        ngx_im_members_on_opened(ws, opened, asked, 1);
 
         if (ws->sync) {
             ws->sync = 0;
@@ -127,7 +127,7 @@ ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
     ngx_im_ws_set_state(ws, NGX_IM_WS_OPEN);
     ws->opened_ms = ngx_current_msec;
 
-    ngx_im_rooms_on_opened(ws, opened, asked, 0);
+    ngx_im_members_on_opened(ws, opened, asked, 0);
 
     if (ws->state != NGX_IM_WS_OPEN) {
         return;                        /* out of memory */
