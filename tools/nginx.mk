@@ -19,7 +19,22 @@ NGINX_FLAGS  ?= --with-compat --with-threads --with-http_ssl_module \
                 --with-http_v2_module --with-http_realip_module \
                 --with-http_auth_request_module --with-http_stub_status_module
 
-.PHONY: module FORCE
+# What a folder stands on, with all that these stand on (see folders.txt).
+# nginx has one include path for all files, so each folder is also read with its
+# own, before the module is linked: an include of what stands above fails.
+nginx_below   = $(shell awk -v folder=$(1) '$$1 ~ /:$$/ { \
+      f = $$1; sub(/:/, "", f); \
+      for (i = 2; i <= NF; i++) below[f] = below[f] " " $$i " " below[$$i] } \
+    END { print below[folder] }' tools/im_lint/folders.txt)
+
+nginx_INCS    = $(addprefix -I$(NGINX_SRC)/src/,core event event/modules \
+                event/quic os/unix http http/modules http/v2 http/v3) \
+                -I$(NGX_OBJ) $(INC_CORE) $(CFLAGS_RPC)
+
+nginx_LINTS  := $(patsubst src/nginx/%,$(NGX_OBJ)/includes/%,\
+                $(wildcard src/nginx/*))
+
+.PHONY: module lint-nginx FORCE
 
 module: $(if $(module_SRCS),$(MODULE))
 
@@ -54,8 +69,8 @@ $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
 	@grep warning $(BUILD)/nginx.configure.log || :
 
 # Removed first: nginx's Makefile does not know that it needs our archives.
-$(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
-           $(DISC_A) $(RPC_A) $(CORE_A)
+$(MODULE): $(nginx_LINTS) $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) \
+           $(GEN_H) $(DISC_A) $(RPC_A) $(CORE_A)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
 	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
 	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \
@@ -63,5 +78,15 @@ $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
 	         $(BUILD)/nginx.make.log >&2;) exit 1; }
 	@install -m 644 $(NGX_OBJ)/ngx_im_module.so $@.new
 	@mv $@.new $@
+
+lint-nginx: $(nginx_LINTS)
+
+$(nginx_LINTS): $(NGX_OBJ)/includes/%: $(NGX_OBJ)/Makefile $(module_SRCS) \
+                $(module_HDRS) $(GEN_H) tools/im_lint/folders.txt
+	@mkdir -p $(@D)
+	$(call say,LINT ,src/nginx/$*) $(CC) -D_GNU_SOURCE -M -MF $@ \
+	    $(addprefix -I,src/nginx/$* $(call nginx_below,src/nginx/$*)) \
+	    $(nginx_INCS) \
+	    $(wildcard src/nginx/$*/*.c)
 
 FORCE:
