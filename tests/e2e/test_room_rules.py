@@ -690,7 +690,8 @@ async def test_of_many_who_take_the_last_places_none_is_too_many(
     assert len(won) == 3
     assert {(p.status, p.code) for p in lost} == {(409, 'room_full')}
     assert (await room.get(alice))['members'] == 5000
-    await refused(room.add(alice, *crowd), 409, 'room_full')
+    full = await refused(room.add(alice, *crowd), 409, 'room_full')
+    assert full.body['detail'] == 'a group can have at most 5000 members'
 
 
 async def test_a_user_is_in_1000_groups_at_most(api, people, stack):

@@ -314,7 +314,7 @@ static void
 pool_resume(logic_db_t *db, logic_parked_t *parked)
 {
     if (im_rpc_req_left_ms(parked->req) <= 0) {
-        pool_drop(parked, "timeout", "nobody waits any more");
+        pool_drop(parked, "timeout", "the caller has stopped waiting");
 
     } else {
         parked->resume(db, parked);
@@ -326,7 +326,7 @@ static void
 pool_run(logic_db_t *db, pool_job_t *job)
 {
     if (im_rpc_req_left_ms(job->req) <= 0) {
-        logic_fail(job->req, "timeout", "nobody waits any more");
+        logic_fail(job->req, "timeout", "the caller has stopped waiting");
 
     } else {
         job->run(db, job->req, job->in);

@@ -115,7 +115,7 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
         conversations_reply(req, r, c);
 
     } else if (rc == IM_AGAIN) {
-        logic_fail(req, "unavailable", "the list is put in order");
+        logic_fail(req, "unavailable", "the list is not in order yet");
 
     } else {
         logic_page_failed(db, req, c->memory);
@@ -304,8 +304,8 @@ conversations_mark(logic_db_t *db, im_rpc_req_t *req, const Im__ReadRequest *r,
 
     if (reply.read_seq < r->seq) {
         /* nothing was moved: the row of a room is that of a member */
-        logic_fail(req, "bad_request", "no read mark of yours is kept in this "
-                   "room: it is live, or you have left it");
+        logic_fail(req, "bad_request", "this room has no read mark of the "
+                   "caller: it is live, or the caller has left it");
         return;
     }
 
@@ -344,8 +344,7 @@ logic_conversations_last(logic_db_t *db, im_rpc_req_t *req,
     /* Redis may have lost a number that was acked */
 
     if (logic_settle(conv, IM_SYNC_WAIT_MS) != IM_OK) {
-        logic_fail(req, "unavailable", "it is not known yet which message is "
-                   "the last one");
+        logic_fail(req, "unavailable", "the last message is not known yet");
         return IM_ERROR;
     }
 

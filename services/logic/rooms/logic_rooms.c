@@ -16,6 +16,7 @@
  * Jobs of a pool.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,16 @@ logic_rooms_refuse(logic_rooms_t *r, const char *code, const char *text)
 }
 
 
+int
+logic_rooms_group_full(logic_rooms_t *r)
+{
+    snprintf(r->note, sizeof(r->note), "a group can have at most %u members",
+             logic_conf.rooms_group_max);
+
+    return logic_rooms_refuse(r, "room_full", r->note);
+}
+
+
 void
 logic_rooms_failed(logic_rooms_t *r, int rc)
 {
@@ -108,7 +119,7 @@ logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n)
     r->n = k;
 
     return (k > 0 && r->uids[0] == 0)
-           ? logic_rooms_refuse(r, "no_such_user", "nobody has uid 0")
+           ? logic_rooms_refuse(r, "no_such_user", "no user has uid 0")
            : IM_OK;
 }
 
@@ -182,7 +193,7 @@ rooms_create_check(logic_rooms_t *r)
 
     if (r->kind == LOGIC_ROOM_LIVE && q->n_members > 0) {
         return logic_rooms_refuse(r, "bad_field", "a live room has no "
-                                  "'members': one joins it");
+                                  "'members': users join it");
     }
 
     if (r->kind == LOGIC_ROOM_GROUP && q->has_history && !q->history) {
@@ -201,7 +212,7 @@ rooms_create_check(logic_rooms_t *r)
     }
 
     if (r->kind == LOGIC_ROOM_GROUP && r->n > logic_conf.rooms_group_max) {
-        return logic_rooms_refuse(r, "room_full", "that are too many members");
+        return logic_rooms_group_full(r);
     }
 
     return IM_OK;
@@ -384,7 +395,8 @@ logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
         im_warn_seldom("rooms are not shown: redis: %s",
                        im_redis_error(r->db->redis));
         return logic_rooms_refuse(r, "unavailable",
-                                  "it is not known who is there");
+                                  "the users who are there cannot be "
+                                  "looked up");
     }
 
     im__room__init(room);
@@ -460,7 +472,7 @@ rooms_dismiss_step(logic_rooms_t *r)
 
     if (r->me.role != LOGIC_ROLE_OWNER) {
         return logic_rooms_refuse(r, "forbidden",
-                                  "only the owner dismisses a room");
+                                  "only the owner may dismiss a room");
     }
 
     return r->dismissed ? IM_DONE : logic_rooms_put_dismissed(r);

@@ -97,9 +97,9 @@ static const struct {
 } access_texts[] = {
     { "no_such_room", "there is no such room" },
     { "room_dismissed", "the room was dismissed" },
-    { "not_member", "only who is in the room may send" },
+    { "not_member", "only users in the room may send" },
     { "muted", "this user may not speak here at present" },
-    { "forbidden", "only who is in the room may read it" },
+    { "forbidden", "only users in the room may read it" },
     { NULL, "not permitted" }
 };
 

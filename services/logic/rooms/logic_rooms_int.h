@@ -49,14 +49,17 @@ typedef struct {
 
     const char              *code;     /* of a refusal */
     const char              *text;
+    char                     note[64];     /* room for a text with a number */
 } logic_rooms_t;
 
 /* Starts a request: IM_OK, or it has been answered. */
 int logic_rooms_begin(logic_rooms_t *r, logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in, const Im__Caller *caller, uint64_t room);
 
-/* IM_DECLINED, with a code and a text that lives as long as the program. */
+/* IM_DECLINED, with a code and a text that lives as long as r. */
 int logic_rooms_refuse(logic_rooms_t *r, const char *code, const char *text);
+/* The same: [rooms] group_max is reached. */
+int logic_rooms_group_full(logic_rooms_t *r);
 /* Answers a request that did not end in IM_OK. */
 void logic_rooms_failed(logic_rooms_t *r, int rc);
 

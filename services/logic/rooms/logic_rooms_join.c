@@ -162,7 +162,7 @@ join_live(logic_rooms_t *r)
 
     if (q->instance == NULL || !q->has_conn) {
         return logic_rooms_refuse(r, "unsupported",
-                                  "a live room is joined by a WebSocket");
+                                  "only a WebSocket can join a live room");
     }
 
     if (strlen(q->instance) >= LOGIC_ROOMS_ID) {
@@ -197,7 +197,8 @@ join_live_place(logic_rooms_t *r, const char *instance)
         im_warn_seldom("joins do not learn who is there: redis: %s",
                        im_redis_error(r->db->redis));
         return logic_rooms_refuse(r, "unavailable",
-                                  "it is not known who is there");
+                                  "the users who are there cannot be "
+                                  "looked up");
     }
 
     if (!known
@@ -301,7 +302,7 @@ join_add(logic_rooms_t *r)
     }
 
     if (members + r->n > logic_conf.rooms_group_max) {
-        return logic_rooms_refuse(r, "room_full", "the room is full");
+        return logic_rooms_group_full(r);
     }
 
     if (r->kind == LOGIC_ROOM_GROUP) {

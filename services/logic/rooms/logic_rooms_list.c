@@ -117,8 +117,8 @@ list_visible(logic_rooms_t *r)
     if (rc == IM_OK && r->me.role == LOGIC_ROLE_NONE
         && r->kind == LOGIC_ROOM_GROUP)
     {
-        return logic_rooms_refuse(r, "forbidden", "only who is in the room "
-                                  "sees who else is");
+        return logic_rooms_refuse(r, "forbidden", "only users in the room "
+                                  "may list the others");
     }
 
     return rc;
@@ -292,5 +292,5 @@ list_redis(logic_rooms_t *r)
                    im_redis_error(r->db->redis));
 
     return logic_rooms_refuse(r, "unavailable",
-                              "it is not known who is there");
+                              "the users who are there cannot be looked up");
 }

@@ -93,7 +93,7 @@ members_leave_step(logic_rooms_t *r)
     if (r->me.role == LOGIC_ROLE_OWNER && !r->dismissed) {
 
         if (members > 1) {
-            return logic_rooms_refuse(r, "last_owner", "somebody else must "
+            return logic_rooms_refuse(r, "last_owner", "another member must "
                                       "become owner first");
         }
 
@@ -124,8 +124,8 @@ members_leave_again(logic_rooms_t *r)
     }
 
     return (rc == IM_OK)
-           ? logic_rooms_refuse(r, "not_member", "one has to be in a room to "
-                                "leave it")
+           ? logic_rooms_refuse(r, "not_member",
+                                "the caller is not in this room")
            : rc;
 }
 
@@ -146,7 +146,7 @@ logic_rooms_remove(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (q->uid == r.uid) {
-        logic_fail(req, "bad_request", "one leaves a room by 'leave'");
+        logic_fail(req, "bad_request", "use 'leave' to leave a room");
         return;
     }
 
@@ -296,7 +296,7 @@ members_set_check(logic_rooms_t *r)
     }
 
     return (q->uid == 0)
-           ? logic_rooms_refuse(r, "no_such_user", "nobody has uid 0")
+           ? logic_rooms_refuse(r, "no_such_user", "no user has uid 0")
            : IM_OK;
 }
 
@@ -370,13 +370,13 @@ members_set_role(logic_rooms_t *r, unsigned role)
     }
 
     if (r->me.role != LOGIC_ROLE_OWNER) {
-        return logic_rooms_refuse(r, "forbidden", "only the owner gives "
-                                  "roles");
+        return logic_rooms_refuse(r, "forbidden", "only the owner may "
+                                  "change roles");
     }
 
     if (q->uid == r->uid) {
-        return logic_rooms_refuse(r, "last_owner", "somebody else must become "
-                                  "owner first");
+        return logic_rooms_refuse(r, "last_owner", "another member must "
+                                  "become owner first");
     }
 
     rc = logic_rooms_put_role(r, q->uid, role);
@@ -397,8 +397,8 @@ members_set_mute(logic_rooms_t *r)
     q = (const Im__RoomSetRequest *) r->in;
 
     if (r->other.role >= r->me.role) {
-        return logic_rooms_refuse(r, "forbidden", "only who is above a user "
-                                  "mutes him");
+        return logic_rooms_refuse(r, "forbidden", "only a user with a higher "
+                                  "role may mute this user");
     }
 
     r->mute_same = (q->mute_s == 0
@@ -436,7 +436,7 @@ logic_rooms_actor(logic_rooms_t *r, uint64_t other)
 
     if (rc == IM_OK && r->other.role >= r->me.role) {
         return logic_rooms_refuse(r, "forbidden",
-                                  "this user is not below the caller");
+                                  "this user's role is not below the caller's");
     }
 
     return rc;

@@ -146,7 +146,7 @@ logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
     q = (const Im__RoomRemovedRequest *) in;
 
     if (q->instance == NULL || q->instance[0] == '\0') {
-        logic_fail(req, "forbidden", "only a worker may ask that");
+        logic_fail(req, "forbidden", "only a worker may ask this");
         return;
     }
 

@@ -106,7 +106,7 @@ store_mark(logic_rooms_t *r, const char *mark)
                    im_redis_error(r->db->redis));
 
     return logic_rooms_refuse(r, "unavailable",
-                              "the memory of groups does not answer");
+                              "the cache of groups does not answer");
 }
 
 

@@ -274,7 +274,7 @@ blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to, uint64_t from)
 
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
         im_redis_free(reply);
-        logic_fail(req, "unavailable", "the other instances cannot be told");
+        logic_fail(req, "unavailable", "other instances cannot be notified");
         return IM_ERROR;
     }
 

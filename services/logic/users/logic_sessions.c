@@ -272,7 +272,7 @@ logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     redisReply  *reply;
 
     if (caller == NULL) {
-        logic_fail(req, "unauthorized", "nobody is named");
+        logic_fail(req, "unauthorized", "the call names no caller");
         return IM_DECLINED;
     }
 

@@ -66,7 +66,7 @@ logic_users_find(logic_db_t *db, im_rpc_req_t *req,
         logic_mysql_failed(db, req);
 
     } else if (found->n == 0) {
-        logic_fail(req, "no_such_user", "nobody has this name");
+        logic_fail(req, "no_such_user", "no user has this name");
 
     } else {
         im_rpc_reply(req, &found->users[0].base);
@@ -94,8 +94,8 @@ logic_users_lookup(logic_db_t *db, im_rpc_req_t *req,
     n = r->n_uids + r->n_names;
 
     if (n < 1 || n > FIND_MAX) {
-        logic_fail(req, "bad_field", "fields 'uids' and 'names' have not "
-                   "1-%d entries together", FIND_MAX);
+        logic_fail(req, "bad_field", "fields 'uids' and 'names' need 1 to %d "
+                   "entries together", FIND_MAX);
         return;
     }
 
