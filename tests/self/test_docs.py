@@ -89,6 +89,27 @@ def test_the_links_of_a_page_lead_somewhere(page):
     assert broken == set()
 
 
+@pytest.fixture(scope='module')
+def words():
+    """All names in the sources."""
+    found = set()
+    for f in tree():
+        if f.endswith(('.c', '.h', '.py', '.proto', '.sql')):
+            found |= set(re.findall(r'\w+', read(f)))
+    return found
+
+
+# Of libraries and programs that a page speaks of.
+LIBRARIES = {'bind', 'mallinfo2'}
+
+
+@pytest.mark.parametrize('page', pages())
+def test_the_functions_that_a_page_names_are_there(page, words):
+    named = {name for code in re.findall(r'`([^`\n]+)`', read(page))
+             for name in re.findall(r'(\w+)\(\)', code)}
+    assert named - words - LIBRARIES == set()
+
+
 def test_a_file_and_a_section_that_are_not_there_are_noticed():
     files = tree()
     assert is_there('_join.c', 'README.md', files)
