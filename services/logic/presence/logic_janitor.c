@@ -210,8 +210,8 @@ janitor_memory(im_redis_t *redis)
     atomic_store(&janitor_epoch, epoch);
 
     if (before != 0) {
-        im_log(IM_LOG_WARN, "redis: it has lost its memory: all workers say "
-               "again who is there");
+        im_log(IM_LOG_WARN, "redis: it has lost its memory: all workers "
+               "announce their connections again");
     }
 
     announce.epoch = epoch;

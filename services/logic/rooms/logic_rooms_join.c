@@ -194,7 +194,7 @@ join_live_place(logic_rooms_t *r, const char *instance)
                                  &known)
            != IM_OK)
     {
-        im_warn_seldom("joins do not learn who is there: redis: %s",
+        im_warn_seldom("joins cannot look up the users of a room: redis: %s",
                        im_redis_error(r->db->redis));
         return logic_rooms_refuse(r, "unavailable",
                                   "the users who are there cannot be "

@@ -298,8 +298,8 @@ online_refuse(online_job_t *jobs)
 static void
 online_broken(void)
 {
-    im_log_seldom(&online_log, IM_LOG_WARN, "who is in rooms cannot be "
-                  "written, it is tried again: redis: %s",
+    im_log_seldom(&online_log, IM_LOG_WARN, "rooms: their users cannot "
+                  "be written, it is tried again: redis: %s",
                   im_redis_error(online_redis));
     im_redis_drop(online_redis);
 }

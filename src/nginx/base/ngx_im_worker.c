@@ -104,8 +104,8 @@ ngx_im_worker_try(void)
 
     if (ngx_im_worker.tries > 0) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "im: this worker serves the messenger, after %ui tries "
-                      "in vain", ngx_im_worker.tries);
+                      "im: this worker serves the messenger, after %ui "
+                      "failed tries", ngx_im_worker.tries);
     }
 }
 

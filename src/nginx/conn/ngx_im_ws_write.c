@@ -378,7 +378,7 @@ ngx_im_ws_catch_up(ngx_im_ws_t *ws)
     }
 
     ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
-                  "ws %uL: reads again, is told to sync", ws->id);
+                  "ws %uL: reads again, gets sync_needed", ws->id);
 
     ws->behind = 0;
 

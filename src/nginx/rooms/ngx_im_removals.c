@@ -275,7 +275,7 @@ ngx_im_removals_ask(ngx_im_room_t *room)
         ngx_im_removals_asked++;
 
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                       "im: room %uL: who was removed after number %uL?",
+                       "im: room %uL: ask for removals after number %uL",
                        request.room, request.since);
     }
 
@@ -399,7 +399,7 @@ ngx_im_removals_failed(ngx_im_room_t *room, const im_rpc_status_t *status)
     error = ngx_im_method_error(status, &text);
 
     ngx_im_log_error(NGX_LOG_WARN, ngx_cycle->log,
-                     "im: room %uL: who was removed is not known: %s",
+                     "im: room %uL: its removals are not known: %s",
                      room->topic->id, status->message);
 
     held = room->held;

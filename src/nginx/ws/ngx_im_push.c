@@ -164,7 +164,7 @@ ngx_im_push_on_back(void *ctx)
 {
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "im: this instance was missing in etcd for a while: its "
-                  "connections are announced again, and told to sync");
+                  "connections are announced again, and get sync_needed");
 
     ngx_im_ws_sync_all();
     ngx_im_reports_all();
@@ -231,7 +231,7 @@ ngx_im_push_item(const Im__PushItem *item)
     if (record == NULL) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "im: a pushed record of %uz bytes is malformed, or "
-                      "memory is short: connections are told to sync",
+                      "memory is short: connections get sync_needed",
                       item->record.len);
         ngx_im_ws_sync_later();
         return;
@@ -259,7 +259,7 @@ ngx_im_push_missed(void)
 {
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "im: this instance did not take messages in time: its "
-                  "connections are told to sync");
+                  "connections get sync_needed");
 
     ngx_im_ws_sync_later();
 }

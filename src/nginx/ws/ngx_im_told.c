@@ -75,7 +75,7 @@ ngx_im_told_announce(const Im__Announce *announce)
 
     if (lost) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "im: presence was lost (epoch %uL): all who are here "
+                      "im: presence was lost (epoch %uL): all connections "
                       "are announced again", epoch);
 
         /* what was said since it was lost has found nobody */
