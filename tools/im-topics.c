@@ -4,8 +4,10 @@
  *   im-topics --brokers H:P --topic im.msg --partitions 4 \
  *             --topic im.dead --partitions 1 [--replication N] [--timeout S]
  *
- * --partitions belongs to the --topic before it.  Exits 0 when all exist;
- * waits for the broker until the time-out.
+ * --partitions belongs to the --topic before it.  With one replica, which is
+ * the default, the broker syncs each write of these topics to disk before it
+ * acknowledges it (flush.messages=1).  Exits 0 when all exist; waits for the
+ * broker until the time-out.
  */
 
 #include <stdio.h>

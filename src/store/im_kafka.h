@@ -165,7 +165,11 @@ int im_kafka_probe_topic(im_kafka_probe_t *p, const char *topic,
     unsigned timeout_ms, unsigned *partitions, char *error, size_t size);
 void im_kafka_probe_destroy(im_kafka_probe_t *p);
 
-/* Admin, for tools: creates a topic; IM_OK also if it exists already. */
+/*
+ * Admin, for tools: creates a topic; IM_OK also if it exists already.  Of a
+ * topic that lies on one broker only (replication 1) that broker syncs each
+ * write to disk before it acknowledges it.
+ */
 int im_kafka_topic_create(const char *brokers, const char *topic,
     int partitions, int replication, unsigned timeout_ms, char *error,
     size_t error_size);

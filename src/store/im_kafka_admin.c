@@ -73,6 +73,15 @@ admin_create(rd_kafka_t *rk, const char *topic, int partitions,
         return IM_ERROR;
     }
 
+    if (replication == 1
+        && rd_kafka_NewTopic_set_config(nt, "flush.messages", "1")
+           != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        snprintf(error, size, "flush.messages cannot be set");
+        rd_kafka_NewTopic_destroy(nt);
+        return IM_ERROR;
+    }
+
     options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_AdminOptions_set_request_timeout(options, (int) timeout_ms,
                                               error, size);
