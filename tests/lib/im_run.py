@@ -2,7 +2,8 @@
 
     unit   each program alone, two at a time; and tests/self under pytest
     nginx  each file of t/ alone, against a stack without nginx
-    e2e    files dealt to three heaps, each under pytest with a stack of its own
+    e2e    three heaps of pytest with a stack of its own each, which claim one
+           file after another; the first one when t/ is done
     faults tests/fault/campaign, beside the others
     scale  tools/demo-scale
 
@@ -40,12 +41,12 @@ LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 120}
 
 class Run:
 
-    def __init__(self, top, sanitizer='', pytest_args=(), weights=(),
+    def __init__(self, top, sanitizer='', pytest_args=(), e2e_first=(),
                  first=(), memory=()):
         self.top = top
         self.sanitizer = sanitizer
         self.pytest_args = pytest_args
-        self.weights = dict(weights)   # seconds of e2e files
+        self.e2e_first = list(e2e_first)   # files
         self.first = list(first)       # unit programs
         self.memory = memory           # e2e files of the part `memory`
         self.build = 'build/' + sanitizer if sanitizer else 'build'
@@ -61,8 +62,11 @@ class Run:
         self.again_n = 0
         self.stopping = False
         self.running = set()       # leaders of the sessions of command()
+        self.starting = set()      # tools/stack, while it starts one
+        self.start_lock = threading.Lock()
         shutil.rmtree(self.out, ignore_errors=True)
         os.makedirs(self.out)
+        self.claims = os.path.join(self.out, 'claims')   # im_run_pytest.py
         self.report = Report(top, self.out)
 
     def interrupted(self, number, frame):
@@ -71,6 +75,8 @@ class Run:
             self.stopping = True
             for pid in list(self.running):
                 end_session(pid)
+            for pid in list(self.starting):
+                os.kill(pid, signal.SIGTERM)   # stops what it has started
             raise SystemExit(128 + number)
 
     def path(self, *name):
@@ -111,9 +117,13 @@ class Run:
     def start(self, name, *options):
         """Brings a stack up, at the second try if need be; its addresses, or
         None."""
-        log = self.log('stack')
+        log = self.log('stack.' + name)
         for more in ((), ('--restart', '--fresh')):
-            if self.bring_up(name, [*options, *more], log):
+            # One after another: several that start Kafka at once take so long
+            # that none is ready in time on a machine that is busy.
+            with self.start_lock:
+                good = self.bring_up(name, [*options, *more], log)
+            if good:
                 if more:
                     self.report.flake('stack ' + name, reason)
                 with open(self.path('build/stack', name, 'env')) as f:
@@ -128,14 +138,21 @@ class Run:
         argv = [PYTHON, 'tools/stack', 'start', name, *options]
         if self.sanitizer:
             argv.append('--' + self.sanitizer)
+        if self.stopping:
+            return False
         # Not through command(): the supervisor must outlive this.
         with open(log, 'a') as f:
+            p = subprocess.Popen(argv, cwd=self.top, stdout=f, stderr=f,
+                                 stdin=subprocess.DEVNULL)
+            self.starting.add(p.pid)
             try:
-                return subprocess.run(argv, cwd=self.top, stdout=f, stderr=f,
-                                      stdin=subprocess.DEVNULL,
-                                      timeout=LIMITS['stack']).returncode == 0
+                return p.wait(LIMITS['stack']) == 0
             except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
                 return False
+            finally:
+                self.starting.discard(p.pid)
 
     def fresh(self, *options):
         return self.start(self.stacks[-1], '--restart', '--fresh', *options)
@@ -263,41 +280,62 @@ class Run:
 
     # e2e
 
-    def e2e(self, stacks, names=None):
-        """The files in heaps, each against a stack of its own: most tests wait
-        most of the time."""
-        heaps = [[] for _ in stacks]
-        weight = [0] * len(stacks)
-        files = [os.path.basename(f) for f in
-                 glob.glob(self.path('tests/e2e/test_*.py'))]
-        for name in sorted(names or files,
-                           key=lambda n: (-self.weights.get(n, 5), n)):
-            n = weight.index(min(weight))
-            heaps[n].append(self.path('tests/e2e', name))
-            weight[n] += self.weights.get(name, 5)
-        results = [None] * len(heaps)
+    def heap(self, n, parts, files):
+        """Of the files, those that no other heap has claimed, against a stack
+        of its own: most tests wait most of the time.  The first heap is also
+        where t/ is run, before nginx starts in its stack."""
+        options = ['--restart', '--fresh']
+        if n == 0 and 'nginx' in parts:
+            env = self.start(self.heaps[n], *options, '--no-nginx')
+            if env is None:
+                return None
+            self.nginx(env)
+            options = []
+        env = self.start(self.heaps[n], *options) if files else None
+        if env is None:
+            return None
+        return self.pytest('e2e.%d' % (n + 1), env, files,
+                           LIMITS['e2e'] * self.slow,
+                           IM_TEST_CLAIMS=self.claims)
 
-        def heap(n):
-            results[n] = self.pytest('e2e.%d' % (n + 1), stacks[n], heaps[n],
-                                     LIMITS['e2e'] * self.slow)
+    def files(self, parts):
+        """Of e2e, those that take longest first."""
+        names = self.memory if 'memory' in parts else []
+        if 'e2e' in parts:
+            names = [os.path.basename(f) for f in
+                     glob.glob(self.path('tests/e2e/test_*.py'))]
+        first = [n for n in self.e2e_first if n in names]
+        return [self.path('tests/e2e', name) for name in [
+            *first, *sorted(set(names) - set(first))]]
 
-        threads = [threading.Thread(target=heap, args=(n,))
-                   for n in range(len(heaps)) if heaps[n]]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+    def unclaimed(self, files):
+        """What is left when every heap has crashed."""
+        return [f for f in files if not os.path.exists(
+            os.path.join(self.claims, os.path.basename(f)))]
+
+    def on_stacks(self, parts):
+        files = self.files(parts)
+        os.makedirs(self.claims)
+        heaps = len(self.heaps) if files else 1
+        # Its end is waited for when this is interrupted, too: what a heap
+        # starts must be stopped after it.
+        with concurrent.futures.ThreadPoolExecutor(heaps) as pool:
+            results = list(pool.map(lambda n: self.heap(n, parts, files),
+                                    range(heaps)))
         results = [(n + 1, r) for n, r in enumerate(results) if r]
+        if not results:
+            return                 # no stack has started, which is counted
         passed = sum(r.passed for _, r in results)
         failed = sum(len(r.failed) + r.broken for _, r in results)
         skipped = sum(r.skipped for _, r in results)
-        # With a choice (-k) one heap may have nothing to do.
         self.report.count('e2e', passed,
                           failed if passed + failed + skipped else 1, skipped)
+        if all(r.broken for _, r in results):
+            results[0][1].rest += self.unclaimed(files)
         for n, r in results:
-            self.heap_failed(n, r, heaps[n - 1])
+            self.heap_failed(n, r)
 
-    def pytest(self, name, env, what, limit, args=None):
+    def pytest(self, name, env, what, limit, args=None, **more):
         args = self.pytest_args if args is None else args
         results = os.path.join(self.out, name + '.results')
         code = self.command(
@@ -307,10 +345,10 @@ class Run:
             self.log(name), limit,
             dict(env, IM_TEST_BUILD=self.build, IM_TEST_RESULTS=results,
                  PYTHONPATH=LIB, PYTHONDONTWRITEBYTECODE='1',
-                 **self.elsewhere))
+                 **self.elsewhere, **more))
         return Results(results, code)
 
-    def heap_failed(self, number, r, files):
+    def heap_failed(self, number, r):
         if r.failed or r.broken:
             self.report.show(self.log('e2e.%d' % number))
         for node, lines in r.failed.items():
@@ -321,15 +359,15 @@ class Run:
             name = 'e2e.%d (exit code %d) in %s' % (number, r.code,
                                                     r.unfinished or '?')
             rest = ([r.unfinished] if r.unfinished else []) + r.rest
-            if rest == []:
-                rest = files
+            # None if it broke before it had anything to do.
+            rest = rest or r.taken
             self.suspect(name, [(name, read(self.log('e2e.%d' % number))[-8:])],
                          1, lambda left: self.nodes_again(rest, left, True))
 
     def nodes_again(self, nodes, left, new=False):
         """Whether they pass on a fresh stack; new: they have not run to their
         end before, so they are counted now."""
-        env = self.fresh()
+        env = self.fresh() if nodes else None
         if env is None:
             return False
         self.again_n += 1
@@ -362,19 +400,6 @@ class Run:
             self.report.blame('scale', read(log)[-8:])
 
     # All.
-
-    def on_stacks(self, parts):
-        env = self.start(self.stack, '--restart', '--fresh', '--no-nginx')
-        if env is None:
-            return
-        if 'nginx' in parts:
-            self.nginx(env)
-        if {'e2e', 'memory'} & set(parts):
-            envs = [self.start(self.heaps[0])]
-            for name in self.heaps[1:]:
-                envs.append(self.start(name, '--restart', '--fresh'))
-            if None not in envs:
-                self.e2e(envs, None if 'e2e' in parts else self.memory)
 
     def each(self, parts):
         if 'unit' in parts:

@@ -3,8 +3,13 @@
 A plugin (`-p im_run_pytest`) writes one line of JSON when something happens, to
 the file that IM_TEST_RESULTS names; Results reads it.  pytest's own reports are
 written when it ends: of a run that is killed they tell nothing.
+
+Where IM_TEST_CLAIMS names a folder, several runs share the files that all of
+them have collected: whoever has nothing to do claims the next one, by making a
+file of its name there.
 """
 
+import itertools
 import json
 import os
 
@@ -26,13 +31,48 @@ def reason(report):
     return [line for line in lines if line[:2] == 'E '][:8] + lines[-1:]
 
 
+def claim(path):
+    """Whether this file is ours."""
+    folder = os.environ.get('IM_TEST_CLAIMS')
+    if folder is None:
+        return True
+    try:
+        with open(os.path.join(folder, os.path.basename(path)), 'x'):
+            return True
+    except FileExistsError:
+        return False
+
+
 def pytest_collectreport(report):
-    if report.failed:
+    if report.failed and claim(report.nodeid):
         write(node=report.nodeid, outcome='failed', lines=reason(report))
 
 
-def pytest_collection_finish(session):
-    write(collected=[item.nodeid for item in session.items])
+def pytest_runtestloop(session):
+    # As pytest's own, but for what it goes through.
+    if session.testsfailed and not \
+            session.config.option.continue_on_collection_errors:
+        raise session.Interrupted('%d errors during collection'
+                                  % session.testsfailed)
+    if session.config.option.collectonly:
+        return True
+    for path, tests in itertools.groupby(session.items,
+                                         lambda item: item.path):
+        if claim(path):
+            run_file(session, list(tests))
+    return True
+
+
+def run_file(session, tests):
+    write(collected=[item.nodeid for item in tests])
+    # Fixtures of the whole run end with each file: the next one is not known.
+    for item, following in zip(tests, [*tests[1:], None]):
+        item.config.hook.pytest_runtest_protocol(item=item,
+                                                 nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
 
 
 def pytest_runtest_logstart(nodeid, location):
@@ -49,7 +89,8 @@ def pytest_runtest_logfinish(nodeid, location):
     bad = [r for r in phases if r.failed]
     skipped = any(r.skipped for r in phases)
     write(node=nodeid, lines=reason(bad[0]) if bad else [],
-          outcome='failed' if bad else 'skipped' if skipped else 'passed')
+          outcome='failed' if bad else 'skipped' if skipped else 'passed',
+          seconds=[round(r.duration, 2) for r in phases])
 
 
 class Results:
@@ -60,7 +101,8 @@ class Results:
         self.passed = self.skipped = 0
         self.failed = {}           # node -> what was wrong
         self.unfinished = None     # it ran when the run ended
-        self.rest = []             # never started
+        self.taken = []            # all that this run was to do
+        self.rest = []             # of these, never started
         events = []
         if os.path.exists(path):
             with open(path) as f:
@@ -74,7 +116,8 @@ class Results:
 
     def take(self, event):
         if 'collected' in event:
-            self.rest = event['collected']
+            self.taken += event['collected']
+            self.rest += event['collected']
         elif 'started' in event:
             self.unfinished = event['started']
             self.rest = [n for n in self.rest if n != self.unfinished]

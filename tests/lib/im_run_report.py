@@ -8,6 +8,7 @@ only then it is a failure or flaky.
 import os
 import re
 import sys
+import threading
 
 NAMED = 30                         # failures, or lines, at the end
 FLAKY_MAX = 2                      # more of them are a failure
@@ -39,13 +40,15 @@ class Report:
         self.bad = []              # (test, lines of what was wrong)
         self.flaky = []            # (test, reason)
         self.suspects = []
+        self.lock = threading.Lock()       # parts run beside each other
 
     def say(self, text):
         print(text, flush=True)
 
     def count(self, part, passed, failed, skipped=0):
-        self.passed += passed
-        self.failed += failed
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
         self.say('%s: %d passed, %d failed%s' % (
             part, passed, failed,
             ', %d skipped' % skipped if skipped else ''))

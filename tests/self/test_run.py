@@ -281,4 +281,36 @@ def test_the_files_that_tests_run_names_are_there():
     loader.exec_module(module)
 
     there = set(os.listdir(os.path.join(TOP, 'tests/e2e')))
-    assert {*module.HEAVY, *module.HEAVY_SLOW, *module.MEMORY} <= there
+    assert {*module.E2E_FIRST, *module.MEMORY} <= there
+
+
+def test_heaps_share_the_files_and_run_each_once(project, capsys):
+    for n in range(9):
+        project.e2e('f%d' % n, 'import time\ndef test_a(): time.sleep(0.2)')
+
+    project.run('e2e')
+
+    assert last_lines(capsys, 1) == ['10 passed, 0 failed']
+    ran = {}
+    for name in os.listdir(os.path.join(project.top, 'build/test')):
+        if name.endswith('.results'):
+            with open(os.path.join(project.top, 'build/test', name)) as f:
+                ran[name] = f.read().count('"passed"')
+    assert sum(ran.values()) == 10
+    # None of them had all to do while the others had nothing.
+    assert len(ran) == 3 and max(ran.values()) < 10
+
+
+def test_what_no_heap_has_come_to_is_run_after_all_have_crashed(project,
+                                                                capsys):
+    for name in 'abc':
+        project.e2e(name, 'def test_x():\n    if first(%r): os._exit(9)'
+                    % name)
+    for name in 'def':
+        project.e2e(name, 'def test_x(): pass')
+
+    report = project.run('e2e')
+
+    # Three crashes are too many to be chance; but nothing was left out.
+    assert len(report.flaky) == 3
+    assert report.passed == 7 and project.code == 1

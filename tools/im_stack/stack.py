@@ -275,7 +275,7 @@ class Stack(Conf, Ready):
             'etcd': (40, self.etcd_ready),
             'redis': (40, self.redis_ready),
             'mysql': (60, self.mysql_ready),
-            'kafka': (60, self.kafka_ready),
+            'kafka': (100, self.kafka_ready),
         }
         for n in backends:
             wait(n, *checks[n])
