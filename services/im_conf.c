@@ -90,6 +90,7 @@ const im_conf_key_t  im_conf_common[] = {
 typedef struct {
     void                        *conf;
     const im_conf_key_t *const  *tables;
+    const char                  *section;      /* only this one; NULL: all */
     const char                  *file;
     FILE                        *stream;
     unsigned                     line;         /* last one read */
@@ -99,6 +100,7 @@ typedef struct {
 } conf_load_t;
 
 
+static int conf_load(conf_load_t *l);
 static const im_conf_key_t *conf_find(const im_conf_key_t *const *tables,
     const char *section, const char *key);
 static int conf_set(void *conf, const im_conf_key_t *k, const char *value,
@@ -115,9 +117,7 @@ int
 im_conf_load(void *conf, const im_conf_key_t *const *tables,
     const char *file, char *error, size_t size)
 {
-    conf_load_t                  l;
-    const im_conf_key_t         *k;
-    const im_conf_key_t *const  *t;
+    conf_load_t  l;
 
     memset(&l, 0, sizeof(l));
     l.conf = conf;
@@ -125,27 +125,58 @@ im_conf_load(void *conf, const im_conf_key_t *const *tables,
     l.file = file;
     l.error = error;
     l.size = size;
-    error[0] = '\0';
 
-    for (t = tables; *t != NULL; t++) {
+    return conf_load(&l);
+}
+
+
+int
+im_conf_load_section(im_daemon_conf_t *conf, const char *section,
+    const char *file, char *error, size_t size)
+{
+    conf_load_t  l;
+
+    static const im_conf_key_t *const  tables[] = { im_conf_common, NULL };
+
+    memset(&l, 0, sizeof(l));
+    l.conf = conf;
+    l.tables = tables;
+    l.section = section;
+    l.file = file;
+    l.error = error;
+    l.size = size;
+
+    return conf_load(&l);
+}
+
+
+static int
+conf_load(conf_load_t *l)
+{
+    const im_conf_key_t         *k;
+    const im_conf_key_t *const  *t;
+
+    l->error[0] = '\0';
+
+    for (t = l->tables; *t != NULL; t++) {
         for (k = *t; k->section != NULL; k++) {
             if (k->value != NULL
-                && conf_set(conf, k, k->value, error, size) != IM_OK)
+                && conf_set(l->conf, k, k->value, l->error, l->size) != IM_OK)
             {
                 return IM_ERROR;
             }
         }
     }
 
-    if (file != NULL && conf_file(&l) != IM_OK) {
+    if (l->file != NULL && conf_file(l) != IM_OK) {
         return IM_ERROR;
     }
 
-    if (conf_environment(&l) != IM_OK) {
+    if (conf_environment(l) != IM_OK) {
         return IM_ERROR;
     }
 
-    return conf_complete(&l);
+    return conf_complete(l);
 }
 
 
@@ -229,6 +260,10 @@ conf_on_line(void *user, const char *section, const char *name,
         return 0;                      /* the first mistake is the one told */
     }
 
+    if (l->section != NULL && strcmp(section, l->section) != 0) {
+        return 1;
+    }
+
     k = conf_find(l->tables, section, name);
 
     if (k == NULL) {
@@ -256,6 +291,11 @@ conf_environment(conf_load_t *l)
 
     for (t = l->tables; *t != NULL; t++) {
         for (k = *t; k->section != NULL; k++) {
+
+            if (l->section != NULL && strcmp(k->section, l->section) != 0) {
+                continue;
+            }
+
             snprintf(name, sizeof(name), "IM_%s_%s", k->section, k->key);
 
             for (p = name; *p; p++) {

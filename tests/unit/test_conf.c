@@ -228,6 +228,60 @@ a_file_that_cannot_be_read_is_said_so(void **state)
 }
 
 
+static int
+load_redis(conf_t *c, const char *text, char *error, size_t size)
+{
+    int    rc;
+    FILE  *f;
+
+    memset(c, 0, sizeof(*c));
+
+    f = fopen("t.conf", "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+
+    rc = im_conf_load_section(&c->common, "redis", "t.conf", error, size);
+    unlink("t.conf");
+
+    return rc;
+}
+
+
+static void
+a_tool_reads_its_section_and_leaves_others_to_the_daemon(void **state)
+{
+    char    error[256];
+    conf_t  c;
+
+    (void) state;
+
+    setenv("IM_REDIS_PASSWORD", "p", 1);
+    setenv("IM_ETCD_LEASE_S", "none", 1);
+    assert_int_equal(load_redis(&c, "[own]\nthreads = 0\nx = y\n[redis]\n"
+                                    "tags = 64\n[etcd]\nlease_s = 1\n",
+                                error, sizeof(error)), IM_OK);
+    unsetenv("IM_REDIS_PASSWORD");
+    unsetenv("IM_ETCD_LEASE_S");
+
+    assert_int_equal(c.common.redis_tags, 64);
+    assert_string_equal(c.common.redis_password, "p");
+    assert_string_equal(c.common.redis_address, "127.0.0.1:6379");
+    forget(&c);
+
+    assert_int_equal(load_redis(&c, "[own]\nx = y\n[redis]\ntags = 65\n",
+                                error, sizeof(error)), IM_ERROR);
+    assert_string_equal(error, "t.conf:4: [redis] tags: \"65\" is not in "
+                               "1-64");
+    forget(&c);
+
+    assert_int_equal(load_redis(&c, "[redis]\nadress = x\n", error,
+                                sizeof(error)), IM_ERROR);
+    assert_string_equal(error, "t.conf:2: [redis] has no key \"adress\"");
+    forget(&c);
+}
+
+
 int
 main(void)
 {
@@ -237,6 +291,8 @@ main(void)
         cmocka_unit_test(a_mistake_is_told_with_its_line_and_its_own_reason),
         cmocka_unit_test(a_mistake_in_the_environment_names_the_variable),
         cmocka_unit_test(a_file_that_cannot_be_read_is_said_so),
+        cmocka_unit_test(
+            a_tool_reads_its_section_and_leaves_others_to_the_daemon),
     };
 
     return cmocka_run_group_tests(tests, enter, leave);
