@@ -24,7 +24,6 @@
 
 
 static uint64_t mysql_now_ms(void);
-static int mysql_say(im_mysql_t *m, const char *sql);
 
 
 im_mysql_t *
@@ -107,7 +106,7 @@ im_mysql_open(im_mysql_t *m)
 
     now = mysql_now_ms();
 
-    if (m->open) {
+    if (m->open || m->pinned) {
         return (m->db != NULL) ? IM_OK : IM_AGAIN;
     }
 
@@ -208,6 +207,18 @@ im_mysql_ping(im_mysql_t *m)
 }
 
 
+int
+im_mysql_pin(im_mysql_t *m)
+{
+    int  rc;
+
+    rc = im_mysql_ping(m);
+    m->pinned = (rc == IM_OK);
+
+    return rc;
+}
+
+
 /* Which of our results an error is; a lost connection is dropped. */
 int
 im_mysql_failed(im_mysql_t *m, MYSQL_STMT *stmt)
@@ -253,7 +264,7 @@ im_mysql_begin(im_mysql_t *m)
     rc = im_mysql_open(m);
 
     if (rc == IM_OK) {
-        rc = mysql_say(m, "START TRANSACTION");
+        rc = im_mysql_say(m, "START TRANSACTION");
     }
 
     m->open = (rc == IM_OK);
@@ -267,7 +278,7 @@ im_mysql_commit(im_mysql_t *m)
 {
     int  rc;
 
-    rc = (m->db != NULL) ? mysql_say(m, "COMMIT") : IM_AGAIN;
+    rc = (m->db != NULL) ? im_mysql_say(m, "COMMIT") : IM_AGAIN;
 
     m->open = 0;
 
@@ -282,7 +293,7 @@ im_mysql_commit(im_mysql_t *m)
 void
 im_mysql_rollback(im_mysql_t *m)
 {
-    if (m->db != NULL && mysql_say(m, "ROLLBACK") != IM_OK) {
+    if (m->db != NULL && im_mysql_say(m, "ROLLBACK") != IM_OK) {
         im_mysql_drop(m);
     }
 
@@ -290,9 +301,13 @@ im_mysql_rollback(im_mysql_t *m)
 }
 
 
-static int
-mysql_say(im_mysql_t *m, const char *sql)
+int
+im_mysql_say(im_mysql_t *m, const char *sql)
 {
+    if (m->db == NULL) {
+        return IM_AGAIN;
+    }
+
     if (mysql_query(m->db, sql) == 0) {
         return IM_OK;
     }

@@ -24,8 +24,18 @@ typedef struct {
 im_mysql_t *im_mysql_create(const im_mysql_conf_t *conf);
 void im_mysql_destroy(im_mysql_t *m);
 int im_mysql_ping(im_mysql_t *m);
+/*
+ * Connects, and from now on never again: what belongs to the session (locks by
+ * name, settings) stays as long as statements succeed; once the connection is
+ * lost all of them end in IM_AGAIN.
+ */
+int im_mysql_pin(im_mysql_t *m);
 const char *im_mysql_error(im_mysql_t *m);
 unsigned im_mysql_errno(im_mysql_t *m);
+
+/* Runs a statement without parameters and rows, of a pinned connection or in a
+ * transaction.  For text that is used once; results as im_mysql_run() has. */
+int im_mysql_say(im_mysql_t *m, const char *sql);
 
 /* Parameters and columns of prepared statements. */
 typedef enum { IM_MYSQL_U64, IM_MYSQL_STR } im_mysql_type_t;

@@ -41,6 +41,7 @@ struct im_mysql_s {
     unsigned           err;
     char               error[256];
     unsigned           open:1;         /* a transaction is */
+    unsigned           pinned:1;       /* never connected again */
     unsigned char     *columns;        /* buffers of one row */
 };
 
