@@ -96,7 +96,8 @@ LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
 PROTOS       := $(wildcard proto/*.proto)
 GEN_C        := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
-GEN_H        := $(GEN_C:.c=.h) $(GEN)/im_version.h
+GEN_H        := $(GEN_C:.c=.h) $(GEN)/im_version.h \
+                $(GEN)/im_schema_files.h
 
 core_SRCS    := $(wildcard src/core/*.c)
 rpc_SRCS     := $(wildcard src/rpc/*.c)
@@ -134,7 +135,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop test-faults matrix bench bench-rpc \
         bench-fanout bench-crowd bench-flood bench-lists bench-opens \
-        bench-store docs stop status clean help ready
+        bench-schema bench-store docs stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -164,6 +165,10 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | ready
 $(GEN)/im_version.h: VERSION
 	@mkdir -p $(GEN)
 	@echo '#define IM_VERSION  "$(shell cat VERSION)"' > $@
+
+$(GEN)/im_schema_files.h: tools/schema.awk $(wildcard conf/schema/*.sql)
+	@mkdir -p $(GEN)
+	$(call say,AWK  ,conf/schema) awk -f $< $(filter %.sql,$^) > $@
 
 $(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
@@ -391,6 +396,11 @@ bench-crowd: deps
 	@exec $(PYTHON) tools/stack exec bench-crowd --restart --fresh -- \
 	    bench/store/come-back $(BENCH_ARGS)
 
+bench-schema: deps
+	@$(MAKE) tools
+	@exec $(PYTHON) tools/stack exec bench-schema --restart --fresh \
+	    --only mysql -- bench/store/schema $(BENCH_ARGS)
+
 bench-flood: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-flood --restart --fresh -- \
@@ -442,6 +452,7 @@ help:
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make bench-crowd 3,000 clients that come back together"
+	@echo "make bench-schema  what writers notice while tables are changed"
 	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make bench-lists a page of 100,000 conversations"
 	@echo "make stop        stop every stack;  make status  show them"

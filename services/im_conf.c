@@ -65,7 +65,7 @@ const im_conf_key_t  im_conf_common[] = {
     COMMON("mysql", "password", IM_CONF_STR, mysql_password, "", 0, 0,
            "password of the account"),
     COMMON("mysql", "database", IM_CONF_STR, mysql_database, "im", 0, 0,
-           "database with the tables of schema.sql"),
+           "database whose tables im-schema makes (docs/upgrading.md)"),
     COMMON("mysql", "timeout_ms", IM_CONF_UINT, mysql_timeout_ms,
            IM_TIMEOUT_STR(IM_MYSQL_MS), 1000, 60000,
            "limit of connecting, of each read and of each write; whole "

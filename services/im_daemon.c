@@ -79,6 +79,7 @@ im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status)
 
     conf = d->conf;
     conf->tier = d->tier;
+    conf->file = file;
     why = NULL;
 
     if (im_log_set_level(conf->log_level) != IM_OK) {

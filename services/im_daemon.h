@@ -33,6 +33,7 @@ typedef struct {
 /* Keys that every daemon has; first member of its own struct. */
 typedef struct {
     const char      *tier;     /* im_daemon_t's */
+    const char      *file;     /* it was read from; NULL: none */
     char            *etcd_endpoints;
     char            *etcd_prefix;
     unsigned         etcd_lease_s;

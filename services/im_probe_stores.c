@@ -6,7 +6,8 @@
  * statements, Kafka must have the topics, with a leader for each partition.
  *
  *   redis   SET of a key of its own, which expires; no Redis Cluster
- *   mysql   SELECT of all columns of each table, UPDATE; of a row 0
+ *   mysql   the version of the schema; SELECT of all columns of each table,
+ *           UPDATE; of a row 0
  *   kafka   metadata of the topics
  *
  * The error of the server is passed on, for it names the user, the table or
@@ -20,6 +21,7 @@
 #include <hiredis.h>
 
 #include "im_probe_stores.h"
+#include "im_schema.h"
 #include "im_timeouts.h"
 
 
@@ -32,6 +34,8 @@
 
 static int probe_redis_is_cluster(const redisReply *info);
 static int probe_mysql(void *ctx, char *error, size_t size);
+static int probe_mysql_schema(im_probe_mysql_t *m);
+static int probe_mysql_looks(im_probe_mysql_t *m);
 static int probe_mysql_on_row(void *ctx, const im_mysql_value_t *values);
 static const char *probe_mysql_advice(unsigned err);
 static int probe_kafka(void *ctx, char *error, size_t size);
@@ -150,28 +154,42 @@ im_probe_mysql_start(im_probe_mysql_t *m)
     m->probe.look = probe_mysql;
     m->probe.ctx = m;
 
-    return im_probe_start(&m->probe);
+    m->schema.name = "schema";
+    m->schema.starting = "MySQL has not said yet which one it has";
+
+    return (im_probe_start(&m->schema) == IM_OK) ? im_probe_start(&m->probe)
+                                                 : IM_ERROR;
+}
+
+
+int
+im_probe_mysql_wait(im_probe_mysql_t *m)
+{
+    int  rc;
+
+    rc = im_probe_wait(&m->probe);
+
+    return (rc == IM_OK) ? im_probe_wait(&m->schema) : rc;
 }
 
 
 static int
 probe_mysql(void *ctx, char *error, size_t size)
 {
-    int                    rc;
-    im_probe_mysql_t      *m = ctx;
-    const im_probe_sql_t  *sql;
-
-    static const im_mysql_type_t  number = IM_MYSQL_U64;
+    int                rc;
+    im_probe_mysql_t  *m = ctx;
 
     rc = im_mysql_ping(m->mysql);
 
-    for (sql = m->sql; rc == IM_OK && *sql != NULL; sql++) {
-        rc = im_mysql_run(m->mysql, *sql, NULL, 0, &number,
-                          (**sql == 'S') ? 1 : 0, probe_mysql_on_row, NULL,
-                          NULL, NULL);
+    if (rc == IM_OK) {
+        rc = probe_mysql_schema(m);
     }
 
     if (rc == IM_OK) {
+        rc = probe_mysql_looks(m);
+    }
+
+    if (rc == IM_OK || rc == IM_DECLINED) {
         return IM_OK;
     }
 
@@ -180,6 +198,52 @@ probe_mysql(void *ctx, char *error, size_t size)
              probe_mysql_advice(im_mysql_errno(m->mysql)));
 
     return IM_ERROR;
+}
+
+
+/*
+ * IM_DECLINED: MySQL works, but the schema is older than ours, and no look at
+ * columns that are missing for that reason is worth a second complaint.
+ */
+static int
+probe_mysql_schema(im_probe_mysql_t *m)
+{
+    int                rc;
+    char               error[IM_PROBE_ERROR_MAX];
+    im_schema_state_t  state;
+
+    rc = im_schema_read(m->mysql, &state);
+
+    if (rc != IM_OK) {
+        return rc;
+    }
+
+    rc = im_schema_check(&state, im_schema_known(), m->conf, error,
+                         sizeof(error));
+
+    im_probe_report(&m->schema, (rc == IM_OK) ? NULL : error);
+
+    return (rc == IM_DECLINED) ? IM_DECLINED : IM_OK;
+}
+
+
+static int
+probe_mysql_looks(im_probe_mysql_t *m)
+{
+    int                    rc;
+    const im_probe_sql_t  *sql;
+
+    static const im_mysql_type_t  number = IM_MYSQL_U64;
+
+    rc = IM_OK;
+
+    for (sql = m->sql; rc == IM_OK && *sql != NULL; sql++) {
+        rc = im_mysql_run(m->mysql, *sql, NULL, 0, &number,
+                          (**sql == 'S') ? 1 : 0, probe_mysql_on_row, NULL,
+                          NULL, NULL);
+    }
+
+    return rc;
 }
 
 
@@ -200,10 +264,10 @@ probe_mysql_advice(unsigned err)
 
     case PROBE_NO_TABLE:
     case PROBE_NO_COLUMN:
-        return " (schema.sql makes the tables)";
+        return " (im-schema up makes the tables)";
 
     case PROBE_NO_BASE:
-        return " (create it, then load schema.sql into it)";
+        return " (create it, then type im-schema up)";
 
     default:
         return "";

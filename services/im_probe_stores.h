@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
     im_probe_t               probe;
+    im_probe_t               schema;       /* whether it is ours */
     const im_daemon_conf_t  *conf;
     const im_probe_sql_t    *sql;
     im_mysql_t              *mysql;
@@ -43,6 +44,9 @@ typedef struct {
 int im_probe_redis_start(im_probe_redis_t *r);
 int im_probe_mysql_start(im_probe_mysql_t *m);
 int im_probe_kafka_start(im_probe_kafka_t *k);
+
+/* Waits until it works and has our schema, as im_probe_wait() does. */
+int im_probe_mysql_wait(im_probe_mysql_t *m);
 
 /* One look of the probe: ctx is an im_probe_redis_t with conf and redis. */
 int im_probe_redis_look(void *ctx, char *error, size_t size);

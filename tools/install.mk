@@ -30,5 +30,4 @@ install: all
 	    echo install -m 644 conf/$$f $$to; \
 	    install -m 644 conf/$$f $$to || exit 1; \
 	done
-	install -m 644 conf/nginx.conf conf/schema.sql LICENSE \
-	    $(DESTDIR)$(DOCDIR)
+	install -m 644 conf/nginx.conf LICENSE $(DESTDIR)$(DOCDIR)

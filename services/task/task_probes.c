@@ -88,7 +88,7 @@ task_probes_wait_stores(void)
     }
 
     if (rc == IM_OK && probes_stores) {
-        rc = im_probe_wait(&probes_mysql.probe);
+        rc = im_probe_mysql_wait(&probes_mysql);
     }
 
     return rc;

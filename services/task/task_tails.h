@@ -17,7 +17,7 @@ typedef struct {
     uint64_t  conv_a;
     uint64_t  conv_b;
     uint64_t  seq;           /* of the last message, 0: there is none */
-    uint64_t  run_seq;       /* its places, as in conf/schema.sql */
+    uint64_t  run_seq;       /* its places, as in conf/schema/0003-runs.sql */
     uint32_t  nth;
     uint32_t  nth_a;
     uint64_t  moved_id;      /* last_id in `conversations`, at least; 0: not

@@ -7,13 +7,12 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import time
 
 import aiohttp
 import pytest
 
-from conftest import TOP, refused
+from conftest import refused
 from im_client import Problem, Socket
 
 
@@ -322,33 +321,3 @@ async def test_a_user_is_found_by_name(api, people):
     assert r == {'uid': str(bob.uid), 'name': bob.name}
     await refused(api.call('GET', '/v1/users/nobody-at-all', alice.token),
                   404, 'no_such_user')
-
-
-def test_the_schema_adds_what_a_table_of_an_earlier_version_lacks(stack):
-    def root(sql):
-        r = subprocess.run(
-            ['mariadb', '--no-defaults', '-N', '-B', '-u', 'root', '-S',
-             stack.env['IM_MYSQL']], input=sql, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, timeout=30)
-        assert r.returncode == 0, r.stderr
-        return r.stdout.split()
-
-    with open(os.path.join(TOP, 'conf', 'schema.sql')) as f:
-        schema = f.read()
-    old = re.search(r'(?s)CREATE TABLE IF NOT EXISTS sessions .*?;', schema)[0]
-    old = ''.join(line for line in old.splitlines(True)
-                  if 'family_hash' not in line and 'turned_ms' not in line)
-    row = "SELECT uid, family_hash IS NULL, turned_ms FROM sessions"
-    columns = ("SELECT column_name FROM information_schema.columns WHERE "
-               "table_schema = '%s' AND table_name = 'sessions'")
-    try:
-        root("CREATE DATABASE im_old; USE im_old;" + old +
-             "INSERT INTO sessions VALUES ('s', 7, 'd', REPEAT('x', 32), 1, "
-             "2);")
-        for _ in range(2):
-            root('USE im_old;' + schema)
-        assert root('USE im_old;' + row) == ['7', '1', '0']
-        assert set(root(columns % 'im_old')) == set(root(
-            columns % stack.env['IM_MYSQL_DATABASE']))
-    finally:
-        root('DROP DATABASE IF EXISTS im_old')

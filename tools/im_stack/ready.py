@@ -6,14 +6,12 @@ every worker of nginx must stand in etcd.
 """
 
 import contextlib
-import hashlib
 import os
 import re
 import socket
-import tempfile
 import time
 
-from .base import DATABASE, TOP, USER, Failure, http_ok, parent, run, write
+from .base import DATABASE, TOP, USER, Failure, http_ok, parent, run
 
 
 class Ready:
@@ -59,36 +57,30 @@ class Ready:
         return len(workers) >= self.state['workers']
 
     def load_schema(self):
-        """The database, its user and its tables; once for each schema."""
-        schema = os.path.join(TOP, 'conf', 'schema.sql')
-        if not os.path.exists(schema):
-            return
-        with open(schema) as f:
-            text = f.read()
-        mark = self.path('data', 'mysql', 'schema')
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        with contextlib.suppress(OSError):
-            with open(mark) as f:
-                if f.read() == digest:
-                    return
+        """The database, its user and its tables, as an operator makes them."""
         sql = ("CREATE DATABASE IF NOT EXISTS `{0}` CHARACTER SET utf8mb4;\n"
                "CREATE USER IF NOT EXISTS '{1}'@'localhost';\n"
                "GRANT ALL ON `{0}`.* TO '{1}'@'localhost';\n"
-               "USE `{0}`;\n").format(DATABASE, USER) + text
-        with tempfile.TemporaryFile('w+') as f:
-            f.write(sql)
-            f.seek(0)
-            code, out = run(['mariadb', '--no-defaults', '-u', 'root', '-S',
-                             self.sock('mysql')], 60, stdin=f)
-        if code != 0:
-            raise Failure('conf/schema.sql: ' + out)
-        write(mark, digest)
+               ).format(DATABASE, USER)
+        tool = self.tool('im-schema')
+        for command in (['mariadb', '--no-defaults', '-u', 'root', '-S',
+                         self.sock('mysql'), '-e', sql], [tool, 'up']):
+            code, out = run(command, 120, env=dict(
+                os.environ, IM_MYSQL_ADDRESS='unix:' + self.sock('mysql'),
+                IM_MYSQL_USER=USER, IM_MYSQL_PASSWORD='',
+                IM_MYSQL_DATABASE=DATABASE))
+            if code != 0:
+                raise Failure('%s: %s' % (command[0], out))
+
+    def tool(self, name):
+        path = self.bin(name)
+        if not os.access(path, os.X_OK):
+            raise Failure('%s is not there: run make' % path)
+        return path
 
     def create_topics(self):
         """Also the proof that Kafka works: its controller has answered."""
-        tool = self.bin('im-topics')
-        if not os.access(tool, os.X_OK):
-            raise Failure('%s is not there: run make' % tool)
+        tool = self.tool('im-topics')
         code, out = run([tool, '--brokers', self.kafka_address(),
                          '--topic', 'im.msg', '--partitions', '4',
                          '--topic', 'im.dead', '--partitions', '1',

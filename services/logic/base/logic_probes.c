@@ -2,9 +2,9 @@
  * logic_probes.c -- see logic_probes.h.
  *
  * The statements name every column and every named index that Logic uses, so
- * that a database of an older schema is found at the start and not by the first
- * user; a test compares them with conf/schema.sql.  They read and change the row of nobody:
- * uids, rooms and numbers begin with 1.
+ * that a table that somebody has changed by hand is found at the start and not
+ * by the first user; a test compares them with what conf/schema makes.  They
+ * read and change the row of nobody: uids, rooms and numbers begin with 1.
  */
 
 #include "im_probe_etcd.h"
@@ -106,7 +106,7 @@ logic_probes_wait_stores(void)
 
     rc = im_probe_wait(&probes_redis.probe);
 
-    return (rc == IM_OK) ? im_probe_wait(&probes_mysql.probe) : rc;
+    return (rc == IM_OK) ? im_probe_mysql_wait(&probes_mysql) : rc;
 }
 
 

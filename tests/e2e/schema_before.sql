@@ -1,3 +1,5 @@
+-- For tests: the tables as version 0.1.0 made them.
+--
 -- schema.sql -- the tables of the messenger, for MySQL 8 or MariaDB 10.6+.
 --
 --     mysql -u root im < schema.sql
@@ -5,10 +7,8 @@
 -- May be run again: what exists is left alone, columns that a table of an
 -- earlier version lacks are added (at the end).
 
--- uid is drawn by im-logic at random, as is the number of a room: 10^18 to
--- 2^63-1.  Those of earlier versions are small, count upwards and stay valid.
 CREATE TABLE IF NOT EXISTS users (
-    uid         BIGINT UNSIGNED NOT NULL,
+    uid         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     name        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     password    VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     created_ms  BIGINT UNSIGNED NOT NULL,
@@ -36,10 +36,6 @@ CREATE TABLE IF NOT EXISTS sessions (
 
 -- A direct conversation is (lower uid, higher uid), a room is (0, room id).
 -- No second index: a page of history is a range of the primary key.
---
--- Messages that are stored as they should be are counted: a run is a range of
--- messages, named by its first number (run_seq; 0: in no run), in which each is
--- the nth one, and nth_a of these are of conv_a.
 CREATE TABLE IF NOT EXISTS messages (
     conv_a   BIGINT UNSIGNED NOT NULL,
     conv_b   BIGINT UNSIGNED NOT NULL,
@@ -49,20 +45,12 @@ CREATE TABLE IF NOT EXISTS messages (
     time_ms  BIGINT UNSIGNED NOT NULL,
     cmid     VARBINARY(64) NOT NULL,
     body     MEDIUMBLOB NOT NULL,
-    run_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
-    nth      INT UNSIGNED NOT NULL DEFAULT 0,
-    nth_a    INT UNSIGNED NOT NULL DEFAULT 0,
     PRIMARY KEY (conv_a, conv_b, seq)
 ) ENGINE = InnoDB;
 
--- One for each user of a conversation, written with its first message; of a
--- group, by joining.
---
--- last_id orders a user's direct conversations: the highest msg_id; 1: there is
--- no message; 0: not known, it is looked up with the user's next list (of a
--- group, always 0).  hot: last_id may be behind, by 10 s at most.
--- own_above is of a group: messages of the user above read_seq; NULL: they have
--- to be counted (rows of an earlier version, or too many at the last `read`).
+-- One for each user of a conversation, written with its first message.
+-- Nothing here changes when a message is sent: head, last message and unread
+-- are looked up in `messages`.
 CREATE TABLE IF NOT EXISTS conversations (
     uid         BIGINT UNSIGNED NOT NULL,
     conv_a      BIGINT UNSIGNED NOT NULL,
@@ -71,16 +59,12 @@ CREATE TABLE IF NOT EXISTS conversations (
     pinned      TINYINT UNSIGNED NOT NULL DEFAULT 0,
     muted       TINYINT UNSIGNED NOT NULL DEFAULT 0,
     hidden_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,   -- hidden up to this one
-    hot         TINYINT UNSIGNED NOT NULL DEFAULT 0,
-    last_id     BIGINT UNSIGNED NOT NULL DEFAULT 0,
-    own_above   INT UNSIGNED NULL,
-    PRIMARY KEY (uid, conv_a, conv_b),
-    KEY by_last (uid, hot, last_id)
+    PRIMARY KEY (uid, conv_a, conv_b)
 ) ENGINE = InnoDB;
 
 -- kind 1: group, members are remembered; 2: live, joined by a connection.
 CREATE TABLE IF NOT EXISTS rooms (
-    room          BIGINT UNSIGNED NOT NULL,
+    room          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     kind          TINYINT UNSIGNED NOT NULL,
     name          VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
                       NOT NULL,
@@ -98,8 +82,7 @@ CREATE TABLE IF NOT EXISTS members (
     role            TINYINT UNSIGNED NOT NULL,
     muted_until_ms  BIGINT UNSIGNED NOT NULL DEFAULT 0,
     joined_ms       BIGINT UNSIGNED NOT NULL,
-    PRIMARY KEY (room, uid),
-    KEY by_uid (uid, room)
+    PRIMARY KEY (room, uid)
 ) ENGINE = InnoDB;
 
 -- Who has been removed from a room, or has left it: by the last time.  The
@@ -119,16 +102,6 @@ CREATE TABLE IF NOT EXISTS blocks (
     PRIMARY KEY (uid, other)
 ) ENGINE = InnoDB;
 
--- Numbers of a conversation that are nobody's, for ever: from_seq to to_seq.
--- Ranges may overlap; none has a message in it.
-CREATE TABLE IF NOT EXISTS voids (
-    conv_a    BIGINT UNSIGNED NOT NULL,
-    conv_b    BIGINT UNSIGNED NOT NULL,
-    from_seq  BIGINT UNSIGNED NOT NULL,
-    to_seq    BIGINT UNSIGNED NOT NULL,
-    PRIMARY KEY (conv_a, conv_b, to_seq)
-) ENGINE = InnoDB;
-
 -- Tables of earlier versions.
 SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE sessions
         ADD COLUMN family_hash BINARY(32) NULL,
@@ -136,36 +109,6 @@ SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE sessions
         ADD UNIQUE KEY (family_hash)', 'DO 0')
     FROM information_schema.columns WHERE table_schema = DATABASE()
     AND table_name = 'sessions' AND column_name = 'family_hash');
-PREPARE im FROM @im;
-EXECUTE im;
-DEALLOCATE PREPARE im;
-
--- Does not touch a row: messages that are there are in no run.
-SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE messages
-        ADD COLUMN run_seq BIGINT UNSIGNED NOT NULL DEFAULT 0,
-        ADD COLUMN nth INT UNSIGNED NOT NULL DEFAULT 0,
-        ADD COLUMN nth_a INT UNSIGNED NOT NULL DEFAULT 0', 'DO 0')
-    FROM information_schema.columns WHERE table_schema = DATABASE()
-    AND table_name = 'messages' AND column_name = 'run_seq');
-PREPARE im FROM @im;
-EXECUTE im;
-DEALLOCATE PREPARE im;
-
-SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE conversations
-        ADD COLUMN hot TINYINT UNSIGNED NOT NULL DEFAULT 0,
-        ADD COLUMN last_id BIGINT UNSIGNED NOT NULL DEFAULT 0,
-        ADD COLUMN own_above INT UNSIGNED NULL,
-        ADD KEY by_last (uid, hot, last_id)', 'DO 0')
-    FROM information_schema.columns WHERE table_schema = DATABASE()
-    AND table_name = 'conversations' AND column_name = 'last_id');
-PREPARE im FROM @im;
-EXECUTE im;
-DEALLOCATE PREPARE im;
-
-SET @im = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE members
-        ADD KEY by_uid (uid, room)', 'DO 0')
-    FROM information_schema.statistics WHERE table_schema = DATABASE()
-    AND table_name = 'members' AND index_name = 'by_uid');
 PREPARE im FROM @im;
 EXECUTE im;
 DEALLOCATE PREPARE im;
