@@ -18,8 +18,8 @@
 
 #include "logic_alive.h"
 #include "logic_home.h"
-#include "logic_links.h"
 #include "logic_presence_int.h"
+#include "logic_workers.h"
 
 
 #define STEPS     120
@@ -414,7 +414,7 @@ logic_alive(const char *id, size_t len)
 
 
 int
-logic_links_send(const char *instance, const Im__DownItem *item)
+logic_workers_send(const char *instance, const Im__DownItem *item)
 {
     (void) instance;
 

@@ -36,8 +36,8 @@
 #include "logic_decided.h"
 #include "logic_decided_peers.h"
 #include "logic_held.h"
+#include "logic_partitions.h"
 #include "logic_phases.h"
-#include "logic_produce.h"
 #include "logic_seed.h"
 #include "logic_settle.h"
 
@@ -216,7 +216,7 @@ logic_decided_exact(const im_conv_t *conv, uint64_t since)
     unsigned  tag, p;
 
     tag = im_slot_of_conv(conv) % logic_conf.common.redis_tags;
-    p = im_slot_of_conv(conv) % logic_produce_partitions();
+    p = im_slot_of_conv(conv) % logic_partitions();
 
     return atomic_load(&decided_tags[tag].since) == since
            && (atomic_load(&decided_exact[p]) >> tag & 1);
@@ -544,7 +544,7 @@ decided_settle(void)
         tags |= (uint64_t) decided_tags[tag].all << tag;
     }
 
-    for (p = 0; p < logic_produce_partitions(); p++) {
+    for (p = 0; p < logic_partitions(); p++) {
         if (tags & ~atomic_load(&decided_exact[p])) {
             partitions |= 1ULL << p;
         }
@@ -582,7 +582,7 @@ decided_settled(void)
         return;
     }
 
-    for (p = 0; p < logic_produce_partitions(); p++) {
+    for (p = 0; p < logic_partitions(); p++) {
         if (decided_for.reached >> p & 1) {
             atomic_fetch_or(&decided_exact[p], decided_marked);
         }

@@ -29,7 +29,7 @@
 #include "im_steps.h"
 #include "logic_decided.h"
 #include "logic_fate_int.h"
-#include "logic_produce.h"
+#include "logic_partitions.h"
 
 
 #define FATE_MAX         65536     /* 14 MB */
@@ -136,7 +136,7 @@ fate_add(logic_fate_e state, logic_message_t *m)
         f->to = m->seq.seq;
 
         if (state == LOGIC_FATE_FENCE) {
-            logic_fence_ticket(m->seq.slot % logic_produce_partitions(),
+            logic_fence_ticket(m->seq.slot % logic_partitions(),
                                &f->fence);
         }
 

@@ -26,7 +26,7 @@
 #include "im_cond.h"
 #include "im_timeouts.h"
 #include "logic_begun.h"
-#include "logic_produce.h"
+#include "logic_partitions.h"
 
 
 #define BEGUN_LIFE     "3600"
@@ -63,7 +63,7 @@ logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
         return IM_OK;                  /* members have a row already */
     }
 
-    partition = im_slot_of_conv(conv) % logic_produce_partitions();
+    partition = im_slot_of_conv(conv) % logic_partitions();
 
     if (begun_note(redis, conv->a, partition) != IM_OK
         || begun_note(redis, conv->b, partition) != IM_OK)
@@ -189,7 +189,7 @@ begun_add(begun_t *b, const char *partition, const char *time)
     p = strtoul(partition, NULL, 10);
     ms = strtoull(time, NULL, 10);
 
-    if (p < logic_produce_partitions()) {
+    if (p < logic_partitions()) {
         b->partitions |= 1ULL << p;
     }
 

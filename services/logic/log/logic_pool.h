@@ -5,21 +5,10 @@
 #ifndef LOGIC_POOL_H
 #define LOGIC_POOL_H
 
+#include "logic_db.h"
 #include "logic_settle.h"
 
-typedef struct logic_pool_s    logic_pool_t;
 typedef struct logic_parked_s  logic_parked_t;
-
-/* What a job may use; its thread's own. */
-typedef struct {
-    im_mysql_t    *mysql;
-    im_redis_t    *redis;
-    logic_pool_t  *pool;
-} logic_db_t;
-
-/* Must end in one im_rpc_reply or im_rpc_fail, or be parked. */
-typedef void (*logic_job_pt)(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
 
 logic_pool_t *logic_pool_create(const char *name, unsigned threads,
     unsigned queue_max);

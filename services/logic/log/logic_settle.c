@@ -26,7 +26,7 @@
 #include "im_cond.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
-#include "logic_produce.h"
+#include "logic_partitions.h"
 #include "logic_settle_list.h"
 
 
@@ -330,7 +330,7 @@ logic_settle_empty(void)
     int64_t   ends[LOGIC_SETTLE_PARTITIONS];
     unsigned  p, n;
 
-    n = logic_produce_partitions();
+    n = logic_partitions();
 
     if (n == 0
         || settle_answered(im_kafka_offsets_ends(settle_offsets,
@@ -354,7 +354,7 @@ logic_settle_empty(void)
 uint64_t
 logic_settle_bit(const im_conv_t *conv)
 {
-    return 1ULL << im_slot_of_conv(conv) % logic_produce_partitions();
+    return 1ULL << im_slot_of_conv(conv) % logic_partitions();
 }
 
 

@@ -268,39 +268,3 @@ logic_calls_stop(void)
         logic_pool_stop(calls_pools[i]);
     }
 }
-
-
-void
-logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
-{
-    int                n;
-    char               text[400];
-    va_list            args;
-    const im_error_t  *e;
-
-    e = im_error_find(code, strlen(code));
-    n = snprintf(text, sizeof(text), "%s: ", e->code);
-
-    va_start(args, fmt);
-    vsnprintf(text + n, sizeof(text) - (size_t) n, fmt, args);
-    va_end(args);
-
-    if (e->http >= 500) {
-        im_log(IM_LOG_WARN, "a call fails, trace %s: %s",
-               im_rpc_req_trace(req), text);
-    }
-
-    im_rpc_fail(req, e->grpc, text);
-}
-
-
-/* The breaker of whoever calls counts UNAVAILABLE, and would keep callers away
- * for seconds after all is well; the code in the text stays the same. */
-void
-logic_fail_shared(im_rpc_req_t *req, const char *code, const char *text)
-{
-    char  line[400];
-
-    snprintf(line, sizeof(line), "%s: %s", code, text);
-    im_rpc_fail(req, IM_RPC_RESOURCE_EXHAUSTED, line);
-}

@@ -5,10 +5,9 @@
  * conversation, opens and closes to presence.  What cannot be queued is refused
  * at once.
  *
- * Runs on: rpc thread; what sends on any.
+ * Runs on: rpc thread.
  */
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,24 +19,15 @@
 #include "logic_presence.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_online.h"
-
-
-typedef struct links_link_s  links_link_t;
-
-struct links_link_s {
-    im_rpc_stream_t  *stream;
-    links_link_t     *next;
-    int               key_differs;     /* of the tokens */
-    char              instance[160];
-};
+#include "logic_workers.h"
 
 
 static void links_on_batch(void *ctx, im_rpc_stream_t *s,
     const uint8_t *data, size_t len);
-static void links_on_item(links_link_t *link, im_rpc_stream_t *s,
+static void links_on_item(logic_worker_t *link, im_rpc_stream_t *s,
     const Im__UpItem *item);
 static int links_is_name(const char *s);
-static void links_compare_keys(links_link_t *link, const Im__Hello *hello);
+static void links_compare_keys(logic_worker_t *link, const Im__Hello *hello);
 static void links_on_close(void *ctx, im_rpc_stream_t *s,
     const im_rpc_status_t *status);
 
@@ -50,19 +40,14 @@ const im_rpc_stream_handler_t  logic_links_handler = {
 };
 
 
-static pthread_mutex_t   links_lock = PTHREAD_MUTEX_INITIALIZER;
-static links_link_t     *links;
-static unsigned          links_n;
-
-
 void *
 logic_links_accept(void *ctx, im_rpc_stream_t *s)
 {
-    links_link_t  *link;
+    logic_worker_t  *link;
 
     (void) ctx;
 
-    link = calloc(1, sizeof(links_link_t));
+    link = calloc(1, sizeof(logic_worker_t));
     if (link == NULL) {
         im_rpc_stream_cancel(s);
         return NULL;
@@ -72,11 +57,7 @@ logic_links_accept(void *ctx, im_rpc_stream_t *s)
 
     logic_rooms_access_invalidate();
 
-    pthread_mutex_lock(&links_lock);
-    link->next = links;
-    links = link;
-    links_n++;
-    pthread_mutex_unlock(&links_lock);
+    logic_workers_add(link);
 
     return link;
 }
@@ -86,7 +67,7 @@ static void
 links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 {
     size_t          i;
-    links_link_t   *link = ctx;
+    logic_worker_t   *link = ctx;
     Im__UpBatch    *batch;
 
     if (link == NULL) {
@@ -112,7 +93,7 @@ links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 
 
 static void
-links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
+links_on_item(logic_worker_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
 {
     logic_reply_t  reply = { .stream = s, .conn = item->conn,
                              .ref = item->ref };
@@ -128,10 +109,7 @@ links_on_item(links_link_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
             return;
         }
 
-        pthread_mutex_lock(&links_lock);
-        snprintf(link->instance, sizeof(link->instance), "%s",
-                 item->hello->instance);
-        pthread_mutex_unlock(&links_lock);
+        logic_workers_name(link, item->hello->instance);
         im_log(IM_LOG_NOTICE, "connect %s: linked", link->instance);
         links_compare_keys(link, item->hello);
         im_rpc_stream_ref(s);
@@ -177,7 +155,7 @@ links_is_name(const char *s)
  * another key than the last time; a link that breaks is opened again often.
  */
 static void
-links_compare_keys(links_link_t *link, const Im__Hello *hello)
+links_compare_keys(logic_worker_t *link, const Im__Hello *hello)
 {
     char          ours[IM_JWT_KEY_ID_LEN + 1];
     Im__Welcome   welcome = IM__WELCOME__INIT;
@@ -204,9 +182,7 @@ links_compare_keys(links_link_t *link, const Im__Hello *hello)
         return;                        /* it checks no tokens, or is older */
     }
 
-    pthread_mutex_lock(&links_lock);
-    link->key_differs = 1;
-    pthread_mutex_unlock(&links_lock);
+    logic_workers_key_differs(link);
 
     if (strncmp(hello->key_id, told, IM_JWT_KEY_ID_LEN) != 0) {
         snprintf(told, sizeof(told), "%s", hello->key_id);
@@ -221,7 +197,7 @@ links_compare_keys(links_link_t *link, const Im__Hello *hello)
 static void
 links_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 {
-    links_link_t  *link = ctx, **p;
+    logic_worker_t  *link = ctx;
 
     (void) s;
 
@@ -232,118 +208,6 @@ links_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
     im_log(IM_LOG_NOTICE, "connect %s: link ended (%d)", link->instance,
            status->code);
 
-    pthread_mutex_lock(&links_lock);
-
-    for (p = &links; *p != NULL; p = &(*p)->next) {
-        if (*p == link) {
-            *p = link->next;
-            links_n--;
-            break;
-        }
-    }
-
-    pthread_mutex_unlock(&links_lock);
-
+    logic_workers_remove(link);
     free(link);
-}
-
-
-void
-logic_links_end(uint64_t uid, const char *sid, const char *code,
-    const char *message)
-{
-    Im__End        end = IM__END__INIT;
-    Im__DownItem   item = IM__DOWN_ITEM__INIT;
-
-    end.uid = uid;
-    end.sid = (char *) sid;
-    end.code = (char *) code;
-    end.message = (char *) message;
-
-    item.item_case = IM__DOWN_ITEM__ITEM_END;
-    item.end = &end;
-
-    logic_links_send_all(&item);
-}
-
-
-/* A worker whose queue is full cannot be told, and must not miss it: its stream
- * is ended.  When it links anew it gets the list of ended sessions, and says
- * who is there. */
-void
-logic_links_send_all(const Im__DownItem *item)
-{
-    links_link_t  *link;
-
-    pthread_mutex_lock(&links_lock);
-
-    for (link = links; link != NULL; link = link->next) {
-        if (im_rpc_stream_add(link->stream, &item->base) == IM_BUSY) {
-            im_log(IM_LOG_WARN, "connect %s: it does not read, its queue is "
-                   "full: it must link anew", link->instance);
-            im_rpc_stream_cancel(link->stream);
-            continue;
-        }
-
-        im_rpc_stream_flush(link->stream);
-    }
-
-    pthread_mutex_unlock(&links_lock);
-}
-
-
-int
-logic_links_send(const char *instance, const Im__DownItem *item)
-{
-    int            rc;
-    links_link_t  *link;
-
-    rc = IM_DECLINED;
-
-    pthread_mutex_lock(&links_lock);
-
-    for (link = links; link != NULL; link = link->next) {
-        if (strcmp(link->instance, instance) == 0) {
-            rc = im_rpc_stream_add(link->stream, &item->base);
-            rc = (rc == IM_OK || rc == IM_BUSY) ? rc : IM_DECLINED;
-            im_rpc_stream_flush(link->stream);
-        }
-    }
-
-    pthread_mutex_unlock(&links_lock);
-
-    return rc;
-}
-
-
-unsigned
-logic_links_count(void)
-{
-    unsigned  n;
-
-    pthread_mutex_lock(&links_lock);
-    n = links_n;
-    pthread_mutex_unlock(&links_lock);
-
-    return n;
-}
-
-
-unsigned
-logic_links_other_keys(void)
-{
-    unsigned       n;
-    links_link_t  *link;
-
-    n = 0;
-
-    pthread_mutex_lock(&links_lock);
-
-    for (link = links; link != NULL; link = link->next) {
-        n += (unsigned) link->key_differs;
-    }
-
-    pthread_mutex_unlock(&links_lock);
-
-    return n;
 }

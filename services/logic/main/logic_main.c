@@ -30,7 +30,6 @@
 #include "logic_ids.h"
 #include "logic_intake.h"
 #include "logic_janitor.h"
-#include "logic_links.h"
 #include "logic_presence.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
@@ -41,6 +40,7 @@
 #include "logic_settle.h"
 #include "logic_users.h"
 #include "logic_voids.h"
+#include "logic_workers.h"
 
 
 static int main_prepare(void);
@@ -439,7 +439,7 @@ main_leave(void)
         logic_intake_stats(&stats);
 
         if (ms >= IM_DRAIN_SEEN_MS && stats.waiting == 0
-            && logic_links_count() == 0)
+            && logic_workers_count() == 0)
         {
             return;
         }
@@ -562,7 +562,7 @@ main_health(char *json, size_t size)
              "\"voids\":%llu,\"undecided\":%llu%s",
              atomic_load(&main_node),
              logic_probes_kafka_away() ? "true" : "false",
-             logic_links_count(), logic_links_other_keys(),
+             logic_workers_count(), logic_workers_other_keys(),
              (unsigned long long) s.accepted,
              (unsigned long long) s.repeated,
              (unsigned long long) s.refused,

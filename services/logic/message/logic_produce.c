@@ -18,6 +18,7 @@
 #include "logic_fence.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
+#include "logic_partitions.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
 
@@ -91,6 +92,8 @@ logic_produce_start(void)
         return IM_ERROR;
     }
 
+    logic_partitions_set(produce_partitions);
+
     return im_thread_start(&produce_report, produce_report_thread, NULL);
 }
 
@@ -104,13 +107,6 @@ logic_produce_stop(void)
     im_kafka_producer_destroy(produce_kafka, PRODUCE_STOP_MS);
     produce_kafka = NULL;
     logic_reply_flush(&produce_acks);
-}
-
-
-unsigned
-logic_produce_partitions(void)
-{
-    return produce_partitions;
 }
 
 

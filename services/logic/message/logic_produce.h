@@ -20,7 +20,5 @@ void logic_produce(logic_message_t **batch, size_t n,
     logic_touched_t *answers);
 /* One record for logic_fence_on_report(), with a copy of fence.  Any thread. */
 int logic_produce_fence(const logic_fence_t *fence);
-/* Of the topic; known once started. */
-unsigned logic_produce_partitions(void);
 
 #endif

@@ -34,9 +34,9 @@
 #include "logic_devices.h"
 #include "logic_home.h"
 #include "logic_janitor.h"
-#include "logic_links.h"
 #include "logic_presence_state.h"
 #include "logic_words.h"
+#include "logic_workers.h"
 
 
 #define JANITOR_TICK_MS    500
@@ -217,7 +217,7 @@ janitor_memory(im_redis_t *redis)
     announce.epoch = epoch;
     item.item_case = IM__DOWN_ITEM__ITEM_ANNOUNCE;
     item.announce = &announce;
-    logic_links_send_all(&item);
+    logic_workers_send_all(&item);
 
     return IM_OK;
 }

@@ -24,10 +24,10 @@
 #include <hiredis.h>
 
 #include "im_slot.h"
-#include "logic_links.h"
 #include "logic_presence_int.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"
+#include "logic_workers.h"
 
 
 #define BATCH_REPLACED   "3600"        /* seconds */
@@ -424,8 +424,8 @@ batch_replace(const presence_job_t *job)
     for (i = 0; i < job->n_losers; i++) {
         logic_reply_end_replaced(&item, &end, job->uid, job->losers[i].conn);
 
-        if (logic_links_send(job->losers[i].instance, &item) != IM_OK) {
-            logic_links_send_all(&item);
+        if (logic_workers_send(job->losers[i].instance, &item) != IM_OK) {
+            logic_workers_send_all(&item);
         }
     }
 }

@@ -31,9 +31,9 @@
 #include "im_slot.h"
 #include "logic_alive.h"
 #include "logic_home.h"
-#include "logic_links.h"
 #include "logic_presence_int.h"
 #include "logic_words.h"
+#include "logic_workers.h"
 
 
 #define EVENTS_LATE_MS       300       /* then any Logic may */
@@ -471,7 +471,7 @@ events_send(presence_t *p)
                 }
             }
 
-        } else if (logic_links_send(t->id, &item) != IM_OK) {
+        } else if (logic_workers_send(t->id, &item) != IM_OK) {
 
             for (i = 0; i < t->n; i++) {
                 p->changes[t->changes[i]].missed = 1;

@@ -23,6 +23,7 @@
 #include "im_timeouts.h"
 #include "logic_begun.h"
 #include "logic_conversations.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
@@ -272,7 +273,7 @@ logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
     if (last > 0
         && conversations_move(db, r->caller->uid, &conv, r->seq) != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return;
     }
 
@@ -297,8 +298,8 @@ conversations_mark(logic_db_t *db, im_rpc_req_t *req, const Im__ReadRequest *r,
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;
 
-    if (logic_page_number(db, sql, v, 3, &reply.read_seq) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (logic_db_number(db, sql, v, 3, &reply.read_seq) != IM_OK) {
+        logic_db_failed(db, req);
         return;
     }
 
@@ -321,8 +322,8 @@ logic_conversations_last(logic_db_t *db, im_rpc_req_t *req,
 {
     uint64_t  counter;
 
-    if (logic_page_head(db, conv->a, conv->b, last) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (logic_db_head(db, conv->a, conv->b, last) != IM_OK) {
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -348,8 +349,8 @@ logic_conversations_last(logic_db_t *db, im_rpc_req_t *req,
         return IM_ERROR;
     }
 
-    if (logic_page_head(db, conv->a, conv->b, last) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (logic_db_head(db, conv->a, conv->b, last) != IM_OK) {
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -366,8 +367,8 @@ conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
 
     known = r->room;
 
-    if (!r->has_room && logic_page_user(db, r->with, &known) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (!r->has_room && logic_db_user(db, r->with, &known) != IM_OK) {
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -407,5 +408,5 @@ conversations_move(logic_db_t *db, uint64_t uid, const im_conv_t *conv,
     v[3].u64 = seq;
     v[4].u64 = seq;
 
-    return logic_page_run(db, sql, v, 5, NULL, 0, NULL, NULL);
+    return logic_db_run(db, sql, v, 5, NULL, 0, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "logic_conversations.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_sessions.h"
 
@@ -48,7 +49,7 @@ logic_conversations_set(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (conversations_write(db, r, &conv, head) != IM_OK) {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return;
     }
 
@@ -74,8 +75,8 @@ conversations_there(logic_db_t *db, im_rpc_req_t *req, const im_conv_t *conv,
     v[1].u64 = conv->a;
     v[2].u64 = conv->b;
 
-    if (logic_page_number(db, sql, v, 3, &row) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (logic_db_number(db, sql, v, 3, &row) != IM_OK) {
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -125,5 +126,5 @@ conversations_write(logic_db_t *db, const Im__ConversationSetRequest *r,
     v[10].u64 = (r->has_hidden != 0);
     v[11].u64 = hidden;
 
-    return logic_page_run(db, sql, v, 12, NULL, 0, NULL, NULL);
+    return logic_db_run(db, sql, v, 12, NULL, 0, NULL, NULL);
 }

@@ -28,6 +28,7 @@
 
 #include "im_snowflake.h"
 #include "im_timeouts.h"
+#include "logic_db.h"
 #include "logic_listing.h"
 #include "logic_page.h"
 
@@ -136,7 +137,7 @@ listing_fill(logic_db_t *db, uint64_t uid)
 
     for ( ;; ) {
 
-        if (logic_page_number(db, look, v, 1, &other) != IM_OK) {
+        if (logic_db_number(db, look, v, 1, &other) != IM_OK) {
             return IM_ERROR;
         }
 
@@ -148,7 +149,7 @@ listing_fill(logic_db_t *db, uint64_t uid)
             return IM_AGAIN;
         }
 
-        if (logic_page_run(db, fill, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
+        if (logic_db_run(db, fill, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
             return IM_ERROR;
         }
     }
@@ -170,7 +171,7 @@ listing_rooms(logic_db_t *db, logic_listing_t *l)
     memset(v, 0, sizeof(v));
     v[0].u64 = l->uid;
 
-    return logic_page_run(db, sql, v, 1, listing_columns, LISTING_COLUMNS,
+    return logic_db_run(db, sql, v, 1, listing_columns, LISTING_COLUMNS,
                           listing_on_room, l);
 }
 
@@ -256,7 +257,7 @@ listing_chunk(logic_db_t *db, listing_walk_t *walk, uint64_t below)
     v[3].u64 = walk->limit;
     walk->n = 0;
 
-    return logic_page_run(db, sql, v, 4, listing_columns, LISTING_COLUMNS,
+    return logic_db_run(db, sql, v, 4, listing_columns, LISTING_COLUMNS,
                           listing_on_direct, walk);
 }
 

@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_access.h"
 #include "logic_sessions.h"
 
 
 static int page_on_row(void *ctx, const im_mysql_value_t *v);
-static int page_on_number(void *ctx, const im_mysql_value_t *v);
 
 
 static const im_mysql_type_t  page_columns[] = {
@@ -57,7 +57,7 @@ int
 logic_page_read(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
     size_t n, logic_page_t *page)
 {
-    if (logic_page_run(db, sql, v, n, page_columns, LOGIC_PAGE_N_COLUMNS,
+    if (logic_db_run(db, sql, v, n, page_columns, LOGIC_PAGE_N_COLUMNS,
                        page_on_row, page)
         != IM_OK)
     {
@@ -165,79 +165,6 @@ logic_page_cost(const Im__Message *m)
 }
 
 
-/* A connection that was idle too long is noticed by its first use. */
-int
-logic_page_run(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
-    size_t n, const im_mysql_type_t *columns, size_t n_columns,
-    int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx)
-{
-    int  rc, tries;
-
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(db->mysql, sql, v, n, columns, n_columns, row, ctx,
-                          NULL, NULL);
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
-}
-
-
-int
-logic_page_number(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
-    size_t n, uint64_t *value)
-{
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
-
-    *value = 0;
-
-    return logic_page_run(db, sql, v, n, columns, 1, page_on_number, value);
-}
-
-
-static int
-page_on_number(void *ctx, const im_mysql_value_t *v)
-{
-    uint64_t  *value = ctx;
-
-    *value = v[0].null ? 0 : v[0].u64;
-
-    return IM_OK;
-}
-
-
-int
-logic_page_head(logic_db_t *db, uint64_t conv_a, uint64_t conv_b,
-    uint64_t *head)
-{
-    im_mysql_value_t  v[2];
-
-    static const char  sql[] =
-        "SELECT MAX(seq) FROM messages WHERE conv_a = ? AND conv_b = ?";
-
-    memset(v, 0, sizeof(v));
-    v[0].u64 = conv_a;
-    v[1].u64 = conv_b;
-
-    return logic_page_number(db, sql, v, 2, head);
-}
-
-
-int
-logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known)
-{
-    im_mysql_value_t  v[1];
-
-    static const char  sql[] = "SELECT uid FROM users WHERE uid = ?";
-
-    memset(v, 0, sizeof(v));
-    v[0].u64 = uid;
-
-    return logic_page_number(db, sql, v, 1, known);
-}
-
-
 const char *
 logic_page_named(int has_with, uint64_t with, int has_room,
     const char **text)
@@ -274,7 +201,7 @@ logic_page_failed(logic_db_t *db, im_rpc_req_t *req, int memory)
         logic_fail(req, "internal", "out of memory");
 
     } else {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
     }
 }
 
@@ -298,7 +225,7 @@ logic_page_conversation(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
         conv->b = room;
 
         if (logic_rooms_may_read(db, uid, &room, 1, &code) != IM_OK) {
-            logic_mysql_failed(db, req);
+            logic_db_failed(db, req);
             return IM_ERROR;
         }
 

@@ -44,21 +44,6 @@ Im__Message *logic_page_message(const im_conv_t *conv,
     const im_mysql_value_t *v);
 size_t logic_page_cost(const Im__Message *m);
 
-/* im_mysql_run without answers of IM_AGAIN: once more, then IM_ERROR. */
-int logic_page_run(logic_db_t *db, const char *sql,
-    const im_mysql_value_t *v, size_t n, const im_mysql_type_t *columns,
-    size_t n_columns, int (*row)(void *ctx, const im_mysql_value_t *v),
-    void *ctx);
-
-/* A statement with one number in one row; *value is 0 without it. */
-int logic_page_number(logic_db_t *db, const char *sql,
-    const im_mysql_value_t *v, size_t n, uint64_t *value);
-/* Highest seq of a conversation that is stored, 0: none. */
-int logic_page_head(logic_db_t *db, uint64_t conv_a, uint64_t conv_b,
-    uint64_t *head);
-/* *known: there is such a user. */
-int logic_page_user(logic_db_t *db, uint64_t uid, uint64_t *known);
-
 /* Whether a request names a conversation: NULL, or the code of a refusal. */
 const char *logic_page_named(int has_with, uint64_t with, int has_room,
     const char **text);

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_lookup.h"
 #include "logic_rooms_access.h"
 #include "logic_sequence.h"
@@ -197,7 +198,7 @@ sync_user(logic_sync_t *sync, logic_sync_item_t *item)
         return IM_OK;
     }
 
-    if (logic_page_user(sync->db, item->cursor->with, &known) != IM_OK) {
+    if (logic_db_user(sync->db, item->cursor->with, &known) != IM_OK) {
         return IM_ERROR;
     }
 

@@ -31,6 +31,7 @@
 
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_unread.h"
 
@@ -282,7 +283,7 @@ unread_rows(logic_db_t *db, const logic_listed_t *row, unread_read_t *read)
     v[4].u64 = row->conv.b;
     v[5].u64 = row->seq;
 
-    if (logic_page_run(db, sql, v, 6, columns, UNREAD_COLUMNS, unread_on_row,
+    if (logic_db_run(db, sql, v, 6, columns, UNREAD_COLUMNS, unread_on_row,
                        read)
         != IM_OK)
     {
@@ -524,7 +525,7 @@ unread_left(logic_db_t *db, uint64_t uid, uint64_t room, unread_mark_t *mark,
         return IM_OK;
     }
 
-    rc = logic_page_head(db, 0, room, &head);
+    rc = logic_db_head(db, 0, room, &head);
 
     if (rc != IM_OK) {
         return rc;

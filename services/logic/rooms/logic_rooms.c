@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "im_frame.h"
+#include "logic_db.h"
 #include "logic_draw.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
@@ -85,7 +86,7 @@ logic_rooms_failed(logic_rooms_t *r, int rc)
         logic_fail(r->req, r->code, "%s", r->text);
 
     } else {
-        logic_mysql_failed(r->db, r->req);
+        logic_db_failed(r->db, r->req);
     }
 }
 

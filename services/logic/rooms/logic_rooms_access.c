@@ -28,6 +28,7 @@
 
 #include "logic_ask.h"
 #include "logic_asking.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms.h"
 #include "logic_rooms_access.h"
@@ -370,7 +371,7 @@ logic_rooms_may_read(logic_db_t *db, uint64_t uid, const uint64_t *rooms,
             v[1 + k].u64 = rooms[i + k];
         }
 
-        if (logic_page_run(db, sql, v, 1 + ACCESS_QUERY, columns, 5,
+        if (logic_db_run(db, sql, v, 1 + ACCESS_QUERY, columns, 5,
                            access_on_read, &read)
             != IM_OK)
         {

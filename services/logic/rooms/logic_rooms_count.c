@@ -32,11 +32,11 @@
 #include <stdlib.h>
 
 #include "im_hash.h"
-#include "logic_links.h"
 #include "logic_presence_state.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_where.h"
 #include "logic_words.h"
+#include "logic_workers.h"
 
 
 #define COUNT_ASK         32       /* rooms in one pipeline */
@@ -300,7 +300,7 @@ count_tell(count_room_t *r, const logic_rooms_where_t *where,
     missing = 0;
 
     for (i = 0; i < where->n; i++) {
-        missing |= (logic_links_send(where->list[i].id, &item) != IM_OK);
+        missing |= (logic_workers_send(where->list[i].id, &item) != IM_OK);
     }
 
     r->told = online;

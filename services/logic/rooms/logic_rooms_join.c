@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_int.h"
 #include "logic_rooms_let.h"
@@ -57,7 +58,7 @@ logic_rooms_join(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (rc == IM_OK) {
-        rc = logic_page_head(db, 0, r.room, &head);
+        rc = logic_db_head(db, 0, r.room, &head);
     }
 
     if (rc != IM_OK) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_int.h"
 
@@ -142,7 +143,7 @@ list_stored(list_t *l, uint64_t after)
     v[1].u64 = after;
     v[2].u64 = l->limit + 1;
 
-    if (logic_page_run(l->room->db, sql, v, 3, columns, 3, list_on_row, l)
+    if (logic_db_run(l->room->db, sql, v, 3, columns, 3, list_on_row, l)
         != IM_OK)
     {
         return IM_ERROR;
@@ -263,7 +264,7 @@ list_roles(list_t *l)
     v[1].u64 = l->uids[0];
     v[2].u64 = l->uids[l->n - 1];
 
-    return logic_page_run(l->room->db, sql, v, 3, columns, 3, list_on_role,
+    return logic_db_run(l->room->db, sql, v, 3, columns, 3, list_on_role,
                           l);
 }
 

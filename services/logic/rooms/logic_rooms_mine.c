@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_int.h"
 
@@ -118,7 +119,7 @@ mine_read(mine_t *m, uint64_t after)
     v[1].u64 = after;
     v[2].u64 = m->limit + 1;
 
-    return logic_page_run(m->asked->db, sql, v, 3, columns, MINE_COLUMNS,
+    return logic_db_run(m->asked->db, sql, v, 3, columns, MINE_COLUMNS,
                           mine_on_row, m);
 }
 
@@ -166,7 +167,7 @@ mine_sizes(mine_t *m)
         v[i].u64 = m->rooms[i].room;
     }
 
-    return logic_page_run(m->asked->db, sql, v, MINE_LIMIT_MAX, columns, 3,
+    return logic_db_run(m->asked->db, sql, v, MINE_LIMIT_MAX, columns, 3,
                           mine_on_size, m);
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
@@ -544,7 +545,7 @@ store_head(logic_rooms_t *r, uint64_t *head)
     uint64_t   last;
     im_conv_t  conv = { .a = 0, .b = r->room };
 
-    if (logic_page_head(r->db, 0, r->room, head) != IM_OK) {
+    if (logic_db_head(r->db, 0, r->room, head) != IM_OK) {
         return IM_ERROR;
     }
 

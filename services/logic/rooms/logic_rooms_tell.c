@@ -16,10 +16,10 @@
 #include <hiredis.h>
 
 #include "logic_devices.h"
-#include "logic_links.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
 #include "logic_words.h"
+#include "logic_workers.h"
 
 
 static int tell_watch(logic_rooms_t *r);
@@ -68,7 +68,7 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
     for (i = 0; i < r->n; i++) {
         event.uid = r->uids[i];
         membership.uid = r->uids[i];
-        logic_links_send_all(&item);
+        logic_workers_send_all(&item);
     }
 }
 
@@ -191,5 +191,5 @@ logic_rooms_tell_event(logic_rooms_t *r, const char *name, uint64_t uid,
     item.item_case = IM__DOWN_ITEM__ITEM_ROOM_EVENT;
     item.room_event = &event;
 
-    logic_links_send_all(&item);
+    logic_workers_send_all(&item);
 }

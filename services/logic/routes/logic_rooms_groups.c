@@ -30,6 +30,7 @@
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"
@@ -195,7 +196,7 @@ groups_read(logic_db_t *db, const uint64_t *uids, size_t n, groups_t *g)
 
     few = (n <= GROUPS_FEW);
 
-    if (logic_page_run(db, few ? sql_few : sql_many, v,
+    if (logic_db_run(db, few ? sql_few : sql_many, v,
                        few ? GROUPS_FEW : GROUPS_MANY, columns, 2,
                        groups_on_row, g)
         != IM_OK)

@@ -23,6 +23,7 @@
 #include "logic_ask.h"
 #include "logic_asking.h"
 #include "logic_blocks.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
@@ -195,8 +196,8 @@ logic_blocks_block(logic_db_t *db, im_rpc_req_t *req,
     v[0].u64 = r->caller->uid;
     v[1].u64 = r->uid;
 
-    if (logic_page_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
-        logic_mysql_failed(db, req);
+    if (logic_db_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK) {
+        logic_db_failed(db, req);
         return;
     }
 
@@ -229,10 +230,10 @@ blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, uint64_t other)
     v[2].u64 = other;
     known = 0;
 
-    if ((other <= INT64_MAX && logic_page_user(db, other, &known) != IM_OK)
-        || logic_page_number(db, sql, v, 3, &n) != IM_OK)
+    if ((other <= INT64_MAX && logic_db_user(db, other, &known) != IM_OK)
+        || logic_db_number(db, sql, v, 3, &n) != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -305,9 +306,9 @@ logic_blocks_unblock(logic_db_t *db, im_rpc_req_t *req,
     v[1].u64 = r->uid;
 
     if (r->uid <= INT64_MAX
-        && logic_page_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK)
+        && logic_db_run(db, sql, v, 2, NULL, 0, NULL, NULL) != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return;
     }
 
@@ -340,10 +341,10 @@ logic_blocks_list(logic_db_t *db, im_rpc_req_t *req,
     v[0].u64 = r->caller->uid;
     list.n = 0;
 
-    if (logic_page_run(db, sql, v, 1, columns, 1, blocks_on_uid, &list)
+    if (logic_db_run(db, sql, v, 1, columns, 1, blocks_on_uid, &list)
         != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return;
     }
 

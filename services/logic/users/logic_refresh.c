@@ -30,6 +30,7 @@
 #include <sodium.h>
 
 #include "im_timeouts.h"
+#include "logic_db.h"
 #include "logic_links.h"
 #include "logic_page.h"
 #include "logic_refresh.h"
@@ -119,7 +120,7 @@ logic_refresh_use(logic_db_t *db, im_rpc_req_t *req,
         rc = refresh_find(db, &row, refresh_by_family, shown.family);
 
         if (rc == IM_ERROR) {
-            logic_mysql_failed(db, req);
+            logic_db_failed(db, req);
             return;
         }
 
@@ -135,7 +136,7 @@ logic_refresh_use(logic_db_t *db, im_rpc_req_t *req,
         rc = refresh_turn(db, &row, &next);
 
         if (rc == IM_ERROR) {
-            logic_mysql_failed(db, req);
+            logic_db_failed(db, req);
             return;
         }
 
@@ -307,7 +308,7 @@ refresh_old(logic_db_t *db, im_rpc_req_t *req, const char *token)
         logic_fail(req, "unauthorized", "the refresh token is not valid");
 
     } else {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
     }
 }
 

@@ -18,8 +18,8 @@
 
 #include <hiredis.h>
 
-#include "logic_links.h"
 #include "logic_revoked.h"
+#include "logic_workers.h"
 
 
 #define REVOKED_MAX     100000
@@ -79,7 +79,7 @@ logic_revoked_add(im_redis_t *redis, char **sids, size_t n)
     item.item_case = IM__DOWN_ITEM__ITEM_REVOKED;
     item.revoked = &revoked;
 
-    logic_links_send_all(&item);
+    logic_workers_send_all(&item);
 
     return IM_OK;
 }

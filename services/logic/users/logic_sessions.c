@@ -14,11 +14,12 @@
 #include <hiredis.h>
 #include <sodium.h>
 
-#include "logic_links.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_refresh.h"
 #include "logic_revoked.h"
 #include "logic_sessions.h"
+#include "logic_workers.h"
 
 
 #define SESSIONS_TOKEN_MAX  1024
@@ -78,7 +79,7 @@ logic_sessions_begin(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
     if (im_mysql_run(db->mysql, sql, v, 9, NULL, 0, NULL, NULL, &made, NULL)
         != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -170,11 +171,11 @@ logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, char *sid,
     if (im_mysql_run(db->mysql, sql, v, 1, NULL, 0, NULL, NULL, NULL, NULL)
         != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
-    logic_links_end(uid, sid, "session_revoked", why);
+    logic_workers_end(uid, sid, "session_revoked", why);
 
     return IM_OK;
 }
@@ -200,7 +201,7 @@ logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid)
         sessions_number(&v[0], uid);
         sessions_text(&v[1], sid, strlen(sid));
 
-        if (logic_page_run(db, find, v, 2, columns, 1, sessions_on_sid, &list)
+        if (logic_db_run(db, find, v, 2, columns, 1, sessions_on_sid, &list)
             != IM_OK)
         {
             return IM_ERROR;
@@ -215,11 +216,11 @@ logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid)
         for (i = 0; i < list.n; i++) {
             sessions_text(&v[0], list.sids[i], IM_SID_LEN);
 
-            if (logic_page_run(db, drop, v, 1, NULL, 0, NULL, NULL) != IM_OK) {
+            if (logic_db_run(db, drop, v, 1, NULL, 0, NULL, NULL) != IM_OK) {
                 return IM_ERROR;
             }
 
-            logic_links_end(uid, list.sids[i], "session_revoked",
+            logic_workers_end(uid, list.sids[i], "session_revoked",
                             "the password was changed");
         }
 
@@ -308,15 +309,6 @@ failed:
     logic_fail(req, "unavailable", "the session store does not answer");
 
     return IM_ERROR;
-}
-
-
-void
-logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req)
-{
-    im_log(IM_LOG_WARN, "a call fails, trace %s: mysql: %s",
-           im_rpc_req_trace(req), im_mysql_error(db->mysql));
-    logic_fail_shared(req, "unavailable", "the database does not answer");
 }
 
 

@@ -39,7 +39,5 @@ void logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,
 int logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller);
 
-/* Answers "unavailable" and logs why. */
-void logic_mysql_failed(logic_db_t *db, im_rpc_req_t *req);
 
 #endif

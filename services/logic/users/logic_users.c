@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "im_frame.h"
+#include "logic_db.h"
 #include "logic_draw.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
@@ -112,7 +113,7 @@ logic_users_create(logic_db_t *db, im_rpc_req_t *req,
         logic_fail(req, "name_taken", "the name \"%s\" is taken", r->name);
 
     } else {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
     }
 }
 
@@ -246,7 +247,7 @@ users_login(logic_db_t *db, im_rpc_req_t *req, const Im__LoginRequest *r,
     }
 
     if (rc != IM_OK) {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -427,7 +428,7 @@ users_of_caller(logic_db_t *db, im_rpc_req_t *req, const Im__Caller *caller,
                      NULL, NULL)
         != IM_OK)
     {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 
@@ -454,7 +455,7 @@ users_password_set(logic_db_t *db, im_rpc_req_t *req, const users_row_t *row,
     }
 
     if (users_hash_replace(db, row, hash, &changed) != IM_OK) {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
         return IM_ERROR;
     }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "logic_ask.h"
+#include "logic_db.h"
 #include "logic_page.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
@@ -63,7 +64,7 @@ logic_users_find(logic_db_t *db, im_rpc_req_t *req,
     }
 
     if (find_users(db, NULL, 0, (char **) &r->name, 1, found) != IM_OK) {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
 
     } else if (found->n == 0) {
         logic_fail(req, "no_such_user", "no user has this name");
@@ -112,7 +113,7 @@ logic_users_lookup(logic_db_t *db, im_rpc_req_t *req,
         im_rpc_reply(req, &reply.base);
 
     } else {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
     }
 
     free(found);
@@ -138,7 +139,7 @@ logic_users_me(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
     }
 
     if (find_users(db, &r->caller->uid, 1, NULL, 0, found) != IM_OK) {
-        logic_mysql_failed(db, req);
+        logic_db_failed(db, req);
 
     } else if (found->n == 0) {
         logic_fail(req, "no_such_user", "there is no such user");
@@ -202,7 +203,7 @@ find_users(logic_db_t *db, const uint64_t *uids, size_t n_uids, char **names,
         }
     }
 
-    return logic_page_run(db, max == FIND_FEW ? few : many, v, 2 * max,
+    return logic_db_run(db, max == FIND_FEW ? few : many, v, 2 * max,
                           columns, 2, find_on_row, found);
 }
 

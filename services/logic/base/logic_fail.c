@@ -1,0 +1,46 @@
+/*
+ * logic_fail.c -- refusals of requests (logic.h).
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "im_error.h"
+#include "logic.h"
+
+
+void
+logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
+{
+    int                n;
+    char               text[400];
+    va_list            args;
+    const im_error_t  *e;
+
+    e = im_error_find(code, strlen(code));
+    n = snprintf(text, sizeof(text), "%s: ", e->code);
+
+    va_start(args, fmt);
+    vsnprintf(text + n, sizeof(text) - (size_t) n, fmt, args);
+    va_end(args);
+
+    if (e->http >= 500) {
+        im_log(IM_LOG_WARN, "a call fails, trace %s: %s",
+               im_rpc_req_trace(req), text);
+    }
+
+    im_rpc_fail(req, e->grpc, text);
+}
+
+
+/* The breaker of whoever calls counts UNAVAILABLE, and would keep callers away
+ * for seconds after all is well; the code in the text stays the same. */
+void
+logic_fail_shared(im_rpc_req_t *req, const char *code, const char *text)
+{
+    char  line[400];
+
+    snprintf(line, sizeof(line), "%s: %s", code, text);
+    im_rpc_fail(req, IM_RPC_RESOURCE_EXHAUSTED, line);
+}
