@@ -1,9 +1,14 @@
 """Many clients that ask at the same moment."""
 
+import asyncio
+
 import im_crowd
 from im_client import new_cmid
+from test_rooms_edge import acked, group
+from test_sync import conversations, listed
 
 CROWD = 600
+FEW = 32                   # conversations that one statement lists
 
 
 async def test_a_crowd_that_comes_back_together_is_answered(
@@ -24,3 +29,42 @@ async def test_a_crowd_that_comes_back_together_is_answered(
             m.transport.abort()
     assert [r for _, refusals, _ in answers for r in refusals] == []
     assert all(complete for _, _, complete in answers)
+
+
+async def test_a_short_and_a_long_list_show_the_same(api, people, stack):
+    """A conversation without a message makes a list longer, and is not
+    shown."""
+    alice, bob = await people(api, 'alice', 'bob')
+    friends = await people(api, *('f%d' % n for n in range(4)))
+    spoken, silent = await group(bob, alice), await group(bob, alice)
+    s = await alice.connect()
+    for f in friends:
+        for body in (1, 2, 'x' * 5000 if f is friends[3] else f.name):
+            await f.send(alice.uid, body)
+        await stack.stored(alice, f, 3)
+    await acked(s, spoken, 'of a group')
+    await listed(stack, alice, *friends)
+    while not stack.room_rows(int(spoken)):
+        await asyncio.sleep(0.05)
+    for what, f in zip(('read_seq = 1, pinned = 1', 'read_seq = 3, muted = 1',
+                        'hidden_seq = 3'), friends):
+        stack.mysql('UPDATE conversations SET %s WHERE uid = %d AND %s'
+                    % (what, alice.uid, stack.conversation(alice, f)))
+    stack.mysql('UPDATE messages SET run_seq = 0 WHERE %s'     # as they were
+                % stack.conversation(alice, friends[0]))
+
+    asked = ({}, {'limit': 3}, {'hidden': 'true'})
+    short = [await conversations(alice, **args) for args in asked]
+    stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b, last_id) '
+                'SELECT %d, LEAST(%d, s.seq), GREATEST(%d, s.seq), 1 FROM '
+                'seq_1_to_%d s' % (alice.uid, alice.uid, alice.uid, FEW))
+    long = [await conversations(alice, **args) for args in asked]
+
+    assert short == long
+    shown = {c.get('room') or c['with']: c for c in short[0]['conversations']}
+    assert set(shown) == {str(spoken), str(silent), *(
+        str(f.uid) for f in (friends[0], friends[1], friends[3]))}
+    assert [shown[str(f.uid)]['unread'] for f in friends
+            if f is not friends[2]] == [2, 0, 3]
+    assert len(shown[str(friends[3].uid)]['last']['body']) == 5000
+    assert short[1]['more'] is True and len(short[2]['conversations']) == 6

@@ -126,6 +126,7 @@ conversations_answer(logic_db_t *db, im_rpc_req_t *req,
         free(c->rows[i].last);
     }
 
+    logic_listing_free(&c->listing);
     free(c);
 }
 

@@ -1,11 +1,15 @@
 /*
  * logic_listing.c -- see logic_listing.h.
  *
- * Direct conversations come from an index (uid, hot, last_id), so a page reads
- * about a page of rows, however many conversations there are.  A key that is
- * not hot is that of the last message.  A hot one may be behind by LISTING_LAG
- * (task_tails.c), so those rows are read on until no further one can be among
- * the page's:
+ * Most users have a few conversations.  One statement reads them all, with
+ * their last messages: a statement costs MySQL more than a row, which counts
+ * when a crowd of clients comes back together.
+ *
+ * For the others, direct conversations come from an index (uid, hot, last_id),
+ * so a page reads about a page of rows, however many conversations there are.
+ * A key that is not hot is that of the last message.  A hot one may be behind
+ * by LISTING_LAG (task_tails.c), so those rows are read on until no further one
+ * can be among the page's:
  *
  *   last_id   90   88   71   60 | 52 ...      the next key is too low, even if
  *   message   90   97   73   60 |             it is behind: 97 90 73 60
@@ -13,7 +17,8 @@
  * Rooms are merged in.  A key in the rows of all members would be 5,000 rows
  * for each message of a large group; so the last messages of all groups of the
  * user are looked at, 1,000 at most ([rooms] user_groups_max), by the primary
- * key.  A group without messages stands where its member joined it.
+ * key; not their bodies, for most of them are not on the page.  A group without
+ * messages stands where its member joined it.
  *
  * Hidden conversations are passed over.  After LISTING_SCAN_MAX of them a page
  * ends, with `next` to go on from.
@@ -24,6 +29,7 @@
  * Functions of a pool's thread.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "im_snowflake.h"
@@ -33,7 +39,8 @@
 #include "logic_page.h"
 
 
-#define LISTING_COLUMNS   14
+#define LISTING_COLUMNS   22
+#define LISTING_FEW       32           /* conversations: one statement */
 #define LISTING_CHUNK     16           /* rows over a page, read at once */
 #define LISTING_SCAN_MAX  2000
 #define LISTING_FILL      500
@@ -51,34 +58,67 @@ typedef struct {
     size_t            n;
 } listing_walk_t;
 
+/* All rows of a user, as they come. */
+typedef struct {
+    logic_listing_t  *list;
+    size_t            n;
+    unsigned          unfilled:1;      /* see listing_fill() */
+} listing_few_t;
 
+
+static int listing_few(logic_db_t *db, logic_listing_t *l);
+static int listing_on_few(void *ctx, const im_mysql_value_t *v);
+static int listing_many(logic_db_t *db, logic_listing_t *l);
 static int listing_fill(logic_db_t *db, uint64_t uid);
 static int listing_rooms(logic_db_t *db, logic_listing_t *l);
 static int listing_on_room(void *ctx, const im_mysql_value_t *v);
+static void listing_room(logic_listing_t *l, const im_mysql_value_t *v);
 static int listing_direct(logic_db_t *db, logic_listing_t *l, uint64_t hot,
     uint64_t lag);
 static int listing_chunk(logic_db_t *db, listing_walk_t *walk,
     uint64_t below);
 static int listing_on_direct(void *ctx, const im_mysql_value_t *v);
+static void listing_put_direct(logic_listing_t *l, const im_mysql_value_t *v);
 static void listing_row(logic_listed_t *row, const im_mysql_value_t *v);
-static void listing_put(logic_listing_t *l, const logic_listed_t *row);
+static void listing_put(logic_listing_t *l, const logic_listed_t *row,
+    const im_mysql_value_t *v);
 static void listing_end(logic_listing_t *l);
 
 
-/* Not MAX(seq): a subquery that depends on its outer row would read the whole
- * conversation for it. */
+/* t is the last message, f the one that was read last, if there is one of that
+ * very number: to look for the next lower one would read all that is unread.
+ * Not MAX(seq): a subquery that depends on its outer row would read the whole
+ * conversation for it.  A long body is read only if its row is on the page
+ * (logic_unread.c). */
 #define LISTING_SELECT                                                        \
     "SELECT c.conv_a, c.conv_b, c.last_id, c.read_seq, c.pinned, c.muted, "   \
-    "c.hidden_seq, c.own_above, t.seq, t.msg_id, t.run_seq, t.nth, t.nth_a, "
-#define LISTING_TAIL                                                          \
+    "c.hidden_seq, c.own_above, t.run_seq, t.nth, t.nth_a, t.seq, t.msg_id, "
+#define LISTING_FULL                                                          \
+    "t.sender, t.time_ms, t.cmid, IF(LENGTH(t.body) <= 1024, t.body, NULL), " \
+    "f.run_seq, f.nth, f.nth_a, "
+#define LISTING_BARE                                                          \
+    "0, 0, '', NULL, NULL, NULL, NULL, "
+#define LISTING_LAST                                                          \
     "LEFT JOIN messages t ON t.conv_a = c.conv_a AND t.conv_b = c.conv_b "    \
     "AND t.seq = (SELECT x.seq FROM messages x WHERE x.conv_a = c.conv_a "    \
     "AND x.conv_b = c.conv_b ORDER BY x.seq DESC LIMIT 1) "
+#define LISTING_READ                                                          \
+    "LEFT JOIN messages f ON f.conv_a = c.conv_a AND f.conv_b = c.conv_b "    \
+    "AND f.seq = c.read_seq "
+
+/* Places in a row. */
+enum {
+    LISTING_AT_ID = 2, LISTING_AT_RUN = 8, LISTING_AT_MESSAGE = 11,
+    LISTING_AT_BODY = 16, LISTING_AT_READ = 17, LISTING_AT_JOINED = 20,
+    LISTING_AT_HOT = 21
+};
 
 static const im_mysql_type_t  listing_columns[LISTING_COLUMNS] = {
     IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
     IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
-    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+    IM_MYSQL_STR, IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
+    IM_MYSQL_U64, IM_MYSQL_U64
 };
 
 
@@ -92,6 +132,84 @@ logic_listing(logic_db_t *db, logic_listing_t *l)
     l->next = 0;
     l->cut = 0;
 
+    /* who asks for a second page has many */
+
+    rc = (l->before == INT64_MAX) ? listing_few(db, l) : IM_DECLINED;
+
+    if (rc == IM_DECLINED) {
+        logic_listing_free(l);
+        rc = listing_many(db, l);
+    }
+
+    if (rc == IM_OK) {
+        listing_end(l);
+    }
+
+    return rc;
+}
+
+
+/* IM_DECLINED: there are more, or rows of an earlier version. */
+static int
+listing_few(logic_db_t *db, logic_listing_t *l)
+{
+    listing_few_t     few = { .list = l };
+    im_mysql_value_t  v[2];
+
+    static const char  sql[] =
+        LISTING_SELECT LISTING_FULL "g.joined_ms, c.hot "
+        "FROM conversations c FORCE INDEX (PRIMARY) "
+        "LEFT JOIN members g ON c.conv_a = 0 AND g.room = c.conv_b "
+        "AND g.uid = c.uid AND g.role > 0 " LISTING_LAST LISTING_READ
+        "WHERE c.uid = ? LIMIT ?";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = l->uid;
+    v[1].u64 = LISTING_FEW + 1;
+
+    if (logic_db_run(db, sql, v, 2, listing_columns, LISTING_COLUMNS,
+                     listing_on_few, &few)
+        != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    return (few.n > LISTING_FEW || few.unfilled) ? IM_DECLINED : IM_OK;
+}
+
+
+static int
+listing_on_few(void *ctx, const im_mysql_value_t *v)
+{
+    listing_few_t  *few = ctx;
+
+    if (++few->n > LISTING_FEW) {
+        return IM_DONE;
+    }
+
+    if (v[0].u64 == 0) {
+
+        if (!v[LISTING_AT_JOINED].null) {
+            listing_room(few->list, v);
+        }
+
+    } else if (v[LISTING_AT_ID].u64 > 1) {
+        listing_put_direct(few->list, v);
+
+    } else if (v[LISTING_AT_ID].u64 == 0 && v[LISTING_AT_HOT].u64 == 0) {
+        few->unfilled = 1;
+        return IM_DONE;
+    }
+
+    return IM_OK;
+}
+
+
+static int
+listing_many(logic_db_t *db, logic_listing_t *l)
+{
+    int  rc;
+
     rc = listing_fill(db, l->uid);
 
     if (rc == IM_OK) {
@@ -104,10 +222,6 @@ logic_listing(logic_db_t *db, logic_listing_t *l)
 
     if (rc == IM_OK) {
         rc = listing_direct(db, l, 1, LISTING_LAG);
-    }
-
-    if (rc == IM_OK) {
-        listing_end(l);
     }
 
     return rc;
@@ -163,9 +277,9 @@ listing_rooms(logic_db_t *db, logic_listing_t *l)
     im_mysql_value_t  v[1];
 
     static const char  sql[] =
-        LISTING_SELECT "g.joined_ms FROM conversations c "
+        LISTING_SELECT LISTING_BARE "g.joined_ms, 0 FROM conversations c "
         "JOIN members g ON g.room = c.conv_b AND g.uid = c.uid "
-        "AND g.role > 0 " LISTING_TAIL
+        "AND g.role > 0 " LISTING_LAST
         "WHERE c.uid = ? AND c.conv_a = 0";
 
     memset(v, 0, sizeof(v));
@@ -179,22 +293,28 @@ listing_rooms(logic_db_t *db, logic_listing_t *l)
 static int
 listing_on_room(void *ctx, const im_mysql_value_t *v)
 {
-    uint64_t         ms;
-    logic_listed_t   row;
-    logic_listing_t *l = ctx;
+    listing_room(ctx, v);
+
+    return IM_OK;
+}
+
+
+static void
+listing_room(logic_listing_t *l, const im_mysql_value_t *v)
+{
+    uint64_t        ms;
+    logic_listed_t  row;
 
     listing_row(&row, v);
 
     if (row.seq == 0) {
-        ms = (v[13].u64 > IM_SNOWFLAKE_EPOCH_MS)
-             ? v[13].u64 - IM_SNOWFLAKE_EPOCH_MS : 0;
+        ms = (v[LISTING_AT_JOINED].u64 > IM_SNOWFLAKE_EPOCH_MS)
+             ? v[LISTING_AT_JOINED].u64 - IM_SNOWFLAKE_EPOCH_MS : 0;
         row.id = (ms << LISTING_ID_SHIFT)
                  | (row.conv.b & ((1u << LISTING_ID_SHIFT) - 1));
     }
 
-    listing_put(l, &row);
-
-    return IM_OK;
+    listing_put(l, &row, v);
 }
 
 
@@ -245,8 +365,8 @@ listing_chunk(logic_db_t *db, listing_walk_t *walk, uint64_t below)
     im_mysql_value_t  v[4];
 
     static const char  sql[] =
-        LISTING_SELECT "0 FROM conversations c FORCE INDEX (by_last) "
-        LISTING_TAIL
+        LISTING_SELECT LISTING_FULL "0, c.hot "
+        "FROM conversations c FORCE INDEX (by_last) " LISTING_LAST LISTING_READ
         "WHERE c.uid = ? AND c.hot = ? AND c.last_id > 1 AND c.last_id < ? "
         "AND c.conv_a > 0 ORDER BY c.last_id DESC LIMIT ?";
 
@@ -265,29 +385,39 @@ listing_chunk(logic_db_t *db, listing_walk_t *walk, uint64_t below)
 static int
 listing_on_direct(void *ctx, const im_mysql_value_t *v)
 {
-    logic_listed_t   row;
     listing_walk_t  *walk = ctx;
 
-    listing_row(&row, v);
-    walk->last = v[2].u64;
+    walk->last = v[LISTING_AT_ID].u64;
     walk->n++;
 
     if (walk->first == 0) {
         walk->first = walk->last;
     }
 
-    if (row.seq != 0) {
-
-        /* clocks differ: the last one may not have the highest id */
-
-        if (row.id < walk->last || !walk->hot) {
-            row.id = walk->last;
-        }
-
-        listing_put(walk->list, &row);
-    }
+    listing_put_direct(walk->list, v);
 
     return IM_OK;
+}
+
+
+static void
+listing_put_direct(logic_listing_t *l, const im_mysql_value_t *v)
+{
+    logic_listed_t  row;
+
+    listing_row(&row, v);
+
+    if (row.seq == 0) {
+        return;
+    }
+
+    /* clocks differ: the last one may not have the highest id */
+
+    if (row.id < v[LISTING_AT_ID].u64 || v[LISTING_AT_HOT].u64 == 0) {
+        row.id = v[LISTING_AT_ID].u64;
+    }
+
+    listing_put(l, &row, v);
 }
 
 
@@ -305,22 +435,30 @@ listing_row(logic_listed_t *row, const im_mysql_value_t *v)
     row->own_known = !v[7].null;
     row->own_above = v[7].u64;
 
-    if (v[8].null) {
+    if (v[LISTING_AT_MESSAGE].null) {
         return;
     }
 
-    row->seq = v[8].u64;
-    row->msg_id = v[9].u64;
-    row->id = v[9].u64;
-    row->run_seq = v[10].u64;
-    row->nth = v[11].u64;
-    row->nth_a = v[12].u64;
+    row->seq = v[LISTING_AT_MESSAGE].u64;
+    row->msg_id = v[LISTING_AT_MESSAGE + 1].u64;
+    row->id = row->msg_id;
+    row->run_seq = v[LISTING_AT_RUN].u64;
+    row->nth = v[LISTING_AT_RUN + 1].u64;
+    row->nth_a = v[LISTING_AT_RUN + 2].u64;
+
+    if (!v[LISTING_AT_READ].null) {
+        row->read_known = 1;
+        row->read_run_seq = v[LISTING_AT_READ].u64;
+        row->read_nth = v[LISTING_AT_READ + 1].u64;
+        row->read_nth_a = v[LISTING_AT_READ + 2].u64;
+    }
 }
 
 
 /* Keeps the highest: one more than the page has. */
 static void
-listing_put(logic_listing_t *l, const logic_listed_t *row)
+listing_put(logic_listing_t *l, const logic_listed_t *row,
+    const im_mysql_value_t *v)
 {
     size_t  i;
 
@@ -333,6 +471,9 @@ listing_put(logic_listing_t *l, const logic_listed_t *row)
 
     if (l->n <= l->limit) {
         l->n++;
+
+    } else {
+        free(l->rows[l->limit].last);
     }
 
     for (i = l->n - 1; i > 0 && l->rows[i - 1].id < row->id; i--) {
@@ -340,6 +481,13 @@ listing_put(logic_listing_t *l, const logic_listed_t *row)
     }
 
     l->rows[i] = *row;
+
+    /* NULL, too, if memory is out: then it is read once more */
+
+    if (row->seq != 0 && !v[LISTING_AT_BODY].null) {
+        l->rows[i].last = logic_page_message(&row->conv,
+                                             &v[LISTING_AT_MESSAGE]);
+    }
 }
 
 
@@ -348,15 +496,27 @@ listing_end(logic_listing_t *l)
 {
     while (l->n > 0 && l->rows[l->n - 1].id < l->cut) {
         l->n--;
+        free(l->rows[l->n].last);
     }
 
     if (l->n > l->limit) {
         l->n = l->limit;
+        free(l->rows[l->n].last);
         l->more = 1;
         l->next = l->rows[l->n - 1].id;
 
     } else if (l->cut != 0) {
         l->more = 1;
         l->next = l->cut;
+    }
+}
+
+
+void
+logic_listing_free(logic_listing_t *l)
+{
+    while (l->n > 0) {
+        l->n--;
+        free(l->rows[l->n].last);
     }
 }

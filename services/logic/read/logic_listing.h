@@ -27,6 +27,13 @@ typedef struct {
     uint64_t       run_seq;
     uint64_t       nth;
     uint64_t       nth_a;
+
+    /* It, unless it is long, and the place of the one numbered read_seq. */
+    Im__Message   *last;
+    unsigned       read_known:1;
+    uint64_t       read_run_seq;
+    uint64_t       read_nth;
+    uint64_t       read_nth_a;
 } logic_listed_t;
 
 typedef struct {
@@ -43,7 +50,9 @@ typedef struct {
 } logic_listing_t;
 
 /* IM_OK; IM_AGAIN: a list of an earlier version is not put in order yet;
- * IM_ERROR: MySQL. */
+ * IM_ERROR: MySQL.  After all of them it is to be freed. */
 int logic_listing(logic_db_t *db, logic_listing_t *l);
+/* The messages in it; a caller that has taken one leaves NULL. */
+void logic_listing_free(logic_listing_t *l);
 
 #endif

@@ -29,6 +29,7 @@
  * Functions of a pool's thread.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "logic_db.h"
@@ -72,6 +73,7 @@ typedef struct {
 } unread_count_t;
 
 
+static int unread_lacks_place(const logic_listed_t *row);
 static int unread_places(logic_db_t *db, uint64_t uid,
     const logic_listed_t *row, const unread_read_t *read, uint64_t *rows,
     uint64_t *unread);
@@ -105,15 +107,25 @@ static int unread_left(logic_db_t *db, uint64_t uid, uint64_t room,
 
 
 int
-logic_unread(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
+logic_unread(logic_db_t *db, uint64_t uid, logic_listed_t *row,
     uint64_t *rows, Im__Message **last, uint64_t *unread)
 {
     int            rc;
-    unread_read_t  read = { .conv = &row->conv };
+    unread_read_t  read = {
+        .conv = &row->conv, .last = row->last, .run_seq = row->read_run_seq,
+        .nth = row->read_nth, .nth_a = row->read_nth_a
+    };
 
     *unread = 0;
+    rc = IM_OK;
 
-    rc = unread_rows(db, row, &read);
+    if (row->last == NULL || unread_lacks_place(row)) {
+        free(row->last);
+        read = (unread_read_t) { .conv = &row->conv };
+        rc = unread_rows(db, row, &read);
+    }
+
+    row->last = NULL;
     *last = read.last;
 
     if (rc != IM_OK || row->seq <= row->read_seq || row->conv.a == row->conv.b)
@@ -131,6 +143,15 @@ logic_unread(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
 
     return (rc == IM_OK && row->conv.a == 0)
            ? unread_less_own(db, uid, row, rows, unread) : rc;
+}
+
+
+/* No message has the number of the read mark; the one below it is needed. */
+static int
+unread_lacks_place(const logic_listed_t *row)
+{
+    return !row->read_known && row->run_seq != 0
+           && row->read_seq >= row->run_seq && row->read_seq < row->seq;
 }
 
 
