@@ -1,13 +1,15 @@
-"""Many clients that ask at the same moment."""
+"""Many clients that ask at the same moment, and what each of them costs."""
 
 import asyncio
 
 import im_crowd
 from im_client import new_cmid
 from test_rooms_edge import acked, group
-from test_sync import conversations, listed
+from test_sync import conversations, listed, settled_one, sync_one
 
 CROWD = 600
+FRIENDS = 5
+ROUNDS = 30
 FEW = 32                   # conversations that one statement lists
 
 
@@ -29,6 +31,33 @@ async def test_a_crowd_that_comes_back_together_is_answered(
             m.transport.abort()
     assert [r for _, refusals, _ in answers for r in refusals] == []
     assert all(complete for _, _, complete in answers)
+
+
+def statements(stack):
+    """That MySQL has run so far."""
+    return int(stack.mysql(
+        "SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'")[0][1])
+
+
+async def test_a_client_that_comes_back_costs_mysql_two_statements(
+        api, people, stack):
+    """One for its list, one for what it has missed.  Other statements come in
+    between, of threads that look once a second or less."""
+    alice = await people(api, 'alice')
+    friends = await people(api, *('f%d' % n for n in range(FRIENDS)))
+    for f in friends:
+        await f.send(alice.uid, 'x')
+        await stack.stored(alice, f, 1)
+    await listed(stack, alice, *friends)
+    await settled_one(alice, friends[0])
+    before = statements(stack)
+    for _ in range(ROUNDS):
+        r = await conversations(alice)
+        assert len(r['conversations']) == FRIENDS
+        c = await sync_one(alice, friends[0])
+        assert (c['next'], c['head'], c['pending']) == ('1', '1', False)
+        assert [m['body'] for m in c['messages']] == ['x']
+    assert statements(stack) - before < 3 * ROUNDS
 
 
 async def test_a_short_and_a_long_list_show_the_same(api, people, stack):

@@ -108,6 +108,22 @@ begun_note(im_redis_t *redis, uint64_t uid, unsigned partition)
 
 
 int
+logic_begun_ask(im_redis_t *redis, uint64_t uid)
+{
+    char      key[48];
+    im_str_t  argv[5] = {
+        im_str("ZRANGE"), { 0, NULL }, im_str("0"), im_str("-1"),
+        im_str("WITHSCORES")
+    };
+
+    argv[1].data = (unsigned char *) key;
+    argv[1].len = begun_key(key, sizeof(key), uid);
+
+    return im_redis_append(redis, 5, argv);
+}
+
+
+int
 logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on)
 {
@@ -146,20 +162,8 @@ logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
 static int
 begun_read(im_redis_t *redis, begun_t *b)
 {
-    char         key[48];
     size_t       i;
-    im_str_t     argv[5] = {
-        im_str("ZRANGE"), { 0, NULL }, im_str("0"), im_str("-1"),
-        im_str("WITHSCORES")
-    };
     redisReply  *reply;
-
-    argv[1].data = (unsigned char *) key;
-    argv[1].len = begun_key(key, sizeof(key), b->uid);
-
-    if (im_redis_append(redis, 5, argv) != IM_OK) {
-        return IM_ERROR;
-    }
 
     reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {

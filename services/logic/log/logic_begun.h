@@ -14,6 +14,9 @@
 int logic_begun_append(im_redis_t *redis, const im_conv_t *conv,
     size_t *replies);
 
+/* Queues the question that logic_begun_wait() takes the reply of. */
+int logic_begun_ask(im_redis_t *redis, uint64_t uid);
+
 /*
  * In a job of a pool: what had begun for this user at the call, and was acked,
  * is in MySQL.  IM_OK: the job goes on.  IM_AGAIN: req is parked, go_on will be

@@ -411,12 +411,22 @@ int
 logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
     uint64_t *heads)
 {
-    int           rc;
-    char          key[LOGIC_SEQUENCE_KEY_MAX];
-    size_t        i;
-    im_str_t      argv[2] = { im_str("GET"), { 0, NULL } };
-    logic_seq_t   item;
-    redisReply   *reply;
+    if (logic_sequence_heads_append(redis, convs, n) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return logic_sequence_heads_reply(redis, n, heads);
+}
+
+
+int
+logic_sequence_heads_append(im_redis_t *redis, const im_conv_t *convs,
+    size_t n)
+{
+    char         key[LOGIC_SEQUENCE_KEY_MAX];
+    size_t       i;
+    im_str_t     argv[2] = { im_str("GET"), { 0, NULL } };
+    logic_seq_t  item;
 
     for (i = 0; i < n; i++) {
         item.conv = convs[i];
@@ -428,6 +438,17 @@ logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
             return IM_ERROR;
         }
     }
+
+    return IM_OK;
+}
+
+
+int
+logic_sequence_heads_reply(im_redis_t *redis, size_t n, uint64_t *heads)
+{
+    int          rc;
+    size_t       i;
+    redisReply  *reply;
 
     rc = IM_OK;
 

@@ -65,5 +65,9 @@ size_t logic_sequence_key(char *out, const logic_seq_t *item);
  * round trip. */
 int logic_sequence_heads(im_redis_t *redis, const im_conv_t *convs, size_t n,
     uint64_t *heads);
+/* Its two halves: queues the questions; takes the replies. */
+int logic_sequence_heads_append(im_redis_t *redis, const im_conv_t *convs,
+    size_t n);
+int logic_sequence_heads_reply(im_redis_t *redis, size_t n, uint64_t *heads);
 
 #endif

@@ -71,7 +71,18 @@ logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
 
     r = (const Im__ConversationsRequest *) in;
 
-    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+    if (logic_sessions_check_append(db, req, r->caller) != IM_OK) {
+        return;
+    }
+
+    /* in one round trip; if it cannot be queued, there are no replies */
+
+    if (!r->has_before) {
+        (void) logic_begun_ask(db->redis, r->caller->uid);
+    }
+
+    if (logic_sessions_check_reply(db, req) != IM_OK) {
+        (void) im_redis_skip(db->redis, r->has_before ? 0 : 1);
         return;
     }
 

@@ -4,8 +4,9 @@
  * A client that connects and asks must learn of every message that was acked
  * before its question; later ones are pushed to it.  MySQL may be behind:
  *
- *   begin    rooms that may be read; counters of Redis, for all cursors in one
- *            round trip.  Where the counter is the cursor, the client has all
+ *   begin    counters of Redis, for all cursors in one round trip; rooms that
+ *            may be read.  Where the counter is the cursor, the client has all
+ *   whole    a page that ends at the counter and has no gap is the answer
  *   heads    how far MySQL is, for the others in one statement  <--+
  *   pages    of MySQL, and the voids that are written down         |
  *   judge    which gaps are void               logic_sync_answer.c |
@@ -41,6 +42,7 @@ static void sync_items(logic_sync_t *sync);
 static void sync_go_on(logic_sync_t *sync);
 static int sync_look(logic_sync_t *sync);
 static int sync_read(logic_sync_t *sync, size_t *cut);
+static int sync_judge(logic_sync_t *sync, size_t *cut);
 static size_t sync_deal_again(logic_sync_t *sync);
 static int sync_wait(logic_sync_t *sync, uint64_t partitions, int look);
 static int sync_park_lagging(logic_sync_t *sync);
@@ -60,13 +62,14 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     r = (const Im__SyncRequest *) in;
 
-    if (logic_sessions_check(db, req, r->caller) != IM_OK) {
+    if (logic_sessions_check_append(db, req, r->caller) != IM_OK) {
         return;
     }
 
     sync = sync_create(req, r);
 
     if (sync == NULL) {
+        im_redis_drop(db->redis);      /* with the question */
         logic_page_failed(db, req, 1);
         return;
     }
@@ -175,6 +178,7 @@ sync_go_on(logic_sync_t *sync)
 static int
 sync_look(logic_sync_t *sync)
 {
+    int                 rc;
     size_t              i, cut;
     logic_sync_item_t  *item;
 
@@ -183,6 +187,12 @@ sync_look(logic_sync_t *sync)
         item->settled = item->read
                         && (sync->parked.wait.reached
                             & logic_settle_bit(&item->conv)) != 0;
+    }
+
+    rc = logic_sync_whole(sync);
+
+    if (rc != IM_DECLINED) {
+        return (rc == IM_OK) ? sync_judge(sync, &cut) : rc;
     }
 
     if (logic_sync_heads(sync) != IM_OK) {
@@ -210,14 +220,21 @@ sync_look(logic_sync_t *sync)
 static int
 sync_read(logic_sync_t *sync, size_t *cut)
 {
+    if (logic_sync_pages(sync) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    return sync_judge(sync, cut);
+}
+
+
+static int
+sync_judge(logic_sync_t *sync, size_t *cut)
+{
     size_t              i;
     logic_sync_item_t  *item;
 
     *cut = 0;
-
-    if (logic_sync_pages(sync) != IM_OK) {
-        return IM_ERROR;
-    }
 
     for (i = 0; i < sync->n; i++) {
         item = &sync->items[i];

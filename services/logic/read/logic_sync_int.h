@@ -57,9 +57,12 @@ typedef struct {
     logic_sync_item_t      *items;
 } logic_sync_t;
 
-/* Which rooms may not be read, and the counters of Redis.  IM_OK, or it has
- * been answered. */
+/* The counters of Redis, and which rooms may not be read; first takes the reply
+ * of logic_sessions_check_append().  IM_OK, or it has been answered. */
 int logic_sync_begin(logic_sync_t *sync);
+/* IM_OK: one conversation was to be read, and all up to its counter is in its
+ * page; IM_DECLINED: more has to be asked; IM_ERROR. */
+int logic_sync_whole(logic_sync_t *sync);
 /* What MySQL has above the cursors: how far, then pages of those that are not
  * judged.  IM_OK, IM_ERROR. */
 int logic_sync_heads(logic_sync_t *sync);

@@ -25,11 +25,14 @@
 #include "logic_lookup.h"
 #include "logic_rooms_access.h"
 #include "logic_sequence.h"
+#include "logic_sessions.h"
 #include "logic_sync_int.h"
 
 
+static size_t sync_named(const logic_sync_t *sync, im_conv_t *convs);
+static int sync_counters(logic_sync_t *sync, size_t n);
 static int sync_rooms(logic_sync_t *sync);
-static int sync_counters(logic_sync_t *sync);
+static logic_sync_item_t *sync_only(logic_sync_t *sync);
 static int sync_tail(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_user(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_compare(const void *a, const void *b);
@@ -43,17 +46,83 @@ static int sync_voids(logic_sync_t *sync, logic_sync_item_t *item,
 int
 logic_sync_begin(logic_sync_t *sync)
 {
-    if (sync_rooms(sync) != IM_OK) {
-        logic_page_failed(sync->db, sync->parked.req, 0);
+    size_t         n;
+    im_conv_t      convs[LOGIC_SYNC_CURSORS_MAX];
+    logic_db_t    *db;
+    im_rpc_req_t  *req;
+
+    req = sync->parked.req;
+    db = sync->db;
+    n = sync_named(sync, convs);
+
+    if (logic_sequence_heads_append(db->redis, convs, n) != IM_OK) {
+        goto failed;
+    }
+
+    if (logic_sessions_check_reply(db, req) != IM_OK) {
+        (void) im_redis_skip(db->redis, n);
         return IM_ERROR;
     }
 
-    if (sync_counters(sync) != IM_OK) {
-        im_warn_seldom("syncs are refused: redis: %s",
-                       im_redis_error(sync->db->redis));
-        logic_fail(sync->parked.req, "unavailable",
-                   "the counters do not answer");
+    if (sync_counters(sync, n) != IM_OK) {
+        goto failed;
+    }
+
+    if (sync_rooms(sync) != IM_OK) {
+        logic_page_failed(db, req, 0);
         return IM_ERROR;
+    }
+
+    return IM_OK;
+
+failed:
+
+    im_warn_seldom("syncs are refused: redis: %s", im_redis_error(db->redis));
+    logic_fail(req, "unavailable", "the counters do not answer");
+
+    return IM_ERROR;
+}
+
+
+static size_t
+sync_named(const logic_sync_t *sync, im_conv_t *convs)
+{
+    size_t  i, n;
+
+    for (i = 0, n = 0; i < sync->n; i++) {
+        if (sync->items[i].error == NULL) {
+            convs[n++] = sync->items[i].conv;
+        }
+    }
+
+    return n;
+}
+
+
+static int
+sync_counters(logic_sync_t *sync, size_t n)
+{
+    size_t              i;
+    uint64_t            heads[LOGIC_SYNC_CURSORS_MAX];
+    logic_sync_item_t  *item;
+
+    if (logic_sequence_heads_reply(sync->db->redis, n, heads) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < sync->n; i++) {
+        item = &sync->items[i];
+
+        if (item->error != NULL) {
+            continue;
+        }
+
+        item->counter = heads[n++];
+        item->head = item->counter;
+        item->read = (item->counter == 0
+                      || item->counter != item->cursor->seq);
     }
 
     return IM_OK;
@@ -96,44 +165,73 @@ sync_rooms(logic_sync_t *sync)
 }
 
 
-static int
-sync_counters(logic_sync_t *sync)
+/*
+ * As nearly always, when a client has missed something.  A message that was
+ * acked before the question has a number up to the counter, and a page without
+ * a gap has all of these, so nothing else need be known.  Two conversations are
+ * not tried: what one of them lags behind would be read in vain.
+ */
+int
+logic_sync_whole(logic_sync_t *sync)
 {
-    size_t              i, n;
-    uint64_t            heads[LOGIC_SYNC_CURSORS_MAX];
-    im_conv_t           convs[LOGIC_SYNC_CURSORS_MAX];
+    uint64_t            above;
     logic_sync_item_t  *item;
 
-    n = 0;
+    item = sync_only(sync);
 
-    for (i = 0; i < sync->n; i++) {
-        if (sync->items[i].error == NULL) {
-            convs[n++] = sync->items[i].conv;
-        }
+    if (item == NULL || item->counter <= item->cursor->seq
+        || item->counter - item->cursor->seq > sync->limit)
+    {
+        return IM_DECLINED;
     }
 
-    if (n > 0
-        && logic_sequence_heads(sync->db->redis, convs, n, heads) != IM_OK)
+    if (sync_page(sync, item, LOGIC_PAGE_BYTES_MAX, LOGIC_PAGE_BYTES_MAX)
+        != IM_OK)
     {
         return IM_ERROR;
     }
 
-    n = 0;
+    above = (item->page.n > 0)
+            ? item->page.messages[item->page.n - 1]->seq - item->cursor->seq
+            : 0;
+
+    if (item->page.more || above != item->page.n
+        || item->cursor->seq + above < item->counter)
+    {
+        logic_sync_forget(item);
+        return IM_DECLINED;
+    }
+
+    item->head = item->cursor->seq + above;
+    item->void_top = 0;                /* not asked for */
+
+    return IM_OK;
+}
+
+
+/* NULL: none, or more than one. */
+static logic_sync_item_t *
+sync_only(logic_sync_t *sync)
+{
+    size_t              i;
+    logic_sync_item_t  *only;
+
+    only = NULL;
 
     for (i = 0; i < sync->n; i++) {
-        item = &sync->items[i];
 
-        if (item->error != NULL) {
+        if (!sync->items[i].read || sync->items[i].error != NULL) {
             continue;
         }
 
-        item->counter = heads[n++];
-        item->head = item->counter;
-        item->read = (item->counter == 0
-                      || item->counter != item->cursor->seq);
+        if (only != NULL) {
+            return NULL;
+        }
+
+        only = &sync->items[i];
     }
 
-    return IM_OK;
+    return only;
 }
 
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <hiredis.h>
 #include <sodium.h>
 
 #include "logic_db.h"
@@ -33,6 +32,7 @@ typedef struct {
 
 
 static int sessions_on_sid(void *ctx, const im_mysql_value_t *v);
+static void sessions_unchecked(logic_db_t *db, im_rpc_req_t *req);
 static void sessions_text(im_mysql_value_t *v, const void *p, size_t len);
 static void sessions_number(im_mysql_value_t *v, uint64_t n);
 
@@ -267,10 +267,21 @@ int
 logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller)
 {
-    int          n;
-    char         key[64];
-    im_str_t     argv[2] = { im_str("EXISTS"), { 0, NULL } };
-    redisReply  *reply;
+    int  rc;
+
+    rc = logic_sessions_check_append(db, req, caller);
+
+    return (rc == IM_OK) ? logic_sessions_check_reply(db, req) : rc;
+}
+
+
+int
+logic_sessions_check_append(logic_db_t *db, im_rpc_req_t *req,
+    const Im__Caller *caller)
+{
+    int       n;
+    char      key[64];
+    im_str_t  argv[2] = { im_str("EXISTS"), { 0, NULL } };
 
     if (caller == NULL) {
         logic_fail(req, "unauthorized", "the call names no caller");
@@ -282,33 +293,39 @@ logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     argv[1].len = (size_t) n;
 
     if (im_redis_append(db->redis, 2, argv) != IM_OK) {
-        goto failed;
+        sessions_unchecked(db, req);
+        return IM_ERROR;
     }
 
-    reply = im_redis_reply(db->redis);
-    if (reply == NULL) {
-        goto failed;
+    return IM_OK;
+}
+
+
+int
+logic_sessions_check_reply(logic_db_t *db, im_rpc_req_t *req)
+{
+    long long  ended;
+
+    if (im_redis_expect_int(db->redis, &ended) != IM_OK) {
+        sessions_unchecked(db, req);
+        return IM_ERROR;
     }
 
-    n = (reply->type == REDIS_REPLY_INTEGER) ? (int) reply->integer : -1;
-    im_redis_free(reply);
-
-    if (n == 0) {
-        return IM_OK;
-    }
-
-    if (n > 0) {
+    if (ended > 0) {
         logic_fail(req, "session_revoked", "this session was ended");
         return IM_DECLINED;
     }
 
-failed:
+    return IM_OK;
+}
 
+
+static void
+sessions_unchecked(logic_db_t *db, im_rpc_req_t *req)
+{
     im_warn_seldom("sessions cannot be checked: redis: %s",
                    im_redis_error(db->redis));
     logic_fail(req, "unavailable", "the session store does not answer");
-
-    return IM_ERROR;
 }
 
 

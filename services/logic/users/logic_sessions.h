@@ -38,6 +38,12 @@ void logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,
 /* IM_OK if the caller's session was not ended; else req has been answered. */
 int logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller);
+/* The same in two steps, for a job that asks Redis for more in the same round
+ * trip: queues the question; then, before any other reply, takes this one.
+ * When that is not IM_OK, the other replies are still the caller's to take. */
+int logic_sessions_check_append(logic_db_t *db, im_rpc_req_t *req,
+    const Im__Caller *caller);
+int logic_sessions_check_reply(logic_db_t *db, im_rpc_req_t *req);
 
 
 #endif
