@@ -115,6 +115,54 @@ test_an_end_from_before_the_question_does_not_count(void **state)
 }
 
 
+/* Nothing was appended since: the first commit is enough. */
+static void
+test_an_end_that_was_committed_before_needs_no_question(void **state)
+{
+    logic_wait_t  first = { 0 }, second = { 0 }, third = { 0 }, cut = { 0 };
+
+    (void) state;
+
+    come(&first, 3, 1000);
+    ends(10);
+    assert_ptr_equal(commits(10), &first);
+
+    come(&second, 3, 1000);
+    ends(10);
+    assert_int_equal(logic_settle_list_marked(&list), 0);
+    assert_ptr_equal(logic_settle_list_commits(&list, 0, offsets), &second);
+
+    come(&third, 1, 1000);
+    ends(11);                              /* something was appended */
+    assert_int_equal(logic_settle_list_marked(&list), 1);
+    assert_null(commits(10));
+    assert_ptr_equal(commits(11), &third);
+
+    come(&cut, 1, 1000);
+    ends(9);
+    assert_int_equal(logic_settle_list_marked(&list), 1);
+    assert_ptr_equal(commits(9), &cut);
+}
+
+
+static void
+test_a_commit_is_forgotten_when_nobody_waits(void **state)
+{
+    logic_wait_t  first = { 0 }, second = { 0 };
+
+    (void) state;
+
+    come(&first, 1, 1000);
+    ends(10);
+    assert_ptr_equal(commits(10), &first);
+
+    logic_settle_list_forget(&list);
+    come(&second, 1, 1000);
+    ends(10);
+    assert_int_equal(logic_settle_list_marked(&list), 1);
+}
+
+
 static void
 test_all_partitions_must_be_reached(void **state)
 {
@@ -206,6 +254,8 @@ main(void)
 #define T(name)  cmocka_unit_test_setup(name, setup)
     const struct CMUnitTest  tests[] = {
         T(test_a_crowd_shares_two_questions),
+        T(test_an_end_that_was_committed_before_needs_no_question),
+        T(test_a_commit_is_forgotten_when_nobody_waits),
         T(test_an_end_from_before_the_question_does_not_count),
         T(test_all_partitions_must_be_reached),
         T(test_a_log_that_holds_nothing_is_settled),

@@ -13,7 +13,7 @@
  *                   watcher <----> Kafka        timer: whose time has come
  *
  * Nobody's thread waits in here.  While somebody waits, one thread asks Kafka,
- * two requests every few ms however many wait.  Another one keeps the time, for
+ * at most two requests every few ms however many wait.  Another one keeps the time, for
  * a question to Kafka may take as long as Kafka is away.
  *
  * A mark of the store's own in Redis or MySQL was rejected: the committed
@@ -144,6 +144,7 @@ settle_next(uint64_t *ends)
 
     while (settle_running && settle_list.n == 0) {
         pthread_cond_wait(&settle_wake, &settle_lock);
+        logic_settle_list_forget(&settle_list);
     }
 
     rc = settle_running ? IM_OK : IM_DONE;

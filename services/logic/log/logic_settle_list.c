@@ -8,11 +8,17 @@
  * asked for before a request came does not count for it: messages that were
  * acked in between are above that end.
  *
+ * A partition to which nothing is written has the end that the group committed
+ * before.  Such a commit is remembered while anybody waits, and then a crowd
+ * needs one question, not two.  It counts only if it is equal: an end below it
+ * is that of a log which was cut.
+ *
  * A list, walked from end to end: it is walked for each answer of Kafka, every
  * few ms, and 10,000 entries take less than one.
  */
 
 #include <stddef.h>
+#include <string.h>
 
 #include "logic_settle_list.h"
 
@@ -77,11 +83,20 @@ logic_settle_list_ends(logic_settle_list_t *list, uint64_t partitions,
             w->ends[p] = ends[p];
             w->marked |= bit;
 
-            if (ends[p] == 0) {
-                w->reached |= bit;     /* nothing ever was */
+            /* nothing ever was, or nothing since */
+
+            if (ends[p] == 0 || ends[p] == list->commits[p]) {
+                w->reached |= bit;
             }
         }
     }
+}
+
+
+void
+logic_settle_list_forget(logic_settle_list_t *list)
+{
+    memset(list->commits, 0, sizeof(list->commits));
 }
 
 
@@ -105,7 +120,14 @@ logic_wait_t *
 logic_settle_list_commits(logic_settle_list_t *list, uint64_t partitions,
     const int64_t *commits)
 {
+    unsigned       p;
     logic_wait_t  *w;
+
+    for (p = 0; p < LOGIC_SETTLE_PARTITIONS; p++) {
+        if (partitions & (1ULL << p)) {
+            list->commits[p] = (commits[p] > 0) ? commits[p] : 0;
+        }
+    }
 
     for (w = list->first; w != NULL; w = w->next) {
         list_reach(w, partitions, commits);

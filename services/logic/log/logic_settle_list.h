@@ -14,6 +14,7 @@ typedef struct {
     logic_wait_t    *first;
     unsigned         n;
     uint64_t         round;        /* of questions for ends */
+    int64_t          commits[LOGIC_SETTLE_PARTITIONS];  /* last; 0: none */
 } logic_settle_list_t;
 
 void logic_settle_list_add(logic_settle_list_t *list, logic_wait_t *w);
@@ -24,6 +25,9 @@ uint64_t logic_settle_list_begin(logic_settle_list_t *list);
  * those who waited already when it began. */
 void logic_settle_list_ends(logic_settle_list_t *list, uint64_t partitions,
     const int64_t *ends);
+
+/* After a time in which nobody waited: what is remembered of commits is old. */
+void logic_settle_list_forget(logic_settle_list_t *list);
 
 /* The partitions whose commits matter. */
 uint64_t logic_settle_list_marked(const logic_settle_list_t *list);
