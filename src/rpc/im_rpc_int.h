@@ -284,6 +284,12 @@ int im_rpc_flatten(grpc_byte_buffer *bb, grpc_slice *slice);
 void im_rpc_stream_accept(im_rpc_t *rpc, grpc_call *call,
     const im_rpc_handler_t *handler, void *server_ctx);
 
+/* im_rpc_req.c: waits for the next call of a handler, or of what no handler
+ * is for.  Out of memory: nothing waits. */
+#define IM_RPC_REQ_GENERIC  0xffffffffu
+void im_rpc_req_arm(im_rpc_server_t *server, unsigned index);
+
+/* im_rpc_server.c */
 void im_rpc_server_stop(im_rpc_server_t *server);
 void im_rpc_server_free(im_rpc_server_t *server);
 
