@@ -15,7 +15,7 @@
 
 #include "im_check.h"
 #include "im_client_int.h"
-#include "im_frame.h"
+#include "im_utf8.h"
 
 
 /* Wire types, developers.google.com/protocol-buffers/docs/encoding. */

@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "im_client_int.h"
-#include "im_frame.h"
 #include "im_json_scan.h"
+#include "im_utf8.h"
 
 
 #define CLIENT_SLACK  256              /* for frames that are no questions */

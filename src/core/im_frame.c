@@ -14,6 +14,7 @@
 #include <openssl/sha.h>
 
 #include "im_frame.h"
+#include "im_utf8.h"
 
 
 #define IM_FRAME_GUID  "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

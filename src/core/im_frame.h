@@ -76,9 +76,6 @@ size_t im_frame_close_payload(unsigned char *p, unsigned code,
  */
 int im_frame_close_parse(const im_str_t *payload, unsigned *code);
 
-/* IM_OK if the whole slice is valid UTF-8 (RFC 3629), else IM_ERROR. */
-int im_utf8_check(const unsigned char *p, size_t len);
-
 /*
  * Sec-WebSocket-Accept for a key, to out.  IM_ERROR if the key is
  * not base64 of 16 bytes.

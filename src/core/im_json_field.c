@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-#include "im_frame.h"
 #include "im_json.h"
 #include "im_json_scan.h"
+#include "im_utf8.h"
 
 
 #define JSON_EXTRA_MAX    (256 * 1024)

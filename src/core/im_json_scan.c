@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "im_frame.h"
 #include "im_json.h"
 #include "im_json_scan.h"
+#include "im_utf8.h"
 
 
 static int json_peek(const im_str_t *json, const char *name, im_str_t *value,

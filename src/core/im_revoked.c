@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_hash128.h"
 #include "im_revoked.h"
-#include "im_slot.h"
 
 
 #define REVOKED_MIN   64

@@ -31,9 +31,6 @@ uint64_t im_conv_other(const im_conv_t *conv, uint64_t uid);
 unsigned im_slot_of_conv(const im_conv_t *conv);
 unsigned im_slot_of_user(uint64_t uid);
 
-/* MurmurHash3_x64_128, 16 bytes to out. */
-void im_hash128(const void *data, size_t len, unsigned char out[16]);
-
 /* Weight of an instance for a slot: the highest wins. */
 uint64_t im_slot_weight(unsigned slot, const char *instance, size_t len);
 

@@ -15,8 +15,8 @@
 
 #include <string.h>
 
-#include "im_frame.h"
 #include "im_text.h"
+#include "im_utf8.h"
 
 
 static size_t text_char(const unsigned char *p, size_t left);

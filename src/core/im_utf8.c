@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "im_frame.h"
+#include "im_utf8.h"
 
 
 int

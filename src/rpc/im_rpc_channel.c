@@ -4,7 +4,7 @@
  *
  * Addresses are handed out again: the port of a process that died may be the
  * next one's.  So each call to a peer names the boot id that discovery knows,
- * and our protocol; a server that is another one refuses (im_rpc_server.c).
+ * and our protocol; a server that is another one refuses (im_rpc_req.c).
  * Certificates, and what a wire is: im_rpc_tls.c.
  *
  * Room: rpc.  Any thread.

@@ -6,7 +6,7 @@
  * nginx.<name>, logic.<name>, task.<name>.  It may carry several of them.  The
  * side that dials asks for the name of the tier that it wants, the core
  * compares; the side that is dialled looks the caller's names up for each call
- * (im_rpc_server.c), since the core checks the authority only.  Names are
+ * (im_rpc_req.c), since the core checks the authority only.  Names are
  * compared as they are: a wildcard stands for no tier.
  *
  * New certificates are for new connections.  A server asks for them at each

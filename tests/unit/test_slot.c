@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "im_hash128.h"
 #include "im_slot.h"
 
 

@@ -5,7 +5,7 @@
 
 #include "unit.h"
 
-#include "im_frame.h"
+#include "im_utf8.h"
 
 
 static size_t

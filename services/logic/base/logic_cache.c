@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#include "im_slot.h"
+#include "im_hash128.h"
 #include "logic_cache.h"
 
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_hash128.h"
 #include "logic_decided.h"
 #include "logic_message.h"
 

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "im_frame.h"
+#include "im_utf8.h"
 #include "logic_db.h"
 #include "logic_draw.h"
 #include "logic_rooms_access.h"

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "im_hash128.h"
 #include "im_slot.h"
 #include "logic_home.h"
 

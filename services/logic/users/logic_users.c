@@ -15,7 +15,7 @@
 
 #include <sodium.h>
 
-#include "im_frame.h"
+#include "im_utf8.h"
 #include "logic_db.h"
 #include "logic_draw.h"
 #include "logic_sessions.h"

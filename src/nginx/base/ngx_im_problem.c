@@ -11,7 +11,7 @@
 
 #include "ngx_im_worker.h"
 
-#include "im_frame.h"
+#include "im_utf8.h"
 
 
 #define NGX_IM_DETAIL_MAX  512

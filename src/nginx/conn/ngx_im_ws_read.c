@@ -9,6 +9,7 @@
  */
 
 #include "ngx_im_ws_out.h"
+#include "im_utf8.h"
 
 
 #define NGX_IM_WS_READ_SIZE   65536
