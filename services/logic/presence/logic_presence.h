@@ -6,7 +6,7 @@
 #ifndef LOGIC_PRESENCE_H
 #define LOGIC_PRESENCE_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 #include "logic_reply.h"
 
 /* IM_ERROR also when the policy of devices is unknown. */

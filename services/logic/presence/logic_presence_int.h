@@ -6,7 +6,7 @@
 #define LOGIC_PRESENCE_INT_H
 
 #include "logic_devices.h"
-#include "logic_pool.h"
+#include "logic_db.h"
 #include "logic_presence.h"
 #include "logic_presence_state.h"
 

@@ -29,7 +29,6 @@
 #include "logic_ask.h"
 #include "logic_asking.h"
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_rooms.h"
 #include "logic_rooms_access.h"
 

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_rooms_int.h"
 #include "logic_rooms_let.h"
 #include "logic_words.h"

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_rooms_int.h"
 
 

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
 #include "logic_sequence.h"

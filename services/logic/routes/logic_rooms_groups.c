@@ -31,7 +31,6 @@
 #include <sodium.h>
 
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"
 

@@ -7,7 +7,7 @@
 #ifndef LOGIC_ROOMS_GROUPS_H
 #define LOGIC_ROOMS_GROUPS_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 
 /* Key of a user's groups; size 40 is enough.  Its length. */
 size_t logic_rooms_groups_key(char *key, size_t size, uint64_t uid);

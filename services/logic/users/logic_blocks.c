@@ -24,7 +24,6 @@
 #include "logic_asking.h"
 #include "logic_blocks.h"
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
 

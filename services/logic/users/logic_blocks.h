@@ -6,7 +6,7 @@
 #define LOGIC_BLOCKS_H
 
 #include "logic_cache.h"
-#include "logic_pool.h"
+#include "logic_db.h"
 
 /* Jobs of a pool. */
 void logic_blocks_block(logic_db_t *db, im_rpc_req_t *req,

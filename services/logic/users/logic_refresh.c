@@ -31,8 +31,6 @@
 
 #include "im_timeouts.h"
 #include "logic_db.h"
-#include "logic_links.h"
-#include "logic_page.h"
 #include "logic_refresh.h"
 #include "logic_revoked.h"
 #include "logic_sessions.h"

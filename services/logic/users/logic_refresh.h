@@ -6,7 +6,7 @@
 #ifndef LOGIC_REFRESH_H
 #define LOGIC_REFRESH_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 
 #define LOGIC_REFRESH_LEN   64         /* of a token, base64url */
 #define LOGIC_REFRESH_HASH  32

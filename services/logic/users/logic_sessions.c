@@ -14,7 +14,6 @@
 #include <sodium.h>
 
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_refresh.h"
 #include "logic_revoked.h"
 #include "logic_sessions.h"

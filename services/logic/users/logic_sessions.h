@@ -6,7 +6,7 @@
 #ifndef LOGIC_SESSIONS_H
 #define LOGIC_SESSIONS_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 
 typedef struct {
     uint64_t  uid;

@@ -6,7 +6,7 @@
 #ifndef LOGIC_TICKETS_H
 #define LOGIC_TICKETS_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 
 /* Ticket: makes one for the caller's session. */
 void logic_tickets_create(logic_db_t *db, im_rpc_req_t *req,

@@ -5,7 +5,7 @@
 #ifndef LOGIC_USERS_H
 #define LOGIC_USERS_H
 
-#include "logic_pool.h"
+#include "logic_db.h"
 
 #define LOGIC_USERS_NAME_MAX  32
 

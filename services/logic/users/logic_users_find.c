@@ -15,7 +15,6 @@
 
 #include "logic_ask.h"
 #include "logic_db.h"
-#include "logic_page.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
 
