@@ -4,7 +4,7 @@
     nginx  each file of t/ alone, against a stack without nginx
     e2e    three heaps of pytest with a stack of its own each, which claim one
            file after another; the first one when t/ is done
-    faults tests/fault/campaign, beside the others
+    faults tests/fault/campaign, after the others, alone
     scale  tools/demo-scale
 
 What fails is a Suspect (im_run_report.py), and each kind knows how it is run
@@ -405,15 +405,14 @@ class Run:
         if 'unit' in parts:
             self.own()
             self.unit()
-        faults = None
         try:
             if 'faults' in parts:
                 self.elsewhere = {'IM_TEST_FAULTS': '1'}
-                faults = FaultsRun(self)
             if {'nginx', 'e2e', 'memory'} & set(parts):
                 self.on_stacks(parts)
-            if faults is not None:
-                faults.end()
+            if 'faults' in parts:
+                self.stop()
+                FaultsRun(self).all()
         finally:
             self.stop()
         if 'scale' in parts:
