@@ -85,12 +85,15 @@ INC_CORE     := -Isrc/core -I$(GEN) $(call pkg_cflags,$(PKGS_CORE))
 INC_RPC      := -Isrc/rpc $(INC_CORE) $(CFLAGS_RPC)
 INC_DISC     := -Isrc/disc -Isrc/rpc $(INC_CORE)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
-INC_SERVICE  := -Iservices -Isrc/store $(INC_DISC) \
+INC_BASE     := -Iservices/base $(INC_CORE)
+INC_SERVICE  := -Iservices/daemon -Iservices/base -Isrc/store $(INC_DISC) \
                 $(call pkg_cflags,$(PKGS_SERVICE))
 # The folders of services/logic, the lowest first.
 LOGIC_FOLDERS = base log routes users presence rooms read fate message main
 INC_LOGIC    := $(LOGIC_FOLDERS:%=-Iservices/logic/%)
-INC_TEST     := $(INC_SERVICE) $(INC_LOGIC) -Iservices/task -Itests/lib \
+INC_TASK     := -Iservices/task/base $(INC_SERVICE)
+INC_TEST     := $(INC_SERVICE) $(INC_LOGIC) \
+                $(addprefix -I,$(wildcard services/task/*)) -Itests/lib \
                 $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
 LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
@@ -103,9 +106,9 @@ core_SRCS    := $(wildcard src/core/*.c)
 rpc_SRCS     := $(wildcard src/rpc/*.c)
 disc_SRCS    := $(wildcard src/disc/*.c)
 store_SRCS   := $(wildcard src/store/*.c)
-daemon_SRCS  := $(wildcard services/*.c)
+daemon_SRCS  := $(wildcard services/base/*.c services/daemon/*.c)
 logic_SRCS   := $(wildcard services/logic/*/*.c)
-task_SRCS    := $(wildcard services/task/*.c)
+task_SRCS    := $(wildcard services/task/*/*.c)
 bench_SRCS   := $(wildcard bench/*.c)
 bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 bench_store_SRCS := $(wildcard bench/store/*.c)
@@ -189,8 +192,14 @@ $(eval $(call compile,src/core,$$(INC_CORE)))
 $(eval $(call compile,src/rpc,$$(INC_RPC)))
 $(eval $(call compile,src/disc,$$(INC_DISC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
+$(eval $(call compile,services/base,$$(INC_BASE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
 $(eval $(call compile,services/logic,$$(INC_SERVICE) $$(INC_LOGIC)))
+$(eval $(call compile,services/task/base,$$(INC_TASK)))
+$(eval $(call compile,services/task/push,$$(INC_TASK)))
+$(eval $(call compile,services/task/store,$$(INC_TASK)))
+$(eval $(call compile,services/task/main,-Iservices/task/push \
+    -Iservices/task/store $$(INC_TASK)))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
 $(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
     -Ibench/store))

@@ -31,6 +31,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_clock.h"
 #include "im_conf.h"
 #include "im_crash.h"
 #include "im_schema.h"

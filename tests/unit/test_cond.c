@@ -21,9 +21,6 @@
 #define TOO_LONG_S 20
 
 
-task_conf_t  task_conf;                /* task_main.c's, which stays out */
-
-
 int
 clock_gettime(clockid_t clock, struct timespec *ts)
 {

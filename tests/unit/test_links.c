@@ -4,7 +4,8 @@
 
 #include "unit_rpc.h"
 
-#include "im_daemon.h"
+#include "im_clock.h"
+#include "im_log.h"
 #include "logic_links.h"
 
 

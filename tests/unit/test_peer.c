@@ -22,8 +22,6 @@
 #define ABSENT_MAX  1024
 
 
-task_conf_t  task_conf;        /* task_main.c stays out */
-
 static const im_disc_handler_t  *disc_handler;
 
 static im_rpc_t            *rpc;

@@ -19,8 +19,6 @@
 #define ROOM  7
 
 
-task_conf_t  task_conf;        /* task_main.c stays out */
-
 static const char  *answers[12];
 static char         asked[4096];       /* all commands, as they came */
 static char         path[64];

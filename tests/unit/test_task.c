@@ -12,8 +12,6 @@
 #define BATCH  8
 
 
-task_conf_t  task_conf;        /* task_main.c stays out */
-
 static im_kafka_record_t  kafka[BATCH];
 static task_row_t         rows[BATCH];
 static size_t             batch;

@@ -7,7 +7,8 @@
 
 #include "unit.h"
 
-#include "im_daemon.h"
+#include "im_instance.h"
+#include "im_log.h"
 #include "im_text.h"
 
 

@@ -22,10 +22,14 @@
 #define LOGIC_H
 
 #include "im_check.h"
+#include "im_clock.h"
 #include "im_daemon.h"
 #include "im_disc.h"
+#include "im_health.h"
+#include "im_instance.h"
 #include "im_jwt.h"
 #include "im_kafka.h"
+#include "im_log.h"
 #include "im_mysql.h"
 #include "im_redis.h"
 #include "im_rpc.h"

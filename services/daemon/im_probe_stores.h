@@ -6,7 +6,7 @@
 #ifndef IM_PROBE_STORES_H
 #define IM_PROBE_STORES_H
 
-#include "im_daemon.h"
+#include "im_conf.h"
 #include "im_kafka.h"
 #include "im_mysql.h"
 #include "im_probe.h"

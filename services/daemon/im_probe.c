@@ -13,8 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "im_daemon.h"
+#include "im_log.h"
 #include "im_probe.h"
 #include "im_timeouts.h"
 

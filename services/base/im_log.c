@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "im_daemon.h"
+#include "im_clock.h"
 #include "im_log.h"
 #include "im_text.h"
 

@@ -17,7 +17,7 @@
 #ifndef IM_SCHEMA_H
 #define IM_SCHEMA_H
 
-#include "im_daemon.h"
+#include "im_conf.h"
 #include "im_mysql.h"
 
 typedef struct {

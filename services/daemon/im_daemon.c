@@ -1,6 +1,5 @@
 /*
- * im_daemon.c -- command line, signals, clocks: what a daemon is besides its
- * work.
+ * im_daemon.c -- command line and signals: what a daemon is besides its work.
  *
  * Signals are blocked before any thread exists, so every thread inherits the
  * mask and only the main thread, which waits for them, sees one.
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,7 +19,6 @@
 #include "im_log.h"
 #include "im_peers.h"
 #include "im_pem.h"
-#include "im_text.h"
 #include "im_version.h"
 
 
@@ -225,53 +222,4 @@ im_daemon_wait(void)
     while (!im_daemon_sleep(3600 * 1000)) {
         /* SIGPIPE means nothing here */
     }
-}
-
-
-uint64_t
-im_now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
-
-
-uint64_t
-im_mono_us(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
-
-void
-im_instance_name(char *out, size_t size)
-{
-    char      host[64];
-    char     *p;
-    uint32_t  r;
-
-    if (gethostname(host, sizeof(host)) != 0) {
-        snprintf(host, sizeof(host), "host");
-    }
-
-    host[sizeof(host) - 1] = '\0';
-
-    for (p = host; *p; p++) {
-        if (!im_text_is_name(p, 1)) {
-            *p = '-';
-        }
-    }
-
-    if (getrandom(&r, sizeof(r), 0) != sizeof(r)) {
-        r = (uint32_t) im_mono_us();
-    }
-
-    snprintf(out, size, "%s-%d-%08x", host, (int) getpid(), r);
 }

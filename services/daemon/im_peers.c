@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_daemon.h"
+#include "im_log.h"
 #include "im_peers.h"
 
 

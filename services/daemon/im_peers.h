@@ -6,7 +6,7 @@
 #ifndef IM_PEERS_H
 #define IM_PEERS_H
 
-#include "im_daemon.h"
+#include "im_conf.h"
 #include "im_disc.h"
 #include "im_pem.h"
 #include "im_rpc.h"

@@ -15,8 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "im_daemon.h"
+#include "im_log.h"
 #include "im_steps.h"
 
 

@@ -16,6 +16,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_daemon.h"
+#include "im_health.h"
+#include "im_instance.h"
 #include "im_peers.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
@@ -28,7 +31,6 @@
 #define MAIN_LISTING_MS  5000      /* then push begins with what is known */
 
 
-static const char *main_check(void *conf);
 static int main_take_port(void);
 static int main_probe(void);
 static int main_create_rpc(void);
@@ -48,42 +50,6 @@ static void main_on_forget(void *ctx);
 static int main_report(void);
 static void main_stop_report(void);
 static void main_health(char *json, size_t size);
-
-
-task_conf_t  task_conf;
-
-
-#define KEY(section, key, type, field, value, min, max, doc)                  \
-    { section, key, type, offsetof(task_conf_t, field), value, min, max, doc }
-
-static const im_conf_key_t  main_keys[] = {
-    KEY("task", "role", IM_CONF_STR, role, "all", 0, 0,
-        "push, store or all; the option --role overrides it"),
-    KEY("kafka", "dead_topic", IM_CONF_STR, dead_topic, "im.dead", 0, 0,
-        "topic of the records that MySQL refuses for good"),
-    KEY("kafka", "session_ms", IM_CONF_UINT, session_ms,
-        IM_TIMEOUT_STR(IM_KAFKA_SESSION_MS), 1000, 60000,
-        "a member of a consumer group that died is replaced after this long"),
-    KEY("kafka", "poll_max_ms", IM_CONF_UINT, poll_max_ms,
-        IM_TIMEOUT_STR(IM_KAFKA_POLL_MAX_MS), 2000, 600000,
-        "a member that hangs is replaced after this long; at least "
-        "session_ms"),
-    KEY("push", "group", IM_CONF_STR, push_group, "im.push", 0, 0,
-        "consumer group of all instances that push"),
-    KEY("push", "batch", IM_CONF_UINT, push_batch, "500", 1, 10000,
-        "records taken at a time"),
-    KEY("push", "confirm_ms", IM_CONF_UINT, push_confirm_ms,
-        "2000", 100, 20000,
-        "longest wait for an nginx worker to confirm a batch; less than "
-        "poll_max_ms"),
-    KEY("store", "group", IM_CONF_STR, store_group, "im.store", 0, 0,
-        "consumer group of all instances that store"),
-    KEY("store", "batch", IM_CONF_UINT, store_batch, "1000", 1, 10000,
-        "rows of one INSERT, at most"),
-    KEY("store", "fill_ms", IM_CONF_UINT, store_fill_ms, "40", 0, 500,
-        "longest wait of the broker for a fuller batch; 0: none"),
-    { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
-};
 
 
 /*
@@ -129,8 +95,6 @@ static const im_step_t  main_steps[] = {
 };
 
 
-static const char    *main_role;
-static int            main_pushes, main_stores;      /* by its role */
 static char           main_instance[160];
 static im_rpc_t      *main_rpc;
 static im_disc_t     *main_disc;
@@ -148,10 +112,10 @@ main(int argc, char **argv)
     d.name = "im-task";
     d.tier = "task";
     d.about = "carries messages from Kafka to their recipients and to MySQL";
-    d.keys = main_keys;
+    d.keys = task_conf_keys;
     d.conf = &task_conf;
-    d.check = main_check;
-    d.role = &main_role;
+    d.check = task_conf_check;
+    d.role = &task_conf.option;
 
     if (im_daemon_init(&d, argc, argv, &status) != IM_OK) {
         return status;
@@ -170,36 +134,6 @@ main(int argc, char **argv)
 }
 
 
-static const char *
-main_check(void *conf)
-{
-    const char   *role;
-    task_conf_t  *c = conf;
-
-    role = (main_role != NULL) ? main_role : c->role;
-
-    if (strcmp(role, "push") != 0 && strcmp(role, "store") != 0
-        && strcmp(role, "all") != 0)
-    {
-        return "the role is push, store or all";
-    }
-
-    if (c->poll_max_ms < c->session_ms) {
-        return "[kafka] poll_max_ms is less than session_ms";
-    }
-
-    if (strcmp(role, "store") != 0 && c->push_confirm_ms >= c->poll_max_ms) {
-        return "[push] confirm_ms is not less than [kafka] poll_max_ms: a "
-               "member that waits for an instance would be replaced";
-    }
-
-    main_pushes = strcmp(role, "store") != 0;
-    main_stores = strcmp(role, "push") != 0;
-
-    return NULL;
-}
-
-
 static int
 main_take_port(void)
 {
@@ -212,14 +146,14 @@ main_take_port(void)
 static int
 main_probe(void)
 {
-    return task_probes_start(main_pushes, main_stores);
+    return task_probes_start(task_conf.pushes, task_conf.stores);
 }
 
 
 static int
 main_create_rpc(void)
 {
-    if (!main_pushes) {
+    if (!task_conf.pushes) {
         return IM_OK;
     }
 
@@ -243,7 +177,7 @@ main_destroy_rpc(void)
 static int
 main_watch_etcd(void)
 {
-    if (!main_pushes) {
+    if (!task_conf.pushes) {
         return IM_OK;
     }
 
@@ -276,7 +210,8 @@ main_leave_etcd(void)
 static int
 main_probe_etcd(void)
 {
-    return main_pushes ? task_probes_start_etcd(main_rpc, main_disc) : IM_OK;
+    return task_conf.pushes ? task_probes_start_etcd(main_rpc, main_disc)
+                            : IM_OK;
 }
 
 
@@ -287,7 +222,7 @@ main_subscribe(void)
 {
     unsigned  waited;
 
-    if (!main_pushes) {
+    if (!task_conf.pushes) {
         return IM_OK;
     }
 
@@ -333,21 +268,22 @@ main_on_subscribe(void *ctx)
 static int
 main_start_push(void)
 {
-    return main_pushes ? task_push_start() : IM_OK;
+    return task_conf.pushes ? task_push_start() : IM_OK;
 }
 
 
 static int
 main_start_store(void)
 {
-    return main_stores ? task_store_start() : IM_OK;
+    return task_conf.stores ? task_store_start() : IM_OK;
 }
 
 
 static int
 main_register(void)
 {
-    return main_pushes ? im_rpc_post(main_rpc, main_on_register, NULL) : IM_OK;
+    return task_conf.pushes ? im_rpc_post(main_rpc, main_on_register, NULL)
+                            : IM_OK;
 }
 
 
@@ -443,7 +379,8 @@ main_health(char *json, size_t size)
              "\"repeated\":%llu,\"dropped\":%llu,\"unconfirmed\":%llu,"
              "\"store_records\":%llu,\"stored\":%llu,\"known\":%llu,"
              "\"dead\":%llu,\"reused\":%llu,\"lag\":%s%s",
-             main_pushes ? "true" : "false", main_stores ? "true" : "false",
+             task_conf.pushes ? "true" : "false",
+             task_conf.stores ? "true" : "false",
              task_peer_count(),
              (unsigned long long) p.records, (unsigned long long) p.pushed,
              (unsigned long long) p.repeated, (unsigned long long) p.dropped,

@@ -26,6 +26,8 @@
 #include <microhttpd.h>
 
 #include "im_daemon.h"
+#include "im_health.h"
+#include "im_log.h"
 #include "im_probe.h"
 
 

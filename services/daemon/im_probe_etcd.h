@@ -5,7 +5,7 @@
 #ifndef IM_PROBE_ETCD_H
 #define IM_PROBE_ETCD_H
 
-#include "im_daemon.h"
+#include "im_conf.h"
 #include "im_disc.h"
 #include "im_probe.h"
 
