@@ -35,6 +35,7 @@
 #include "im_timeouts.h"
 #include "logic_decided.h"
 #include "logic_decided_peers.h"
+#include "logic_exact.h"
 #include "logic_held.h"
 #include "logic_partitions.h"
 #include "logic_phases.h"
@@ -45,16 +46,8 @@
 #define DECIDED_TAGS      64
 #define DECIDED_BUSY_MS   10       /* between two ticks while somebody waits */
 #define DECIDED_BUSY_US   2000000  /* so long after a loss, at most */
-#define DECIDED_SETTLE_US 250000   /* one wait for the store */
+#define DECIDED_SLOW_US   3000000  /* then it is said what is missing */
 #define DECIDED_UNKNOWN   UINT64_MAX
-
-
-/* Of the wait for the store. */
-enum {
-    DECIDED_IDLE = 0,
-    DECIDED_WAITS,
-    DECIDED_ENDED
-};
 
 
 /* Of a hash tag of Redis. */
@@ -79,9 +72,8 @@ static void decided_posts(unsigned tag, uint64_t now_ms,
 static int decided_peers(unsigned tag, uint64_t now_ms,
     const redisReply *posts);
 static void decided_own(void);
-static void decided_settle(void);
-static void decided_settled(void);
-static void decided_on_settled(logic_wait_t *w);
+static uint64_t decided_all(void);
+static void decided_say(void);
 static int decided_is_known(const logic_seq_t *seq);
 static void decided_on_up(void *ctx, im_disc_instance_t *inst);
 static void decided_on_down(void *ctx, im_disc_instance_t *inst);
@@ -118,14 +110,10 @@ static atomic_int            decided_mixed;
 static logic_phases_t        decided_phases;
 static _Atomic uint64_t      decided_forgot_us;   /* until then */
 static decided_tag_t         decided_tags[DECIDED_TAGS];
-static _Atomic uint64_t      decided_exact[LOGIC_SETTLE_PARTITIONS];  /* tags */
-static logic_wait_t          decided_for;         /* the store */
-static atomic_int            decided_stage;       /* of that wait */
-static uint64_t              decided_marked;      /* tags that are waited for */
 static const char           *decided_self;
 static im_redis_t           *decided_redis;       /* our thread */
 static uint64_t              decided_lost_us;     /* the last loss of any */
-static im_log_seldom_t       decided_log;
+static im_log_seldom_t       decided_log, decided_slow_log;
 
 
 int
@@ -219,7 +207,7 @@ logic_decided_exact(const im_conv_t *conv, uint64_t since)
     p = im_slot_of_conv(conv) % logic_partitions();
 
     return atomic_load(&decided_tags[tag].since) == since
-           && (atomic_load(&decided_exact[p]) >> tag & 1);
+           && logic_exact_is(p, tag);
 }
 
 
@@ -258,7 +246,8 @@ decided_thread(void *arg)
 
         if (decided_tick() == IM_OK) {
             decided_own();
-            decided_settle();
+            logic_exact_settle(decided_all());
+            decided_say();
 
         } else {
             im_log_seldom(&decided_log, IM_LOG_WARN, "redis: it does not say "
@@ -404,7 +393,6 @@ decided_read(unsigned tag, const redisReply *reply)
 static void
 decided_learn(unsigned tag, uint64_t since)
 {
-    unsigned        p;
     uint64_t        before;
     decided_tag_t  *t;
 
@@ -415,11 +403,7 @@ decided_learn(unsigned tag, uint64_t since)
         return;
     }
 
-    decided_marked &= ~(1ULL << tag);
-
-    for (p = 0; p < LOGIC_SETTLE_PARTITIONS; p++) {
-        atomic_fetch_and(&decided_exact[p], ~(1ULL << tag));
-    }
+    logic_exact_forget(tag);
 
     decided_lost_us = im_mono_us();
     t->lost_us = decided_lost_us;
@@ -524,82 +508,50 @@ decided_own(void)
 }
 
 
-/* One wait at a time, for all partitions that are not exact. */
-static void
-decided_settle(void)
+/* Tags of which everybody's numbers are decided. */
+static uint64_t
+decided_all(void)
 {
-    unsigned  p, tag;
-    uint64_t  tags, partitions;
+    unsigned  tag;
+    uint64_t  tags;
 
-    if (atomic_load(&decided_stage) == DECIDED_WAITS) {
-        return;
-    }
-
-    decided_settled();
-
-    tags = 0;
-    partitions = 0;
-
-    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+    for (tag = 0, tags = 0; tag < logic_conf.common.redis_tags; tag++) {
         tags |= (uint64_t) decided_tags[tag].all << tag;
     }
 
-    for (p = 0; p < logic_partitions(); p++) {
-        if (tags & ~atomic_load(&decided_exact[p])) {
-            partitions |= 1ULL << p;
-        }
-    }
-
-    if (partitions == 0) {
-        return;
-    }
-
-    /* The ends that were sampled stay, as long as they are for the same tags:
-     * a store that is always a little behind would never reach new ones. */
-
-    if (tags != decided_marked) {
-        memset(&decided_for, 0, sizeof(logic_wait_t));
-    }
-
-    decided_for.partitions = partitions;
-    decided_for.until_us = im_mono_us() + DECIDED_SETTLE_US;
-    decided_for.done = decided_on_settled;
-    decided_marked = tags;
-    atomic_store(&decided_stage, DECIDED_WAITS);
-
-    if (logic_settle_wait(&decided_for) != IM_AGAIN) {
-        atomic_store(&decided_stage, DECIDED_IDLE);
-    }
+    return tags;
 }
 
 
+/* Until it is over numbers jump, and gaps are judged by their age. */
 static void
-decided_settled(void)
+decided_say(void)
 {
-    unsigned  p;
+    unsigned        tag;
+    uint64_t        now;
+    const char     *what;
+    decided_tag_t  *t;
 
-    if (atomic_load(&decided_stage) != DECIDED_ENDED) {
-        return;
-    }
+    now = im_mono_us();
 
-    for (p = 0; p < logic_partitions(); p++) {
-        if (decided_for.reached >> p & 1) {
-            atomic_fetch_or(&decided_exact[p], decided_marked);
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        t = &decided_tags[tag];
+
+        if (!t->is_seen || now - t->lost_us < DECIDED_SLOW_US
+            || (t->all && logic_exact_all(tag)))
+        {
+            continue;
         }
+
+        what = !t->own ? "messages of this im-logic are under way"
+               : !t->all ? "another im-logic has not decided its messages"
+               : "im-task has not stored all of the log";
+
+        im_log_seldom(&decided_slow_log, IM_LOG_WARN, "redis lost its memory "
+                      "%.1f s ago, and the last numbers of some conversations "
+                      "are not known yet: %s",
+                      (double) (now - t->lost_us) / 1e6, what);
     }
-
-    atomic_store(&decided_stage, DECIDED_IDLE);
-}
-
-
-/* A thread of logic_settle.c. */
-static void
-decided_on_settled(logic_wait_t *w)
-{
-    (void) w;
-
-    atomic_store(&decided_stage, DECIDED_ENDED);
-    logic_decided_kick();
 }
 
 
