@@ -30,6 +30,7 @@ typedef struct {
 static int usage(void);
 static int create(const char *brokers, const topic_t *topic, int replication,
     time_t until);
+static void tell_sync(const char *brokers, const char *topic);
 
 
 int
@@ -107,6 +108,11 @@ create(const char *brokers, const topic_t *topic, int replication,
         {
             printf("topic %s: %d partitions\n", topic->name,
                    topic->partitions);
+
+            if (replication == 1) {
+                tell_sync(brokers, topic->name);
+            }
+
             return IM_OK;
         }
 
@@ -116,5 +122,30 @@ create(const char *brokers, const topic_t *topic, int replication,
         }
 
         nanosleep(&pause, NULL);
+    }
+}
+
+
+/* A topic that an earlier version has made may not be kept so. */
+static void
+tell_sync(const char *brokers, const char *topic)
+{
+    int   rc;
+    char  error[256];
+
+    rc = im_kafka_topic_syncs(brokers, topic, 3000, error, sizeof(error));
+
+    if (rc == IM_OK) {
+        printf("topic %s: each write is synced to disk\n", topic);
+
+    } else if (rc == IM_DECLINED) {
+        fprintf(stderr, "topic %s: a power cut may lose acknowledged messages; "
+                "mend it by: kafka-configs.sh --bootstrap-server %s --alter "
+                "--entity-type topics --entity-name %s --add-config "
+                "flush.messages=1\n", topic, brokers, topic);
+
+    } else {
+        fprintf(stderr, "topic %s: whether writes are synced is not known: "
+                "%s\n", topic, error);
     }
 }

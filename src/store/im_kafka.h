@@ -173,5 +173,9 @@ void im_kafka_probe_destroy(im_kafka_probe_t *p);
 int im_kafka_topic_create(const char *brokers, const char *topic,
     int partitions, int replication, unsigned timeout_ms, char *error,
     size_t error_size);
+/* IM_OK: each write of the topic is synced to disk (flush.messages=1);
+ * IM_DECLINED: no; IM_ERROR: no answer. */
+int im_kafka_topic_syncs(const char *brokers, const char *topic,
+    unsigned timeout_ms, char *error, size_t error_size);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * im_kafka_admin.c -- creating topics, for tools.
+ * im_kafka_admin.c -- creating topics, and how they are kept, for tools.
  *
  * Room: store.
  */
@@ -10,15 +10,36 @@
 #include "im_kafka_int.h"
 
 
+static rd_kafka_t *admin_open(const char *brokers, char *error, size_t size);
 static int admin_create(rd_kafka_t *rk, const char *topic, int partitions,
     int replication, unsigned timeout_ms, char *error, size_t size);
+static int admin_value(rd_kafka_event_t *ev, const char *name,
+    const char *value);
 
 
 int
 im_kafka_topic_create(const char *brokers, const char *topic, int partitions,
     int replication, unsigned timeout_ms, char *error, size_t size)
 {
-    int               rc;
+    int          rc;
+    rd_kafka_t  *rk;
+
+    rk = admin_open(brokers, error, size);
+    if (rk == NULL) {
+        return IM_ERROR;
+    }
+
+    rc = admin_create(rk, topic, partitions, replication, timeout_ms, error,
+                      size);
+    rd_kafka_destroy(rk);
+
+    return rc;
+}
+
+
+static rd_kafka_t *
+admin_open(const char *brokers, char *error, size_t size)
+{
     rd_kafka_t       *rk;
     rd_kafka_conf_t  *conf;
 
@@ -36,22 +57,14 @@ im_kafka_topic_create(const char *brokers, const char *topic, int partitions,
 
     conf = rd_kafka_conf_new();
 
-    if (im_kafka_set(conf, settings, error, size) != IM_OK) {
-        rd_kafka_conf_destroy(conf);
-        return IM_ERROR;
-    }
+    rk = (im_kafka_set(conf, settings, error, size) == IM_OK)
+         ? rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, size) : NULL;
 
-    rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, size);
     if (rk == NULL) {
         rd_kafka_conf_destroy(conf);
-        return IM_ERROR;
     }
 
-    rc = admin_create(rk, topic, partitions, replication, timeout_ms, error,
-                      size);
-    rd_kafka_destroy(rk);
-
-    return rc;
+    return rk;
 }
 
 
@@ -123,4 +136,89 @@ admin_create(rd_kafka_t *rk, const char *topic, int partitions,
     rd_kafka_NewTopic_destroy(nt);
 
     return rc;
+}
+
+
+int
+im_kafka_topic_syncs(const char *brokers, const char *topic,
+    unsigned timeout_ms, char *error, size_t size)
+{
+    int                         rc;
+    rd_kafka_t                 *rk;
+    rd_kafka_queue_t           *queue;
+    rd_kafka_event_t           *ev;
+    rd_kafka_AdminOptions_t    *options;
+    rd_kafka_ConfigResource_t  *resource;
+
+    rk = admin_open(brokers, error, size);
+    if (rk == NULL) {
+        return IM_ERROR;
+    }
+
+    resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_set_request_timeout(options, (int) timeout_ms,
+                                              error, size);
+
+    queue = rd_kafka_queue_new(rk);
+    rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
+    ev = rd_kafka_queue_poll(queue, (int) timeout_ms + 1000);
+
+    rc = IM_ERROR;
+
+    if (ev == NULL) {
+        snprintf(error, size, "no answer in %u ms", timeout_ms);
+
+    } else if (rd_kafka_event_error(ev)) {
+        snprintf(error, size, "%s", rd_kafka_event_error_string(ev));
+
+    } else {
+        rc = admin_value(ev, "flush.messages", "1");
+    }
+
+    if (ev != NULL) {
+        rd_kafka_event_destroy(ev);
+    }
+
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(resource);
+    rd_kafka_destroy(rk);
+
+    return rc;
+}
+
+
+/* IM_OK: the setting has this value. */
+static int
+admin_value(rd_kafka_event_t *ev, const char *name, const char *value)
+{
+    size_t                             i, n;
+    const char                        *is;
+    const rd_kafka_ConfigEntry_t     **entries;
+    const rd_kafka_ConfigResource_t  **resources;
+
+    resources = rd_kafka_DescribeConfigs_result_resources(
+                    rd_kafka_event_DescribeConfigs_result(ev), &n);
+
+    if (n != 1
+        || rd_kafka_ConfigResource_error(resources[0])
+           != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        return IM_DECLINED;
+    }
+
+    entries = rd_kafka_ConfigResource_configs(resources[0], &n);
+
+    for (i = 0; i < n; i++) {
+        is = rd_kafka_ConfigEntry_value(entries[i]);
+
+        if (is != NULL && strcmp(is, value) == 0
+            && strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
+        {
+            return IM_OK;
+        }
+    }
+
+    return IM_DECLINED;
 }
