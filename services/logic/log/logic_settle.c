@@ -33,6 +33,7 @@
 /* librdkafka looks once a second for what has timed out; and as much again. */
 #define SETTLE_SLACK_MS  2000
 
+#define SETTLE_KNOWN_US  1000000   /* a commit is remembered */
 #define SETTLE_MAX       16384     /* who wait; 9 MiB */
 
 
@@ -63,6 +64,7 @@ static pthread_cond_t        settle_wake = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t        settle_sooner = PTHREAD_COND_INITIALIZER;
 static logic_settle_list_t   settle_list;
 static int                   settle_running;
+static uint64_t              settle_commits_us;   /* the watcher */
 static uint64_t              settle_rings_us = UINT64_MAX;  /* the timer */
 static im_log_seldom_t       settle_log;
 
@@ -144,6 +146,11 @@ settle_next(uint64_t *ends)
 
     while (settle_running && settle_list.n == 0) {
         pthread_cond_wait(&settle_wake, &settle_lock);
+    }
+
+    /* an operator may have set it back meanwhile */
+
+    if (im_cond_now_us() - settle_commits_us > SETTLE_KNOWN_US) {
         logic_settle_list_forget(&settle_list);
     }
 
@@ -171,7 +178,10 @@ settle_ask(uint64_t ends)
     {
         pthread_mutex_lock(&settle_lock);
         logic_settle_list_ends(&settle_list, ends, offsets);
+        taken = logic_settle_list_commits(&settle_list, 0, offsets);
         pthread_mutex_unlock(&settle_lock);
+
+        settle_done(taken);            /* those that need no commit */
     }
 
     pthread_mutex_lock(&settle_lock);
@@ -186,7 +196,11 @@ settle_ask(uint64_t ends)
         return;
     }
 
-    /* also where nothing is marked: the end of a partition may be 0 */
+    if (marked == 0) {
+        return;
+    }
+
+    settle_commits_us = im_cond_now_us();
 
     pthread_mutex_lock(&settle_lock);
     taken = logic_settle_list_commits(&settle_list, marked, offsets);

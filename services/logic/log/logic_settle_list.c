@@ -9,9 +9,9 @@
  * acked in between are above that end.
  *
  * A partition to which nothing is written has the end that the group committed
- * before.  Such a commit is remembered while anybody waits, and then a crowd
- * needs one question, not two.  It counts only if it is equal: an end below it
- * is that of a log which was cut.
+ * before.  Such a commit is remembered for a second, and then a crowd needs one
+ * question, not two.  It counts only if it is equal: an end below it is that of
+ * a log which was cut.
  *
  * A list, walked from end to end: it is walked for each answer of Kafka, every
  * few ms, and 10,000 entries take less than one.

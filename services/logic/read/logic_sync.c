@@ -189,7 +189,10 @@ sync_look(logic_sync_t *sync)
                             & logic_settle_bit(&item->conv)) != 0;
     }
 
-    rc = logic_sync_whole(sync);
+    /* a later look is for rows that are late: heads cost less than a page */
+
+    rc = sync->looked ? IM_DECLINED : logic_sync_whole(sync);
+    sync->looked = 1;
 
     if (rc != IM_DECLINED) {
         return (rc == IM_OK) ? sync_judge(sync, &cut) : rc;

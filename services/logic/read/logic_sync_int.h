@@ -52,6 +52,7 @@ typedef struct {
     uint64_t                until_us;  /* then the answer is given */
     uint64_t                now_ms;    /* what gaps are judged by; 0: unknown */
     unsigned                look_ms;   /* until the next look */
+    unsigned                looked:1;  /* before */
     unsigned                memory:1;  /* is out */
     size_t                  n;
     logic_sync_item_t      *items;
