@@ -34,7 +34,7 @@
 
 static int probe_redis_is_cluster(const redisReply *info);
 static int probe_mysql(void *ctx, char *error, size_t size);
-static int probe_mysql_schema(im_probe_mysql_t *m);
+static int probe_mysql_schema(im_probe_mysql_t *m, int *fits);
 static int probe_mysql_looks(im_probe_mysql_t *m);
 static int probe_mysql_on_row(void *ctx, const im_mysql_value_t *values);
 static const char *probe_mysql_advice(unsigned err);
@@ -176,17 +176,24 @@ im_probe_mysql_wait(im_probe_mysql_t *m)
 static int
 probe_mysql(void *ctx, char *error, size_t size)
 {
-    int                rc;
+    int                rc, fits;
     im_probe_mysql_t  *m = ctx;
 
+    fits = 0;
     rc = im_mysql_ping(m->mysql);
 
     if (rc == IM_OK) {
-        rc = probe_mysql_schema(m);
+        rc = probe_mysql_schema(m, &fits);
     }
 
     if (rc == IM_OK) {
         rc = probe_mysql_looks(m);
+    }
+
+    /* last: whoever waits for it begins to work then */
+
+    if (rc == IM_OK && fits) {
+        im_probe_report(&m->schema, NULL);
     }
 
     if (rc == IM_OK || rc == IM_DECLINED) {
@@ -202,11 +209,13 @@ probe_mysql(void *ctx, char *error, size_t size)
 
 
 /*
+ * *fits: nothing is wrong, which is not reported yet.
+ *
  * IM_DECLINED: MySQL works, but the schema is older than ours, and no look at
  * columns that are missing for that reason is worth a second complaint.
  */
 static int
-probe_mysql_schema(im_probe_mysql_t *m)
+probe_mysql_schema(im_probe_mysql_t *m, int *fits)
 {
     int                rc;
     char               error[IM_PROBE_ERROR_MAX];
@@ -221,7 +230,11 @@ probe_mysql_schema(im_probe_mysql_t *m)
     rc = im_schema_check(&state, im_schema_known(), m->conf, error,
                          sizeof(error));
 
-    im_probe_report(&m->schema, (rc == IM_OK) ? NULL : error);
+    *fits = (rc == IM_OK);
+
+    if (!*fits) {
+        im_probe_report(&m->schema, error);
+    }
 
     return (rc == IM_DECLINED) ? IM_DECLINED : IM_OK;
 }
