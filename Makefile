@@ -1,7 +1,7 @@
 # The front door.  `make help` lists the commands.
 #
 # Rooms (CONTRIBUTING.md): what a line of code may do follows from its folder,
-# so each folder is compiled with the include paths that it is allowed to see
+# so each of these is compiled with the include paths that it is allowed to see
 # and no others, and goes into an archive of its own:
 #
 #   src/core   libim_core.a    computes; with the messages made from proto/
@@ -169,7 +169,8 @@ $(GEN)/im_version.h: VERSION
 	@mkdir -p $(GEN)
 	@echo '#define IM_VERSION  "$(shell cat VERSION)"' > $@
 
-$(GEN)/im_schema_files.h: tools/schema.awk $(wildcard conf/schema/*.sql)
+$(GEN)/im_schema_files.h: tools/schema.awk $(wildcard conf/schema/*.sql) \
+        conf/schema
 	@mkdir -p $(GEN)
 	$(call say,AWK  ,conf/schema) awk -f $< $(filter %.sql,$^) > $@
 
@@ -299,7 +300,7 @@ checker: deps
 
 test: deps
 	@$(MAKE) all tests
-	@$(MAKE) CRASH=1 BUILD=build/crash daemons
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run unit nginx e2e faults
 
 # Habits that a compiler does not keep; tests/self runs it, too.
@@ -317,12 +318,12 @@ test-nginx:
 
 test-e2e:
 	@$(MAKE) all
-	@$(MAKE) CRASH=1 BUILD=build/crash daemons
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run e2e
 
 test-asan:
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
-	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons
+	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
 # What .ci/run takes of the two, for its time.
@@ -443,7 +444,7 @@ help:
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
 	@echo "make checker     N=200000 messages of many people, with all promises"
 	@echo "                 checked afterwards; SEED=n, FAULTS=1"
-	@echo "make test        unit, nginx (t/) and end-to-end tests"
+	@echo "make test        unit, nginx (t/) and end-to-end tests, some faults"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make lint        calls between folders, other habits: seconds"
 	@echo "make test-asan   all of them with ASan and UBSan"
@@ -460,6 +461,7 @@ help:
 	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
+	@echo "make bench-rpc   what gRPC costs a message"
 	@echo "make bench-crowd 3,000 clients that come back together"
 	@echo "make bench-schema  what writers notice while tables are changed"
 	@echo "make bench-flood 512 messages to 512 new conversations"

@@ -348,6 +348,12 @@ up_migrate(im_mysql_t *m, const im_schema_t *s)
         return IM_OK;
     }
 
+    if (p.steps > statements(s)) {
+        fprintf(stderr, "im-schema: %s has fewer statements than were done of "
+                "it here: another build has begun it\n", s->name);
+        return IM_ERROR;
+    }
+
     /* min_program counts from here on: before anything is changed. */
 
     if (!p.begun && progress_write(m, s, 0, 0) != IM_OK) {

@@ -1,11 +1,4 @@
 -- For tests: the tables as version 0.1.0 made them.
---
--- schema.sql -- the tables of the messenger, for MySQL 8 or MariaDB 10.6+.
---
---     mysql -u root im < schema.sql
---
--- May be run again: what exists is left alone, columns that a table of an
--- earlier version lacks are added (at the end).
 
 CREATE TABLE IF NOT EXISTS users (
     uid         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,

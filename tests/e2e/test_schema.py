@@ -157,11 +157,6 @@ def test_a_database_of_an_earlier_version_gets_all_of_the_new_one(base, fresh):
 
 def test_who_is_killed_at_any_statement_is_followed_by_one_who_goes_on(
         base, fresh, crashing):
-    clean = {k: v for k, v in os.environ.items()
-             if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'SAN', 'BUILD')}
-    subprocess.run(['make', 'CRASH=1', 'BUILD=build/crash',
-                    'build/crash/im-schema'], cwd=TOP, env=clean, check=True,
-                   stdout=subprocess.DEVNULL, timeout=300)
     base.old()
     died = 0
     while True:
