@@ -182,5 +182,6 @@ def faults():
 
 # Of make test: what two minutes allow, each program and each kind once.
 SELECTION = (
-    'kill-logic', 'freeze-logic', 'kill-task', 'kill-worker', 'reload',
-    'kill-kafka', 'freeze-redis', 'flush-redis', 'freeze-mysql', 'wipe-etcd')
+    'kill-logic', 'freeze-logic', 'leave-logic', 'kill-task', 'kill-worker',
+    'reload', 'away-etcd', 'wipe-etcd', 'kill-kafka', 'freeze-redis',
+    'flush-redis', 'freeze-mysql')

@@ -36,7 +36,7 @@ from im_stack.stack import ports_of_others
 LIB = os.path.dirname(os.path.abspath(__file__))
 PYTHON = '/usr/bin/python3'
 HEAPS = 3                          # of e2e
-LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 120}
+LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 300}
 
 
 class Run:
@@ -205,7 +205,7 @@ class Run:
 
     def own(self):
         """Tests of what is in here, and of the sources: they depend on no
-        stack and on no time, so they get no second try."""
+        stack, so they get no second try."""
         if self.sanitizer:
             return                 # there is nothing to sanitize
         r = self.pytest('self', {}, [self.path('tests/self')],

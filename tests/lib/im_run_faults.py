@@ -16,7 +16,7 @@ from im_fault_figures import cells
 from im_fault_kinds import SELECTION
 from im_run_report import read
 
-SECONDS = 240          # for the campaign
+SECONDS = 280          # for the campaign
 STACK_S = 150          # more, to start and to stop the stack
 SLACK_S = 1            # the machine may be a guest of a busy one
 STATES = 3             # faults of which is shown what they left behind

@@ -298,7 +298,7 @@ def test_heaps_share_the_files_and_run_each_once(project, capsys):
                 ran[name] = f.read().count('"passed"')
     assert sum(ran.values()) == 10
     # None of them had all to do while the others had nothing.
-    assert len(ran) == 3 and max(ran.values()) < 10
+    assert len(ran) > 1 and max(ran.values()) < 10
 
 
 def test_what_no_heap_has_come_to_is_run_after_all_have_crashed(project,
