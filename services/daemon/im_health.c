@@ -15,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -168,18 +169,25 @@ health_socket(const char *text, const struct sockaddr_in *sin)
 }
 
 
+/* Whoever waits for the file finds it with its line. */
 static int
 health_write_port(const char *file, unsigned port)
 {
     int    n;
+    char   fresh[PATH_MAX];
     FILE  *f;
 
-    f = fopen(file, "w");
+    f = NULL;
+    errno = ENAMETOOLONG;
+
+    if (snprintf(fresh, sizeof(fresh), "%s.new", file) < (int) sizeof(fresh)) {
+        f = fopen(fresh, "w");
+    }
 
     if (f != NULL) {
         n = fprintf(f, "%u\n", port);
 
-        if (fclose(f) == 0 && n > 0) {
+        if (fclose(f) == 0 && n > 0 && rename(fresh, file) == 0) {
             return IM_OK;
         }
     }
