@@ -36,6 +36,7 @@ from im_stack.stack import ports_of_others
 LIB = os.path.dirname(os.path.abspath(__file__))
 PYTHON = '/usr/bin/python3'
 HEAPS = 3                          # of e2e
+HEAPS_SLOW = 2                     # with sanitizers, which take the cores
 LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 300}
 
 
@@ -52,8 +53,9 @@ class Run:
         self.build = 'build/' + sanitizer if sanitizer else 'build'
         self.out = os.path.join(top, self.build, 'test')
         self.stack = 'test-' + sanitizer if sanitizer else 'test'
+        heaps = HEAPS_SLOW if sanitizer else HEAPS
         self.heaps = [self.stack] + ['%s-%d' % (self.stack, n)
-                                     for n in range(2, HEAPS + 1)]
+                                     for n in range(2, heaps + 1)]
         self.faults = self.stack + '-faults'
         self.elsewhere = {}        # tells pytest what another part checks
         self.stacks = self.heaps + [self.faults, self.stack + '-again']
