@@ -11,6 +11,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 STACKS = os.path.join(TOP, 'build', 'stack')
 KAFKA_LIB = os.path.join(TOP, 'build', 'kafka', 'lib')
+KAFKA_CLASSES = os.path.join(TOP, 'build', 'kafka', 'broker.jsa')
 KAFKA_ID = 'aW0tc2luZ2xlLW5vZGUtMQ'     # any 16 bytes will do
 BACKENDS = ['etcd', 'redis', 'mysql', 'kafka']
 DATABASE = USER = 'im'

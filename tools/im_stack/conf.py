@@ -11,8 +11,8 @@ import re
 import shutil
 import subprocess
 
-from .base import DATABASE, KAFKA_ID, KAFKA_LIB, TOP, USER, Failure, run, \
-    tail, write
+from .base import DATABASE, KAFKA_CLASSES, KAFKA_ID, KAFKA_LIB, TOP, USER, \
+    Failure, run, tail, write
 
 
 class Conf:
@@ -164,10 +164,15 @@ class Conf:
     def programs(self):
         """name -> (command, environment, seconds to stop)"""
         s = self.state
+        # A broker that lives for a minute is best off with the compiler that
+        # is quick itself; a bench, which lives longer, asks for all of it.
         java = ['java', '-Xms512m', '-Xmx512m', '-XX:+UseSerialGC',
-                '-XX:-UsePerfData', '-Djava.net.preferIPv4Stack=true',
-                '-Dlog4j2.configurationFile=file:%s/tools/kafka/'
-                'log4j2.properties' % TOP, '-cp', KAFKA_LIB + '/*']
+                '-XX:SharedArchiveFile=' + KAFKA_CLASSES] \
+            + os.environ.get('IM_JAVA_OPTIONS',
+                             '-XX:TieredStopAtLevel=1').split() \
+            + ['-XX:-UsePerfData', '-Djava.net.preferIPv4Stack=true',
+               '-Dlog4j2.configurationFile=file:%s/tools/kafka/'
+               'log4j2.properties' % TOP, '-cp', KAFKA_LIB + '/*']
         etcd = 'http://' + self.address('etcd')
         peer = 'http://' + self.address('etcd_peer')
         p = {
