@@ -13,6 +13,10 @@
 #include "im_peers.h"
 
 
+static int peers_check_store(const char *section, const char *address,
+    char *reason, size_t size);
+
+
 int
 im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
 {
@@ -23,6 +27,13 @@ im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
 
     if (im_address_check_list(conf->etcd_endpoints, IM_ETCD_ENDPOINTS_MAX,
                               reason + n, size - (size_t) n) != IM_OK)
+    {
+        return IM_ERROR;
+    }
+
+    if (peers_check_store("redis", conf->redis_address, reason, size) != IM_OK
+        || peers_check_store("mysql", conf->mysql_address, reason, size)
+           != IM_OK)
     {
         return IM_ERROR;
     }
@@ -40,6 +51,26 @@ im_peers_check(const im_daemon_conf_t *conf, char *reason, size_t size)
     im_pem_free(&pem);
 
     return IM_OK;
+}
+
+
+/* unix:/path, or one host:port */
+static int
+peers_check_store(const char *section, const char *address, char *reason,
+    size_t size)
+{
+    int       n;
+    char      host[IM_ADDRESS_HOST_MAX + 1];
+    unsigned  port;
+
+    n = snprintf(reason, size, "[%s] address: ", section);
+
+    if (strncmp(address, "unix:", 5) == 0) {
+        return IM_OK;
+    }
+
+    return im_address_split(address, host, &port, reason + n,
+                            size - (size_t) n);
 }
 
 

@@ -10,8 +10,8 @@
 #include "im_address.h"
 
 
-static int address_check_one(const char *s, size_t len, char *reason,
-    size_t size);
+static int address_take(const char *s, size_t len, im_str_t *part,
+    unsigned *number, char *reason, size_t size);
 static int address_check_text(const char *s, size_t len, char *reason,
     size_t size);
 
@@ -28,7 +28,8 @@ im_address_check_list(const char *list, unsigned max, char *reason,
     size_t size)
 {
     size_t    len;
-    unsigned  n;
+    im_str_t  part;
+    unsigned  n, port;
 
     n = 0;
 
@@ -45,7 +46,7 @@ im_address_check_list(const char *list, unsigned max, char *reason,
             return IM_ERROR;
         }
 
-        if (address_check_one(list, len, reason, size) != IM_OK) {
+        if (address_take(list, len, &part, &port, reason, size) != IM_OK) {
             return IM_ERROR;
         }
 
@@ -61,9 +62,32 @@ im_address_check_list(const char *list, unsigned max, char *reason,
 }
 
 
-/* host:port */
+int
+im_address_split(const char *address, char host[IM_ADDRESS_HOST_MAX + 1],
+    unsigned *port, char *reason, size_t size)
+{
+    size_t    len, skip;
+    im_str_t  part;
+
+    len = strlen(address);
+
+    if (address_take(address, len, &part, port, reason, size) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    skip = (part.data[0] == '[');
+
+    memcpy(host, part.data + skip, part.len - 2 * skip);
+    host[part.len - 2 * skip] = '\0';
+
+    return IM_OK;
+}
+
+
+/* Takes host:port apart; the host is part of s. */
 static int
-address_check_one(const char *s, size_t len, char *reason, size_t size)
+address_take(const char *s, size_t len, im_str_t *part, unsigned *number,
+    char *reason, size_t size)
 {
     size_t    i, host;
     unsigned  port;
@@ -99,6 +123,10 @@ address_check_one(const char *s, size_t len, char *reason, size_t size)
                  (int) len, s);
         return IM_ERROR;
     }
+
+    part->data = (unsigned char *) s;
+    part->len = host - 1;
+    *number = port;
 
     return address_check_text(s, host - 1, reason, size);
 }

@@ -23,4 +23,11 @@ int im_address_check_host(const char *host, char *reason, size_t size);
 int im_address_check_list(const char *list, unsigned max, char *reason,
     size_t size);
 
+/*
+ * The parts of one "host:port", as a resolver wants them: an IPv6 address
+ * without its brackets.  IM_ERROR, and a sentence in reason, if it is none.
+ */
+int im_address_split(const char *address, char host[IM_ADDRESS_HOST_MAX + 1],
+    unsigned *port, char *reason, size_t size);
+
 #endif

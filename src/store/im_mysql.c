@@ -17,6 +17,7 @@
 #include <errmsg.h>
 #include <mysqld_error.h>
 
+#include "im_address.h"
 #include "im_mysql_int.h"
 
 
@@ -99,10 +100,10 @@ mysql_now_ms(void)
 int
 im_mysql_open(im_mysql_t *m)
 {
-    char         host[128];
+    char         host[IM_ADDRESS_HOST_MAX + 1];
     uint64_t     now;
     unsigned     port;
-    const char  *colon, *socket;
+    const char  *socket;
 
     now = mysql_now_ms();
 
@@ -146,12 +147,12 @@ im_mysql_open(im_mysql_t *m)
     if (strncmp(m->address, "unix:", 5) == 0) {
         socket = m->address + 5;
 
-    } else {
-        colon = strrchr(m->address, ':');
-        snprintf(host, sizeof(host), "%.*s",
-                 colon ? (int) (colon - m->address)
-                       : (int) strlen(m->address), m->address);
-        port = colon ? (unsigned) atoi(colon + 1) : 3306;
+    } else if (im_address_split(m->address, host, &port, m->error,
+                                sizeof(m->error)) != IM_OK)
+    {
+        mysql_close(m->db);
+        m->db = NULL;
+        return IM_AGAIN;
     }
 
     if (mysql_real_connect(m->db, socket ? NULL : host, m->user, m->password,

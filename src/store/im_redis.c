@@ -16,6 +16,7 @@
 
 #include <hiredis.h>
 
+#include "im_address.h"
 #include "im_redis.h"
 
 
@@ -100,8 +101,8 @@ im_redis_error(im_redis_t *r)
 static int
 redis_connect(im_redis_t *r)
 {
-    char            host[128];
-    const char     *colon;
+    char            host[IM_ADDRESS_HOST_MAX + 1];
+    unsigned        port;
     struct timeval  tv;
 
     if (r->c != NULL && redis_is_stale(r)) {
@@ -122,17 +123,13 @@ redis_connect(im_redis_t *r)
         r->c = redisConnectUnixWithTimeout(r->address + 5, tv);
 
     } else {
-        colon = strrchr(r->address, ':');
-
-        if (colon == NULL || (size_t) (colon - r->address) >= sizeof(host)) {
-            snprintf(r->error, sizeof(r->error), "bad address");
+        if (im_address_split(r->address, host, &port, r->error,
+                             sizeof(r->error)) != IM_OK)
+        {
             return IM_ERROR;
         }
 
-        memcpy(host, r->address, (size_t) (colon - r->address));
-        host[colon - r->address] = '\0';
-
-        r->c = redisConnectWithTimeout(host, atoi(colon + 1), tv);
+        r->c = redisConnectWithTimeout(host, (int) port, tv);
     }
 
     if (r->c == NULL || r->c->err) {

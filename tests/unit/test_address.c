@@ -84,6 +84,39 @@ what_is_no_list_of_addresses_is_refused_with_a_reason(void **state)
 
 
 static void
+an_address_is_taken_apart_as_a_resolver_wants_it(void **state)
+{
+    size_t    i;
+    char      host[IM_ADDRESS_HOST_MAX + 1];
+    unsigned  port;
+
+    static const char *const  bad[] = {
+        "", "redis", "redis:", "redis:637x", "redis:65536", "redis:0",
+        ":6379", "::1", "[::1]", "a b:1", "a:1,b:2"
+    };
+
+    (void) state;
+
+    assert_int_equal(im_address_split("redis.lan:6379", host, &port, reason,
+                                      sizeof(reason)), IM_OK);
+    assert_string_equal(host, "redis.lan");
+    assert_int_equal(port, 6379);
+
+    assert_int_equal(im_address_split("[::1]:65535", host, &port, reason,
+                                      sizeof(reason)), IM_OK);
+    assert_string_equal(host, "::1");
+    assert_int_equal(port, 65535);
+
+    for (i = 0; i < UNIT_N(bad); i++) {
+        reason[0] = '\0';
+        assert_int_equal(im_address_split(bad[i], host, &port, reason,
+                                          sizeof(reason)), IM_ERROR);
+        assert_true(reason[0] != '\0');
+    }
+}
+
+
+static void
 a_host_is_a_name_or_an_address(void **state)
 {
     char  name[IM_ADDRESS_HOST_MAX + 2];
@@ -116,6 +149,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(lists_of_addresses_are_accepted),
         cmocka_unit_test(what_is_no_list_of_addresses_is_refused_with_a_reason),
+        cmocka_unit_test(an_address_is_taken_apart_as_a_resolver_wants_it),
         cmocka_unit_test(a_host_is_a_name_or_an_address),
     };
 

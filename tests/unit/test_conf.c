@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "im_conf.h"
+#include "im_peers.h"
 
 
 typedef struct {
@@ -282,6 +283,40 @@ a_tool_reads_its_section_and_leaves_others_to_the_daemon(void **state)
 }
 
 
+static void
+an_address_of_a_store_that_is_none_is_refused_at_the_start(void **state)
+{
+    char    error[256];
+    conf_t  c;
+
+    (void) state;
+
+    assert_int_equal(load(&c, "[own]\nkey_file = /k\n[redis]\n"
+                              "address = unix:/r\n[mysql]\n"
+                              "address = [::1]:3306\n", error,
+                          sizeof(error)), IM_OK);
+    assert_int_equal(im_peers_check(&c.common, error, sizeof(error)), IM_OK);
+    forget(&c);
+
+    assert_int_equal(load(&c, "[own]\nkey_file = /k\n[redis]\n"
+                              "address = 127.0.0.1:637x\n", error,
+                          sizeof(error)), IM_OK);
+    assert_int_equal(im_peers_check(&c.common, error, sizeof(error)),
+                     IM_ERROR);
+    assert_string_equal(error, "[redis] address: \"127.0.0.1:637x\": the port "
+                               "is not in 1-65535");
+    forget(&c);
+
+    assert_int_equal(load(&c, "[own]\nkey_file = /k\n[mysql]\n"
+                              "address = 127.0.0.1\n", error,
+                          sizeof(error)), IM_OK);
+    assert_int_equal(im_peers_check(&c.common, error, sizeof(error)),
+                     IM_ERROR);
+    assert_string_equal(error, "[mysql] address: \"127.0.0.1\" has no port");
+    forget(&c);
+}
+
+
 int
 main(void)
 {
@@ -293,6 +328,8 @@ main(void)
         cmocka_unit_test(a_file_that_cannot_be_read_is_said_so),
         cmocka_unit_test(
             a_tool_reads_its_section_and_leaves_others_to_the_daemon),
+        cmocka_unit_test(
+            an_address_of_a_store_that_is_none_is_refused_at_the_start),
     };
 
     return cmocka_run_group_tests(tests, enter, leave);
