@@ -21,22 +21,30 @@ NGINX_FLAGS  ?= --with-compat --with-threads --with-http_ssl_module \
 
 # What a folder stands on, with all that these stand on (see folders.txt).
 # nginx has one include path for all files, so each folder is also read with its
-# own, before the module is linked: an include of what stands above fails.
+# own, once the module is built: an include of what stands above fails.
 nginx_below   = $(shell awk -v folder=$(1) '$$1 ~ /:$$/ { \
       f = $$1; sub(/:/, "", f); \
       for (i = 2; i <= NF; i++) below[f] = below[f] " " $$i " " below[$$i] } \
     END { print below[folder] }' tools/im_lint/folders.txt)
 
-nginx_INCS    = $(addprefix -I$(NGINX_SRC)/src/,core event event/modules \
-                event/quic os/unix http http/modules http/v2 http/v3) \
-                -I$(NGX_OBJ) $(INC_CORE) $(CFLAGS_RPC)
+# The rest is what configure has found, maybe an OpenSSL of nginx's own: all
+# paths of its Makefile but those into our folders.
+nginx_INCS    = $(INC_CORE) $(CFLAGS_RPC) $(shell awk \
+    -v src='$(NGINX_SRC)' -v ours='-I$(CURDIR)/src/' ' \
+    /^(CFLAGS|ALL_INCS)[ \t]*=/ { on = 1 } \
+    on { gsub(/-I[ \t]+/, "-I"); \
+         for (i = 1; i <= NF; i++) \
+             if ($$i ~ /^-I/ && index($$i, ours) != 1) { \
+                 path = substr($$i, 3); \
+                 print "-I" (path ~ /^\// ? path : src "/" path) } } \
+    !/\\$$/ { on = 0 }' $(NGX_OBJ)/Makefile)
 
 nginx_LINTS  := $(patsubst src/nginx/%,$(NGX_OBJ)/includes/%,\
                 $(wildcard src/nginx/*))
 
-.PHONY: module lint-nginx FORCE
+.PHONY: module FORCE
 
-module: $(if $(module_SRCS),$(MODULE))
+module: $(if $(module_SRCS),$(MODULE) $(nginx_LINTS))
 
 # What the configuration depends on beside the file `config`.
 $(BUILD)/nginx.list: FORCE | ready
@@ -69,8 +77,8 @@ $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
 	@grep warning $(BUILD)/nginx.configure.log || :
 
 # Removed first: nginx's Makefile does not know that it needs our archives.
-$(MODULE): $(nginx_LINTS) $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) \
-           $(GEN_H) $(DISC_A) $(RPC_A) $(CORE_A)
+$(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
+           $(DISC_A) $(RPC_A) $(CORE_A)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
 	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
 	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \
@@ -79,10 +87,8 @@ $(MODULE): $(nginx_LINTS) $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) \
 	@install -m 644 $(NGX_OBJ)/ngx_im_module.so $@.new
 	@mv $@.new $@
 
-lint-nginx: $(nginx_LINTS)
-
-$(nginx_LINTS): $(NGX_OBJ)/includes/%: $(NGX_OBJ)/Makefile $(module_SRCS) \
-                $(module_HDRS) $(GEN_H) tools/im_lint/folders.txt
+# After the module: an OpenSSL that nginx builds has its headers only then.
+$(nginx_LINTS): $(NGX_OBJ)/includes/%: $(MODULE) tools/im_lint/folders.txt
 	@mkdir -p $(@D)
 	$(call say,LINT ,src/nginx/$*) $(CC) -D_GNU_SOURCE -M -MF $@ \
 	    $(addprefix -I,src/nginx/$* $(call nginx_below,src/nginx/$*)) \
