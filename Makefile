@@ -15,6 +15,7 @@
 #   make CC=clang BUILD=build/clang        make SAN=1   (build/asan)
 #                                          make SAN=thread  (build/tsan)
 #   make CRASH=1 BUILD=build/crash daemons (with crash points, for tests)
+#   make FUZZ=1 (build/fuzz, by clang)     make COV=1   (build/coverage)
 #
 # V=1 shows whole commands.
 
@@ -24,7 +25,12 @@ AR      = ar
 PYTHON  = /usr/bin/python3
 PKG     = pkg-config
 
-ifeq ($(SAN),thread)
+ifdef FUZZ
+BUILD  ?= build/fuzz
+CC      = clang
+else ifdef COV
+BUILD  ?= build/coverage
+else ifeq ($(SAN),thread)
 BUILD  ?= build/tsan
 else ifdef SAN
 BUILD  ?= build/asan
@@ -57,7 +63,14 @@ STD           = -std=gnu11 -D_GNU_SOURCE -fPIC -g
 WARN          = -Wall -Wextra -Wformat -Wformat-security
 WERROR        = -Werror
 
-ifeq ($(SAN),thread)
+ifdef FUZZ
+OPT           = -O1 -fno-omit-frame-pointer
+SANFLAGS      = -fsanitize=address,undefined,fuzzer-no-link \
+                -fno-sanitize-recover=undefined
+else ifdef COV
+OPT           = -O1 -fprofile-update=atomic
+SANFLAGS      = --coverage
+else ifeq ($(SAN),thread)
 OPT           = -O1 -fno-omit-frame-pointer
 SANFLAGS      = -fsanitize=thread
 else ifdef SAN
@@ -94,6 +107,7 @@ INC_LOGIC    := $(LOGIC_FOLDERS:%=-Iservices/logic/%)
 INC_TASK     := -Iservices/task/base $(INC_SERVICE)
 INC_TEST     := $(INC_SERVICE) $(INC_LOGIC) \
                 $(addprefix -I,$(wildcard services/task/*)) -Itests/lib \
+                -Itests/fuzz \
                 $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
 LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
@@ -114,6 +128,7 @@ bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 bench_store_SRCS := $(wildcard bench/store/*.c)
 testlib_SRCS := $(wildcard tests/lib/*.c)
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
+fuzz_SRCS    := $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/*.c))
 tool_SRCS    := $(wildcard tools/*.c)
 
 objs          = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -134,7 +149,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
-        lint test \
+        lint test fuzz coverage \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
         test-tsan test-full test-stop test-faults matrix bench bench-rpc \
         bench-fanout bench-crowd bench-flood bench-lists bench-opens \
@@ -254,12 +269,30 @@ $(BUILD)/im-bench-store: $(call objs,$(bench_store_SRCS)) \
 $(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)
 	$(link)
 
-$(UNIT): $(BUILD)/%: $(OBJ)/%.o $(call objs,$(testlib_SRCS)) \
-                     $(BUILD)/liblogic.a $(BUILD)/libtask.a $(ARCHIVES)
+$(filter-out %/test_fuzz,$(UNIT)): $(BUILD)/%: $(OBJ)/%.o \
+        $(call objs,$(testlib_SRCS)) $(BUILD)/liblogic.a $(BUILD)/libtask.a \
+        $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(link) -lcmocka
 
 include tools/nginx.mk
+
+# A reader of the module is a part of it, so it is compiled as that is.
+$(OBJ)/tests/fuzz/fuzz_ws.o: tests/fuzz/fuzz_ws.c $(NGX_OBJ)/Makefile | ready
+	@mkdir -p $(@D)
+	$(call say,CC   ,$<) $(CC) $(ALL_CFLAGS) $(WERROR) \
+	    -Wno-unused-parameter -MMD -MP $(nginx_INCS) \
+	    $(addprefix -I,$(wildcard src/nginx/*)) -Itests/fuzz -c -o $@ $<
+
+$(BUILD)/tests/unit/test_fuzz: $(call objs,tests/unit/test_fuzz.c \
+        $(fuzz_SRCS)) $(BUILD)/liblogic.a $(BUILD)/libtask.a $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(link) -lcmocka
+
+$(BUILD)/im-fuzz: $(call objs,$(fuzz_SRCS) tests/fuzz/fuzz_main.c) \
+                  $(BUILD)/liblogic.a $(BUILD)/libtask.a $(ARCHIVES)
+	$(link) -fsanitize=fuzzer
+
 include tools/install.mk
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
@@ -308,6 +341,20 @@ lint:
 	@$(MAKE) all
 	@exec $(PYTHON) tools/lint --build $(BUILD)
 
+# Each target of tests/fuzz for T seconds; ONLY=ws,jwt some of them.
+fuzz:
+	@tools/deps packages
+	@tools/deps fuzz
+	@$(MAKE) FUZZ=1 build/fuzz/im-fuzz
+	@exec $(PYTHON) tests/fuzz/run --seconds $(or $(T),60) \
+	    $(if $(ONLY),--only $(ONLY))
+
+# PARTS: of tests/run; e2e and faults take long.
+coverage: deps
+	@tools/deps coverage
+	@$(MAKE) COV=1 all tests
+	@exec $(PYTHON) tools/coverage $(or $(PARTS),unit nginx)
+
 test-unit:
 	@$(MAKE) all tests
 	@exec $(PYTHON) tests/run unit
@@ -342,6 +389,7 @@ test-full:
 	@$(MAKE) test-asan
 	@$(MAKE) test-tsan
 	@$(MAKE) test-stop
+	@$(MAKE) fuzz T=10
 
 # Needs the usual module, too: nginx itself cannot be watched for threads.
 test-tsan:
@@ -373,7 +421,8 @@ test-faults: deps
 # Other people's nginx: NGINX_SRCS=folder of source trees, MATRIX=full or ci.
 matrix: deps
 	@$(MAKE) daemons tools
-	@NGINX_SRCS='$(NGINX_SRCS)' MATRIX='$(MATRIX)' exec $(PYTHON) tools/matrix
+	@NGINX_SRCS='$(NGINX_SRCS)' MATRIX='$(MATRIX)' \
+	    exec $(PYTHON) tools/matrix
 
 # A broker that is measured compiles all it can.
 bench bench-%: export IM_JAVA_OPTIONS =
@@ -445,23 +494,28 @@ help:
 	@echo "                 passing through, stay until Ctrl-C"
 	@echo "make demo        two users talk through everything, then stop"
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
-	@echo "make checker     N=200000 messages of many people, with all promises"
-	@echo "                 checked afterwards; SEED=n, FAULTS=1"
-	@echo "make test        unit, nginx (t/) and end-to-end tests, some faults"
+	@echo "make checker     N=200000 messages of many people, then all"
+	@echo "                 promises are checked; SEED=n, FAULTS=1"
+	@echo "make test        unit, nginx (t/) and end-to-end tests, some"
+	@echo "                 faults"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
 	@echo "make lint        calls between folders, other habits: seconds"
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-memory test-threads    what CI takes of these two"
 	@echo "make test-tsan   threads: unit tests and daemons with TSan"
-	@echo "make test-stop   stops of the daemons under load, with both (N=200)"
-	@echo "make test-faults what users notice of each fault, beside its limit;"
+	@echo "make test-stop   stops of daemons under load, with both (N=200)"
+	@echo "make test-faults what users notice of each fault, and its limit;"
 	@echo "                 ONLY=kill-task,mix-1  SEED=n"
-	@echo "make test-full   test, matrix, -asan, -tsan, -stop: before a release"
-	@echo "make matrix      the module in other builds of nginx: debug, SSL,"
-	@echo "                 compat, compiler, static; NGINX_SRCS=folder of"
-	@echo "                 source trees; MATRIX=full"
+	@echo "make test-full   test, matrix, -asan, -tsan, -stop, fuzz T=10:"
+	@echo "                 before a release"
+	@echo "make fuzz        parsers get what libFuzzer makes of corpora;"
+	@echo "                 T=60 seconds each, ONLY=ws,jwt"
+	@echo "make coverage    lines that tests reach; PARTS='unit nginx e2e'"
+	@echo "make matrix      the module in other builds of nginx: debug,"
+	@echo "                 SSL, compat, compiler, static; NGINX_SRCS="
+	@echo "                 folder of source trees; MATRIX=full"
 	@echo "make bench       figures to build/bench/last.json"
-	@echo "make bench-fanout  rooms beside nchan, to build/bench/fanout.json"
+	@echo "make bench-fanout  rooms beside nchan: build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make bench-rpc   what gRPC costs a message"
@@ -470,7 +524,7 @@ help:
 	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make bench-lists a page of 100,000 conversations"
 	@echo "make stop        stop every stack;  make status  show them"
-	@echo "make docs        docs/configuration.md from the tables in the code"
+	@echo "make docs        docs/configuration.md from tables in the code"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
 	@echo
