@@ -14,7 +14,7 @@ def environment(run, name):
     if run.sanitizer == 'tsan':
         return {'TSAN_OPTIONS': 'ignore_noninstrumented_modules=1:'
                                 'log_path=' + log}
-    if not run.sanitizer:
+    if run.sanitizer != 'asan':
         return {}
     return {
         'ASAN_OPTIONS': 'detect_leaks=1:fast_unwind_on_malloc=0:'

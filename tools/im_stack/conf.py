@@ -239,7 +239,7 @@ class Conf:
         if self.state['sanitizer'] == 'tsan':
             return {'TSAN_OPTIONS': 'ignore_noninstrumented_modules=1:'
                                     'log_path=' + log}
-        if not self.state['sanitizer']:
+        if self.state['sanitizer'] != 'asan':
             return {}
         return {
             'ASAN_OPTIONS': 'detect_leaks=1:fast_unwind_on_malloc=0:'
