@@ -57,7 +57,8 @@ our $Config = pair('plain', "GUARD $Page")
     . pair('includes', "ssi on; ssi_types *; default_type text/html; "
                        . "try_files /inc-KIND =404;")
     . pair('slow', "auth_delay 20ms; GUARD $Page")
-    . pair('backend', "GUARD proxy_pass http://127.0.0.1:\$server_port/says401;")
+    . pair('backend', 'GUARD proxy_pass '
+                      . 'http://127.0.0.1:$server_port/says401;')
     . <<"_EOC_";
     location = /login { return 200 "log in here\\n"; }
     location \@login { return 200 "log in here\\n"; }

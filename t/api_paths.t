@@ -1,4 +1,3 @@
-
 # The endpoints among the locations of a site: whatever the site has, they are
 # reached, and what is no endpoint is a refusal that a program can read.  No
 # stack is needed: a request that gets as far as Logic ends in 503.

@@ -1,6 +1,7 @@
-# No token in a log: whatever becomes of a request whose URL carries one, neither
-# the access log (here with all variables that could show it, and written into
-# error.log, where the next line looks) nor the error log at "info" has it.
+# No token in a log: whatever becomes of a request whose URL carries one,
+# neither the access log (here with all variables that could show it, and
+# written into error.log, where the next line looks) nor the error log at "info"
+# has it.
 
 BEGIN { push @INC, 't/lib' }
 use Test::Nginx::Socket;
@@ -45,7 +46,9 @@ our $Config = <<'_EOC_';
     location = /early2 { try_files /none /ws?$args; }
     location = /returned { return 403; }
     location = /app { return 200 "app: $args\n"; }
-    location = /backend { proxy_pass http://127.0.0.1:$server_port/app$is_args$args; }
+    location = /backend {
+        proxy_pass http://127.0.0.1:$server_port/app$is_args$args;
+    }
     location = /poll { im_jwt required; im_ws;
                        if ($arg_poll) { proxy_pass http://127.0.0.1:1; } }
     location = /post { im_jwt required; im_ws; limit_except GET {

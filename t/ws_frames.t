@@ -19,7 +19,8 @@ sub closes {
 sub refuses {
     my ($code, $close) = @_;
     my $bytes = quotemeta pack 'n', $close;
-    return qr/^\x81..?.?\{"type":"error","code":"$code".*\}\x88[\x02-\x7d]$bytes/s;
+    my $error = '\{"type":"error","code":"' . $code . '".*\}';
+    return qr/^\x81..?.?$error\x88[\x02-\x7d]$bytes/s;
 }
 
 plan tests => repeat_each() * (blocks() * 3);

@@ -7,7 +7,10 @@ use IMTest;
 
 our $Config = <<'_EOC_';
     location = /ws { im_ws; }
-    location = /origin { im_ws; im_ws_origin https://chat.example https://b.example; }
+    location = /origin {
+        im_ws;
+        im_ws_origin https://chat.example https://b.example;
+    }
     location = /required { im_jwt required; im_ws; }
 _EOC_
 

@@ -212,16 +212,16 @@ parse(int argc, char **argv)
             options.ca = argv[++i];
 
         } else if (strcmp(argv[i], "--lease") == 0) {
-            options.lease_s = (unsigned) atoi(argv[++i]);
+            options.lease_s = (unsigned) strtoul(argv[++i], NULL, 10);
 
         } else if (strcmp(argv[i], "--nodes") == 0) {
-            options.nodes = (unsigned) atoi(argv[++i]);
+            options.nodes = (unsigned) strtoul(argv[++i], NULL, 10);
 
         } else if (strcmp(argv[i], "--minted") == 0) {
             options.minted_ms = strtoull(argv[++i], NULL, 10);
 
         } else if (strcmp(argv[i], "--for") == 0) {
-            options.seconds = (unsigned) atoi(argv[++i]);
+            options.seconds = (unsigned) strtoul(argv[++i], NULL, 10);
 
         } else {
             return IM_ERROR;

@@ -204,6 +204,7 @@ status_run(im_mysql_t *m)
     int                 todo;
     char                when[32], error[256];
     time_t              t;
+    struct tm           utc;
     progress_t          p;
     im_schema_state_t   state;
     const im_schema_t  *s;
@@ -229,7 +230,7 @@ status_run(im_mysql_t *m)
         if (p.done_ms != 0) {
             t = (time_t) (p.done_ms / 1000);
             (void) strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC",
-                            gmtime(&t));
+                            gmtime_r(&t, &utc));
             printf("  %-24s done %s\n", s->name, when);
             continue;
         }

@@ -27,6 +27,7 @@ typedef struct {
 } topic_t;
 
 
+static int number(const char *text);
 static int usage(void);
 static int create(const char *brokers, const topic_t *topic, int replication,
     time_t until);
@@ -56,21 +57,29 @@ main(int argc, char **argv)
             topics[n++].partitions = 1;
 
         } else if (strcmp(argv[i], "--partitions") == 0 && n > 0) {
-            topics[n - 1].partitions = atoi(argv[i + 1]);
+            topics[n - 1].partitions = number(argv[i + 1]);
 
         } else if (strcmp(argv[i], "--replication") == 0) {
-            replication = atoi(argv[i + 1]);
+            replication = number(argv[i + 1]);
 
         } else if (strcmp(argv[i], "--timeout") == 0) {
-            timeout = atoi(argv[i + 1]);
+            timeout = number(argv[i + 1]);
 
         } else {
             return usage();
         }
     }
 
-    if (i != argc || brokers == NULL || n == 0) {
+    if (i != argc || brokers == NULL || n == 0 || replication == 0
+        || timeout == 0)
+    {
         return usage();
+    }
+
+    for (i = 0; i < n; i++) {
+        if (topics[i].partitions == 0) {
+            return usage();
+        }
     }
 
     until = time(NULL) + timeout;
@@ -82,6 +91,19 @@ main(int argc, char **argv)
     }
 
     return 0;
+}
+
+
+/* 0, which none of the options may be, if it is no number. */
+static int
+number(const char *text)
+{
+    char  *end;
+    long   n;
+
+    n = strtol(text, &end, 10);
+
+    return (*end == '\0' && n > 0 && n <= 1000000) ? (int) n : 0;
 }
 
 

@@ -67,7 +67,8 @@ class Api:
         headers = kw.pop('headers', {})
         if token:
             headers['Authorization'] = 'Bearer ' + token
-        # A kept connection may have ended with its worker; to ask again is safe.
+        # A kept connection may have ended with its worker: asking again is
+        # safe.
         for tries in (2 if method == 'GET' else 1, 1):
             try:
                 async with self.session.request(method, self.url + path,

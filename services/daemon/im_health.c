@@ -58,6 +58,7 @@ int
 im_health_start(const im_daemon_conf_t *conf, const char *instance)
 {
     int                           fd;
+    char                          host[INET_ADDRSTRLEN];
     unsigned                      port;
     socklen_t                     len;
     struct sockaddr_in            sin;
@@ -91,8 +92,9 @@ im_health_start(const im_daemon_conf_t *conf, const char *instance)
         return IM_ERROR;
     }
 
-    snprintf(health_address_text, sizeof(health_address_text), "%s:%u",
-             inet_ntoa(sin.sin_addr), port);
+    inet_ntop(AF_INET, &sin.sin_addr, host, sizeof(host));
+    snprintf(health_address_text, sizeof(health_address_text), "%s:%u", host,
+             port);
 
     im_log(IM_LOG_NOTICE, "health: http://%s/healthz and /readyz",
            health_address_text);

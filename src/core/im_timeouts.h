@@ -64,7 +64,7 @@
 /* Stopping. */
 #define IM_DRAIN_SEEN_MS             200    /* for peers to see the mark */
 #define IM_DRAIN_MS                  3000   /* for what is in flight */
-#define IM_DRAIN_LAST_MS             300    /* for calls, if that was too short */
+#define IM_DRAIN_LAST_MS             300    /* for calls, if that was short */
 #define IM_STOP_ETCD_MS              1000   /* to take the view of etcd down */
 #define IM_STOP_MS                   5000   /* then a daemon ends in any case */
 
@@ -115,7 +115,7 @@
 
 /* When a client that was refused is to try again (retry_after_ms). */
 #define IM_RETRY_MS                  1000   /* a queue was full, or the like */
-#define IM_RETRY_AWAY_MIN_MS         500    /* what is needed is away: half as */
+#define IM_RETRY_AWAY_MIN_MS         500    /* what it needs is away: half as */
 #define IM_RETRY_AWAY_MAX_MS         2500   /* long as it has been, in these */
 
 /* Probes of a daemon's dependencies (/readyz). */

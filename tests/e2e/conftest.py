@@ -251,9 +251,9 @@ def crashing():
     clean = {k: v for k, v in os.environ.items()
              if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'SAN', 'BUILD')}
     r = subprocess.run(['make', '-j2', 'CRASH=1', 'BUILD=build/crash',
-                        'daemons', 'build/crash/im-schema'], cwd=TOP, env=clean, text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=300)
+                        'daemons', 'build/crash/im-schema'], cwd=TOP,
+                       env=clean, text=True, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, timeout=300)
     assert r.returncode == 0, r.stdout
     return os.path.join(TOP, 'build', 'crash')
 

@@ -14,9 +14,9 @@ from test_logic_steps import Logic, stopped
 FLOOD = 300
 # Redis stands still for so long: what is sent meanwhile waits in one queue.
 PAUSE_MS = 700
-# Ten to forty are to be expected.  One message at a time cost 359 statements and
-# four round trips to Redis for each, and one tag at a time 64 for a batch.  The
-# rest is for a machine that is so slow that many batches are made.
+# Ten to forty are to be expected.  One message at a time cost 359 statements
+# and four round trips to Redis for each, and one tag at a time 64 for a batch.
+# The rest is for a machine that is so slow that many batches are made.
 SELECTS, READS, TAGS_READS = 120, 400, 128
 
 

@@ -25,7 +25,8 @@ from im_scale import Traffic
 
 
 class Liar:
-    """A listener that takes connections and says what it is told, or nothing."""
+    """A listener that takes connections and says what it is told, or
+    nothing."""
 
     def __init__(self, answer):
         self.answer = answer

@@ -2,9 +2,10 @@
  * unit_presence_world.h -- workers, Logics, users and watchers around the
  * presence of users in Redis (unit_presence.h), with a clock of its own.
  *
- * A worker carries out opens and closes in order, and knows what its subscribers
- * were notified of, as ngx_im_presence.c does; a Logic runs the script, and
- * sends what it returns a while later.  What happens to them is the test's.
+ * A worker carries out opens and closes in order, and knows what its
+ * subscribers were notified of, as ngx_im_presence.c does; a Logic runs the
+ * script, and sends what it returns a while later.  What happens to them is the
+ * test's.
  */
 
 #ifndef UNIT_PRESENCE_WORLD_H

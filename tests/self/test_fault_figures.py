@@ -1,4 +1,5 @@
-"""What the campaign of faults says that people waited for (im_fault_figures)."""
+"""What the campaign of faults says that people waited for, as
+im_fault_figures reckons it."""
 
 import os
 import sys

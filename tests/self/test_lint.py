@@ -1,6 +1,7 @@
 """tools/lint finds what it is there to find, and finds nothing today."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ BUILD = os.environ.get('IM_TEST_BUILD', 'build')
 
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 
-from im_lint import calls  # noqa: E402
+from im_lint import calls, habits  # noqa: E402
 
 LOW, HIGH, SIDE = 'services/low', 'services/high/deep', 'src/nginx/side'
 TABLE = 'services/low:\nservices/high/deep: services/low\nsrc/nginx/side:\n'
@@ -171,3 +172,86 @@ def test_a_map_that_is_old_is_found_and_renewed(tree):
     assert 'is 1, not 9' in tree.check(write=False)[0]
     tree.write(calls.PAGE, page.replace('nothing of ours', '`src/gone` 1', 1))
     assert 'src/gone is no more' in tree.check(write=False)[0]
+
+
+GOOD_C = '/*\n * a.c -- adds.\n */\n\nint\nadd(int a)\n{\n    return a;\n}\n'
+
+
+def habits_of(place, name, text):
+    place.write(name, text)
+    place.write(habits.WORDS, 'adress\n')
+    return habits.check(place.top, [name])
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Tree(tmp_path)
+
+
+@pytest.mark.parametrize('name, text', [
+    ('src/core/a.c', GOOD_C),
+    ('tests/a.py', '"""a -- adds."""\n'),
+    ('tools/a', '#!/bin/sh\n#\n# a -- adds.\n'),
+    ('Makefile', '# Builds.\n\nall:\n\techo\n'),
+    ('conf/a.conf', '; a.conf -- adds.\n'),
+    ('proto/a.proto', '// Adds.\n'),
+    ('docs/a.md', '# A page\n\n' + 'word ' * 30 + 'end\n'),
+    ('t/a.t', '# Adds.\nrun_tests();\n\n__DATA__\n' + 'x' * 200 + ' \n'),
+    ('notes', 'no code\t \n')])
+def test_a_file_with_good_habits_passes(place, name, text):
+    assert habits_of(place, name, text) == []
+
+
+@pytest.mark.parametrize('name, text, error', [
+    ('src/core/a.c', GOOD_C + '/* ' + 'x' * 78 + ' */\n',
+     ':10: 84 columns, not 80 at most'),
+    ('Makefile', '# Builds.\nall:\n\t' + 'x' * 73 + '\n',
+     ':3: 81 columns, not 80 at most'),
+    ('tests/a.py', '"""a -- adds."""\n' + '#' * 81 + '\n', ':2: 81 columns'),
+    ('t/a.t', '# Adds.\n' + '#' * 81 + '\n__DATA__\n', ':2: 81 columns'),
+    ('tools/a', '#!/bin/bash\n#\n# a -- adds.\n' + 'x' * 81 + '\n',
+     ':4: 81 columns'),
+    ('conf/a.conf', '# Adds.\n' + 'x' * 81 + '\n', ':2: 81 columns'),
+    ('src/core/a.h', GOOD_C.replace('add(int a)', 'add(int a) '),
+     ':6: blanks at the end'),
+    ('docs/a.md', '# A page\n\nword \n', ':3: blanks at the end'),
+    ('src/core/a.c', GOOD_C.replace('    return', '\treturn'), ':8: a tab'),
+    ('conf/a.conf', '# Adds.\na\tb\n', ':2: a tab'),
+    ('src/core/a.c', GOOD_C.rstrip('\n'),
+     ':9: does not end with one line feed'),
+    ('tests/a.py', '"""a -- adds."""\n\n',
+     ':3: does not end with one line feed'),
+    ('src/core/a.c', 'int a;\n', ':1: does not begin with a comment'),
+    ('tests/a.py', 'import os\n', ':1: does not begin with a comment'),
+    ('tools/a', '#!/bin/sh\necho\n', ':1: does not begin with a comment'),
+    ('conf/a.conf', 'events {}\n', ':1: does not begin with a comment'),
+    ('proto/a.proto', 'syntax = "proto3";\n',
+     ':1: does not begin with a comment'),
+    ('conf/schema/a.sql', 'SELECT 1;\n', ':1: does not begin with a comment')])
+def test_a_bad_habit_is_found_with_its_line(place, name, text, error):
+    found = habits_of(place, name, text)
+    assert len(found) == 1 and found[0].startswith(name + error)
+
+
+@pytest.mark.parametrize('call', sorted(
+    {name for _, names, _ in habits.BANNED for name in names.split()}))
+def test_a_call_that_is_not_used_here_is_found_with_what_to_use(place, call):
+    found = habits_of(place, 'src/core/a.c', GOOD_C.replace(
+        'return a;', 'return %s (a);' % call))
+    assert len(found) == 1 and found[0].startswith(
+        'src/core/a.c:8: %s() is not used here: ' % call)
+
+
+def test_a_name_in_a_text_or_of_a_member_is_no_call(place):
+    assert habits_of(place, 'src/core/a.c', GOOD_C.replace(
+        'return a;', 'a("gets(x)", \'"\'); /* atoi(x) */ '
+        'b->signal(a); my_atoi(a);')) == []
+
+
+@pytest.mark.skipif(not shutil.which('codespell'),
+                    reason='tools/deps lint installs it')
+def test_a_word_that_is_spelled_wrongly_is_found(place):
+    text = GOOD_C.replace('adds', 'adds t' + 'eh adress')
+    found = habits_of(place, 'src/core/a.c', text)
+    assert len(found) == 1 and found[0].startswith(
+        'src/core/a.c:2: t' + 'eh ==> the')

@@ -195,7 +195,8 @@ nobody_asks_in_the_name_of_another(void **state)
     } u;
 
     static const char  json[] = "{\"type\":\"read\",\"seq\":1,\"with\":2,"
-                                "\"caller\":{\"uid\":1,\"sid\":\"x\",\"device\":\"d\"}}";
+                                "\"caller\":{\"uid\":1,\"sid\":\"x\","
+                               "\"device\":\"d\"}}";
 
     (void) state;
 

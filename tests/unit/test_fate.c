@@ -139,7 +139,7 @@ after_a_loss_all_who_were_there_are_waited_for(void **state)
 
 
 static void
-one_that_died_before_the_loss_is_waited_for_until_its_numbers_are_old(
+one_that_died_before_the_loss_is_waited_for_while_numbers_live(
     void **state)
 {
     logic_peers_t  p = { NULL };
@@ -429,11 +429,12 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(a_turn_waits_for_all_who_came_before_it),
-        cmocka_unit_test(a_phase_does_not_begin_while_one_of_its_parity_is_open),
+        cmocka_unit_test(
+            a_phase_does_not_begin_while_one_of_its_parity_is_open),
         cmocka_unit_test(who_enters_or_leaves_twice_counts_once),
         cmocka_unit_test(after_a_loss_all_who_were_there_are_waited_for),
         cmocka_unit_test(
-            one_that_died_before_the_loss_is_waited_for_until_its_numbers_are_old),
+            one_that_died_before_the_loss_is_waited_for_while_numbers_live),
         cmocka_unit_test(an_old_post_does_not_make_anybody_live),
         cmocka_unit_test(a_text_that_is_no_post_is_nobodys_word),
         cmocka_unit_test(an_instance_that_never_posts_is_of_an_earlier_version),

@@ -2,8 +2,8 @@
  * logic_workers.h -- the streams from all Connect instances, and what is sent
  * down them.
  *
- * A stream belongs to logic_links.c, which adds it when it is opened and removes
- * it before it ends.
+ * A stream belongs to logic_links.c, which adds it when it is opened and
+ * removes it before it ends.
  */
 
 #ifndef LOGIC_WORKERS_H

@@ -17,7 +17,7 @@
 
 
 #define FATE_SETTLE_MS   200
-#define FATE_UNANSWERED  6         /* tries, 1.1 s: a late call may still come */
+#define FATE_UNANSWERED  6         /* tries, 1.1 s: a call may still come */
 
 
 static size_t fate_settled(logic_fate_t **all, size_t n);

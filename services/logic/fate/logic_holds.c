@@ -9,9 +9,11 @@
  * With the last holder the entry goes, in the same step: a repeat that comes
  * later gets a new number, and one that came before is a holder.  What the step
  * said stays in a field "v" id, for the reply may be lost: a Redis that was
- * frozen carries out what was sent to it meanwhile when nobody listens any more.
+ * frozen carries out what was sent to it meanwhile, when nobody listens any
+ * more.
  *
- * A repeat whose reply was lost does not know the first try; the entry names it.
+ * A repeat whose reply was lost does not know the first try; the entry names
+ * it.
  *
  * An entry that is not there tells nothing: Redis may have lost its memory,
  * and with it a holder that still produces.

@@ -16,9 +16,9 @@
 #define LOGIC_HOLDS_MAX  256       /* of one call */
 
 typedef enum {
-    LOGIC_HOLD_UNKNOWN = 0,        /* Redis does not know the number (any more) */
+    LOGIC_HOLD_UNKNOWN = 0,        /* Redis does not (any more) know it */
     LOGIC_HOLD_OTHERS,             /* others hold it, and decide */
-    LOGIC_HOLD_LAST                /* no repeat gets it from now on: it is void */
+    LOGIC_HOLD_LAST                /* no repeat gets it any more: void */
 } logic_hold_e;
 
 typedef struct {

@@ -7,9 +7,9 @@
  * many conversations a user begins, and to read it costs the same.  Most users
  * have none, and their list costs one look.
  *
- * A user who has some is parked until the store group has reached the end that the log
- * had.  A note that is so old that nothing is appended for it any more is
- * removed then; a younger one stays, since its message may not be in the log
+ * A user who has some is parked until the store group has reached the end that
+ * the log had.  A note that is so old that nothing is appended for it any more
+ * is removed then; a younger one stays, since its message may not be in the log
  * yet.  By its time a note that was renewed meanwhile is not removed.
  *
  * Waiting for the log without such a note was rejected: it takes up to a

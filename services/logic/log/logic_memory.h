@@ -10,7 +10,7 @@
 
 typedef struct {
     uint64_t         mark;         /* names this memory: when it began, in ms of
-                                      Redis's clock; 0: Redis lost none before */
+                                      Redis's clock; 0: none was lost before */
     unsigned         young:1;      /* it began less than an hour ago, and
                                       another one was lost before */
 } logic_memory_t;

@@ -290,7 +290,8 @@ static int
 sequence_append(sequence_call_t *c)
 {
     int             len;
-    char            keys[LOGIC_SEQUENCE_MAX][LOGIC_SEQUENCE_KEY_MAX], prefix[32];
+    char            keys[LOGIC_SEQUENCE_MAX][LOGIC_SEQUENCE_KEY_MAX];
+    char            prefix[32];
     char            flags[LOGIC_SEQUENCE_MAX], length[16], window[16];
     char            young[16];
     size_t          i, n;

@@ -13,8 +13,8 @@
  *                   watcher <----> Kafka        timer: whose time has come
  *
  * Nobody's thread waits in here.  While somebody waits, one thread asks Kafka,
- * at most two requests every few ms however many wait.  Another one keeps the time, for
- * a question to Kafka may take as long as Kafka is away.
+ * at most two requests every few ms however many wait.  Another one keeps the
+ * time, for a question to Kafka may take as long as Kafka is away.
  *
  * A mark of the store's own in Redis or MySQL was rejected: the committed
  * offset is the truth that a restart of Task begins from, and nobody has to

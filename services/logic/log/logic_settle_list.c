@@ -3,9 +3,9 @@
  *
  *   add --> wants an end --begin, ends--> wants a commit --commits--> taken out
  *
- * All that wait when a question for the ends begins share its answer, so a crowd
- * that comes together costs as many questions as one client.  An end that was
- * asked for before a request came does not count for it: messages that were
+ * All that wait when a question for the ends begins share its answer, so a
+ * crowd that comes together costs as many questions as one client.  An end that
+ * was asked for before a request came does not count for it: messages that were
  * acked in between are above that end.
  *
  * A partition to which nothing is written has the end that the group committed

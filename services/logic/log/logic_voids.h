@@ -24,9 +24,9 @@ typedef struct {
 } logic_void_t;
 
 /*
- * Makes v a floor: when it has been written, a counter that is lost begins above
- * `last`.  No number is void by it: it is an empty range, from last + 1 to last,
- * and becomes a real one when one that ends there is written.
+ * Makes v a floor: when it has been written, a counter that is lost begins
+ * above `last`.  No number is void by it: it is an empty range, from last + 1
+ * to last, and becomes a real one when one that ends there is written.
  */
 void logic_voids_floor(logic_void_t *v, const im_conv_t *conv, uint64_t last);
 

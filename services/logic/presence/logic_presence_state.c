@@ -35,8 +35,8 @@
  * Whoever meets such an entry puts the user into im:off with the time 0, then
  * takes the entry out, in this order; then "expire" decides as for any other.
  * The entry was read before that, and "offline" may have been notified
- * meanwhile.  So an open that finds no entry and the time 0 notifies "online"; a
- * worker drops what its subscribers hold already (core/im_watch.h).
+ * meanwhile.  So an open that finds no entry and the time 0 notifies "online";
+ * a worker drops what its subscribers hold already (core/im_watch.h).
  *
  * verb     words                                 reply
  * open     uid conn value sid check-replaced     revoked, replaced, entries

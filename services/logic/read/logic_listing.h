@@ -20,7 +20,7 @@ typedef struct {
     unsigned       pinned:1;
     unsigned       muted:1;
     unsigned       own_known:1;
-    uint64_t       own_above;          /* of a group, as in conf/schema/0004-lists.sql */
+    uint64_t       own_above;          /* of a group: conf/schema/0004-lists */
 
     uint64_t       seq;                /* of its last message, 0: none */
     uint64_t       msg_id;

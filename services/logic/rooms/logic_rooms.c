@@ -204,7 +204,7 @@ rooms_create_check(logic_rooms_t *r)
 
     r->open = q->has_open ? q->open : (r->kind == LOGIC_ROOM_LIVE);
     r->history = q->has_history ? q->history : (r->kind == LOGIC_ROOM_GROUP);
-    strcpy(r->name, q->name);
+    snprintf(r->name, sizeof(r->name), "%s", q->name);
 
     if (logic_rooms_users(r, q->members, q->n_members) != IM_OK
         || logic_rooms_users(r, &r->uid, 1) != IM_OK)

@@ -1,6 +1,6 @@
 /*
- * logic_rooms_count.h -- members are notified how many users are in a room.  One
- * thread.
+ * logic_rooms_count.h -- members are notified how many users are in a room.
+ * One thread.
  */
 
 #ifndef LOGIC_ROOMS_COUNT_H

@@ -66,8 +66,8 @@ void logic_rooms_failed(logic_rooms_t *r, int rc);
 /* Adds to r->uids, which stay ascending, each once.  DECLINED: a 0. */
 int logic_rooms_users(logic_rooms_t *r, const uint64_t *uids, size_t n);
 /* The room as its caller sees it, with texts of r's; members and owner as of
- * logic_rooms_size().  Users who are there are counted up to `exact`.  DECLINED:
- * Redis. */
+ * logic_rooms_size().  Users who are there are counted up to `exact`.
+ * DECLINED: Redis. */
 int logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
     size_t exact, Im__Room *room);
 /* Answers with the room, or with join->room. */
@@ -76,8 +76,8 @@ void logic_rooms_answer(logic_rooms_t *r, Im__RoomJoinReply *join);
 /*
  * Runs a step in a transaction, again after a deadlock.  The step ends in
  * IM_OK: committed; IM_DONE: nothing was to be done, IM_OK is returned and
- * r->unchanged set; anything else: rolled back.  Before a commit the groups of r->uids are
- * forgotten in Redis.
+ * r->unchanged set; anything else: rolled back.  Before a commit the groups of
+ * r->uids are forgotten in Redis.
  */
 int logic_rooms_transact(logic_rooms_t *r, int (*step)(logic_rooms_t *r));
 
@@ -97,8 +97,8 @@ int logic_rooms_member(logic_rooms_t *r, uint64_t uid,
 /* Members with a role, and the owner (0: none); owner may be NULL. */
 int logic_rooms_size(logic_rooms_t *r, uint64_t *members, uint64_t *owner);
 int logic_rooms_removals(logic_rooms_t *r);     /* sets r->removals */
-/* Who was removed is remembered in Redis, too, and marked before a change of the
- * room as the groups of its users are (logic_rooms_groups.h). */
+/* Who was removed is remembered in Redis, too, and marked before a change of
+ * the room as the groups of its users are (logic_rooms_groups.h). */
 int logic_rooms_removed_touch(im_redis_t *redis, uint64_t room,
     const char *mark);
 int logic_rooms_removed_refill(logic_rooms_t *r, const char *mark);

@@ -8,6 +8,7 @@
  * Jobs of a pool.
  */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "logic_db.h"
@@ -187,7 +188,7 @@ join_live_place(logic_rooms_t *r, const char *instance)
     logic_rooms_where_t   where, own;
 
     own.n = 1;
-    strcpy(own.list[0].id, instance);
+    snprintf(own.list[0].id, sizeof(own.list[0].id), "%s", instance);
 
     if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
         || logic_rooms_online_of(r->db->redis, r->room, &own, &r->uid, 1,

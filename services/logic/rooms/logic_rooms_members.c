@@ -3,7 +3,8 @@
  *
  * Each is one transaction under the room's lock (logic_rooms_store.c), and is
  * told once it is committed.  A request that finds everything as it wants it,
- * because it is a repeat perhaps, is answered like the first and told to nobody.
+ * because it is a repeat perhaps, is answered like the first and told to
+ * nobody.
  *
  * Jobs of a pool.
  */

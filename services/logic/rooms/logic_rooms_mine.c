@@ -4,9 +4,9 @@
  *
  * An index of `members` (uid, room) gives a page, and one more statement the
  * sizes of all its rooms.  Users who are online are counted one room after the
- * other; so in a list the count is exact up to LOGIC_ROOMS_CHEAP_MAX users only.
- * Rooms that were dismissed are left out: their messages are in the list of
- * conversations.
+ * other; so in a list the count is exact up to LOGIC_ROOMS_CHEAP_MAX users
+ * only.  Rooms that were dismissed are left out: their messages are in the list
+ * of conversations.
  *
  * A job of a pool.
  */

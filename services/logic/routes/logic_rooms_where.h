@@ -63,8 +63,8 @@ int logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance);
 int logic_rooms_online_page(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t after, size_t limit,
     uint64_t *uids, size_t *n);
-/* He is not there any more; *there: he was, by what workers have reported.  They
- * report it themselves, a little later. */
+/* He is not there any more; *there: he was, by what workers have reported.
+ * They report it themselves, a little later. */
 int logic_rooms_take_out(im_redis_t *redis, uint64_t room,
     const logic_rooms_where_t *where, uint64_t uid, int *there);
 /* online[i]: uids[i] is there. */

@@ -264,8 +264,8 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
 
 
 /* Logic looks whether the user is still there, and notifies if not; before the
- * entry is taken out, or the user might be gone without that.  The commands that
- * were queued. */
+ * entry is taken out, or the user might be gone without that.  The commands
+ * that were queued. */
 static unsigned
 route_left(im_redis_t *redis, uint64_t uid)
 {

@@ -313,8 +313,8 @@ ngx_im_members_tell(ngx_im_ws_t *ws, Im__RoomEvent *event)
 }
 
 
-/* Applies the changes of memberships since that time to the connection, in their
- * order: those of one room, or of all (0).  Returns whether one made a
+/* Applies the changes of memberships since that time to the connection, in
+ * their order: those of one room, or of all (0).  Returns whether one made a
  * difference.  A connection that is in a live room now was let in after its
  * removal there, so it stays. */
 static ngx_uint_t
@@ -354,8 +354,9 @@ ngx_im_members_apply(ngx_im_ws_t *ws, uint64_t room, ngx_msec_t since)
 }
 
 
-/* Whether an addition, with the room's number of removals by then, is older than
- * a removal that the room knows of: that may have been of the same user. */
+/* Whether an addition, with the room's number of removals by then, is older
+ * than a removal that the room knows of: that may have been of the same user.
+ */
 static ngx_uint_t
 ngx_im_members_is_before(uint64_t id, uint64_t removals)
 {

@@ -24,10 +24,10 @@
  * offline there for a moment, so for a second such an answer is no news; then
  * all are asked for once more.
  *
- * A walk through the topics that is under way comes to its end, whatever happens
- * meanwhile, and then another one follows.  If it began anew, the last topics
- * would never be asked for while a link flaps or memory is short.  Only when
- * Redis has lost its memory it begins anew: no answer from before counts.
+ * A walk through the topics that is under way comes to its end, whatever
+ * happens meanwhile, and then another one follows.  If it began anew, the last
+ * topics would never be asked for while a link flaps or memory is short.  Only
+ * when Redis has lost its memory it begins anew: no answer from before counts.
  *
  * What is not wanted any more is not taken back: events for nobody are dropped
  * here until the hour is over.

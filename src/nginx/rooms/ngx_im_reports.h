@@ -15,7 +15,7 @@ void ngx_im_reports_on_answer(uint64_t room, uint64_t ref, ngx_uint_t ok);
 void ngx_im_reports_all(void);
 /* Members may not know how many are there: Logic is asked, with a report. */
 void ngx_im_reports_ask(ngx_im_room_t *room);
-/* A link to a Logic has opened or ended: rooms whose home it is, or was, ask. */
+/* A link to a Logic has opened or ended: rooms whose owner it is or was ask. */
 void ngx_im_reports_moved(void);
 void ngx_im_reports_forget(ngx_im_room_t *room);
 

@@ -16,7 +16,8 @@
 #
 # One section is its own: raw_request_middle_until, a pattern or a list of them.
 # The next piece of raw_request is sent when all that has come so far matches;
-# the real Test::Nginx goes by raw_request_middle_delay, which stands there, too.
+# the real Test::Nginx goes by raw_request_middle_delay, which stands there,
+# too.
 #
 # Environment: TEST_NGINX_BINARY, TEST_NGINX_LOAD_MODULES, TEST_NGINX_SERVROOT,
 # TEST_NGINX_CLIENT_PORT, TEST_NGINX_TIMEOUT, TEST_NGINX_LOG_LEVEL,
@@ -50,7 +51,8 @@ our @EXPORT = qw(
 my %Known = map { $_ => 1 } qw(
     config http_config main_config request raw_request
     raw_request_middle_delay raw_request_middle_until more_headers
-    response_body response_body_like response_body_unlike response_headers response_headers_like error_code
+    response_body response_body_like response_body_unlike response_headers
+    response_headers_like error_code
     error_code_like error_log no_error_log timeout wait log_level must_die
     user_files post_setup_server_root ignore_response abort shutdown
     SKIP ONLY LAST
