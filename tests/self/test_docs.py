@@ -9,8 +9,8 @@ import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
-# A word of code that names a file of ours: with a folder, or alone when the page
-# has just named the folder (`logic_rooms.c`, `_join.c`).
+# A word of code that names a file of ours: with a folder, or alone when the
+# page has just named the folder (`logic_rooms.c`, `_join.c`).
 FILE = re.compile(r'(?:[\w.*/-]+\.(?:c|h|py|t|proto|conf|sql|mk|pm)|'
                   r'(?:src|services|tests|tools|docs|conf|proto|bench)'
                   r'/[\w.*/-]+)')
@@ -89,6 +89,17 @@ def test_the_links_of_a_page_lead_somewhere(page):
     assert broken == set()
 
 
+def test_each_source_file_is_on_a_page_about_its_area():
+    text = ''.join(read(page) for page in pages()
+                   if page.startswith('docs/internals/'))
+    named = set(re.findall(r'\w+(?=\.[ch]\b)', text))
+    files = [f for f in tree() if f.startswith(('src/', 'services/'))
+             and f.endswith(('.c', '.h'))]
+    assert len(files) > 200
+    assert [f for f in files
+            if os.path.basename(f)[:-2] not in named] == []
+
+
 @pytest.fixture(scope='module')
 def words():
     """All names in the sources."""
@@ -113,8 +124,8 @@ def test_the_functions_that_a_page_names_are_there(page, words):
 def test_a_file_and_a_section_that_are_not_there_are_noticed():
     files = tree()
     assert is_there('_join.c', 'README.md', files)
-    assert is_there('services/logic/rooms/logic_rooms*.c', 'README.md', files) or \
-        is_there('logic_rooms*.c', 'README.md', files)
+    for name in ('services/logic/rooms/logic_rooms*.c', 'logic_rooms*.c'):
+        assert is_there(name, 'README.md', files)
     for name in ('src/core/im_nothing.c', 'im_nothing.h', 'tools/nothing*'):
         assert not is_there(name, 'README.md', files)
     assert 'beside-others' in anchors('docs/performance.md')
