@@ -420,3 +420,23 @@ async def test_an_answer_that_comes_with_the_end_does_not_count_as_synced():
         app.after_end()
         await asyncio.sleep(0.1)
         assert not app.conversations[BOB].live
+
+
+async def test_the_answer_to_the_first_of_two_same_questions_counts(
+        monkeypatch):
+    monkeypatch.setattr('im_app.ANSWER_S', 0.3)
+    async with pair(sync=lambda f: None) as (server, app):
+        app.know(BOB)
+        app.cut()
+        first = (await server.wait_for('sync', 2))[0]
+        await server.say(**synced(first, [stored(1)]))
+        await until(lambda: numbers(app) == [1])
+
+
+async def test_what_is_known_is_synced_while_the_list_is_waited_for():
+    async with pair(sync=lambda f: synced(f, [stored(1)]),
+                    conversations=lambda f: None) as (server, app):
+        app.know(BOB)
+        app.cut()
+        await server.wait_for('conversations', 2)
+        await until(lambda: numbers(app) == [1])

@@ -449,30 +449,35 @@ class App:
     # Asking.
 
     async def ask(self, kind, **args):
-        """The answer to a question; Gone when the connection ends."""
-        connection, times = self.connection, 0
-        while True:
-            if connection != self.connection or not self.there.is_set():
-                raise Gone()
-            n = next(self.ids)
-            q = self.questions[n] = \
-                asyncio.get_running_loop().create_future()
-            self.put(type=kind, id=str(n), **args)
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    f = await q
-            except TimeoutError:
-                continue
-            finally:
+        """The answer to a question; Gone when the connection ends.
+
+        After ANSWER_S it is asked again, and whichever answer comes first
+        counts: who is slow himself would never have one otherwise."""
+        connection, times, numbers = self.connection, 0, []
+        q = asyncio.get_running_loop().create_future()
+        try:
+            while True:
+                if connection != self.connection or not self.there.is_set():
+                    raise Gone()
+                numbers.append(next(self.ids))
+                self.questions[numbers[-1]] = q
+                self.put(type=kind, id=str(numbers[-1]), **args)
+                done, _ = await asyncio.wait([q], timeout=ANSWER_S)
+                if not done:
+                    continue
+                f = q.result()
+                if connection != self.connection or not self.there.is_set():
+                    raise Gone()   # the answer was the last that came
+                if f['type'] != 'error':
+                    return f
+                if not f.get('retryable'):
+                    raise Problem(kind, 0, f)
+                q = asyncio.get_running_loop().create_future()
+                await asyncio.sleep(self.pause(f, times))
+                times += 1
+        finally:
+            for n in numbers:
                 self.questions.pop(n, None)
-            if connection != self.connection or not self.there.is_set():
-                raise Gone()       # the answer was the last that came
-            if f['type'] != 'error':
-                return f
-            if not f.get('retryable'):
-                raise Problem(kind, 0, f)
-            await asyncio.sleep(self.pause(f, times))
-            times += 1
 
     def catch_up(self):
         """Sync of all conversations: after connecting and sync_needed."""
@@ -525,28 +530,35 @@ class App:
         while True:
             self.sync_again = False
             # All that are known now: what is live may be so by the answer to
-            # a question that is older than the sync_needed.
-            behind = set(self.conversations.values())
-            page = {}
-            while True:
-                r = await self.ask('conversations', limit=100, **page)
-                found = r.get('conversations', [])
-                for f in found:
-                    c = self.know((0, int(f['room'])) if 'room' in f
-                                  else int(f['with']))
-                    c.gone = False
-                    if not c.live:
-                        behind.add(c)
-                if not r.get('more'):
-                    break
-                page = {'before': r['next']}
-            behind = [c for c in behind if not c.gone]
-            for n in range(0, len(behind), CURSORS_MAX):
-                await self.sync(behind[n:n + CURSORS_MAX])
+            # a question that is older than the sync_needed.  They are asked
+            # for at once: the list may wait for what is not stored yet.
+            known = [c for c in self.conversations.values() if not c.gone]
+            await asyncio.gather(self.sync_list(set(known)),
+                                 self.sync_pages(known))
             if not self.sync_again and all(
                     c.live or c.gone for c in self.conversations.values()):
                 break
         self.syncing = False
+
+    async def sync_list(self, known):
+        """What is in those that we learn of from the list."""
+        page, found = {}, []
+        while True:
+            r = await self.ask('conversations', limit=100, **page)
+            for f in r.get('conversations', []):
+                c = self.know((0, int(f['room'])) if 'room' in f
+                              else int(f['with']))
+                c.gone = False
+                if c not in known:
+                    found.append(c)
+            if not r.get('more'):
+                break
+            page = {'before': r['next']}
+        await self.sync_pages(found)
+
+    async def sync_pages(self, conversations):
+        for n in range(0, len(conversations), CURSORS_MAX):
+            await self.sync(conversations[n:n + CURSORS_MAX])
 
     async def sync(self, conversations):
         """Asks until there is no more of these."""
