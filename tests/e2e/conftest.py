@@ -1,11 +1,7 @@
-"""What all end-to-end tests share: the running stack and fresh users.
-
-tests/run starts the stack and puts its addresses into the environment.
-Coroutines run as tests by themselves, each with a limit of 120 s.
-"""
+"""What all end-to-end tests share: the running stack and fresh users."""
 
 import asyncio
-import inspect
+import fcntl
 import os
 import random
 import subprocess
@@ -21,31 +17,20 @@ sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
 
-# Of a coroutine that hangs.  Twice as long as any takes on a busy machine.
-LIMIT = 120 * (2 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1)
-# What tests/fault checks, with more people, when it is part of the same run.
-by_faults = pytest.mark.skipif('IM_TEST_FAULTS' in os.environ,
-                               reason='tests/fault checks it in this run')
 BACK = ('unavailable', 'busy', 'timeout')      # says who is coming back
 
 
-def pytest_pyfunc_call(pyfuncitem):
-    test = pyfuncitem.obj
-    if not inspect.iscoroutinefunction(test):
-        return None
-    names = pyfuncitem._fixtureinfo.argnames
-    args = {n: pyfuncitem.funcargs[n] for n in names if n != 'api'}
+def pytest_collection_modifyitems(items):
+    """Long files first, in which the tests keep their order: near the end of a
+    run no process should have much to do that the others cannot help with."""
+    items.sort(key=lambda item: -item.path.stat().st_size)
 
-    async def run():
-        if 'api' in names:
-            async with Api(pyfuncitem.funcargs['api']) as api:
-                args['api'] = api
-                await test(**args)
-        else:
-            await test(**args)
 
-    asyncio.run(asyncio.wait_for(run(), LIMIT))
-    return True
+@pytest.fixture
+def event_loop():
+    """As asyncio.run() does it: what a test left running is cancelled."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
 
 
 class Stack:
@@ -173,14 +158,30 @@ class Stack:
 
 @pytest.fixture(scope='session')
 def stack():
+    """The stack of this process: that of `tools/stack exec`, or one of those
+    that tests/run has started and no other process has.  It is free again when
+    the process ends, however it does."""
+    lock = None
+    for name in os.environ.get('IM_TEST_STACKS', '').split():
+        folder = os.path.join(TOP, 'build/stack', name)
+        lock = open(os.path.join(folder, 'lock.pytest'), 'w')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        with open(os.path.join(folder, 'env')) as f:
+            os.environ.update(line.rstrip('\n').split('=', 1) for line in f)
+        break
     if 'IM_HTTP' not in os.environ:
         pytest.exit('no stack in the environment; type: make test-e2e', 2)
-    return Stack()
+    yield Stack()
+    del lock                       # not before
 
 
 @pytest.fixture
-def api(stack):
-    return stack.http              # opened inside the test's own loop
+async def api(stack):
+    async with Api(stack.http) as api:
+        yield api
 
 
 class People:

@@ -248,11 +248,8 @@ class Traffic:
 @pytest.fixture
 def talks(api, people):
     async def make(n=3):
-        made = []
-        async with Api(api) as real:
-            for _ in range(n):
-                made.append(Talk(*await people(real, 'clock', 'other')))
-        return made
+        return [Talk(*await people(api, 'clock', 'other'))
+                for _ in range(n)]
     return make
 
 

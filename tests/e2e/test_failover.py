@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import TOP, by_faults
+from conftest import TOP
 from im_client import Problem
 from im_sanitizer import complaints
 from im_scale import Traffic
@@ -234,7 +234,8 @@ def demo_scale(scaled, stack, tmp_path, only):
         return json.load(f)
 
 
-@by_faults
+@pytest.mark.full
+@pytest.mark.timeout(500)
 def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
                                                              tmp_path):
     f = demo_scale(scaled, stack, tmp_path,
@@ -246,7 +247,8 @@ def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
         'drain-logic']
 
 
-@by_faults
+@pytest.mark.full
+@pytest.mark.timeout(500)
 @pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
                     reason='it waits for Kafka, and the rest is as above')
 def test_etcd_may_be_away_and_pushes_resume_when_a_task_dies(scaled, stack,

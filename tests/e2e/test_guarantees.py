@@ -7,18 +7,22 @@ import asyncio
 import os
 import subprocess
 
+import pytest
 
 from im_app import App
 from im_hunt import Plan, hunt
 
 SLOW = 3 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1
+LIMIT_S = 200 * SLOW       # of a hunt
+
+pytestmark = pytest.mark.timeout(LIMIT_S + 60)
 
 
 def prove(stack, faults, **plan):
     seed = int(os.environ.get('IM_CHECKER_SEED', '0')) or int.from_bytes(
         os.urandom(3), 'big')
     report = hunt(stack.env, Plan(users=20, talks=80, seed=seed,
-                                  faults=faults, limit_s=200 * SLOW, **plan))
+                                  faults=faults, limit_s=LIMIT_S, **plan))
     print(report.text())
     assert report.good(), report.text()
     return report

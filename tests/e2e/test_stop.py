@@ -25,6 +25,8 @@ SECONDS = 5.0
 # These take the CPU from one another, not from the daemon that is stopped.
 SIDE_BY_SIDE = 2
 
+pytestmark = pytest.mark.timeout(120 + 40 * TIMES)
+
 
 def health(d):
     """What the daemon says of itself; nothing while it does not say much."""

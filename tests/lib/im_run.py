@@ -1,21 +1,22 @@
 """im_run -- the parts of tests/run: what is run, with what, in which order.
 
-    unit   each program alone, two at a time; and tests/self under pytest
-    nginx  each file of t/ alone, against a stack without nginx
-    e2e    three heaps of pytest with a stack of its own each, which claim one
-           file after another; the first one when t/ is done
+    unit   each program alone, two at a time; and tests/self under pytest,
+           beside all the others
+    nginx  each file of t/ alone, two at a time, against a stack without nginx
+    e2e    pytest-xdist: some processes that take one file after another, each
+           with a stack of its own, which tests/e2e/conftest.py picks
     faults tests/fault/campaign, after the others, alone
     scale  tools/demo-scale
 
-What fails is a Suspect (im_run_report.py), and each kind knows how it is run
-again (im_run_again.py): the program alone; the file of t/ or the one node of
-pytest on a fresh stack, which is not one of those before, so that their logs
-stay.  A heap that crashed or hung goes on there with the test that it was
-at and those that it did not come to.  A stack that does not start is
-tried once more at once.
+The stacks of e2e start while the unit tests run.  What fails is a Suspect
+(im_run_report.py), and each kind knows how it is run again (im_run_again.py):
+the program alone; the file of t/ or the one node of pytest on a fresh stack,
+which is not one of those before, so that their logs stay.  A stack that does
+not start is tried once more at once.
 """
 
 import concurrent.futures
+import contextlib
 import glob
 import os
 import shutil
@@ -33,32 +34,29 @@ from im_run_sanitizer import environment, leak_checks_broke, \
 from im_stack.base import free_port
 from im_stack.stack import ports_of_others
 
-LIB = os.path.dirname(os.path.abspath(__file__))
 PYTHON = '/usr/bin/python3'
-HEAPS = 3                          # of e2e
-HEAPS_SLOW = 2                     # with sanitizers, which take the cores
-LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 300}
+STACKS = 3                         # of e2e
+STACKS_SLOW = 2                    # with sanitizers, which take the cores
+LIMITS = {'unit': 180, 'nginx': 420, 'e2e': 900, 'stack': 150, 'self': 600}
+TEST_S = 120                       # as in pytest.ini
 
 
 class Run:
 
-    def __init__(self, top, sanitizer='', pytest_args=(), e2e_first=(),
-                 first=(), memory=()):
+    def __init__(self, top, sanitizer='', pytest_args=(), first=(),
+                 memory=()):
         self.top = top
         self.sanitizer = sanitizer
         self.pytest_args = pytest_args
-        self.e2e_first = list(e2e_first)   # files
         self.first = list(first)       # unit programs
         self.memory = memory           # e2e files of the part `memory`
         self.build = 'build/' + sanitizer if sanitizer else 'build'
         self.out = os.path.join(top, self.build, 'test')
         self.stack = 'test-' + sanitizer if sanitizer else 'test'
-        heaps = HEAPS_SLOW if sanitizer else HEAPS
-        self.heaps = [self.stack] + ['%s-%d' % (self.stack, n)
-                                     for n in range(2, heaps + 1)]
+        self.shared = [self.stack] + ['%s-%d' % (self.stack, n) for n in range(
+            2, (STACKS_SLOW if sanitizer else STACKS) + 1)]
         self.faults = self.stack + '-faults'
-        self.elsewhere = {}        # tells pytest what another part checks
-        self.stacks = self.heaps + [self.faults, self.stack + '-again']
+        self.stacks = self.shared + [self.faults, self.stack + '-again']
         self.slow = 3 if sanitizer else 1
         self.began = time.time()
         self.again_n = 0
@@ -68,7 +66,6 @@ class Run:
         self.start_lock = threading.Lock()
         shutil.rmtree(self.out, ignore_errors=True)
         os.makedirs(self.out)
-        self.claims = os.path.join(self.out, 'claims')   # im_run_pytest.py
         self.report = Report(top, self.out)
 
     def interrupted(self, number, frame):
@@ -105,6 +102,9 @@ class Run:
                 return p.wait(limit)
             except subprocess.TimeoutExpired:
                 f.write('\ntests/run: not finished within %d s\n' % limit)
+                p.send_signal(signal.SIGINT)   # pytest says what it knows
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    p.wait(10)
                 return -1
             finally:
                 end_session(p.pid)         # also what it left behind
@@ -207,16 +207,17 @@ class Run:
 
     def own(self):
         """Tests of what is in here, and of the sources: they depend on no
-        stack, so they get no second try."""
+        stack, so they get no second try, and what the others leave of the
+        processors."""
         if self.sanitizer:
             return                 # there is nothing to sanitize
-        r = self.pytest('self', {}, [self.path('tests/self')],
-                        LIMITS['self'], args=())
-        bad = len(r.failed) or int(r.code != 0)
+        r = self.pytest('self', [self.path('tests/self')], LIMITS['self'],
+                        '-n', '2', before=['nice', '-n', '5'])
+        bad = len(r.failed) + len(r.crashed) + (r.broken or not r.passed)
         self.report.count('self', r.passed, bad, r.skipped)
         if bad:
             self.report.show(self.log('self'))
-        for test, lines in r.failed.items():
+        for test, lines in {**r.failed, **r.crashed}.items():
             self.report.blame(test, lines)
 
     # nginx
@@ -224,18 +225,20 @@ class Run:
     def nginx(self, env):
         files = sorted(glob.glob(self.path('t/*.t')))
         until = time.monotonic() + LIMITS['nginx'] * self.slow
-        total = (0, 0, 0) if files else (0, 1, 0)
-        for file in files:
-            counts = self.prove(file, env, until - time.monotonic())
-            total = [sum(n) for n in zip(total, counts)]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(lambda file: self.prove(
+                file, env, until - time.monotonic()), files))
+        for file, counts in zip(files, results):
             if counts[1]:
                 self.file_failed(file, counts[1])
-        self.report.count('nginx', *total)
+        self.report.count('nginx', *(
+            [sum(n) for n in zip(*results)] if files else (0, 1, 0)))
 
     def prove(self, file, env, left, again=''):
-        log = self.log('nginx.%s%s' % (os.path.basename(file)[:-2], again))
+        name = 'nginx.%s%s' % (os.path.basename(file)[:-2], again)
+        log = self.log(name)
         code = self.command(['prove', '-v', '--merge', '--norc', file], log,
-                            max(left, 1), self.nginx_env(env))
+                            max(left, 1), self.nginx_env(name, env))
         ok, bad, skipped = tap(log)
         return ok, bad or int(code != 0), skipped
 
@@ -252,7 +255,7 @@ class Run:
         self.suspect('nginx t/%s.t' % name,
                      tap_failures('nginx t/%s.t' % name, log), bad, again)
 
-    def nginx_env(self, stack):
+    def nginx_env(self, name, stack):
         # Not one that a connection takes while nginx restarts.
         port = str(free_port(ports_of_others()))
         env = {
@@ -260,7 +263,7 @@ class Run:
                                                 '/usr/sbin/nginx'),
             'TEST_NGINX_LOAD_MODULES': self.path(self.build,
                                                  'ngx_im_module.so'),
-            'TEST_NGINX_SERVROOT': self.path(self.build, 't-servroot'),
+            'TEST_NGINX_SERVROOT': self.path(self.build, 't-servroot', name),
             'TEST_NGINX_PORT': port,
             # The real Test::Nginx listens on every address by itself.
             'TEST_NGINX_SERVER_PORT': ('127.0.0.1:' if subprocess.run(
@@ -271,10 +274,10 @@ class Run:
             'TEST_NGINX_IM_ETCD': stack.get('IM_ETCD', ''),
             'TEST_NGINX_IM_KEY': stack.get('IM_JWT_KEY_FILE', ''),
             'TEST_NGINX_IM_CONF': self.path('conf'),
-            **stack, **environment(self, 'nginx'),
+            **stack, **environment(self, name),
         }
         if self.sanitizer == 'asan' and 'IM_NGINX' not in os.environ:
-            preloading_nginx(self, env)
+            preloading_nginx(self, env, name)
         # What the caller has set himself stands.
         env.update((k, v) for k, v in os.environ.items()
                    if k.startswith('TEST_NGINX_'))
@@ -282,108 +285,78 @@ class Run:
 
     # e2e
 
-    def heap(self, n, parts, files):
-        """Of the files, those that no other heap has claimed, against a stack
-        of its own: most tests wait most of the time.  The first heap is also
-        where t/ is run, before nginx starts in its stack."""
+    def prepare(self, parts):
+        """Runs t/ against the first stack before nginx starts in it, and
+        starts those of e2e meanwhile: the names of those that have started."""
+        e2e = {'e2e', 'memory'} & set(parts)
+        first, *more = self.shared
         options = ['--restart', '--fresh']
-        if n == 0 and 'nginx' in parts:
-            env = self.start(self.heaps[n], *options, '--no-nginx')
-            if env is None:
-                return None
-            self.nginx(env)
-            options = []
-        env = self.start(self.heaps[n], *options) if files else None
-        if env is None:
-            return None
-        return self.pytest('e2e.%d' % (n + 1), env, files,
-                           LIMITS['e2e'] * self.slow,
-                           IM_TEST_CLAIMS=self.claims)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            if 'nginx' in parts:
+                env = self.start(first, *options, '--no-nginx')
+                options = []
+                if env is None:
+                    return []
+                t = pool.submit(self.nginx, env)
+            there = [n for n in more if e2e and self.start(
+                n, '--restart', '--fresh')]
+            if 'nginx' in parts:
+                t.result()
+        return there + [first] if e2e and self.start(first, *options) \
+            else there
 
     def files(self, parts):
-        """Of e2e, those that take longest first."""
-        names = self.memory if 'memory' in parts else []
         if 'e2e' in parts:
-            names = [os.path.basename(f) for f in
-                     glob.glob(self.path('tests/e2e/test_*.py'))]
-        first = [n for n in self.e2e_first if n in names]
-        return [self.path('tests/e2e', name) for name in [
-            *first, *sorted(set(names) - set(first))]]
+            return [self.path('tests/e2e')]
+        return [self.path('tests/e2e', n) for n in self.memory]
 
-    def unclaimed(self, files):
-        """What is left when every heap has crashed."""
-        return [f for f in files if not os.path.exists(
-            os.path.join(self.claims, os.path.basename(f)))]
+    def e2e(self, parts, stacks):
+        if not stacks:
+            return                 # none has started, which is counted
+        # What the campaign checks in this run is not checked twice.
+        mark = ['-m', 'not full'] if 'faults' in parts else []
+        r = self.pytest(
+            'e2e', [*mark, *self.pytest_args, *self.files(parts)],
+            LIMITS['e2e'] * self.slow, '-n', str(len(stacks)), '--dist',
+            'loadfile', '--max-worker-restart', '0',
+            IM_TEST_STACKS=' '.join(stacks))
+        bad = len(r.failed) + len(r.crashed) + r.broken
+        self.report.count('e2e', r.passed, bad if r.passed + bad + r.skipped
+                          else 1, r.skipped)
+        if bad:
+            self.report.show(self.log('e2e'))
+        for node, lines in r.failed.items():
+            self.suspect(node, [(node, lines)], 1, lambda left, node=node:
+                         self.node_again(node, left))
+        # No second try, and an end of the part: xdist 3.1 may wait for ever for
+        # a process that it has started again.
+        for node, lines in r.crashed.items():
+            self.report.blame(node, lines)
+        if r.broken:
+            self.report.blame('e2e', read(self.log('e2e'))[-8:])
 
-    def on_stacks(self, parts):
-        files = self.files(parts)
-        os.makedirs(self.claims)
-        heaps = len(self.heaps) if files else 1
-        # Its end is waited for when this is interrupted, too: what a heap
-        # starts must be stopped after it.
-        with concurrent.futures.ThreadPoolExecutor(heaps) as pool:
-            results = list(pool.map(lambda n: self.heap(n, parts, files),
-                                    range(heaps)))
-        results = [(n + 1, r) for n, r in enumerate(results) if r]
-        if not results:
-            return                 # no stack has started, which is counted
-        passed = sum(r.passed for _, r in results)
-        failed = sum(len(r.failed) + r.broken for _, r in results)
-        skipped = sum(r.skipped for _, r in results)
-        self.report.count('e2e', passed,
-                          failed if passed + failed + skipped else 1, skipped)
-        if all(r.broken for _, r in results):
-            results[0][1].rest += self.unclaimed(files)
-        for n, r in results:
-            self.heap_failed(n, r)
-
-    def pytest(self, name, env, what, limit, args=None, **more):
-        args = self.pytest_args if args is None else args
-        results = os.path.join(self.out, name + '.results')
+    def pytest(self, name, what, limit, *args, before=(), **env):
+        results = os.path.join(self.out, name + '.xml')
         code = self.command(
-            [PYTHON, '-m', 'pytest', '-v', '-p', 'no:cacheprovider',
-             '-p', 'im_run_pytest', '--rootdir', self.top,
+            [*before, PYTHON, '-m', 'pytest', '-v', '--junitxml', results,
+             '-o', 'junit_family=xunit1', '--rootdir', self.top,
+             '--timeout', str(TEST_S * self.slow),
              '--continue-on-collection-errors', *args, *what],
             self.log(name), limit,
-            dict(env, IM_TEST_BUILD=self.build, IM_TEST_RESULTS=results,
-                 PYTHONPATH=LIB, PYTHONDONTWRITEBYTECODE='1',
-                 **self.elsewhere, **more))
+            dict(env, IM_TEST_BUILD=self.build, PYTHONDONTWRITEBYTECODE='1'))
         return Results(results, code)
 
-    def heap_failed(self, number, r):
-        if r.failed or r.broken:
-            self.report.show(self.log('e2e.%d' % number))
-        for node, lines in r.failed.items():
-            self.suspect(node, [(node, lines)], 1,
-                         lambda left, node=node: self.nodes_again([node],
-                                                                  left))
-        if r.broken:
-            name = 'e2e.%d (exit code %d) in %s' % (number, r.code,
-                                                    r.unfinished or '?')
-            rest = ([r.unfinished] if r.unfinished else []) + r.rest
-            # None if it broke before it had anything to do.
-            rest = rest or r.taken
-            self.suspect(name, [(name, read(self.log('e2e.%d' % number))[-8:])],
-                         1, lambda left: self.nodes_again(rest, left, True))
-
-    def nodes_again(self, nodes, left, new=False):
-        """Whether they pass on a fresh stack; new: they have not run to their
-        end before, so they are counted now."""
-        env = self.fresh() if nodes else None
-        if env is None:
+    def node_again(self, node, left):
+        if self.fresh() is None:
             return False
         self.again_n += 1
         name = 'e2e.again.%d' % self.again_n
-        r = self.pytest(name, env, nodes, left)
-        if new:
-            self.report.count(name, r.passed, len(r.failed), r.skipped)
-        if r.failed or r.broken:
+        r = self.pytest(name, [node], left,
+                        IM_TEST_STACKS=self.stacks[-1])
+        good = r.passed and not (r.failed or r.broken)
+        if not good:
             self.report.show(self.log(name))
-        if new:
-            for node, lines in r.failed.items():
-                self.report.blame(node, lines)
-            return not r.broken
-        return r.code == 0 and r.passed > 0
+        return good
 
     # scale
 
@@ -404,14 +377,18 @@ class Run:
     # All.
 
     def each(self, parts):
-        if 'unit' in parts:
-            self.own()
-            self.unit()
+        on_stacks = {'nginx', 'e2e', 'memory'} & set(parts)
         try:
-            if 'faults' in parts:
-                self.elsewhere = {'IM_TEST_FAULTS': '1'}
-            if {'nginx', 'e2e', 'memory'} & set(parts):
-                self.on_stacks(parts)
+            # Their end is waited for when this is interrupted, too: what they
+            # start must be stopped after it.
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                stacks = pool.submit(self.prepare, parts if on_stacks else ())
+                own = pool.submit(self.own if 'unit' in parts else int)
+                if 'unit' in parts:
+                    self.unit()
+                if on_stacks - {'nginx'}:
+                    self.e2e(parts, stacks.result())
+                own.result()
             if 'faults' in parts:
                 self.stop()
                 FaultsRun(self).all()

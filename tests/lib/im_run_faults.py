@@ -1,6 +1,7 @@
 """im_run_faults -- the part `faults` of tests/run: the selection of
 tests/fault/campaign on a stack of its own, when nothing else runs: its limits
-are of seconds, and a machine that is busy with other stacks passes them.
+are of seconds, and a machine that is busy with other stacks passes them.  It has
+three im-logic of two shards each, as no other stack of the tests has.
 
 Each fault counts as one test.  One that is above a limit, broke a promise, or
 has no result because the campaign ended too early, is run once more on a fresh
@@ -47,12 +48,12 @@ class FaultsRun:
         run = self.run
         return run.command(
             [os.environ.get('PYTHON', '/usr/bin/python3'), 'tools/stack',
-             'exec', run.faults, '--restart', '--fresh', '--logic', '2',
+             'exec', run.faults, '--restart', '--fresh', '--logic', '3',
              '--task', '2',
              *(['--' + run.sanitizer] if run.sanitizer else []), '--',
              'tests/fault/campaign', '--json', self.file(name),
              '--seconds', str(seconds), *args],
-            run.log(name), seconds + more)
+            run.log(name), seconds + more, {'IM_LOGIC_SHARDS': '2'})
 
     def file(self, name):
         return os.path.join(self.run.out, name + '.json')

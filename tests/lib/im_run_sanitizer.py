@@ -25,14 +25,14 @@ def environment(run, name):
     }
 
 
-def preloading_nginx(run, env):
+def preloading_nginx(run, env, name):
     """A stock nginx with the sanitizers' libraries in front."""
     libraries = ' '.join(
         subprocess.run(['gcc', '-print-file-name=lib%s.so' % lib],
                        stdout=subprocess.PIPE, text=True,
                        timeout=20).stdout.strip()
         for lib in ('asan', 'ubsan'))
-    path = os.path.join(run.out, 'nginx')
+    path = os.path.join(run.out, name + '.binary')
     with open(path, 'w') as f:
         f.write('#!/bin/sh\nLD_PRELOAD="%s" exec %s "$@"\n'
                 % (libraries, env['TEST_NGINX_BINARY']))

@@ -36,6 +36,8 @@ class Project:
         self.top = str(top)
         self.started = []          # stacks
         self.starts = lambda name: True
+        self.pytest_args = []
+        self.processes = 1         # of e2e: each takes a second to start
         for name in ('tests/unit', 'tests/e2e', 't', 'build/tests/unit'):
             os.makedirs(os.path.join(self.top, name))
         # Each part wants something to do.
@@ -61,8 +63,9 @@ class Project:
         self.write('tests/e2e/test_%s.py' % name, FIRST % self.top + text)
 
     def run(self, *parts, sanitizer=''):
-        run = Run(self.top, sanitizer)
+        run = Run(self.top, sanitizer, self.pytest_args)
         run.own = lambda: None
+        run.shared = run.shared[:self.processes]
 
         def bring_up(name, options, log):
             self.started.append((name, '--fresh' in options))
@@ -164,32 +167,21 @@ def test_n(n): assert not first('n%d' % n)
     assert ('test-again', True) not in project.started
 
 
-def test_the_rest_of_a_heap_that_crashed_is_run_too(project, capsys):
-    project.e2e('slow', '''
+def test_a_test_that_ends_the_process_fails_the_run_at_once(project, capsys):
+    project.processes = 3
+    project.e2e('bad', """
 def test_a(): pass
 def test_b():
     if first('b'): os._exit(9)
-def test_c(): pass
-def test_d(): assert False, 'this one is bad'
-''')
+""")
 
     report = project.run('e2e')
 
-    [(name, _)] = report.flaky
-    assert name.split('.', 1)[1].split(' ', 1)[1] \
-        == '(exit code 9) in tests/e2e/test_slow.py::test_b'
+    # It is no matter of chance: what else it has spoiled is not known.
     assert [test for test, _ in report.bad] == [
-        'tests/e2e/test_slow.py::test_d']
-    assert last_lines(capsys, 1) == ['4 passed, 1 failed']
-    assert project.code == 1
-
-
-def test_a_heap_that_crashes_each_time_fails(project, capsys):
-    project.e2e('bad', 'def test_a(): os._exit(9)')
-
-    project.run('e2e')
-
-    assert last_lines(capsys, 1) == ['1 passed, 1 failed']
+        'tests/e2e/test_bad.py::test_b']
+    assert report.flaky == []
+    assert last_lines(capsys, 1)[0].endswith(' passed, 1 failed')
     assert project.code == 1
 
 
@@ -280,37 +272,45 @@ def test_the_files_that_tests_run_names_are_there():
         importlib.util.spec_from_loader('tests_run', loader))
     loader.exec_module(module)
 
-    there = set(os.listdir(os.path.join(TOP, 'tests/e2e')))
-    assert {*module.E2E_FIRST, *module.MEMORY} <= there
+    assert {*module.MEMORY} <= set(os.listdir(os.path.join(TOP, 'tests/e2e')))
+    assert {*module.UNIT_FIRST} <= {n[:-2] for n in os.listdir(
+        os.path.join(TOP, 'tests/unit'))}
 
 
-def test_heaps_share_the_files_and_run_each_once(project, capsys):
+def test_files_are_shared_and_each_has_one_stack(project, capsys):
+    project.processes = 3
     for n in range(9):
-        project.e2e('f%d' % n, 'import time\ndef test_a(): time.sleep(0.2)')
+        project.e2e('f%d' % n, '''
+def test_a(): use()
+def test_b(): use()
+def use():
+    with open('%s/used', 'a') as f:
+        print(__file__, os.environ['PYTEST_XDIST_WORKER'], file=f)
+''' % project.top)
 
     project.run('e2e')
 
-    assert last_lines(capsys, 1) == ['10 passed, 0 failed']
-    ran = {}
-    for name in os.listdir(os.path.join(project.top, 'build/test')):
-        if name.endswith('.results'):
-            with open(os.path.join(project.top, 'build/test', name)) as f:
-                ran[name] = f.read().count('"passed"')
-    assert sum(ran.values()) == 10
-    # None of them had all to do while the others had nothing.
-    assert len(ran) > 1 and max(ran.values()) < 10
+    assert last_lines(capsys, 1) == ['19 passed, 0 failed']
+    with open(os.path.join(project.top, 'used')) as f:
+        used = set(f.read().splitlines())
+    assert len(used) == 9                      # a file stays together
+    assert len({line.split()[1] for line in used}) > 1
 
 
-def test_what_no_heap_has_come_to_is_run_after_all_have_crashed(project,
-                                                                capsys):
-    for name in 'abc':
-        project.e2e(name, 'def test_x():\n    if first(%r): os._exit(9)'
-                    % name)
-    for name in 'def':
-        project.e2e(name, 'def test_x(): pass')
+def test_what_the_campaign_checks_is_left_out_where_it_runs(project, capsys):
+    project.e2e('long', 'import pytest\n@pytest.mark.full\n'
+                        'def test_a(): pass')
+    project.e2e('short', 'def test_b(): pass')
+
+    report = project.run('e2e', 'faults')
+
+    assert report.passed == 2
+
+
+def test_k_chooses_tests_of_e2e(project, capsys):
+    project.e2e('two', 'def test_a(): pass\ndef test_b(): assert False')
+    project.pytest_args = ['-k', 'test_a']
 
     report = project.run('e2e')
 
-    # Three crashes are too many to be chance; but nothing was left out.
-    assert len(report.flaky) == 3
-    assert report.passed == 7 and project.code == 1
+    assert (report.passed, report.failed) == (1, 0)
