@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.path.insert(0, os.path.join(TOP, 'tests', 'lib'))
 
 from im_client import Api, Problem  # noqa: E402
+from im_wait import pace, tries
 
 BACK = ('unavailable', 'busy', 'timeout')      # says who is coming back
 
@@ -92,10 +93,9 @@ class Stack:
 
     async def lease_ends(self, instance):
         """Waits until a worker that is frozen or dead is taken for dead."""
-        until = time.monotonic() + 30
-        while await asyncio.to_thread(self.listed, instance):
-            assert time.monotonic() < until, '%s is still in etcd' % instance
-            await asyncio.sleep(0.2)
+        async for _ in tries('%s is still in etcd' % instance, 30):
+            if not await asyncio.to_thread(self.listed, instance):
+                break
 
     def pids(self):
         """program -> pid, of what the supervisor runs."""
@@ -138,7 +138,7 @@ class Stack:
             rows = [line.split('\t') for line in r.stdout.splitlines()]
             if r.returncode == 0 and (len(rows) >= want or late):
                 return rows
-            await asyncio.sleep(0.1)
+            await pace(0.1)
 
     def room_rows(self, room):
         """A room's rows, as the checker wants them."""
@@ -193,16 +193,15 @@ class People:
         return users[0] if len(users) == 1 else users
 
     async def one(self, api, name):
-        until = time.monotonic() + 30
-        while True:
+        async for _ in tries(lambda: refusal, 30):
             try:
                 u = await api.register('%s-%s' % (name, os.urandom(4).hex()),
                                        'correct horse battery')
                 return await u.log_in()
             except Problem as e:
-                if e.code not in BACK or time.monotonic() > until:
+                if e.code not in BACK:
                     raise
-                await asyncio.sleep(0.1)
+                refusal = e
 
 
 @pytest.fixture
@@ -222,14 +221,13 @@ async def refused(awaitable, status, code=None):
 async def taken(call, *args, seconds=20, **kw):
     """What a call answers once it is not refused as retryable: a client, too,
     asks again while the store lags or something is coming back."""
-    until = time.monotonic() + seconds
-    while True:
+    async for _ in tries(lambda: refusal, seconds):
         try:
             return await call(*args, **kw)
         except Problem as e:
-            if not e.body.get('retryable') or time.monotonic() > until:
+            if not e.body.get('retryable'):
                 raise
-        await asyncio.sleep(0.2)
+            refusal = e
 
 
 def drawn(n):

@@ -12,6 +12,7 @@ import struct
 import pytest
 
 from conftest import Problem, refused
+from im_wait import pace
 
 WAIT = 20          # seconds, for anything
 KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -316,7 +317,7 @@ async def test_a_frame_may_come_byte_by_byte(api, people):
     for n in range(len(data)):
         s.writer.write(data[n:n + 1])
         await s.writer.drain()
-        await asyncio.sleep(0.001)
+        await pace(0.001)
     assert await s.receive() == (10, b'mid')
     assert json.loads((await s.receive())[1])['type'] == 'pong'
 

@@ -5,10 +5,10 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import time
 
 from conftest import drawn, taken
 from im_client import new_cmid
+from im_wait import pace, until
 from test_logic_steps import Logic, stopped
 
 FLOOD = 300
@@ -73,7 +73,7 @@ async def flood(stack, socket, **to):
         elif f['type'] == 'error':
             # Whether Redis is a new one is asked of Kafka, which may be busy.
             assert f['retryable'], f
-            await asyncio.sleep(0.1)
+            await pace(0.1)
             await socket.write(type='send', cmid=f['cmid'], body='hello',
                                **{field: str(cmids[f['cmid']])})
     return seqs
@@ -94,10 +94,8 @@ async def test_a_flood_of_new_conversations_costs_a_few_round_trips(
     # And all of them once more, when Redis has forgotten them.
     sql = ('SELECT COUNT(*) FROM messages WHERE %d IN (conv_a, conv_b)'
            % a.uid)
-    until = time.monotonic() + 30
-    while stack.mysql(sql) != [[str(FLOOD)]]:
-        assert time.monotonic() < until, stack.mysql(sql)
-        await asyncio.sleep(0.1)
+    await until(lambda: stack.mysql(sql) == [[str(FLOOD)]],
+                lambda: stack.mysql(sql), 30)
     redis(stack, 'FLUSHALL')
     with cost(stack) as c:
         seqs = await flood(stack, s, to=others)

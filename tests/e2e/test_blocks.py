@@ -1,13 +1,12 @@
 """Who is blocked cannot send, and conversations are shown as one likes."""
 
-import asyncio
 import subprocess
-import time
 
 import pytest
 
 from conftest import refused, taken
 from im_client import Problem, new_cmid
+from im_wait import pace, tries
 
 
 async def block(user, uid):
@@ -83,10 +82,9 @@ async def may_send(sender, to):
 async def comes_to(wanted, sender, to, seconds=5):
     """Whether he may send changes; a second, on a machine that is not
     busy."""
-    until = time.monotonic() + seconds
-    while await may_send(sender, to) is not wanted:
-        assert time.monotonic() < until, 'not heard of for %d s' % seconds
-        await asyncio.sleep(0.1)
+    async for _ in tries('not heard of for %d s' % seconds, seconds):
+        if await may_send(sender, to) is wanted:
+            break
 
 
 async def test_another_logic_hears_of_it_within_a_second(api, people, stack):
@@ -116,7 +114,7 @@ async def test_the_chat_goes_on_without_mysql(api, people, stack):
         for n in range(20):
             await x.send(b.uid, n)
             await y.send(a.uid, n)
-            await asyncio.sleep(0.3)
+            await pace(0.3)
     finally:
         stack.tool('ctl', stack.name, 'start', 'mysql')
         stack.tool('wait', stack.name)
@@ -137,13 +135,10 @@ async def listed(user, **args):
 
 
 async def there(user, other, seconds=20):
-    until = time.monotonic() + seconds
-    while True:
+    async for _ in tries(lambda: '%d is not in %s' % (other, seen), seconds):
         seen = await listed(user, hidden='true')
         if str(other) in seen:
             return seen[str(other)]
-        assert time.monotonic() < until, '%d is not in %s' % (other, seen)
-        await asyncio.sleep(0.1)
 
 
 async def test_flags_stay_and_do_not_touch_one_another(api, people):
@@ -172,10 +167,9 @@ async def test_hidden_until_the_next_message(api, people):
     assert (await listed(a, hidden='true'))[str(b.uid)]['hidden'] is True
     assert str(a.uid) in await listed(b)
     await b.send(a.uid, 'two')
-    until = time.monotonic() + 20
-    while str(b.uid) not in await listed(a):
-        assert time.monotonic() < until, 'it stays hidden'
-        await asyncio.sleep(0.1)
+    async for _ in tries('it stays hidden', 20):
+        if str(b.uid) in await listed(a):
+            break
     assert (await listed(a))[str(b.uid)]['hidden'] is False
     await flag(a, **{'with': str(b.uid), 'hidden': True})
     assert str(b.uid) not in await listed(a)

@@ -11,7 +11,9 @@ import json
 import websockets
 
 import im_app
+import im_wait
 from im_app import App, verdict
+from im_wait import stays
 
 ME, BOB = 5, 9
 WAIT = 20          # seconds, for anything
@@ -82,10 +84,8 @@ class Server:
     def of(self, kind):
         return [f for _, f in self.asked if f['type'] == kind]
 
-    async def wait_for(self, kind, count, seconds=WAIT):
-        async with asyncio.timeout(seconds):
-            while len(self.of(kind)) < count:
-                await asyncio.sleep(0.005)
+    async def wait_for(self, kind, count):
+        await until(lambda: len(self.of(kind)) >= count)
         return self.of(kind)
 
 
@@ -143,10 +143,8 @@ def events(app, kind):
     return [e for e in app.events if e.kind == kind]
 
 
-async def until(true, seconds=WAIT):
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.005)
+async def until(true):
+    await im_wait.until(true, 'it does not happen', WAIT, 0.005)
 
 
 async def test_pushes_in_order_are_shown_at_once():
@@ -172,8 +170,7 @@ async def test_a_gap_that_closes_itself_is_not_asked_for(monkeypatch):
         await until(lambda: numbers(app) == [1, 2, 3])
         # It is looked at when the time is over.
         await until(lambda: not app.timers)
-        await asyncio.sleep(0.1)
-        assert server.of('sync') == []
+        await stays(lambda: server.of('sync') == [], 'it asks', 0.1)
 
 
 async def test_a_gap_is_held_for_200_ms_and_then_asked_for():
@@ -245,8 +242,8 @@ async def test_before_the_first_sync_no_push_moves_the_cursor():
         await server.push(1)
         await server.push(4)
         await until(lambda: len(events(app, 'push')) == 2)
-        await asyncio.sleep(0.3)
-        assert numbers(app) == [] and len(server.of('sync')) == 1
+        await stays(lambda: numbers(app) == []
+                    and len(server.of('sync')) == 1, 'it does not wait', 0.3)
         await server.say(**synced(held[0], [stored(1), stored(2),
                                             stored(3)]))
         await until(lambda: numbers(app) == [1, 2, 3, 4])
@@ -384,8 +381,7 @@ async def test_the_client_comes_back_after_4001_and_not_after_4101():
         await server.ws.close(4101)
         await until(lambda: app.stopped)
         assert app.closed == [4001, 4101]
-        await asyncio.sleep(0.3)
-        assert server.connections == 2
+        await stays(lambda: server.connections == 2, 'it comes back', 0.3)
 
 
 async def test_a_token_that_is_refused_is_refreshed():
@@ -399,8 +395,7 @@ async def test_nobody_connects_while_offline():
     async with pair() as (server, app):
         await app.settle()
         app.offline()
-        await asyncio.sleep(0.5)
-        assert server.connections == 1
+        await stays(lambda: server.connections == 1, 'it comes back', 0.5)
         app.online()
         await until(lambda: server.connections == 2)
 
@@ -418,8 +413,8 @@ async def test_an_answer_that_comes_with_the_end_does_not_count_as_synced():
         app.take(synced(held[0]))
         app.there.clear()
         app.after_end()
-        await asyncio.sleep(0.1)
-        assert not app.conversations[BOB].live
+        await stays(lambda: not app.conversations[BOB].live, 'it is live',
+                    0.1)
 
 
 async def test_the_answer_to_the_first_of_two_same_questions_counts(

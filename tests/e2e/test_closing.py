@@ -10,12 +10,12 @@ import socket
 import ssl
 import struct
 import subprocess
-import time
 
 import pytest
 
 from conftest import taken
 from im_client import Socket
+from im_wait import pause, until
 from im_stack.base import free_port
 from test_bad_input import frame, handshake
 from test_existing_nginx import Nginx
@@ -94,10 +94,7 @@ class Server(Nginx):
         return self.said(r': closing %d ' % code)
 
     async def has_closed(self, code, count):
-        until = time.monotonic() + 20
-        while self.closing(code) < count:
-            assert time.monotonic() < until, (code, count)
-            await asyncio.sleep(0.05)
+        await until(lambda: self.closing(code) >= count, lambda: (code, count))
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +136,7 @@ class Laggard:
                 self.socket.sendall(part)
             except OSError:
                 return
-            time.sleep(0.05)
+            pause(0.05)
 
     def rest(self):
         """All that comes until the end, which is no reset."""

@@ -1,10 +1,10 @@
 """Many clients that ask at the same moment, and what each of them costs."""
 
-import asyncio
 import time
 
 import im_crowd
 from im_client import new_cmid
+from im_wait import until
 from test_rooms_edge import acked, group
 from test_sync import conversations, listed, settled_one, sync_one
 
@@ -76,8 +76,7 @@ async def test_a_short_and_a_long_list_show_the_same(api, people, stack):
         await stack.stored(alice, f, 3)
     await acked(s, spoken, 'of a group')
     await listed(stack, alice, *friends)
-    while not stack.room_rows(int(spoken)):
-        await asyncio.sleep(0.05)
+    await until(lambda: stack.room_rows(int(spoken)), 'not stored')
     for what, f in zip(('read_seq = 1, pinned = 1', 'read_seq = 3, muted = 1',
                         'hidden_seq = 3'), friends):
         stack.mysql('UPDATE conversations SET %s WHERE uid = %d AND %s'

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 
@@ -15,6 +14,7 @@ import pytest
 import websockets
 
 from conftest import TOP
+from im_wait import goes_on, tries
 
 BOTH = pytest.mark.parametrize('name', ['im-logic', 'im-task'])
 LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z '
@@ -184,16 +184,13 @@ def get(address, path='/healthz', data=None):
 @pytest.mark.parametrize('key', ['IM_LOGIC_HEALTH', 'IM_TASK_HEALTH'])
 def test_health_is_asked_for_by_name_and_by_get(stack, key):
     # What a test before has stopped may be starting.
-    end = time.monotonic() + 30
-    while True:
+    for _ in tries(lambda: (status, body), 30):
         try:
             status, body = get(stack.env[key], '/readyz')
         except OSError as e:
             status, body = 0, e
         if status == 200:
             break
-        assert time.monotonic() < end, (status, body)
-        time.sleep(0.1)
     said = json.loads(body)
     assert said['ready'] is True and said['missing'] == []
     assert get(stack.env[key])[0] == 200
@@ -245,12 +242,11 @@ class Daemon:
             self.process.wait()
 
     def until(self, true, what, seconds=40):
-        end = time.monotonic() + seconds
-        while not true():
+        for _ in tries(lambda: '%s: %s' % (what, self.log.read_text()),
+                       seconds):
+            if true():
+                break
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, '%s: %s' % (what,
-                                                       self.log.read_text())
-            time.sleep(0.05)
 
     def health(self, path='/readyz'):
         """(status, object), or (0, {}) before it listens."""
@@ -296,8 +292,7 @@ def test_what_is_missing_is_waited_for_and_said_once(stack, name, key, what,
                                                      address, tmp_path):
     with Daemon(stack, name, tmp_path, **{key: address}) as d:
         d.until(lambda: ' warn ' + what in d.log.read_text(), 'says nothing')
-        time.sleep(1)
-        assert d.process.poll() is None
+        goes_on(lambda: d.process.poll() is None, 'it has ended', 1)
         assert d.log.read_text().count(' warn ' + what) == 1
         assert d.end() == 0
 
@@ -307,8 +302,7 @@ def test_logic_waits_for_kafka(stack, tmp_path):
                 IM_KAFKA_BROKERS='127.0.0.1:1') as d:
         d.until(lambda: ' warn kafka' in d.log.read_text(), 'says nothing')
         assert 'Connection refused' in d.misses('kafka')
-        time.sleep(1)
-        assert d.process.poll() is None
+        goes_on(lambda: d.process.poll() is None, 'it has ended', 1)
         assert not d.healthy()
         assert d.end() == 0
 

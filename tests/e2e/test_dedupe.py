@@ -9,6 +9,7 @@ import pytest
 
 from conftest import refused, taken
 from im_client import new_cmid
+from im_wait import lasts
 
 BODY_S = 1         # [dedupe] body_window_ms
 TRIES = 5
@@ -103,7 +104,7 @@ async def test_without_cmid_the_same_body_counts_once_within_a_second(
     # Somebody else says the same: not a repeat.
     answer = await without_cmid(api, bob, alice.uid, {'text': 'hi', 'n': n})
     assert not answer['dup'] and answer['seq'] == str(seq + 2)
-    await asyncio.sleep(BODY_S + 0.2)
+    await lasts(BODY_S + 0.2)
     later = await without_cmid(api, alice, bob.uid, {'text': 'hi', 'n': n})
     assert not later['dup'] and later['seq'] == str(seq + 3)
     assert len(await stack.stored(alice, bob, seq + 3)) == seq + 3

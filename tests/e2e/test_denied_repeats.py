@@ -6,6 +6,7 @@ import time
 
 from conftest import taken
 from im_client import Problem, new_cmid
+from im_wait import tries, until
 from test_blocks import block
 from test_logic_steps import (DELIVERY_MS, VOID_S, Logic, answer, kafka_dies,
                               stopped)
@@ -34,12 +35,10 @@ async def sent(user, body, cmid, **to):
 async def decided(ask, *args, seconds=30, **to):
     """The answer to said() or sent(), once it is known whether the first try
     was stored: until then a client is told to come again."""
-    until = time.monotonic() + seconds
-    f = await ask(*args, **to)
-    while f.get('code') == 'unavailable':
-        assert time.monotonic() < until, f
-        await asyncio.sleep(0.3)
+    async for _ in tries(lambda: f, seconds, 0.3):
         f = await ask(*args, **to)
+        if f.get('code') != 'unavailable':
+            break
     return f
 
 
@@ -65,12 +64,10 @@ async def places(alice, bob):
 
 async def kept(stack, acks, seconds=20):
     """They are in MySQL."""
-    until = time.monotonic() + seconds
     sql = 'SELECT COUNT(*) FROM messages WHERE msg_id IN (%s)' % ', '.join(
         a['msg_id'] for a in acks)
-    while stack.mysql(sql) != [[str(len(acks))]]:
-        assert time.monotonic() < until, 'not all of %s are stored' % acks
-        await asyncio.sleep(0.1)
+    await until(lambda: stack.mysql(sql) == [[str(len(acks))]],
+                'not all of %s are stored' % acks, seconds)
 
 
 async def test_a_repeat_of_what_was_acked_is_acked_though_it_is_forbidden_now(

@@ -6,6 +6,7 @@ etcd, and would take out of a shared Redis what they do not know.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from im_client import Api, Problem
 from im_frozen import frozen, pid_of
+from im_wait import lasts, tries, until
 from test_daemons import Daemon, get
 from test_existing_nginx import Nginx
 
@@ -67,10 +69,8 @@ class World:
         """Its worker's lease and its link have ended."""
         words = (socket.instance + ' is gone', socket.instance
                  + ': link ended')
-        end = time.monotonic() + 30
-        while not all(w in self.logics[0].log.read_text() for w in words):
-            assert time.monotonic() < end, self.logics[0].log.read_text()
-            await asyncio.sleep(0.1)
+        text = self.logics[0].log.read_text
+        await until(lambda: all(w in text() for w in words), text, 30)
 
     def end(self):
         self.nginx.kill()
@@ -94,15 +94,14 @@ def policy(name):
 
 
 async def user(world, api):
-    for n in range(100):
+    async for _ in tries('nobody can log in', 10):
         try:
             u = await api.register('dev-' + os.urandom(4).hex(),
                                    'correct horse battery')
             return await u.log_in()
         except Problem as e:
-            if n == 99 or e.status not in (0, 503, 504):
+            if e.status not in (0, 503, 504):
                 raise
-            await asyncio.sleep(0.1)
 
 
 async def device(u, name):
@@ -226,13 +225,10 @@ async def test_redis_without_memory_is_told_since_when_somebody_is_here(world):
         u = await user(world, api)
         s = await u.connect()
         before = (await devices(u))[0]
-        await asyncio.sleep(1.5)
+        await lasts(1.5)
         subprocess.run(['redis-cli', '-s', str(world.path / 'redis'),
                         'flushall'], check=True, stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 10
-        while not await names(u):
-            assert time.monotonic() < end, 'not announced again'
-            await asyncio.sleep(0.1)
+        await until(lambda: names(u), 'not announced again', 10)
         after = (await devices(u))[0]
         assert abs(int(after['since_ms']) - int(before['since_ms'])) < 1000
         assert await s.nothing('kick', 0.5)
@@ -246,10 +242,9 @@ async def test_all_may_stay_and_a_late_close_is_harmless(world):
         assert await names(u) == ['d0', 'd1', 'd2']
         for s in some[:5]:
             await s.close()
-        end = time.monotonic() + 10
-        while await names(u) != ['d2']:
-            assert time.monotonic() < end, await names(u)
-            await asyncio.sleep(0.05)
+        async for _ in tries('it is not d2 alone', 10):
+            if await names(u) == ['d2']:
+                break
         assert await some[5].nothing('kick', 0.3)
 
 
@@ -269,14 +264,10 @@ async def test_connections_of_one_user_are_limited(small):
         with pytest.raises(Problem, match='4100|limit_reached'):
             await u.connect()
         await some[0].close()
-        end = time.monotonic() + 10
-        while True:
-            try:
+        async for _ in tries('no place is free', 10):
+            with contextlib.suppress(Problem):
                 await u.connect()
                 break
-            except Problem as e:
-                assert time.monotonic() < end, 'no place is free: %s' % e
-                await asyncio.sleep(0.1)
         assert await some[1].nothing('kick', 0.2)
 
 

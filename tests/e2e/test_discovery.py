@@ -18,6 +18,8 @@ import pytest
 
 from im_stack.base import free_port
 
+from im_wait import goes_on, pause, tries, wait_until
+
 LEASE = 2
 SOON = 10        # on a machine that does other things; else it is milliseconds
 
@@ -73,12 +75,11 @@ class Etcd:
 
     def ready(self):
         """All members answer, and have a leader."""
-        until = time.monotonic() + 30
-        while subprocess.run(self.ctl_command('endpoint', 'health'),
-                             stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL).returncode != 0:
-            assert time.monotonic() < until, 'etcd does not start'
-            time.sleep(0.1)
+        for _ in tries('etcd does not start', 30):
+            if subprocess.run(self.ctl_command('endpoint', 'health'),
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0:
+                break
 
     def kill(self, n=0):
         self.running[n].kill()
@@ -128,14 +129,11 @@ class Process:
 
     def expect(self, pattern, within, after=0):
         """Time of the first line that begins so, and its match."""
-        until = time.monotonic() + within
-        while True:
+        for _ in tries(lambda: 'no line "%s" in %g s: %s' % (
+                pattern, within, self.lines[-8:]), within, 0.005):
             found = self.find(pattern, after)
             if found:
                 return found[0]
-            assert time.monotonic() < until, 'no line "%s" in %g s: %s' % (
-                pattern, within, self.lines[-8:])
-            time.sleep(0.005)
 
     def signal(self, number):
         self.p.send_signal(number)
@@ -237,13 +235,13 @@ def test_a_restart_of_etcd_is_not_noticed(world):
     w.expect('up logic a', SOON)
     etcd.kill()
     w.expect('log . etcd .* the last view stays', SOON)
-    time.sleep(1)
+    pause(1)
     etcd.start()
     t = time.monotonic()
     world.register(etcd, 'b')
     w.expect('up logic b', 20, after=t)
-    time.sleep(3 + 2)                  # the lease, and what a leader adds
-    assert not w.find('down')
+    # the lease, and what a leader adds
+    goes_on(lambda: not w.find('down'), 'one is taken for dead', 3 + 2)
 
 
 def test_etcd_may_be_away_for_longer_than_the_lease(world):
@@ -254,14 +252,13 @@ def test_etcd_may_be_away_for_longer_than_the_lease(world):
     b = world.register(etcd, 'b', '--lease', '3')
     w.expect('up logic b', SOON)
     etcd.kill()
-    time.sleep(4)
+    pause(4)
     b.p.kill()                         # leaves while nobody can say so
-    time.sleep(1)
-    assert not w.find('down')          # the last view stays in force
+    goes_on(lambda: not w.find('down'), 'the last view is given up', 1)
     etcd.start()
     w.expect('down logic b', 3 + 20)
-    time.sleep(1.5)                    # both leases began anew together
-    assert not w.find('down logic a')
+    # both leases began anew together
+    goes_on(lambda: not w.find('down logic a'), 'a is taken for dead', 1.5)
     # Ids were minted on: the number's lease is far longer.
     assert not a.find('node lost')
     assert [m[1] for _, m in a.find(r'node (\d+)')] == [node]
@@ -319,8 +316,8 @@ def test_one_of_three_members_may_die(world, leader):
     t = time.monotonic()
     world.register(etcd, 'b')
     w.expect('up logic b', 20, after=t)
-    time.sleep(3 + 3)                  # the lease, and what a leader adds
-    assert not w.find('down')
+    # the lease, and what a leader adds
+    goes_on(lambda: not w.find('down'), 'one is taken for dead', 3 + 3)
     # Not even for itself: it was there all the time.
     assert not a.find('log . etcd: the lease')
     assert not a.find('log . etcd: registered .* again')
@@ -335,8 +332,8 @@ def test_what_could_not_be_said_while_etcd_was_away_is_said_then(world):
     etcd.kill()
     w.expect('log . etcd .* the last view stays', SOON)
     a.signal(signal.SIGUSR1)
-    time.sleep(1)                      # the put has failed
-    assert not w.find('changed logic a')
+    # the put fails
+    goes_on(lambda: not w.find('changed logic a'), 'etcd was not away', 1)
     etcd.start()
     w.expect('changed logic a draining', 20)
     # It was there all the time, so nobody has to act as if it was back.
@@ -398,10 +395,8 @@ def test_garbage_is_logged_once_with_its_key_and_reason(world):
     assert len(w.find('up')) == 1 and not w.find('down')
     # Changed: said again.
     etcd.ctl('put', '/im/logic/text', 'world')
-    until = time.monotonic() + SOON
-    while time.monotonic() < until and len(
-            w.find('log 4 etcd key /im/logic/text')) < 2:
-        time.sleep(0.02)
+    wait_until(lambda: len(w.find('log 4 etcd key /im/logic/text')) >= 2,
+               'not logged twice', SOON)
     assert len(w.find('log 4 etcd key /im/logic/text')) == 2
 
 
@@ -465,13 +460,6 @@ def number(process, within=SOON, after=0):
     return int(m[1]), int(m[2]), int(m[3]), t
 
 
-def until(true, what, seconds=SOON):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-
-
 def test_a_number_whose_holder_died_rests_until_the_clock_passes_its_floor(
         world):
     etcd = world.etcd()
@@ -533,7 +521,8 @@ def test_who_is_ahead_of_the_clock_takes_another_number(world):
     a.expect(r'log 4 the clock is \d+ ms behind the last id', SOON)
     second, _, _, _ = number(a, after=lost)
     assert second != first
-    until(lambda: floors(etcd)[first] == str(ahead), 'its floor is not lower')
+    wait_until(lambda: floors(etcd)[first] == str(ahead),
+               'its floor is not lower', SOON)
 
 
 def test_a_floor_is_not_written_by_who_has_lost_the_number(world):

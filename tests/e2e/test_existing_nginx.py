@@ -9,13 +9,13 @@ import re
 import socket
 import subprocess
 import threading
-import time
 
 import aiohttp
 import pytest
 
 from conftest import TOP, refused
 from im_client import Api, Problem
+from im_wait import tries
 from im_stack.base import free_port
 
 # Nothing of ours is in here but what stands between the marks.
@@ -213,10 +213,9 @@ class Nginx:
             self.command('-g', 'daemon off;'), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=self.env())
-        end = time.monotonic() + 30
         with open(os.path.join(self.dir, 'nginx.conf')) as f:
             count = 2 * ('worker_processes 2;' in f.read())
-        while True:
+        for _ in tries(self.errors):
             assert self.process.poll() is None, self.errors()
             try:
                 # The port is there before the last worker is.
@@ -225,13 +224,10 @@ class Nginx:
                     return self
             except OSError:
                 pass
-            assert time.monotonic() < end, self.errors()
-            time.sleep(0.05)
 
     def linked(self):
         """Waits until each worker has a link to each Logic that it knows."""
-        end = time.monotonic() + 30
-        while True:
+        for _ in tries(lambda: (known, links, self.errors()), 30):
             with open(os.path.join(self.dir, 'error.log')) as f:
                 words = re.findall(r'#(\d+): im: (?:logic (\S+) at \S+ is up|'
                                    r'link to logic (\S+) is open)', f.read())
@@ -240,8 +236,6 @@ class Nginx:
             if (links >= known
                     and {pid for pid, _ in links} >= self.workers() != set()):
                 return self
-            assert time.monotonic() < end, (known, links, self.errors())
-            time.sleep(0.05)
 
     def stop(self):
         """The exit code of a graceful stop."""
@@ -414,16 +408,13 @@ async def test_a_location_of_the_site_asks_for_a_token(people, after):
 async def elsewhere(user, leaving):
     """A connection to a worker that is none of these: the other old one may
     be told to leave a little later."""
-    until = time.monotonic() + 20
-    while True:
+    async for _ in tries(lambda: s and s.instance, 20):
         s = None
         with contextlib.suppress(Problem):
             s = await user.connect()
             if int(s.instance.rsplit('-', 2)[1]) not in leaving:
                 return s
             await s.close()
-        assert time.monotonic() < until, s and s.instance
-        await asyncio.sleep(0.05)
 
 
 async def test_a_reload_keeps_site_and_messenger(people, after):

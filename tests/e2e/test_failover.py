@@ -1,10 +1,12 @@
 """Instances die, freeze, leave and come while people chat, and nobody notices.
 
 The traffic and the checks are those of make demo-scale (tools/im_scale.py), at
-last against a stack of its own with several instances of each.
+last against a stack of its own with several instances of each.  These last ones
+run in `make test-full`: in `make test` the campaign does the same (kill-logic,
+freeze-logic, leave-logic, kill-task, away-etcd).
 """
 
-import asyncio
+import contextlib
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from conftest import TOP
 from im_client import Problem
 from im_sanitizer import complaints
 from im_scale import Traffic
+from im_wait import stays, tries, until
 
 
 # Who is no Logic, but is listed as one.
@@ -108,17 +111,14 @@ async def test_instances_that_are_none_disturb_nobody(stack, api):
             etcdctl(stack, 'put', keys[n],
                     value if isinstance(value, str) else json.dumps(value))
         begin = time.monotonic()
-        await asyncio.sleep(6)
-        assert not traffic.broken, traffic.broken
+        await stays(lambda: not traffic.broken, lambda: traffic.broken, 6)
         assert not traffic.failures()
         ack, push, call = traffic.gaps(begin - 1, begin + 6)
         assert max(ack, push, call) < 3, (ack, push, call)
         await traffic.finish()
         assert not any(t.waiting() for t in traffic.talks)
-        until = time.monotonic() + 20
-        while (any(len(f) < workers for f in found().values())
-               and time.monotonic() < until):
-            await asyncio.sleep(0.2)
+        await until(lambda: all(len(f) >= workers for f in found().values()),
+                    found)
     finally:
         for key in keys.values():
             etcdctl(stack, 'del', key)
@@ -148,18 +148,13 @@ async def test_a_trace_id_leads_from_nginx_to_logic(stack, api, people):
                        r'([0-9a-f]{32})', log(stack, 'nginx.log')[before:])
     assert found, log(stack, 'nginx.log')[before:][-2000:]
     # supervisord writes that one, when it comes round to it
-    until = time.monotonic() + 20
-    while 'a call fails, trace ' + found[0] not in log(stack, 'logic-1.log'):
-        assert time.monotonic() < until, found
-        await asyncio.sleep(0.1)
-    until = time.monotonic() + 30
-    while True:
-        try:
+    async for _ in tries(lambda: found, 20):
+        if 'a call fails, trace ' + found[0] in log(stack, 'logic-1.log'):
+            break
+    async for _ in tries('MySQL is back, history is not'):
+        with contextlib.suppress(Problem):
             await a.history(b.uid)
             return
-        except Problem:
-            assert time.monotonic() < until, 'MySQL is back, history is not'
-            await asyncio.sleep(0.2)
 
 
 async def test_what_needs_mysql_is_refused_at_once_and_the_rest_goes_on(
@@ -185,16 +180,13 @@ async def test_what_needs_mysql_is_refused_at_once_and_the_rest_goes_on(
         await a.send(b.uid, 'meanwhile')
     finally:
         stack.tool('ctl', stack.name, 'start', 'mysql')
-    until = time.monotonic() + 30
-    while True:
+    async for _ in tries('MySQL is back, history is not', 30):
         try:
             page = await a.history(b.uid)
             if len(page['messages']) == 2:
                 break
         except Problem as e:
             assert e.status == 503
-        assert time.monotonic() < until, 'MySQL is back, history is not'
-        await asyncio.sleep(0.2)
 
 
 # With a stack of its own.

@@ -17,6 +17,7 @@ from im_checker import check
 from im_client import new_cmid
 from test_dedupe import redis
 from conftest import taken
+from im_wait import lasts, pace
 
 # Nobody waits longer above a gap: 2 s, and as long as the store's group needs
 # to meet again after its broker was killed.
@@ -55,7 +56,7 @@ async def kafka_is_frozen(stack, seconds):
     pid = stack.pids()['kafka']
     os.kill(pid, signal.SIGSTOP)
     try:
-        await asyncio.sleep(seconds)
+        await lasts(seconds)
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -65,20 +66,22 @@ async def talk(app, to, until):
     while not until.is_set():
         app.post(to, {'n': n})
         n += 1
-        await asyncio.sleep(0.02)
+        await pace(0.02)
 
 
-@pytest.mark.parametrize('away', [kafka_is_killed, kafka_is_frozen])
+@pytest.mark.parametrize('away', [
+    pytest.param(kafka_is_killed, marks=pytest.mark.full), kafka_is_frozen])
 async def test_after_kafka_was_away_nobody_waits_above_a_gap(
         api, people, stack, away):
+    """In `make test` it is killed by the campaign (kill-kafka) only."""
     events = []
     a, b = [App(u, events=events).start()
             for u in await people(api, 'alice', 'bob')]
     end = asyncio.Event()
     both = asyncio.gather(talk(a, b.user.uid, end), talk(b, a.user.uid, end))
-    await asyncio.sleep(0.5)
+    await lasts(0.5)
     await away(stack, 7)
-    await asyncio.sleep(3)
+    await lasts(3)
     end.set()
     await both
     for app in (a, b):

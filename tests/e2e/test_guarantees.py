@@ -11,6 +11,7 @@ import pytest
 
 from im_app import App
 from im_hunt import Plan, hunt
+from im_wait import lasts, tries, until
 
 SLOW = 3 if 'asan' in os.environ.get('IM_TEST_BUILD', '') else 1
 LIMIT_S = 200 * SLOW       # of a hunt
@@ -51,18 +52,16 @@ async def test_who_connects_learns_of_a_conversation_not_yet_stored(
          '-u', stack.env['IM_MYSQL_USER'], stack.env['IM_MYSQL_DATABASE'],
          '-e', 'LOCK TABLES messages READ, conversations READ; '
                'SELECT SLEEP(4)'], stdout=subprocess.DEVNULL)
-    async with asyncio.timeout(20):
-        while stack.mysql("SELECT COUNT(*) FROM information_schema.processlist"
-                          " WHERE info LIKE '%SLEEP(4)'"
-                          " AND state = 'User sleep'") == [['0']]:
-            assert lock.poll() is None
-            await asyncio.sleep(0.05)
+    async for _ in tries('nothing is locked'):
+        if stack.mysql("SELECT COUNT(*) FROM information_schema.processlist"
+                       " WHERE info LIKE '%SLEEP(4)'"
+                       " AND state = 'User sleep'") != [['0']]:
+            break
+        assert lock.poll() is None
     await a.send(bob.uid, 'the first of all')
-    await asyncio.sleep(1)
+    await lasts(1)
     b = App(bob).start()
     try:
-        async with asyncio.timeout(30):
-            while not b.shown(alice.uid):
-                await asyncio.sleep(0.1)
+        await until(lambda: b.shown(alice.uid), 'bob learns nothing')
     finally:
         assert await asyncio.to_thread(lock.wait, 20) == 0

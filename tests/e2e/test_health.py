@@ -20,6 +20,7 @@ import pytest
 from conftest import TOP, People, Problem, taken
 from im_client import Api, new_cmid
 from im_sanitizer import complaints
+from im_wait import tries, wait_until
 from im_stack.stack import Stack
 from test_daemons import Daemon, get
 
@@ -67,32 +68,25 @@ class Own:
 
     def sees(self, names, daemons=DAEMONS):
         """Waits until each daemon names these; what is said then."""
-        end = time.monotonic() + SEEN_S
-        while True:
+        for _ in tries(lambda: said, SEEN_S):
             said = {d: self.missing(d) for d in daemons}
             if all(set(names) <= set(said[d]) for d in daemons):
                 return said
-            assert time.monotonic() < end, said
-            time.sleep(0.05)
 
     def refuse(self):
         """Waits until no Logic takes messages, since Kafka is away."""
-        end = time.monotonic() + SEEN_S
-        while not all(self.health(d)[1].get('refusing')
-                      for d in DAEMONS if d.startswith('logic')):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        for _ in tries('a Logic takes messages', SEEN_S):
+            if all(self.health(d)[1].get('refusing')
+                   for d in DAEMONS if d.startswith('logic')):
+                break
 
     def ready(self):
         """Waits until all daemons are."""
-        end = time.monotonic() + BACK_S
-        while True:
+        for _ in tries(lambda: {d: (s, b.get('missing'))
+                                for d, (s, b) in said.items()}, BACK_S):
             said = {d: self.health(d) for d in DAEMONS}
             if all(status == 200 for status, _ in said.values()):
                 return
-            assert time.monotonic() < end, {
-                d: (s, b.get('missing')) for d, (s, b) in said.items()}
-            time.sleep(0.05)
 
     def pid(self, name):
         return self.stack.processes()[name]['pid']
@@ -194,10 +188,8 @@ def test_what_has_ended_is_named_and_is_used_again_when_it_is_back(own):
             assert 'connect' in said[daemon]['mysql'].lower(), said
             assert 'Connection refused' in said[daemon]['kafka'], said
             assert own.stack.address('etcd') in said[daemon]['etcd'], said
-        end = time.monotonic() + SEEN_S
-        while not own.health('task-1')[1]['missing'][0]['since_s']:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_until(lambda: own.health('task-1')[1]['missing'][0]['since_s'],
+                   'it is not said since when', SEEN_S)
         r = subprocess.run(['/usr/bin/python3', 'tools/stack', 'status',
                             own.name], cwd=TOP, text=True, timeout=60,
                            stdout=subprocess.PIPE)
@@ -356,13 +348,10 @@ async def own_stored(own, n, a, b):
     """Waits for the rows of a conversation, which are numbered without gap."""
     sql = ('SELECT seq FROM messages WHERE conv_a = %d AND conv_b = %d '
            'ORDER BY seq' % (min(a.uid, b.uid), max(a.uid, b.uid)))
-    end = time.monotonic() + 20
-    while True:
+    async for _ in tries(lambda: rows, 20):
         rows = (await asyncio.to_thread(own.mysql, sql)).split()
         if rows == [str(i + 1) for i in range(n)]:
             return
-        assert time.monotonic() < end, rows
-        await asyncio.sleep(0.1)
 
 
 def test_the_looks_name_every_column_and_index_of_the_schema(own):

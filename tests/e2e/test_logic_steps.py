@@ -13,6 +13,7 @@ import pytest
 
 from im_hunt import Plan, hunt
 from im_client import new_cmid
+from im_wait import lasts, tries
 from im_stack.stack import Stack
 from test_daemons import Daemon, get
 
@@ -94,10 +95,9 @@ async def kafka_dies(stack, say):
         said = asyncio.ensure_future(say)
         stop = asyncio.ensure_future(asyncio.to_thread(
             stack.tool, 'ctl', stack.name, 'stop', 'kafka'))
-        until = time.monotonic() + 20
-        while supervisor.processes()['kafka']['statename'] == 'RUNNING':
-            assert time.monotonic() < until, 'Kafka is not stopped'
-            await asyncio.sleep(0.05)
+        async for _ in tries('Kafka is not stopped', 20):
+            if supervisor.processes()['kafka']['statename'] != 'RUNNING':
+                break
     finally:
         os.kill(pid, signal.SIGKILL)
     await stop
@@ -138,13 +138,14 @@ async def test_a_number_that_kafka_never_took_is_void_and_the_message_is_not(
             # Too early to know: nobody says that it was or was not taken.
             f = await answer(s, bob.uid, 'once', cmid)
             assert f['code'] == 'unavailable'
-            await asyncio.sleep(max(0, began + VOID_S + 0.2 - time.monotonic()))
+            await lasts(max(0, began + VOID_S + 0.2 - time.monotonic()))
             # Old enough, but Kafka cannot be asked.
             f = await answer(s, bob.uid, 'once', cmid)
             assert f['code'] == 'unavailable'
-        while f['type'] == 'error':
+        async for _ in tries(lambda: f, 60, 0.3):
+            if f['type'] != 'error':
+                break
             assert f['code'] == 'unavailable', f
-            await asyncio.sleep(0.3)
             f = await answer(s, bob.uid, 'once', cmid)
         assert (f['seq'], f.get('dup')) == ('3', None)
         assert (await answer(s, bob.uid, 'once', cmid))['dup'] is True
@@ -152,12 +153,10 @@ async def test_a_number_that_kafka_never_took_is_void_and_the_message_is_not(
         assert rows[1] == ['3', f['msg_id']]
 
         # Everybody is told that 2 is nobody's.
-        c = await synced(bob, alice.uid, 1)
-        until = time.monotonic() + KNOWN_VOID_S + 15
-        while not c['messages']:
-            assert time.monotonic() < until, c
-            await asyncio.sleep(0.5)
+        async for _ in tries(lambda: c, KNOWN_VOID_S + 15, 0.5):
             c = await synced(bob, alice.uid, 1)
+            if c['messages']:
+                break
         assert c['voids'] == [{'from': '2', 'to': '2'}]
         assert [m['seq'] for m in c['messages']] == ['3']
         assert not c['pending'] and c['next'] == '3'

@@ -17,6 +17,7 @@ import pytest
 from conftest import TOP, People, taken
 from im_client import Api, Problem, new_cmid
 from im_sanitizer import complaints
+from im_wait import lasts, pace
 from test_health import SLOW, Own
 from test_rooms_edge import ask, frames_now, frames_until, group, is_push, \
     live
@@ -82,7 +83,7 @@ async def all_talk(talks, seconds):
         while time.monotonic() < end:
             await there.once()
             await back.once()
-            await asyncio.sleep(PAUSE_S)
+            await pace(PAUSE_S)
 
     await asyncio.gather(*(pair(*t) for t in talks))
 
@@ -130,7 +131,7 @@ async def say_by_http(user, to, seconds):
         began = time.monotonic()
         await user.send(to, 'by http')
         longest = max(longest, time.monotonic() - began)
-        await asyncio.sleep(PAUSE_S)
+        await pace(PAUSE_S)
     assert longest < ACK_S
     return longest
 
@@ -144,11 +145,14 @@ async def sends_again(user, to, since):
         except Problem as e:
             assert e.body.get('retryable') and \
                 time.monotonic() < since + BACK_S, e.body
-            await asyncio.sleep(0.1)
+            await pace(0.1)
 
 
-@pytest.mark.parametrize('away', (frozen, killed))
+@pytest.mark.parametrize('away', (
+    frozen, pytest.param(killed, marks=pytest.mark.full)))
 async def test_people_who_talk_notice_nothing(own, away):
+    """In `make test` test_recover.py kills MySQL, and test_failover.py stops
+    it."""
     people = People()
     async with Api(own.env['IM_HTTP']) as api:
         (alice, bob), direct = await pair_of(people, api, 'direct')
@@ -174,7 +178,7 @@ async def test_people_who_talk_notice_nothing(own, away):
         # Nobody speaks between this and the end of MySQL.
         await api.call('DELETE', '/v1/rooms/%s/members/%d' % (room, gone.uid),
                        carl.token)
-        await asyncio.sleep(0.3)
+        await lasts(0.3)
         marks = len(await frames_now(removed))
 
         async with away(own):

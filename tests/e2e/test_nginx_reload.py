@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.request
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from conftest import refused
 from im_client import Api
 from im_frozen import frozen
+from im_wait import tries
 from test_existing_nginx import Nginx, app  # noqa: F401
 
 HEALTH = """
@@ -107,11 +107,10 @@ class Site(Nginx):
             return f.read()
 
     def until(self, true, what):
-        end = time.monotonic() + 30
-        while not true():
+        for _ in tries(lambda: (what, self.errors())):
+            if true():
+                break
             assert self.process.poll() is None, self.errors()
-            assert time.monotonic() < end, (what, self.errors())
-            time.sleep(0.05)
 
     def get(self, path, headers=()):
         """(status, headers, body)"""

@@ -13,6 +13,7 @@ import pytest
 from conftest import beside, refused
 from im_client import Problem
 from im_frozen import frozen, pid_of
+from im_wait import lasts, pause, tries, until, wait_until
 from test_daemons import get
 
 GRACE = 1.8        # seconds: who comes back within them has not gone
@@ -23,11 +24,9 @@ GONE = 4           # and what a busy machine adds
 def quiet(stack):
     """A worker that has lost a link asks how all are, a second later, and says
     what it hears at once: not in the middle of a test of when one is told."""
-    end = time.monotonic() + 20
-    while linked(stack) < int(stack.env['IM_NGINX_WORKERS']):
-        assert time.monotonic() < end, 'workers have no link to Logic'
-        time.sleep(0.1)
-    time.sleep(3)
+    wait_until(lambda: linked(stack) >= int(stack.env['IM_NGINX_WORKERS']),
+               'workers have no link to Logic')
+    pause(3)
 
 
 def linked(stack):
@@ -58,12 +57,11 @@ async def presence(user, *uids):
     return {int(u['uid']): u for u in r['users']}
 
 
-async def until(user, uid, online, seconds):
-    end = time.monotonic() + seconds
-    while (await presence(user, uid))[uid]['online'] != online:
-        assert time.monotonic() < end, \
-            'online is not %s within %g s' % (online, seconds)
-        await asyncio.sleep(0.05)
+async def becomes(user, uid, online, seconds):
+    async for _ in tries('online is not %s within %g s' % (online, seconds),
+                         seconds):
+        if (await presence(user, uid))[uid]['online'] == online:
+            break
 
 
 async def watch(socket, *uids):
@@ -120,7 +118,7 @@ async def test_online_is_who_has_a_connection(api, people):
     assert device['device'] == 'default'
     assert 0 <= before - int(device['since_ms']) < 10000
     await phone.close()
-    await until(a, b.uid, False, 10)
+    await becomes(a, b.uid, False, 10)
 
 
 async def test_devices_are_named_once_since_the_first(api, people):
@@ -193,13 +191,13 @@ async def test_a_reconnect_is_no_change(api, people):
     for _ in range(5):
         began = time.monotonic()
         await s.close()
-        await asyncio.sleep(0.5)
+        await lasts(0.5)
         s = await b.connect()
         took = time.monotonic() - began
         if took < GRACE - 0.2:
             break
         # Too slow to be no change: let it be told, and try to be quicker.
-        await asyncio.sleep(GONE)
+        await lasts(GONE)
         while not await x.nothing('presence', 0.1):
             pass
     assert took < GRACE - 0.2, 'it takes %.1f s to connect' % took
@@ -214,10 +212,8 @@ async def test_who_subscribes_while_a_user_is_away_knows_how_it_ends(
     s = await b.connect()
     await s.close()
     key = 'im:u:{%d}' % b.uid
-    end = time.monotonic() + 10
-    while redis(stack, 'HLEN', key) != ['0']:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
+    await until(lambda: redis(stack, 'HLEN', key) == ['0'],
+                'the close is not in Redis', 10)
     known = await watch(x, b.uid)
     if returns:
         await b.connect()
@@ -266,12 +262,10 @@ async def test_a_late_close_takes_nobody_away(api, people, stack):
     new = await b.connect(other_than=[old.instance])
     with frozen(pid_of(old.instance)):
         old.ws.transport.abort()
-        await asyncio.sleep(0.3)
+        await lasts(0.3)
     key = 'im:u:{%d}' % b.uid
-    end = time.monotonic() + 10
-    while redis(stack, 'HLEN', key) != ['1']:
-        assert time.monotonic() < end, redis(stack, 'HGETALL', key)
-        await asyncio.sleep(0.05)
+    await until(lambda: redis(stack, 'HLEN', key) == ['1'],
+                lambda: redis(stack, 'HGETALL', key), 10)
     r = await presence(a, b.uid)
     assert r[b.uid]['online'] and len(r[b.uid]['devices']) == 1
     assert new.instance in ''.join(redis(stack, 'HVALS', key))
@@ -311,8 +305,8 @@ async def test_a_redis_that_lost_all_knows_it_again_within_5_s(api, people,
     assert not (await presence(a, b.uid))[b.uid]['online']
     # By this it is noticed.
     redis(stack, 'DEL', 'im:presence')
-    await until(a, b.uid, True, 5)
-    await until(a, a.uid, True, 5)
+    await becomes(a, b.uid, True, 5)
+    await becomes(a, a.uid, True, 5)
     # Subscriptions, too.
     await c.connect()
     end = time.monotonic() + 10
@@ -332,10 +326,8 @@ async def test_a_leave_is_told_though_logic_was_restarted(api, people, stack):
     pid = stack.pids()['logic-1']
     await y.close()
     key = 'im:u:{%d}' % b.uid
-    end = time.monotonic() + 10
-    while redis(stack, 'HLEN', key) != ['0']:
-        assert time.monotonic() < end, 'the close is not in Redis'
-        await asyncio.sleep(0.02)
+    await until(lambda: redis(stack, 'HLEN', key) == ['0'],
+                'the close is not in Redis', 10)
     os.kill(pid, signal.SIGKILL)
     assert await change(x, 30, known) == {b.uid: False}
 

@@ -3,6 +3,9 @@ of order, and it goes on by itself.
 
 The clients are tests/lib/im_app.py, which keeps the rules for clients; what
 they saw and the rows in MySQL go to the checker.
+
+What is marked `full` runs in `make test-full`: in `make test` the campaign does
+the same (kill-worker, kill-kafka, kill-task, leave-logic, away-etcd, wipe-etcd).
 """
 
 import asyncio
@@ -17,6 +20,7 @@ import pytest
 from im_app import App
 from im_checker import check
 from im_client import Api, Problem
+from im_wait import lasts, pace, until
 
 # Until what is under way has come to an end after a program died.  Kafka needs
 # 12 s to be back; a number that it never took is known to be void 17 s later.
@@ -34,7 +38,7 @@ class Eager(App):
 async def send_all(app, to, count, pause=0.0):
     for n in range(count):
         await app.send(to, {'n': n})
-        await asyncio.sleep(pause)
+        await pace(pause)
 
 
 async def two(api, people):
@@ -49,11 +53,8 @@ async def two(api, people):
 async def told(app, acks):
     """Waits until it was pushed all of these: Task may have to come back."""
     want = {int(k['msg_id']) for k in acks}
-    until = time.monotonic() + BACK_S
-    while not want <= pushed(app):
-        assert time.monotonic() < until, 'not pushed: %s' % sorted(
-            want - pushed(app))[:20]
-        await asyncio.sleep(0.05)
+    await until(lambda: want <= pushed(app), lambda: 'not pushed: %s' % sorted(
+        want - pushed(app))[:20], BACK_S)
 
 
 async def prove(stack, a, b, pushes=False):
@@ -81,7 +82,7 @@ async def while_talking(a, b, damage, count=150):
     """Both send at a steady pace; damage happens in the middle."""
     talk = asyncio.gather(send_all(a, b.user.uid, count, 0.01),
                           send_all(b, a.user.uid, count, 0.01))
-    await asyncio.sleep(0.7)
+    await lasts(0.7)
     await damage()
     await asyncio.wait_for(talk, BACK_S)
 
@@ -90,14 +91,13 @@ def kill(stack, program, how):
     async def damage():
         pid = stack.pids()[program]
         os.kill(pid, how)
-        until = time.monotonic() + 30
-        while stack.pids().get(program) in (None, pid):
-            assert time.monotonic() < until, '%s is not back' % program
-            await asyncio.sleep(0.1)
+        await until(lambda: stack.pids().get(program) not in (None, pid),
+                    '%s is not back' % program, 30)
     return damage
 
 
-@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize('how', [
+    pytest.param(signal.SIGTERM, marks=pytest.mark.full), signal.SIGKILL])
 async def test_logic_restarts(api, people, stack, how):
     a, b = await two(api, people)
     await while_talking(a, b, kill(stack, 'logic-1', how))
@@ -106,7 +106,8 @@ async def test_logic_restarts(api, people, stack, how):
     assert a.closed == b.closed == []
 
 
-@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize('how', [
+    signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
 async def test_task_restarts(api, people, stack, how):
     a, b = await two(api, people)
     await while_talking(a, b, kill(stack, 'task-1', how))
@@ -114,12 +115,12 @@ async def test_task_restarts(api, people, stack, how):
     assert a.closed == b.closed == []
 
 
+@pytest.mark.full
 async def test_a_worker_is_killed(api, people, stack):
     a, b = await two(api, people)
     while a.socket.instance == b.socket.instance:
         b.cut()
-        while b.there.is_set():
-            await asyncio.sleep(0.01)
+        await until(lambda: not b.there.is_set(), 'it is not cut', 10, 0.01)
         await asyncio.wait_for(b.there.wait(), 10)
     # The pid is in the name: <host>-<pid>-<random>.
     victim = int(b.socket.instance.split('-')[-2])
@@ -141,21 +142,18 @@ async def test_nginx_is_reloaded(api, people, stack):
 
     async def damage():
         os.kill(stack.pids()['nginx'], signal.SIGHUP)
-        until = time.monotonic() + 30
-        while not (a.closed and b.closed):
-            assert time.monotonic() < until, (a.closed, b.closed)
-            await asyncio.sleep(0.05)
+        await until(lambda: a.closed and b.closed,
+                    lambda: (a.closed, b.closed), 30)
 
     await while_talking(a, b, damage)
     await prove(stack, a, b)
     # "come back, with jitter", and nothing worse
     assert set(a.closed + b.closed) == {4001}
-    until = time.monotonic() + 30
-    while old & set(stack.workers()):
-        assert time.monotonic() < until, 'old workers are still there'
-        await asyncio.sleep(0.1)
+    await until(lambda: not old & set(stack.workers()),
+                'old workers are still there', 30)
 
 
+@pytest.mark.full
 async def test_kafka_is_killed(api, people, stack):
     a, b = await two(api, people)
     await while_talking(a, b, kill(stack, 'kafka', signal.SIGKILL))
@@ -177,6 +175,7 @@ async def test_mysql_is_killed_and_the_chat_goes_on(api, people, stack):
     assert a.closed == b.closed == []
 
 
+@pytest.mark.full
 async def test_etcd_is_killed_and_the_chat_goes_on(api, people, stack):
     a, b = await two(api, people)
     await while_talking(a, b, kill(stack, 'etcd', signal.SIGKILL))
@@ -189,7 +188,7 @@ async def test_after_an_outage_nobody_is_refused(api, people, stack):
     for program in ('redis', 'mysql'):
         await kill(stack, program, signal.SIGKILL)()
     stack.tool('wait', stack.name)
-    await asyncio.sleep(1)
+    await lasts(1)
     # Each thread of Logic has a connection that ended meanwhile, and must
     # find that out without a client's help.
     refused = []
@@ -217,9 +216,9 @@ async def test_a_worker_that_was_stopped_for_long_is_found_again(stack, api,
     os.kill(pid, signal.SIGSTOP)
     try:
         await stack.lease_ends(y.instance)
-        await asyncio.sleep(1.2)       # so long it is still expected
+        await lasts(1.2)               # so long it is still expected
         await x.send(b.uid, 'meanwhile')
-        await asyncio.sleep(0.5)
+        await lasts(0.5)
     finally:
         os.kill(pid, signal.SIGCONT)
     until = time.monotonic() + 20

@@ -1,10 +1,10 @@
 """A request that is sent twice gets the same answer twice, and nobody is told
 twice."""
 
-import asyncio
 
 from conftest import refused
 from im_client import Problem
+from im_wait import pace, tries
 from test_room_rules import call, create
 from test_shapes import ask
 
@@ -34,7 +34,7 @@ async def heard(s, user, *want):
         got += await events(s, user)
         if len(got) >= len(want):
             break
-        await asyncio.sleep(0.1)
+        await pace(0.1)
     got += await events(s, user)
     assert got == list(want)
 
@@ -80,11 +80,10 @@ async def test_removing_who_is_not_there_is_told_to_nobody(api, people):
         await twice(room.remove, alice, 2 ** 62)
         assert await events(s, alice) == []
         # Who is there is told so, as are the others.
-        for _ in range(100):
+        async for _ in tries('bob is not online', 10):
             page = await room.members(alice, online='true')
             if str(bob.uid) in [m['uid'] for m in page['members']]:
                 break
-            await asyncio.sleep(0.05)
         await twice(room.remove, alice, bob)
         await heard(s, alice, ('removed', bob.uid))
         await heard(t, bob, *[('joined', bob.uid)] * (kind == 'group'),

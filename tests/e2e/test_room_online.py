@@ -11,6 +11,7 @@ import pytest
 
 from conftest import beside, drawn, refused
 from im_client import Problem
+from im_wait import lasts, pace, tries
 from test_room_rules import create, redis
 from test_rooms_edge import counts, online
 
@@ -31,13 +32,11 @@ async def ask(s, kind, **fields):
 async def online_is(room, user, n, seconds=8):
     """Within a second, and what a busy machine adds; a report that was lost
     would take 9 s at least."""
-    end = time.monotonic() + seconds
-    while True:
+    async for _ in tries(lambda: 'online is %d, not %d' % (is_now, n),
+                         seconds):
         is_now = (await room.get(user))['online']
         if is_now == n:
             return
-        assert time.monotonic() < end, 'online is %d, not %d' % (is_now, n)
-        await asyncio.sleep(0.1)
 
 
 async def there(room, user):
@@ -62,7 +61,7 @@ async def test_a_user_on_two_workers_is_one_of_a_group(api, people):
             (await room.members(carol))['members']} == {
         alice.uid: True, bob.uid: True, carol.uid: False}
     await a.close()
-    await asyncio.sleep(1.5)
+    await lasts(1.5)
     assert (await room.get(bob))['online'] == 2
     await b.close()
     await online_is(room, bob, 1)
@@ -186,7 +185,7 @@ async def test_counts_of_a_crowd_are_right_2_s_after_the_last_one(
     sockets = [await u.connect() for u in some]
 
     async def come(s, after):
-        await asyncio.sleep(after)
+        await pace(after)
         r = await ask(s, 'join', room=str(room.id))
         return r['room'].get('online', 0)
 

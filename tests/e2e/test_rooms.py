@@ -18,6 +18,7 @@ import test_recover
 from im_app import App
 from im_checker import check
 from im_client import Problem, new_cmid
+from im_wait import lasts, pace, tries, until
 from test_recover import kill
 from test_rooms_edge import LATE, acked, ask, event, frames_now, group, \
     live, pushed, refused, say
@@ -54,15 +55,15 @@ class Talk:
         for a, b in zip(self.apps[::2], self.apps[1::2]):
             while a.socket.instance == b.socket.instance:
                 b.cut()
-                while b.there.is_set():
-                    await asyncio.sleep(0.01)
+                await until(lambda: not b.there.is_set(), 'it is not cut',
+                            10, 0.01)
                 await asyncio.wait_for(b.there.wait(), 10)
                 await b.settle()
 
     async def say(self, app, count=1, pause=0.0):
         for _ in range(count):
             await app.send(self.to, {'n': next(self.serial)})
-            await asyncio.sleep(pause)
+            await pace(pause)
 
     async def all_say(self, count, pause=0.0):
         async with asyncio.timeout(60):
@@ -79,29 +80,27 @@ class Talk:
         to each connection but the sender's."""
         acked = self.acked()
         end = time.monotonic() + 60
-        while True:
+        async for _ in tries(lambda: '%d of %d are stored' % (
+                len(rows), len(acked)), 60):
             rows = self.stack.room_rows(self.room)
             if len(rows) >= len(acked):
                 break
-            assert time.monotonic() < end, '%d of %d are stored' % (
-                len(rows), len(acked))
-            await asyncio.sleep(0.1)
         if pushes:
             want = {a.name: {m for m, sender in acked.items()
                              if sender != a.name} for a in self.apps}
             got = test_recover.pushed
             while (any(not want[a.name] <= got(a) for a in self.apps)
                    and time.monotonic() < end):
-                await asyncio.sleep(0.1)
+                await pace(0.1)
             missing = {a.name: len(want[a.name] - got(a))
                        for a in self.apps if want[a.name] - got(a)}
             assert not missing, 'not pushed: %s' % missing
         for a in self.apps:
             await a.settle()
-            while a.conversations[self.to].have < len(rows):
-                assert time.monotonic() < end, '%s has %d of %d' % (
-                    a.name, a.conversations[self.to].have, len(rows))
-                await asyncio.sleep(0.05)
+            await until(lambda: a.conversations[self.to].have >= len(rows),
+                        lambda: '%s has %d of %d' % (
+                            a.name, a.conversations[self.to].have, len(rows)),
+                        end - time.monotonic())
         report = check([e for e in self.events if e.conv in (None, self.to)],
                        rows, {a.name for a in self.apps},
                        rooms={self.to: self.uids})
@@ -218,7 +217,7 @@ async def test_online_is_right_within_2_s_and_at_most_once_a_second(
     async def wander(s, n):
         for k in range(5):
             await ask(s, 'join', 'join_res', room=room)
-            await asyncio.sleep(0.11 * (n % 4) + 0.3)
+            await pace(0.11 * (n % 4) + 0.3)
             if k < 4 or n % 2:
                 await ask(s, 'leave', 'leave_res', room=room)
 
@@ -228,7 +227,7 @@ async def test_online_is_right_within_2_s_and_at_most_once_a_second(
     while time.monotonic() < end or (told[-1:] != [5]
                                      and time.monotonic() < end + LATE):
         assert not listener.done(), listener.exception()
-        await asyncio.sleep(0.05)
+        await pace(0.05)
     took = time.monotonic() - began
     listener.cancel()
     assert told[-1] == 5, told         # alice and every second one
@@ -345,7 +344,7 @@ async def test_an_outsider_gets_nothing_whatever_he_tries(api, people, stack,
             said.append('secret %d' % len(said))
             await acked(a, room, said[-1])
             await pushed(b, said[-1])
-            await asyncio.sleep(0.02)
+            await pace(0.02)
 
     talk = asyncio.create_task(chatter())
     try:
@@ -361,17 +360,15 @@ async def test_an_outsider_gets_nothing_whatever_he_tries(api, people, stack,
     finally:
         stop.set()
         await talk
-    await asyncio.sleep(0.5)
+    await lasts(0.5)
     for s in es:
         seen = [f for f in await frames_now(s)
                 if f['type'] == 'push' or f.get('room') == room]
         assert not seen, seen
     # Nothing of what they tried is there, but all that alice has said since.
-    end = time.monotonic() + 20
     where = 'FROM messages WHERE conv_a = 0 AND conv_b = %s' % room
-    while int(stack.mysql('SELECT COUNT(*) ' + where)[0][0]) < len(said):
-        assert time.monotonic() < end, 'not stored'
-        await asyncio.sleep(0.1)
+    await until(lambda: int(stack.mysql('SELECT COUNT(*) ' + where)[0][0])
+                >= len(said), 'not stored')
     assert stack.mysql('SELECT DISTINCT sender ' + where) == [[str(alice.uid)]]
 
 
@@ -391,7 +388,7 @@ async def is_out(s, user, asked):
 async def while_talking(talks, damage, count=60):
     talk = asyncio.gather(*(t.say(a, count, 0.02)
                             for t in talks for a in t.apps))
-    await asyncio.sleep(0.6)
+    await lasts(0.6)
     await damage()
     await asyncio.wait_for(talk, 60)
 
@@ -421,9 +418,7 @@ async def test_nobody_misses_anything_when_something_dies(
                             [1]), signal.SIGKILL)
             elif what == 'reload':
                 os.kill(stack.pids()['nginx'], signal.SIGHUP)
-                async with asyncio.timeout(20):
-                    while 4001 not in codes():
-                        await asyncio.sleep(0.05)
+                await until(lambda: 4001 in codes(), codes, 20)
             elif what == 'task':
                 await kill(stack, 'task-1', signal.SIGKILL)()
             else:
@@ -450,17 +445,16 @@ async def busy(stack):
     """Redis runs a script, and says so to everybody."""
     script = asyncio.create_task(redis(stack, 'EVAL', 'while true do end',
                                        '0'))
-    end = time.monotonic() + 10
     try:
-        while 'BUSY' not in await redis(stack, 'GET', 'x'):
-            assert time.monotonic() < end, 'the script does not run'
-            await asyncio.sleep(0.02)
+        async for _ in tries('the script does not run', 10, 0.02):
+            if 'BUSY' in await redis(stack, 'GET', 'x'):
+                break
         yield
     finally:
         # Also one that begins only now: all that follows would wait for it.
         while not script.done():
             await redis(stack, 'SCRIPT', 'KILL')
-            await asyncio.sleep(0.05)
+            await pace(0.05)
 
 
 async def test_a_message_waits_for_a_redis_that_answers_with_errors(
@@ -479,15 +473,13 @@ async def test_a_message_waits_for_a_redis_that_answers_with_errors(
         await t.apps[0].send(bob.uid, 'and for him alone')
         async with busy(stack):
             os.kill(task, signal.SIGCONT)
-            await asyncio.sleep(1)
+            await lasts(1)
     finally:
         os.kill(task, signal.SIGCONT)
         await redis(stack, 'CONFIG', 'SET', 'busy-reply-threshold', '5000')
     await t.prove(pushes=True)
     b = t.apps[2]
-    end = time.monotonic() + 10
-    while len([e for e in t.events if e.kind == 'push'
-               and e.device == b.name and e.conv != t.to]) < 1:
-        assert time.monotonic() < end, 'not pushed'
-        await asyncio.sleep(0.1)
+    await until(lambda: any(e.kind == 'push' and e.device == b.name
+                            and e.conv != t.to for e in t.events),
+                'not pushed', 10)
     await t.close()

@@ -9,6 +9,7 @@ import pytest
 import test_existing_nginx
 import test_slow
 from im_client import Problem, new_cmid
+from im_wait import pace
 from test_dedupe import redis
 from test_presence import change, unchanged
 
@@ -56,7 +57,7 @@ async def say(s, room, body, seconds=10):
             return f
         if not f.get('retryable') or time.monotonic() > end:
             return f['code']
-        await asyncio.sleep(0.1)
+        await pace(0.1)
 
 
 async def acked(s, room, body):
@@ -370,7 +371,7 @@ async def test_what_does_not_fit_into_the_fan_out_is_told(api, people, small):
         f = await ask(b, 'sync', 'sync_res', limit=5,
                       cursors=[{'room': room, 'seq': str(cursor)}])
         cursor = int(f['conversations'][0]['next'])
-        await asyncio.sleep(0.05)
+        await pace(0.05)
     assert cursor == count
 
 
@@ -390,7 +391,7 @@ async def test_who_does_not_read_hurts_nobody_else_in_a_room(api, people):
     async def write():
         for n in range(count):
             while n - len(seqs) > 100:
-                await asyncio.sleep(0.001)
+                await pace(0.001)
             await a.write(type='send', room=room, cmid=new_cmid(),
                           body='x' * 8000)
 

@@ -2,6 +2,7 @@
 lost with a Logic, with Redis or with a worker is made good within seconds."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 
 from conftest import beside
 from im_client import Problem
+from im_wait import lasts, tries
 from test_dedupe import redis
 from test_rooms_edge import (acked, ask, counts, frames_now, group, live,
                              online)
@@ -16,16 +18,11 @@ from test_rooms_edge import (acked, ask, counts, frames_now, group, live,
 
 async def until(seconds, fn):
     """What fn returns once it is true."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            r = await fn()
-        except Problem:
-            r = None
-        if r or time.monotonic() > end:
-            assert r, 'not within %g s' % seconds
-            return r
-        await asyncio.sleep(0.2)
+    async for _ in tries('not within %g s' % seconds, seconds, 0.2):
+        with contextlib.suppress(Problem):
+            found = await fn()
+            if found:
+                return found
 
 
 async def heard(s, body, seconds=20):
@@ -73,7 +70,7 @@ async def test_changes_that_were_lost_with_a_logic_take_effect(
                 and body not in [f.get('body') for f in await frames_now(b)])
 
     await until(15, as_mysql_says)
-    await asyncio.sleep(1)
+    await lasts(1)
     assert await as_mysql_says(20)     # and it stays so
 
 
@@ -100,7 +97,7 @@ async def test_redis_was_emptied_and_all_is_there_again_within_5_s(
         for r in (room, tea):
             await acked(a, r, 'hello ' + r)
             assert await heard(b, 'hello ' + r)
-        await asyncio.sleep(max(0, began + 5 - time.monotonic()))
+        await lasts(max(0, began + 5 - time.monotonic()))
         c = await carl.connect()
         while True:
             f = await a.expect('presence')

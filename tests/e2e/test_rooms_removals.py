@@ -16,6 +16,7 @@ import pytest
 from conftest import beside
 from im_client import Api, Problem
 from im_frozen import frozen, pid_of
+from im_wait import lasts, pace
 from test_dedupe import redis
 from test_presence import links_opened
 from test_rooms_edge import acked, ask, event, frames_now, \
@@ -51,7 +52,7 @@ async def test_nobody_gets_what_was_said_after_he_was_removed(api, people):
             # What begins and ends in one state is of that state.
             if before and state == before:
                 sent[state].append(n)
-            await asyncio.sleep(0.002)
+            await pace(0.002)
 
     talk = asyncio.create_task(chatter())
 
@@ -61,7 +62,7 @@ async def test_nobody_gets_what_was_said_after_he_was_removed(api, people):
             if talk.done():
                 await talk
             assert time.monotonic() < end, 'nothing is said any more'
-            await asyncio.sleep(0.005)
+            await pace(0.005)
 
     async def all_is_pushed(last):
         for c in cs:
@@ -115,13 +116,13 @@ async def restart_logics(stack):
             now = stack.pids()
             if all(now.get(n, pid) != pid for n, pid in was.items()):
                 break
-            await asyncio.sleep(0.1)
+            await pace(0.1)
 
 
 async def is_forgotten(stack, instance):
     """etcd does not name this worker any more, and its streams have ended: they
     take 3 s of silence."""
-    await asyncio.sleep(3.5)
+    await lasts(3.5)
     await stack.lease_ends(instance)
 
 
@@ -153,7 +154,7 @@ async def surely(stack, method, path, token, **more):
             if (e.status and not e.body.get('retryable')
                     or time.monotonic() > end):
                 raise
-        await asyncio.sleep(0.05)
+        await pace(0.05)
 
 
 async def until_all_hear(s, rooms, sent, speak):
@@ -198,19 +199,19 @@ async def test_who_is_removed_while_his_worker_stands_still_gets_no_more(
         if how == 'past its lease':
             await is_forgotten(stack, b.instance)
         elif how != 'for a moment':
-            await asyncio.sleep(1)
+            await lasts(1)
             await restart_logics(stack)
         for room in rooms:
             await surely(stack, 'DELETE', '/v1/rooms/%s/members/%d' % (
                 room, bob.uid), alice.token)
         for _ in range(5):
             await speak()
-        await asyncio.sleep(0.5)
+        await lasts(0.5)
     # It opens all again 1 s after its links broke, and 1 s after their return.
     end = time.monotonic() + (2.5 if how == 'for a moment' else 4)
     while time.monotonic() < end:
         await speak()
-        await asyncio.sleep(0.01)
+        await pace(0.01)
     await until_all_hear(c, rooms, sent, speak)
     got = bodies(await frames_now(b))
     assert set(got) <= {'before'}, 'removed, and still gets %s' % got
@@ -262,7 +263,7 @@ async def an_untold_one_counts(api, people, stack, kind, others):
                     'FROM seq_1_to_9000 WHERE seq <= {2};'
                     'INSERT INTO removals VALUES ({0}, {1}, {2} + 1)'
                     .format(room, bob.uid, others))
-        await asyncio.sleep(5.2)       # Logic remembers for 5 s
+        await lasts(5.2)               # Logic remembers for 5 s
         for n in range(20):
             await acked(a, room, n)
         await pushed(c, *range(20))
@@ -329,7 +330,7 @@ async def test_opening_again_lets_in_nobody_who_was_removed_since_he_was_added(
         await acked(a, room, n)
         if time.monotonic() > begin + 3.5:
             break
-        await asyncio.sleep(0.02)
+        await pace(0.02)
     await frames_until(c, is_push(n), 'a member is not pushed the last one')
     got = bodies(await frames_now(b))
     assert got in ([], ['before']), 'removed, and still gets %s' % got
@@ -356,13 +357,13 @@ async def test_a_message_does_not_wait_for_what_only_a_later_one_needs(
             await acked(a, room, 'second')
             stack.mysql('DELETE FROM removals WHERE room = %s AND no > 2'
                         % room)
-            await asyncio.sleep(0.3)
+            await lasts(0.3)
         stood = time.monotonic() - began
         if stood < 1.8:
             break
         # So long that Task may have given the worker up (2 s): it is told to
         # sync, and there is nothing to be seen.
-        await asyncio.sleep(8)
+        await lasts(8)
         c.frames = [f for f in await frames_now(c) if f['type'] == 'room_ev']
     assert stood < 1.8, 'two removals take %.1f s here' % stood
     first = await c.expect('push', 15)
@@ -375,7 +376,7 @@ async def test_a_message_does_not_wait_for_what_only_a_later_one_needs(
     await c.expect('sync_needed')
     # From now on MySQL's numbers are those that count.
     remove_untold(stack, room, carl.uid)
-    await asyncio.sleep(5.2)           # Logic remembers for 5 s
+    await lasts(5.2)                   # Logic remembers for 5 s
     await acked(a, room, 'after')
     await event(c, 'removed', carl)
     assert bodies(await frames_now(c)) == []

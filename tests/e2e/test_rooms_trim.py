@@ -2,9 +2,9 @@
 any more, and all others stay."""
 
 import asyncio
-import time
 
 from im_client import new_cmid
+from im_wait import until
 from test_dedupe import redis
 from test_logic_steps import Logic, stopped
 from test_room_rules import create
@@ -16,13 +16,6 @@ def seqs(stack, room):
     return [int(r[0]) for r in stack.mysql(
         'SELECT seq FROM messages WHERE conv_a = 0 AND conv_b = %d '
         'ORDER BY seq' % room.id)]
-
-
-async def until(true, what, seconds=40):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, '%s within %d s' % (what, seconds)
-        await asyncio.sleep(0.2)
 
 
 async def said(stack, room, user, n):

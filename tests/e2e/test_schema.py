@@ -8,13 +8,13 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 
 from conftest import TOP, People, taken
 from im_client import Api
 from im_sanitizer import complaints
+from im_wait import until
 from test_daemons import BOTH, Daemon
 from test_health import BACK_S, DAEMONS, Own, own_stored
 
@@ -318,9 +318,7 @@ async def test_people_go_on_where_the_version_before_has_left_them(own):
                 IM_MYSQL_USER='im'))
         assert r.returncode == 0, r.stdout
         own.ready()
-        until = time.monotonic() + 30
-        while not own.stack.nginx_ready() and time.monotonic() < until:
-            time.sleep(0.1)
+        await until(own.stack.nginx_ready, 'nginx is not ready')
         await taken(a.log_in)
         await taken(b.log_in)
         ack = await taken(a.send, b.uid, 'text 3')

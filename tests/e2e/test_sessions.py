@@ -10,7 +10,9 @@ import time
 import pytest
 
 from conftest import refused
+import im_wait
 from im_client import Api, Problem, Socket
+from im_wait import lasts, pace
 from test_existing_nginx import Nginx
 
 NEW = 'a better horse battery'
@@ -63,10 +65,8 @@ def site(stack, tmp_path):
 
 
 async def until(true, what, seconds=10):
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(true):
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.05)
+    """In a thread: true() waits for programs."""
+    await im_wait.until(lambda: asyncio.to_thread(true), what, seconds)
 
 
 async def sockets_end(*sockets, code=4101):
@@ -146,7 +146,7 @@ async def test_a_worker_knows_it_although_redis_refused_to_tell_at_first(
         # Each has linked, and each Logic has been refused once at least.
         await until(lambda: redis(stack, 'ACL', 'LOG').count('zrangebyscore'),
                     'Redis was not asked')
-        await asyncio.sleep(1)
+        await lasts(1)
     finally:
         redis(stack, 'ACL', 'SETUSER', 'default', '+@all')
         redis(stack, 'ACL', 'LOG', 'RESET')
@@ -179,7 +179,7 @@ async def password(user, old, new, token=None, seconds=10):
             # So many are hashed at a time: it may be busy.
             if not e.body.get('retryable') or time.monotonic() > end:
                 raise
-        await asyncio.sleep(0.1)
+        await pace(0.1)
 
 
 async def test_a_new_password_ends_all_other_sessions(api, people):

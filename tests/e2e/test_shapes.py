@@ -1,10 +1,10 @@
 """A message looks the same wherever a client meets it, and an ack says where
 its message went."""
 
-import asyncio
 import time
 
 from im_client import new_cmid
+from im_wait import pace
 from test_room_rules import call, create
 
 BODIES = ['text', {'a': [1, None]}, 0, '', False]
@@ -25,7 +25,7 @@ async def stored(user, cursor, count):
         messages = answer['conversations'][0]['messages']
         if len(messages) == count or time.monotonic() > until:
             return messages
-        await asyncio.sleep(0.1)
+        await pace(0.1)
 
 
 async def by_every_way(user, s, name, count):

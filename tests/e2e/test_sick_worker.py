@@ -18,7 +18,8 @@ from im_checker import check
 from im_client import Problem
 from test_presence import change, watch
 from test_recover import pushed, send_all, told
-from test_store import Task, alone, until  # noqa: F401: a fixture
+from im_wait import lasts, pace, until
+from test_store import Task, alone  # noqa: F401: a fixture
 
 # The push of a batch that touches the sick worker takes 2 to 3 s; nobody else
 # may feel anything of it.  Far more than a push takes on a busy machine,
@@ -33,8 +34,8 @@ async def seated(app, fits):
         await app.there.wait()
         while not fits(app.socket.instance):
             app.cut()
-            while app.there.is_set():
-                await asyncio.sleep(0.01)
+            await until(lambda: not app.there.is_set(), 'it is not cut',
+                        10, 0.01)
             await app.there.wait()
 
 
@@ -91,7 +92,7 @@ async def prove(stack, a, b, c):
     end = time.monotonic() + 20
     report = check(a.events, rows, {x.name for x in (a, b, c)})
     while not report.good() and time.monotonic() < end:
-        await asyncio.sleep(0.5)
+        await pace(0.5)
         report = check(a.events, rows, {x.name for x in (a, b, c)})
     assert report.good(), report.text()
 
@@ -109,7 +110,7 @@ async def test_a_dead_worker_holds_up_nobody_else(api, people, stack):
     before = len(c.closed)
     # Longer than the lease of the dead one, whose name is still in Redis.
     talking = asyncio.create_task(talk(a, b, c, 5))
-    await asyncio.sleep(0.7)
+    await lasts(0.7)
     os.kill(victim, signal.SIGKILL)
     await talking
     await prove(stack, a, b, c)
@@ -123,10 +124,10 @@ async def test_a_frozen_worker_holds_up_nobody_else(seconds, api, people,
     a, b, c, victim = await three(api, people)
     before = len(c.closed), len(a.closed)
     talking = asyncio.create_task(talk(a, b, c, seconds + 1.5))
-    await asyncio.sleep(0.7)
+    await lasts(0.7)
     os.kill(victim, signal.SIGSTOP)
     try:
-        await asyncio.sleep(seconds)
+        await lasts(seconds)
     finally:
         os.kill(victim, signal.SIGCONT)
     await talking
@@ -144,9 +145,9 @@ async def test_the_last_message_to_a_frozen_worker_is_not_missed(
     before = len(c.closed)
     os.kill(victim, signal.SIGSTOP)
     try:
-        await asyncio.sleep(said)
+        await lasts(said)
         await a.send(c.user.uid, 'last')
-        await asyncio.sleep(thawed - said)
+        await lasts(thawed - said)
     finally:
         os.kill(victim, signal.SIGCONT)
     await comes(c, a, 'last')
@@ -222,7 +223,7 @@ async def test_a_worker_that_misses_something_often_tells_to_sync_seldom(
                 os.kill(victim, signal.SIGCONT)
             if n == 0:
                 await until(lambda: times, 'nobody was told')
-            await asyncio.sleep(0.4)
+            await lasts(0.4)
         await comes(c, a, 'missed 2')
         await until(lambda: len(times) > 1, 'told once only')
         reading.cancel()
@@ -250,7 +251,7 @@ async def test_a_worker_that_came_back_and_dies_takes_its_users_away(
     os.kill(victim, signal.SIGSTOP)
     try:
         await stack.lease_ends(y.instance)
-        await asyncio.sleep(1.2)       # so long it is still expected
+        await lasts(1.2)               # so long it is still expected
     finally:
         os.kill(victim, signal.SIGCONT)
     end = time.monotonic() + 1.5

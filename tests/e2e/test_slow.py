@@ -8,6 +8,7 @@ import socket
 import struct
 
 from im_client import WAIT, new_cmid
+from im_wait import pace
 from test_bad_input import frame, handshake
 
 COUNT = 3000
@@ -77,7 +78,7 @@ async def say(sender, to, count, window=50, reader=None):
     while acks < count:
         while waiting < window and sent < count:
             while reader and sent - len(reader) >= window:
-                await asyncio.sleep(0.001)
+                await pace(0.001)
             await sender.write(type='send', to=str(to), cmid=new_cmid(),
                                body=BODY)
             sent += 1

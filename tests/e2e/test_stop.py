@@ -18,6 +18,7 @@ import time
 import pytest
 
 from im_load import Load
+from im_wait import pause
 from test_daemons import BOTH, Daemon, get
 
 TIMES = int(os.environ.get('IM_STOP_TIMES', 3))
@@ -130,7 +131,7 @@ def test_logic_ends_in_time_while_people_talk(stack, load, tmp_path):
             d.until(lambda: health(d).get('accepted', 0) > 20
                     and health(d).get('links', 0) > 0, 'nobody talks to it')
             with Curious(d):
-                time.sleep(random.random() * 0.2)
+                pause(random.random() * 0.2)
                 return ends(d)
 
     many(TIMES, life)
@@ -145,7 +146,7 @@ def test_task_ends_in_time_while_it_pushes_and_stores(stack, load, tmp_path):
                     and health(d).get('store_records', 0) > 20,
                     'it has nothing to do')
             with Curious(d):
-                time.sleep(random.random() * 0.2)
+                pause(random.random() * 0.2)
                 return ends(d)
 
     many(TIMES, life)
@@ -159,7 +160,7 @@ def test_it_ends_in_time_while_it_starts(stack, load, name, tmp_path):
                        if name == 'im-logic' else {})) as d:
             d.until(d.port_file.exists, 'no port of /healthz')
             with Curious(d):
-                time.sleep(random.random() * 0.4)
+                pause(random.random() * 0.4)
                 return ends(d)
 
     many(2 * TIMES, life)

@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from conftest import TOP
 from im_client import Problem, new_cmid
+from im_wait import lasts, pace, tries, until
 from test_daemons import Daemon, get
 
 # A dead member is replaced after this long; the stack's broker allows it.
@@ -56,15 +56,12 @@ class Task(Daemon):
             self.binary = (lambda name: path) if path else stack.binary
 
     async def says(self, true, what, seconds=30):
-        end = time.monotonic() + seconds
-        while True:
+        async for _ in tries(lambda: '%s: %s %s' % (
+                what, h, self.log.read_text()), seconds):
             assert self.process.poll() is None, self.log.read_text()
             h = self.health()
             if h[0] and 'starting' not in h[1] and true(h[1]):
                 return h[1]
-            assert time.monotonic() < end, '%s: %s %s' % (
-                what, h, self.log.read_text())
-            await asyncio.sleep(0.05)
 
     def __exit__(self, *_):
         # What it has done is committed: the next one counts its own.
@@ -246,14 +243,6 @@ def members(stack, conv):
         'ORDER BY uid' % conv)]
 
 
-async def until(true, what, seconds=30):
-    """what: a sentence, or what makes it then."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, what() if callable(what) else what
-        await asyncio.sleep(0.05)
-
-
 class Talk:
     """a tells b something, again and again, until it is told to stop."""
 
@@ -277,7 +266,7 @@ class Talk:
                                     cmid=new_cmid(), body=len(self.acks))
             ack = await self.from_a.expect('ack')
             self.acks[int(ack['seq'])] = ack['msg_id']
-            await asyncio.sleep(self.pause)
+            await pace(self.pause)
         self.said = True
 
     async def read(self):
@@ -346,10 +335,10 @@ async def test_members_that_come_and_go_lose_and_double_nothing(
             for n in range(3):
                 with Task(stack, tmp_path, 'comes%d' % n, **few) as comes:
                     await comes.joins()
-                    await asyncio.sleep(0.5)
+                    await pace(0.5)
                     if n == 1:         # one that is not polite
                         comes.process.kill()
-                        await asyncio.sleep(SESSION_MS / 1000)
+                        await lasts(SESSION_MS / 1000)
                     else:
                         assert await asyncio.to_thread(comes.end) == 0
         await talk.is_whole(stack)
@@ -389,7 +378,7 @@ async def test_while_mysql_is_away_the_group_is_served_and_nothing_is_lost(
                              'no lag of 30')
         assert waits.health()[0] == 503
         # twice as long as a member may hang
-        await asyncio.sleep(2 * PATIENT_MS / 1000)
+        await lasts(2 * PATIENT_MS / 1000)
         assert not re.search(r'MAXPOLL|revoked', waits.log.read_text())
         for n in range(30, 40):
             await a.send(b.uid, n)
@@ -537,7 +526,7 @@ async def test_a_missing_table_makes_no_dead_letters(stack, api, people):
         for n in range(10):
             await a.send(b.uid, n)
         await until(lambda: get(task, '/readyz')[0] == 503, 'still healthy')
-        await asyncio.sleep(1)
+        await lasts(1)
     finally:
         stack.mysql('RENAME TABLE messages_away TO messages')
     assert len(await stack.stored(a, b, 11)) == 11

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import refused, taken
 from im_client import new_cmid
+from im_wait import lasts, tries, until
 
 VOID_S = 2 * 5 + 2 + 5          # [kafka] delivery_ms twice, and 7 s
 BYTES_MAX = 128 * 1024
@@ -35,13 +36,10 @@ async def sync_one(user, other, seq=0, **args):
 async def settled(user, *cursors, seconds=30, **args):
     """The answers once none is pending: where the store lags by more than a
     second, a client is told so and asks again."""
-    until = time.monotonic() + seconds
-    while True:
+    async for _ in tries(lambda: answer, seconds):
         answer = await sync(user, *cursors, **args)
         if not any(c['pending'] for c in answer):
             return answer
-        assert time.monotonic() < until, answer
-        await asyncio.sleep(0.2)
 
 
 async def settled_one(user, other, seq=0, **args):
@@ -98,13 +96,12 @@ def bodies(c):
 
 async def listed(stack, *users):
     """Waits until each of users has a row with the first of them."""
-    until = time.monotonic() + 20
     for u in users[1:]:
         a, b = sorted((users[0].uid, u.uid))
-        while len(stack.mysql('SELECT uid FROM conversations WHERE conv_a = '
-                              '%d AND conv_b = %d' % (a, b))) < 2:
-            assert time.monotonic() < until, '%d and %d: no rows' % (a, b)
-            await asyncio.sleep(0.05)
+        sql = ('SELECT uid FROM conversations WHERE conv_a = %d AND conv_b = %d'
+               % (a, b))
+        await until(lambda: len(stack.mysql(sql)) >= 2,
+                    '%d and %d: no rows' % (a, b))
 
 
 # Sync.
@@ -329,13 +326,9 @@ async def test_void_numbers_at_the_end_are_stepped_over_at_once(
 
 
 async def written_down(stack, a, b, first, last):
-    until = time.monotonic() + 10
-    low, high = sorted((a.uid, b.uid))
-    while [first, last] not in stack.mysql(
-            'SELECT from_seq, to_seq FROM voids WHERE conv_a = %d AND '
-            'conv_b = %d' % (low, high)):
-        assert time.monotonic() < until
-        await asyncio.sleep(0.02)
+    sql = ('SELECT from_seq, to_seq FROM voids WHERE conv_a = %d AND '
+           'conv_b = %d' % (min(a.uid, b.uid), max(a.uid, b.uid)))
+    await until(lambda: [first, last] in stack.mysql(sql), 'not written', 10)
 
 
 @contextlib.asynccontextmanager
@@ -373,11 +366,11 @@ async def test_young_gap_is_pending_and_an_old_one_is_void(
     assert c['pending'] is True and c['more'] is False
     assert (bodies(other), other['next'], other['pending']) == ([], '0', True)
 
-    await asyncio.sleep(first + VOID_S - 4 - time.monotonic())
+    await lasts(first + VOID_S - 4 - time.monotonic())
     c = await sync_one(bob, alice)
     assert c['pending'] is True or time.monotonic() > first + VOID_S
 
-    await asyncio.sleep(last + VOID_S + 1 - time.monotonic())
+    await lasts(last + VOID_S + 1 - time.monotonic())
     c = await settled_one(bob, alice)
     assert bodies(c) == [1, 5, 7] and c['next'] == c['head'] == '7'
     assert c['voids'] == [{'from': '2', 'to': '4'}, {'from': '6', 'to': '6'}]

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 
@@ -17,6 +16,7 @@ import pytest
 
 from conftest import TOP
 from im_sanitizer import complaints
+from im_wait import wait_until
 
 
 class Secure:
@@ -53,10 +53,10 @@ class Secure:
                    'the workers are not linked')
         return self
 
-    def demo(self, messages):
+    def demo(self, *options):
         r = subprocess.run(
-            ['/usr/bin/python3', 'tools/demo', '--messages', str(messages)],
-            cwd=TOP, env=dict(os.environ, **self.env),
+            ['/usr/bin/python3', 'tools/demo', *options], cwd=TOP,
+            env=dict(os.environ, **self.env),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=100)
         assert r.returncode == 0, r.stdout
@@ -67,10 +67,7 @@ class Secure:
             return f.read()
 
     def until(self, true, what):
-        end = time.monotonic() + 20
-        while not true():
-            assert time.monotonic() < end, what
-            time.sleep(0.05)
+        wait_until(true, what)
 
     def health(self, name):
         """Of the address that the daemon names in its log."""
@@ -136,7 +133,7 @@ def secure():
 
 
 def test_a_message_passes_all_tiers_by_mutual_tls(secure):
-    secure.demo(200)
+    secure.demo('--messages', '200')
     # Plain HTTP/2 is no TLS handshake: the connection is closed.
     r = subprocess.run(
         ['curl', '-s', '--max-time', '5', '--http2-prior-knowledge',
@@ -157,7 +154,7 @@ def test_a_certificate_of_another_tier_calls_nothing_of_logic(secure):
 
 
 def test_new_certificates_are_taken_and_nobody_loses_a_connection(secure):
-    secure.demo(20)                # Task's streams are there
+    secure.demo('--brief')         # Task's streams are there
     links = secure.log().count('linked')
     streams = secure.log().count('link ended')
     pushes = secure.log('task-1').count('push stream')
@@ -181,7 +178,7 @@ def test_new_certificates_are_taken_and_nobody_loses_a_connection(secure):
 
     secure.renew('task', 1002)
     secure.hup('task-1', 'the TLS files were read again')
-    secure.demo(50)
+    secure.demo('--brief')
     assert secure.log().count('linked') == links
     assert secure.log().count('link ended') == streams
     assert secure.log('task-1').count('push stream') == pushes
@@ -191,4 +188,4 @@ def test_new_certificates_are_taken_and_nobody_loses_a_connection(secure):
     os.kill(secure.pids['nginx'], signal.SIGHUP)
     secure.until(lambda: secure.log().count('linked') >= 2 * links,
                  'the new workers are not linked')
-    secure.demo(50)
+    secure.demo('--brief')

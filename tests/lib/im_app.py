@@ -28,6 +28,7 @@ import websockets
 from im_client import Problem, User, address, new_cmid
 from im_events import Recorder, body_id, conversation
 from im_inbox import Conversation, Message, message
+from im_wait import pace
 
 ANSWER_S = 10          # then a frame is sent, or a question asked, again
 HOLD_S = 0.2           # above a gap, before we ask what is missing
@@ -192,10 +193,10 @@ class App:
                 self.give_up('close code %s' % code)
                 return
             if what == 'soon':
-                await asyncio.sleep(self.random.uniform(0, 1))
+                await pace(self.random.uniform(0, 1))
                 continue
             pause = min(max(2 * pause, 0.1), most)
-            await asyncio.sleep(pause * self.random.uniform(0.5, 1))
+            await pace(pause * self.random.uniform(0.5, 1))
 
     async def fresh_token(self):
         try:
@@ -284,7 +285,7 @@ class App:
         """Everything that has waited too long."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(1)
+            await pace(1)
             now = loop.time()
             for o in list(self.unacked.values()):
                 if o.timer is None and now - o.written > ANSWER_S:
@@ -473,7 +474,7 @@ class App:
                 if not f.get('retryable'):
                     raise Problem(kind, 0, f)
                 q = asyncio.get_running_loop().create_future()
-                await asyncio.sleep(self.pause(f, times))
+                await pace(self.pause(f, times))
                 times += 1
         finally:
             for n in numbers:
@@ -617,7 +618,7 @@ class App:
             if loop.time() > until:
                 raise Problem('%s has not settled in %g s: %s' % (
                     self.name, seconds, self.state()))
-            await asyncio.sleep(0.02)
+            await pace(0.02)
 
     def state(self):
         """What settled() looks at, for people."""

@@ -21,6 +21,7 @@ from im_app import App
 from im_checker import Report, check
 from im_client import Api, Problem
 from im_hunt import patiently
+from im_wait import pace
 
 PASSWORD = 'correct horse battery'
 USERS = 10
@@ -48,7 +49,7 @@ class Talker:
         mean = devices / RATE
         due = time.monotonic() + self.rng.uniform(0, mean)
         while not stop.is_set():
-            await asyncio.sleep(max(due - time.monotonic(), 0))
+            await pace(max(due - time.monotonic(), 0))
             # What could not be said in time is not made up for.
             due = max(due, time.monotonic() - mean) + mean
             if (len(self.app.unacked) < ON_THE_WAY_MAX
@@ -143,7 +144,7 @@ class Cast:
     async def clock(self):
         while True:
             due = time.monotonic() + TICK_S
-            await asyncio.sleep(TICK_S)
+            await pace(TICK_S)
             self.late.append((due, time.monotonic() - due))
 
     def lateness(self, begin):
@@ -166,7 +167,7 @@ class Cast:
         # that was lost shows only when somebody asks.
         missing = self.behind()
         while missing and time.monotonic() < until:
-            await asyncio.sleep(0.1)
+            await pace(0.1)
             missing = self.behind()
         return troubles + ['%s: %s has %d of %d' % m for m in missing[:5]]
 
@@ -216,7 +217,7 @@ class Cast:
                 return [((int(a), int(b)), int(seq), int(msg_id),
                          int(sender), cmid)
                         for a, b, seq, msg_id, sender, cmid in rows]
-            await asyncio.sleep(0.1)
+            await pace(0.1)
 
     async def report(self, troubles):
         if not self.talkers:

@@ -16,6 +16,8 @@ import time
 from im_stack.base import free_port, http_get, not_ready
 from im_stack.stack import ports_of_others
 
+from im_wait import pause
+
 LIBRARY = (glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1') or [''])[0]
 READY_S = 30
 
@@ -51,7 +53,7 @@ class Clocked:
                 raise RuntimeError('the im-logic with a clock has ended')
             if time.monotonic() > until:
                 raise RuntimeError('the im-logic with a clock %s' % text)
-            time.sleep(0.05)
+            pause(0.05)
 
     def set(self, seconds):
         """This far ahead of the real one."""

@@ -16,6 +16,7 @@ import subprocess
 import time
 
 from im_frozen import state
+from im_wait import pause
 from im_stack.base import not_ready, process_alive, run
 from im_stack.stack import Stack
 
@@ -58,7 +59,7 @@ class Damage(Stack):
             while not self.answers(name):
                 if time.monotonic() > min(until, self.deadline):
                     raise RuntimeError('%s does not answer' % name)
-                time.sleep(0.03)
+                pause(0.03)
         return time.monotonic()
 
     def everything(self):
@@ -95,7 +96,7 @@ class Damage(Stack):
         while any(map(process_alive, pids)):
             if time.monotonic() > until:
                 raise RuntimeError('%s do not end' % list(pids))
-            time.sleep(0.01)
+            pause(0.01)
 
     def kill_worker(self, *which):
         """Of the nginx workers; the master starts others."""
@@ -118,8 +119,8 @@ class Damage(Stack):
                 self.signal(pid, signal.SIGSTOP)
             for pid in pids:
                 while process_alive(pid) and state(pid) != 'T':
-                    time.sleep(0.005)
-            time.sleep(seconds)
+                    pause(0.005)
+            pause(seconds)
         finally:
             for pid in pids:
                 self.signal(pid, signal.SIGCONT)
@@ -133,7 +134,7 @@ class Damage(Stack):
     def away(self, seconds, name):
         """kill -9, and nobody starts it."""
         self.switch_off(name)
-        time.sleep(seconds)
+        pause(seconds)
         return self.switch_on(name)
 
     def switch_off(self, name, hard=True):
@@ -147,19 +148,19 @@ class Damage(Stack):
         until = time.monotonic() + 10
         while self.processes()[name]['statename'] not in (
                 'STOPPED', 'EXITED', 'FATAL') and time.monotonic() < until:
-            time.sleep(0.02)
+            pause(0.02)
 
     def switch_on(self, name):
         with contextlib.suppress(Exception):   # it may have started already
             self.supervisor().startProcess(name, False)
         return self.until_answers(name)
 
-    def reload(self, times=1, pause=2):
+    def reload(self, times=1, apart=2):
         for n in range(times):
             if n:
-                time.sleep(pause)
+                pause(apart)
             self.signal(self.pid('nginx'), signal.SIGHUP)
-        time.sleep(0.2)
+        pause(0.2)
         return self.until_answers('nginx')
 
     def flush_redis(self):
@@ -209,7 +210,7 @@ class Damage(Stack):
                 while True:
                     f.write(bytes(65536))
                     f.flush()
-        time.sleep(seconds)
+        pause(seconds)
         os.unlink(filler)
         if self.processes()[name]['statename'] != 'RUNNING':
             self.switch_off(name)

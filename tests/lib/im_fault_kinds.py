@@ -11,6 +11,7 @@ import random
 import time
 
 from im_fault_clock import LIBRARY, Clocked
+from im_wait import pause
 
 RECOVERY_S = 5
 FREEZE_S = 15
@@ -55,7 +56,7 @@ class Clock:
     def act(self, d, _):
         for seconds in self.steps:
             self.logic.set(seconds)
-            time.sleep(4)
+            pause(4)
         self.logic.set(0)
         return time.monotonic()
 
@@ -81,7 +82,7 @@ class Mix:
         until = time.monotonic() + MIX_S
         end = 0
         while time.monotonic() < until:
-            time.sleep(rng.uniform(0.2, 2))
+            pause(rng.uniform(0.2, 2))
             for what in rng.sample(self.choices(d), self.at_once):
                 end = max(end, self.one(d, rng, *what) or 0)
         return max(end, d.until_answers(*d.everything()))
@@ -111,7 +112,7 @@ class Mix:
 def faults():
     """All, in the order in which they are run."""
     out = [Fault('calm', 'nothing happens',
-                 lambda d, s: time.sleep(2) or time.monotonic(), 1, 1)]
+                 lambda d, s: pause(2) or time.monotonic(), 1, 1)]
 
     def add(*args, **kw):
         out.append(Fault(*args, **kw))

@@ -18,6 +18,8 @@ import time
 
 from im_stack.stack import Stack
 
+from im_wait import pause
+
 KINDS = ('kill', 'freeze', 'reload', 'redis', 'kafka', 'mysql', 'etcd')
 PAUSE_S = (1.0, 4.0)       # between one and the next
 BACK_S = 40                # until what was killed runs again
@@ -98,7 +100,7 @@ class Faults:
         while self.pid(name) in (0, pid):
             if time.monotonic() > until:
                 raise RuntimeError('%s has not come back' % name)
-            time.sleep(0.1)
+            pause(0.1)
 
     def freeze(self, name):
         pid = self.pid(name)

@@ -7,17 +7,15 @@ of nginx still waits for connections, and one that comes is left to it.
 import contextlib
 import os
 import signal
-import time
+
+from im_wait import wait_until
 
 
 @contextlib.contextmanager
 def frozen(pid):
     os.kill(pid, signal.SIGSTOP)
     try:
-        end = time.monotonic() + 10
-        while state(pid) != 'T':
-            assert time.monotonic() < end, '%d does not stop' % pid
-            time.sleep(0.005)
+        wait_until(lambda: state(pid) == 'T', '%d does not stop' % pid, 10)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)

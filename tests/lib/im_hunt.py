@@ -21,6 +21,7 @@ import time
 from im_checker import Report, check
 from im_client import Api, Problem, User
 from im_events import Event
+from im_wait import pace, pause
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PASSWORD = 'correct horse battery'
@@ -80,7 +81,7 @@ async def patiently(call, tries=100):
         except Problem as e:
             if not e.body.get('retryable') or not tries:
                 raise
-        await asyncio.sleep(0.1)
+        await pace(0.1)
 
 
 async def make_groups(http, plan, users, say):
@@ -259,7 +260,7 @@ class Hunt:
                 timeout=60)
             if r.returncode == 0:
                 return [s.split('\t') for s in r.stdout.splitlines()]
-            time.sleep(0.2)        # it may be starting
+            pause(0.2)        # it may be starting
         raise Problem('MySQL: %s' % r.stderr)
 
     def where(self):
@@ -277,10 +278,10 @@ class Hunt:
                 count, since = now, time.monotonic()
             elif now >= acked and time.monotonic() - since > 1:
                 break
-            time.sleep(0.2)
+            pause(0.2)
         self.say('%d rows are stored' % count)
         if self.faults is not None:
-            time.sleep(PUSH_WAIT_S)
+            pause(PUSH_WAIT_S)
 
     def judge(self):
         rows = [((int(a), int(b)), int(seq), int(msg_id), int(sender), cmid)

@@ -10,6 +10,7 @@ import aiohttp
 import websockets
 
 from im_client import Api, Problem, new_cmid
+from im_wait import pace
 
 
 class Load:
@@ -55,7 +56,7 @@ class Load:
                                        'correct horse battery')
                 return await u.log_in()
             except Problem:
-                await asyncio.sleep(0.2)
+                await pace(0.2)
 
     async def talk(self, user, users):
         """By WebSocket: a window of messages, acks counted."""
@@ -67,13 +68,13 @@ class Load:
                     while not reader.done():
                         await s.write(type='send', cmid=new_cmid(), body='hi',
                                       to=str(random.choice(users).uid))
-                        await asyncio.sleep(0.01)
+                        await pace(0.01)
                 finally:
                     reader.cancel()
                     s.ws.transport.abort()
             except (Problem, OSError, websockets.WebSocketException):
                 pass
-            await asyncio.sleep(0.05)
+            await pace(0.05)
 
     async def read(self, s):
         while True:
@@ -89,4 +90,4 @@ class Load:
                 self.answered += 2
             except (Problem, OSError, aiohttp.ClientError):
                 pass
-            await asyncio.sleep(0.02)
+            await pace(0.02)

@@ -28,6 +28,7 @@ from im_app import App                                   # noqa: E402
 from im_client import Api, Problem, User                 # noqa: E402
 from im_events import Recorder, body_id, conversation    # noqa: E402
 from im_hunt import patiently                            # noqa: E402
+from im_wait import pace
 
 LOGINS = 8             # at a time; each costs the server 20 ms of a core
 WAIT_S = 120           # for acks, and for the last sync
@@ -68,7 +69,7 @@ class Talker:
             for what, chance in MISCHIEF:
                 if self.rng.random() < chance:
                     getattr(self, what)()
-            await asyncio.sleep(self.rng.expovariate(self.rate / burst))
+            await pace(self.rng.expovariate(self.rate / burst))
         if self.side:
             await asyncio.wait(self.side, timeout=WAIT_S)
         self.app.online()
@@ -121,7 +122,7 @@ class Talker:
     def away(self):
         async def nap(seconds):
             self.app.offline()
-            await asyncio.sleep(seconds)
+            await pace(seconds)
             self.app.online()
         self.spawn(nap(self.rng.uniform(0.2, 4)))
 
@@ -149,7 +150,7 @@ class Talker:
                     e.code or 'status %d' % e.status, again))
                 if not again:
                     raise
-                await asyncio.sleep(min(0.1 * 2 ** n, 2))
+                await pace(min(0.1 * 2 ** n, 2))
                 continue
             self.http('ack', conv, me, cmid, int(r['seq']),
                       int(r['msg_id']), extra=(0, bool(r.get('dup'))))
@@ -195,7 +196,7 @@ class Process:
     async def acked(self, t):
         async with asyncio.timeout(WAIT_S):
             while t.app.unacked and not t.app.stopped:
-                await asyncio.sleep(0.05)
+                await pace(0.05)
 
     async def log_in(self, api):
         at_once = asyncio.Semaphore(LOGINS)
@@ -229,7 +230,7 @@ class Process:
             app.cut()
             async with asyncio.timeout(WAIT_S):
                 while app.connection == before and not app.stopped:
-                    await asyncio.sleep(0.02)
+                    await pace(0.02)
             await app.settle(WAIT_S)
 
         await self.all(again(t.app) for t in self.talkers)

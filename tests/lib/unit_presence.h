@@ -22,7 +22,7 @@
 
 #include <hiredis.h>
 
-#include "unit.h"
+#include "unit_wait.h"
 
 #include "logic_presence_state.h"
 #include "logic_words.h"
@@ -408,7 +408,6 @@ real_start(void)
     unsigned         i;
     im_redis_conf_t  conf;
     char             address[80];
-    struct timespec  pause = { 0, 10000000 };
 
     snprintf(real_path, sizeof(real_path), "/tmp/im-test-presence-%d",
              (int) getpid());
@@ -434,7 +433,7 @@ real_start(void)
     assert_non_null(real);
 
     for (i = 0; i < 2000 && im_redis_ping(real) != IM_OK; i++) {
-        nanosleep(&pause, NULL);
+        unit_pause(10);
     }
 
     assert_true(i < 2000);             /* it is of this machine's packages */

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "unit_wait.h"
 
 #include "im_rpc_int.h"
 #include "im_timeouts.h"
@@ -46,7 +46,7 @@ on_unary(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
 
     snprintf(trace, sizeof(trace), "%s", im_rpc_req_trace(req));
     atomic_fetch_add(&handled, 1);
-    usleep(atomic_load(&late_us));
+    unit_pause_us(atomic_load(&late_us));
 
     if (ctx != NULL) {
         im_rpc_fail(req, IM_RPC_UNAVAILABLE, "unavailable: redis is away");
@@ -133,13 +133,7 @@ on_reply(void *ctx, const im_rpc_status_t *status,
 static inline void
 wait_for(atomic_int *flag)
 {
-    int  ms;
-
-    for (ms = 0; ms < WAIT_MS && !atomic_load(flag); ms++) {
-        usleep(1000);
-    }
-
-    assert_true(atomic_load(flag));
+    UNIT_WITHIN(WAIT_MS, atomic_load(flag));
 }
 
 
@@ -253,9 +247,9 @@ reach(im_rpc_channel_t *ch)
 
     do {
         call(ch, NULL, 3000);
+        unit_pause(outcome.code == IM_RPC_UNAVAILABLE ? 20 : 0);
     } while (outcome.code == IM_RPC_UNAVAILABLE
-             && outcome.sent == IM_RPC_NOT_SENT && ++tries < 200
-             && usleep(20000) == 0);
+             && outcome.sent == IM_RPC_NOT_SENT && ++tries < 200);
 }
 
 

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import sys
-import time
 import types
 
 import pytest
@@ -23,6 +22,7 @@ sys.path[:0] = [os.path.join(TOP, 'tools'), os.path.join(TOP, 'tests/lib')]
 
 from im_fault_kinds import SELECTION  # noqa: E402
 from im_run import Run  # noqa: E402
+from im_wait import pace, pause  # noqa: E402
 
 
 def load(name):
@@ -98,7 +98,7 @@ async def passes():
 
 
 async def hangs():
-    await asyncio.sleep(60)
+    await pace(60)
 
 
 async def breaks():
@@ -119,7 +119,7 @@ def test_a_program_that_waits_in_a_thread_ends_before_the_next_fault(
     order = []
 
     def slow():
-        time.sleep(0.3)
+        pause(0.3)
         order.append('slow has ended')
 
     async def thread():
@@ -151,7 +151,7 @@ def test_an_error_that_nobody_expected_is_the_result_of_its_fault_only(
 
 def test_what_is_left_when_the_time_is_over_has_failed_by_name(run_campaign):
     async def takes():
-        await asyncio.sleep(0.3)
+        await pace(0.3)
 
     good, rows, _ = run_campaign(seconds_all=0.3, a=takes, b=passes)
     assert not good

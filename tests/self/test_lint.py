@@ -13,7 +13,7 @@ BUILD = os.environ.get('IM_TEST_BUILD', 'build')
 
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 
-from im_lint import calls, habits  # noqa: E402
+from im_lint import calls, habits, waits  # noqa: E402
 
 LOW, HIGH, SIDE = 'services/low', 'services/high/deep', 'src/nginx/side'
 TABLE = 'services/low:\nservices/high/deep: services/low\nsrc/nginx/side:\n'
@@ -255,3 +255,18 @@ def test_a_word_that_is_spelled_wrongly_is_found(place):
     found = habits_of(place, 'src/core/a.c', text)
     assert len(found) == 1 and found[0].startswith(
         'src/core/a.c:2: t' + 'eh ==> the')
+
+
+def test_a_test_that_sleeps_is_named(tree):
+    nap = 'sl' + 'eep'             # this file, too, is looked through
+    for name, text in {
+            'tests/e2e/test_a.py': 'import time\ntime.%s(1)\n',
+            'tests/fault/run': '#!/usr/bin/python3\nawait asyncio.%s(1)',
+            'tests/e2e/test_b.py': 'from time import %s as rest\n',
+            'tests/e2e/test_c.py': 'still = is_a%s()\n',
+            'tests/unit/test_d.c': 'int a;\nu%s(1);\n',
+            waits.PYTHON: 'time.%s(1)\n', waits.C: 'nano%s(t);\n'}.items():
+        tree.write(name, text % nap)
+    assert [e.split(': ')[0] for e in waits.check(tree.top)] == [
+        'tests/e2e/test_a.py:2', 'tests/e2e/test_b.py:1', 'tests/fault/run:2',
+        'tests/unit/test_d.c:2']

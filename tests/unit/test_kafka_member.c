@@ -4,9 +4,9 @@
  */
 
 #include <stdatomic.h>
-#include <time.h>
 
 #include "unit_kafka.h"
+#include "unit_wait.h"
 
 
 #define JOIN_GROUP  11      /* Kafka's number of the request */
@@ -16,7 +16,6 @@ static void
 test_a_member_that_does_not_poll_loses_its_partitions(void **state)
 {
     unsigned              i;
-    struct timespec       pause = { 4, 500000000 };
     im_kafka_consumer_t  *c;
 
     (void) state;
@@ -24,7 +23,7 @@ test_a_member_that_does_not_poll_loses_its_partitions(void **state)
     produce(0, "a");
     c = join();
     take(c, 1);
-    nanosleep(&pause, NULL);
+    unit_pause(4500);
     im_kafka_batch_free(records, 1);
 
     for (i = 0; i < 200 && revokes == 0; i++) {

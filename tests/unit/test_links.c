@@ -62,7 +62,7 @@ hello(const char *name)
     im_rpc_stream_flush(s);
 
     for (ms = 0; ms < WAIT_MS && !atomic_load(&outcome.done); ms++) {
-        usleep(1000);
+        unit_pause(1);
     }
 
     im_rpc_channel_unref(ch);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "unit_wait.h"
 
 #include "task_peer.h"
 
@@ -235,14 +235,7 @@ is_resumed(const task_mark_t *mark)
 }
 
 
-#define WITHIN_5_S(condition)                                                 \
-    do {                                                                      \
-        unsigned  ms_;                                                        \
-        for (ms_ = 0; ms_ < 5000 && !(condition); ms_++) {                    \
-            usleep(1000);                                                     \
-        }                                                                     \
-        assert_true(ms_ < 5000);                                              \
-    } while (0)
+#define WITHIN_5_S(condition)  UNIT_WITHIN(5000, condition)
 
 
 static void
@@ -332,7 +325,7 @@ lags_while_it_confirms(unsigned n, unsigned answers)
 
     for (i = 0; i < answers; i++) {
         answer_n(atomic_load(&stream), n);
-        usleep(10000);
+        unit_pause(10);
         lags += (unsigned) task_peer_lags();
     }
 

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "unit_wait.h"
 
 #include "task_route.h"
 
@@ -168,7 +168,7 @@ test_what_dead_instances_left_in_a_room_is_removed_after_a_second(
     assert_int_equal(task_route_find_room(&r, ROOM)->n, 2);
     assert_null(strstr(asked, "DEL"));
 
-    usleep(1100000);
+    unit_pause(1100);
     assert_int_equal(task_route_resolve(&r), IM_OK);
     assert_int_equal(task_route_find_room(&r, ROOM)->n, 0);
     assert_non_null(strstr(asked, "HDEL\r\n$8\r\nim:r:{7}\r\n$4\r\ndead\r\n"));

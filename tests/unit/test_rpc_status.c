@@ -313,7 +313,7 @@ leave(const char *address, const char *boot, unsigned last, unsigned us)
 
     for (ms = 0; ms < WAIT_MS && !atomic_load(&outcome.done); ms++) {
         im_rpc_dispatch(rpc);
-        usleep(1000);
+        unit_pause(1);
     }
 
     assert_int_equal(outcome.code, IM_RPC_OK);
@@ -403,7 +403,7 @@ a_stopped_or_killed_process_leaves_maybe_sent(void **state)
     /* killed, while a call waits there */
 
     (void) call_start(ch, NULL, 5000);
-    usleep(500000);
+    unit_pause(500);
     assert_int_equal(atomic_load(&outcome.done), 0);
     kill(pid, SIGKILL);
     wait_for(&outcome.done);

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "unit.h"
+#include "unit_wait.h"
 
 #include "im_rpc_int.h"
 #include "logic.pb-c.h"
@@ -91,7 +91,6 @@ threads(void)
 static void
 one_life(void)
 {
-    int                ms;
     char               address[32];
     im_rpc_t          *rpc;
     im_rpc_conf_t      conf;
@@ -119,11 +118,7 @@ one_life(void)
                                         "Exchange"), IM_OK);
     assert_non_null(im_rpc_stream_open(ch, &m, 5000, &handler, ch));
 
-    for (ms = 0; ms < 5000 && !atomic_load(&accepted); ms++) {
-        usleep(1000);
-    }
-
-    assert_true(atomic_load(&accepted));
+    UNIT_WITHIN(5000, atomic_load(&accepted));
 
     im_rpc_destroy(rpc);
 }
@@ -154,7 +149,7 @@ nothing_of_grpc_is_left_after_destroy(void **state)
     /* a sanitizer may start a thread of its own with the first of ours */
 
     one_life();
-    usleep(500000);
+    unit_pause(500);
     before = threads();
 
     for (i = 0, left = 0, alive = 0; i < LIVES; i++) {
