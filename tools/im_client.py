@@ -163,6 +163,7 @@ class Socket:
         self.ws = ws
         self.instance = ws.response_headers.get('X-IM-Instance', '')
         self.frames = []           # received while something else was awaited
+        self.have = {}             # the other one's uid -> seq of the last
         self.auth_ok = None
 
     @classmethod
@@ -204,10 +205,11 @@ class Socket:
             raise Problem('the connection was closed: %s' % e) from None
 
     async def expect(self, kind, wait=WAIT, cmid=None):
-        """The next frame of this type; others are kept for later.  An error
-        with this cmid is a Problem."""
+        """The next frame of this type, or of one of these; others are kept for
+        later.  An error with this cmid is a Problem."""
+        kinds = kind if isinstance(kind, tuple) else (kind,)
         for n, f in enumerate(self.frames):
-            if f['type'] == kind:
+            if f['type'] in kinds:
                 return self.frames.pop(n)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
@@ -216,12 +218,46 @@ class Socket:
                 f = await self.receive(max(until - loop.time(), 0.001))
             except Problem as e:
                 raise Problem('waiting for "%s": %s; got %s' % (
-                    kind, e, self.frames[-3:] or 'nothing')) from None
-            if f['type'] == kind:
+                    '" or "'.join(kinds), e, self.frames[-3:] or 'nothing')) from None
+            if f['type'] in kinds:
                 return f
             if cmid and f['type'] == 'error' and f.get('cmid') == cmid:
                 raise Problem('waiting for "%s": %s' % (kind, f), 0, f)
             self.frames.append(f)
+
+    async def message(self, other, wait=WAIT):
+        """The next one of this user or of oneself on another device: a push,
+        or what `sync` has after the server said that it dropped pushes."""
+        while True:
+            f = await self.expect(('push', 'sync_needed'), wait)
+            if f['type'] == 'sync_needed':
+                self.frames[:0] = await self.missed(other)
+            elif self.is_new(f, other):
+                return f
+
+    def is_new(self, f, other):
+        """Whether this push is of the conversation with the other one and has
+        not been there: it may follow a sync that had it, too."""
+        if ('room' in f or str(other) not in (f['from'], f.get('to'))
+                or int(f['seq']) <= self.have.get(other, 0)):
+            return False
+        self.have[other] = int(f['seq'])
+        return True
+
+    async def missed(self, other):
+        """As pushes, the messages after the last one of message()."""
+        found, seq, pending = [], self.have.get(other, 0), True
+        while pending:
+            await self.write(type='sync', id='missed', cursors=[
+                {'with': str(other), 'seq': str(seq)}])
+            f = await self.expect('sync_res')
+            c = f['conversations'][0]
+            found += [dict(m, type='push') for m in c['messages']]
+            seq = int(c['next'])
+            pending = c.get('more') or c.get('pending')
+            if c.get('pending'):
+                await asyncio.sleep(0.1)   # they are not stored yet
+        return found
 
     async def nothing(self, kind, seconds=0.5):
         """True when no frame of this type comes."""
@@ -265,16 +301,16 @@ async def exchange(a, b, uid_a, uid_b, count, window=100):
 
         async def read():
             while len(acks) < count or len(pushes) < count:
-                f = await me.receive()
+                f = await me.expect(('ack', 'push', 'sync_needed', 'error'))
                 if f['type'] == 'ack':
                     acks.append(f)
                     free.release()
-                elif f['type'] == 'push':
+                elif f['type'] == 'sync_needed':
+                    me.frames[:0] = await me.missed(to)
+                elif f['type'] == 'error':
+                    raise Problem('a message is refused: %s' % f, 0, f)
+                elif me.is_new(f, to) and f['from'] == str(to):
                     pushes.append(f)
-                elif f['type'] != 'sync_needed':
-                    # That may be about what was before; what is lacking now
-                    # is missed below.
-                    raise Problem('a frame that nobody asked for: %s' % f)
 
         await asyncio.gather(write(), read())
         return pushes, acks

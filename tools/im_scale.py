@@ -37,6 +37,7 @@ class Talk:
         self.doubled = 0           # pushed again under a seq that was seen
         self.unordered = 0         # first seen after a higher seq
         self.seen = set()
+        self.synced = set()        # of these, what a sync has brought
         self.highest = 0
 
     async def connect(self):
@@ -62,22 +63,33 @@ class Talk:
                 m.seq, m.msg_id = int(f['seq']), f['msg_id']
             elif f['type'] == 'error':
                 self.messages[f['cmid']].error = f['code']
-            elif f['type'] != 'push':
+            elif f['type'] not in ('push', 'sync_needed'):
                 raise Problem('a frame that nobody asked for: %s' % f)
 
     async def pushes(self):
         while True:
-            f = await self.into.receive(3600)
-            if f['type'] != 'push':
-                raise Problem('a frame that nobody asked for: %s' % f)
-            seq = int(f['seq'])
-            if seq in self.seen:
-                self.doubled += 1
+            f = await self.into.expect(('push', 'sync_needed'), 3600)
+            if f['type'] == 'push':
+                self.take(f)
                 continue
-            self.seen.add(seq)
-            self.unordered += seq < self.highest
-            self.highest = max(self.highest, seq)
-            self.messages[f['cmid']].pushed = time.monotonic()
+            # Pushes were dropped.  Some of these may still come as pushes.
+            for m in await self.into.missed(self.sender.uid):
+                if int(m['seq']) not in self.seen:
+                    self.take(m)
+                    self.synced.add(int(m['seq']))
+
+    def take(self, f):
+        seq = int(f['seq'])
+        if seq in self.synced:
+            return
+        if seq in self.seen:
+            self.doubled += 1
+            return
+        self.seen.add(seq)
+        self.unordered += seq < self.highest
+        self.highest = max(self.highest, seq)
+        self.into.have[self.sender.uid] = self.highest
+        self.messages[f['cmid']].pushed = time.monotonic()
 
     def waiting(self):
         return sum(m.error is None and (m.acked is None or m.pushed is None)
@@ -130,7 +142,7 @@ class Traffic:
             await t.connect()
             # Task may still be joining its groups: the first one waits.
             await t.out.send(t.receiver.uid, 'first')
-            await t.into.expect('push', 30)
+            await t.into.message(t.sender.uid, 30)
         for t in self.talks:
             self.run(t.acks())
             self.run(t.pushes())

@@ -435,3 +435,18 @@ async def test_what_is_known_is_synced_while_the_list_is_waited_for():
         app.cut()
         await server.wait_for('conversations', 2)
         await until(lambda: numbers(app) == [1])
+
+
+async def test_the_client_of_the_demo_asks_for_pushes_that_were_dropped():
+    async with pair() as (server, app):
+        await app.settle()
+        s = await app.user.open()
+        server.answers['sync'] = lambda f: synced(f, [stored(2), stored(3)])
+        await server.push(1)
+        await server.say(type='sync_needed')
+        await server.push(3)
+        await server.push(4)
+        got = [int((await s.message(BOB))['seq']) for _ in range(4)]
+        assert got == [1, 2, 3, 4]
+        assert server.of('sync')[-1]['cursors'] == [
+            {'with': str(BOB), 'seq': '1'}]

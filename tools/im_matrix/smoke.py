@@ -103,7 +103,7 @@ class Smoke:
             a = await anna.connect()
             b = await (self.connect_tls(bert) if tls else bert.connect())
             await a.send(bert.uid, {'text': 'smoke'})
-            push = await b.expect('push')
+            push = await b.message(anna.uid)
             if push['body'] != {'text': 'smoke'}:
                 raise Problem('another message arrives: %s' % push)
             await asyncio.gather(a.close(), b.close())
