@@ -151,8 +151,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         lint test fuzz coverage \
         test-unit test-nginx test-e2e test-memory test-threads test-asan \
-        test-tsan test-full test-stop test-faults matrix bench bench-rpc \
-        bench-fanout bench-crowd bench-flood bench-lists bench-opens \
+        test-tsan test-full test-stop test-faults test-trust matrix bench \
+        bench-rpc bench-fanout bench-crowd bench-flood bench-lists bench-opens \
         bench-schema bench-store docs stop status clean help ready
 
 all: daemons tools module $(BENCH)
@@ -385,6 +385,7 @@ test-threads:
 # Before a release.
 test-full:
 	@$(MAKE) test
+	@$(PYTHON) tests/run e2e -- -m full
 	@$(MAKE) matrix
 	@$(MAKE) test-asan
 	@$(MAKE) test-tsan
@@ -408,6 +409,14 @@ test-stop: deps
 	        $(PYTHON) -m pytest -q -s -p no:cacheprovider \
 	        tests/e2e/test_stop.py || exit 1; \
 	done
+
+# How often tests fail that should pass: RUNS times, beside LOAD busy processes;
+# FILES='tests/e2e/test_tls.py ...' instead of all of e2e.
+test-trust: deps
+	@$(MAKE) all
+	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
+	@exec $(PYTHON) tests/trust --runs $(or $(RUNS),3) --load $(or $(LOAD),0) \
+	    $(FILES)
 
 # What users notice when something fails.  ONLY=kill-task,mix-1 takes some of
 # the faults, SEED=n repeats what is left to chance.
@@ -506,6 +515,8 @@ help:
 	@echo "make test-stop   stops of daemons under load, with both (N=200)"
 	@echo "make test-faults what users notice of each fault, and its limit;"
 	@echo "                 ONLY=kill-task,mix-1  SEED=n"
+	@echo "make test-trust  how often tests fail that should pass;"
+	@echo "                 RUNS=3 LOAD=1"
 	@echo "make test-full   test, matrix, -asan, -tsan, -stop, fuzz T=10:"
 	@echo "                 before a release"
 	@echo "make fuzz        parsers get what libFuzzer makes of corpora;"
