@@ -34,7 +34,10 @@ def test_every_promise_is_kept(stack):
     assert report.counts['dup'] > 0 and report.counts['connect'] > 20
 
 
+@pytest.mark.full
 def test_every_promise_is_kept_while_programs_die(stack):
+    """In `make test` the campaign has the same checker and does the same, by
+    one kill after another (kill-logic, kill-task, kill-worker, reload, ...)."""
     report = prove(stack, ('kill', 'reload'), messages=3000 // SLOW,
                    rate=300 / SLOW, processes=1, pause=(0.8, 2))
     # Also the killing has happened: a worker's connections have ended.

@@ -5,7 +5,7 @@ The clients are tests/lib/im_app.py, which keeps the rules for clients; what
 they saw and the rows in MySQL go to the checker.
 
 What is marked `full` runs in `make test-full`: in `make test` the campaign does
-the same (kill-worker, kill-kafka, kill-task, leave-logic, away-etcd, wipe-etcd).
+the same (kill-worker, reload, kill-kafka, kill-task, leave-logic, away-etcd).
 """
 
 import asyncio
@@ -136,6 +136,7 @@ async def test_a_worker_is_killed(api, people, stack):
     assert len(stack.workers()) == int(stack.env['IM_NGINX_WORKERS'])
 
 
+@pytest.mark.full
 async def test_nginx_is_reloaded(api, people, stack):
     a, b = await two(api, people)
     old = set(stack.workers())

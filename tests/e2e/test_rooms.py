@@ -393,11 +393,14 @@ async def while_talking(talks, damage, count=60):
     await asyncio.wait_for(talk, 60)
 
 
-@pytest.mark.parametrize('what', ['worker', 'reload', 'task', 'second'])
+@pytest.mark.parametrize('what', [
+    *(pytest.param(w, marks=pytest.mark.full)
+      for w in ('worker', 'reload', 'task')), 'second'])
 async def test_nobody_misses_anything_when_something_dies(
         api, people, stack, tmp_path, what):
     """kill -9 of a worker or of an im-task, alone or one of two; a reload.  In
-    a group and in a live room."""
+    a group and in a live room.  In `make test` the campaign has both kinds of
+    rooms, and does the first three (kill-worker, reload, kill-task)."""
     talks = [await talk_in_group(api, people, stack, 2),
              await talk_in_live_room(api, people, stack, 2)]
 

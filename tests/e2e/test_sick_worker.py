@@ -105,7 +105,9 @@ async def talk(a, b, c, seconds):
                          send_all(b, c.user.uid, count // 2, 0.02))
 
 
+@pytest.mark.full
 async def test_a_dead_worker_holds_up_nobody_else(api, people, stack):
+    """In `make test` the campaign kills one (kill-worker)."""
     a, b, c, victim = await three(api, people)
     before = len(c.closed)
     # Longer than the lease of the dead one, whose name is still in Redis.
