@@ -415,8 +415,8 @@ test-stop: deps
 test-trust: deps
 	@$(MAKE) all
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
-	@exec $(PYTHON) tests/trust --runs $(or $(RUNS),3) --load $(or $(LOAD),0) \
-	    $(FILES)
+	@exec $(PYTHON) tests/trust --runs $(or $(RUNS),3) \
+	    --load $(or $(LOAD),0) $(FILES)
 
 # What users notice when something fails.  ONLY=kill-task,mix-1 takes some of
 # the faults, SEED=n repeats what is left to chance.

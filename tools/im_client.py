@@ -218,7 +218,8 @@ class Socket:
                 f = await self.receive(max(until - loop.time(), 0.001))
             except Problem as e:
                 raise Problem('waiting for "%s": %s; got %s' % (
-                    '" or "'.join(kinds), e, self.frames[-3:] or 'nothing')) from None
+                    '" or "'.join(kinds), e,
+                    self.frames[-3:] or 'nothing')) from None
             if f['type'] in kinds:
                 return f
             if cmid and f['type'] == 'error' and f.get('cmid') == cmid:

@@ -73,8 +73,8 @@ async def talk(app, to, until):
 @pytest.mark.parametrize('away', [kafka_is_killed, kafka_is_frozen])
 async def test_after_kafka_was_away_nobody_waits_above_a_gap(
         api, people, stack, away):
-    """In `make test` the campaign kills Kafka, with the same limit (kill-kafka),
-    and test_logic_steps.py has a number that it never took."""
+    """In `make test` the campaign kills Kafka, with the same limit
+    (kill-kafka), and test_logic_steps.py has a number that it never took."""
     events = []
     a, b = [App(u, events=events).start()
             for u in await people(api, 'alice', 'bob')]

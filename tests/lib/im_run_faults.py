@@ -1,7 +1,7 @@
 """im_run_faults -- the part `faults` of tests/run: the selection of
 tests/fault/campaign on a stack of its own, when nothing else runs: its limits
-are of seconds, and a machine that is busy with other stacks passes them.  It has
-three im-logic of two shards each, as no other stack of the tests has.
+are of seconds, and a machine that is busy with other stacks passes them.  It
+has three im-logic of two shards each, as no other stack of the tests has.
 
 Each fault counts as one test.  One that is above a limit, broke a promise, or
 has no result because the campaign ended too early, is run once more on a fresh

@@ -1,4 +1,4 @@
-"""im_run_pytest -- how each test of a run of pytest ended, by its JUnit file."""
+"""im_run_pytest -- how each test of pytest ended, by its JUnit file."""
 
 import os
 import xml.etree.ElementTree
