@@ -362,6 +362,8 @@ client_select(im_client_frame_t *f, unsigned field)
 
     f->frame.frame_case = (Im__Frame__FrameCase) field;
     f->question = NULL;
+    f->message = NULL;
+    f->id = 0;
 
     return &f->u.auth.base;
 }

@@ -138,6 +138,7 @@ im_client_question_proto(im_client_frame_t *f, const im_client_question_t *q,
     allocator.free = client_free;
     allocator.allocator_data = mem;
 
+    f->id = 0;                         /* of one that came before it */
     m = protobuf_c_message_unpack(q->request, &allocator, bytes->len,
                                   bytes->data);
 

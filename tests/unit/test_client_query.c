@@ -171,6 +171,42 @@ a_refused_question_keeps_its_id(void **state)
 }
 
 
+/* Of several members of the frame's oneof the last one counts. */
+static void
+nothing_stays_of_a_question_that_another_frame_replaces(void **state)
+{
+    decode_t  d;
+
+    (void) state;
+
+    /* history (13) of user 1 with an id (6) of 9, and then a ping (3) */
+
+    assert_int_equal(decode(&d, IM_ENCODING_PROTO,
+                            "\x6a\x04\x08\x01\x30\x09\x1a\x00", 8), IM_OK);
+    assert_int_equal(d.f.frame.frame_case, IM__FRAME__FRAME_PING);
+    assert_null(d.f.question);
+    assert_null(d.f.message);
+    assert_true(d.f.id == 0);
+    done(&d);
+
+    /* a send (5) without anything: the refusal is of the send */
+
+    assert_int_equal(decode(&d, IM_ENCODING_PROTO,
+                            "\x6a\x04\x08\x01\x30\x09\x2a\x00", 8),
+                     IM_ERROR);
+    assert_true(d.f.id == 0);
+    done(&d);
+
+    /* a read (17) that is malformed */
+
+    assert_int_equal(decode(&d, IM_ENCODING_PROTO,
+                            "\x6a\x04\x08\x01\x30\x09\x8a\x01\x01\xff", 10),
+                     IM_ERROR);
+    assert_true(d.f.id == 0);
+    done(&d);
+}
+
+
 /* Who asks is what the token says, in whatever encoding it is said. */
 static void
 nobody_asks_in_the_name_of_another(void **state)
@@ -380,6 +416,8 @@ main(void)
         cmocka_unit_test(a_question_means_the_same_in_both_encodings),
         cmocka_unit_test(every_question_has_a_method_and_an_answer),
         cmocka_unit_test(a_refused_question_keeps_its_id),
+        cmocka_unit_test(
+            nothing_stays_of_a_question_that_another_frame_replaces),
         cmocka_unit_test(nobody_asks_in_the_name_of_another),
         cmocka_unit_test(a_question_in_protobuf_is_bounded_and_checked),
         cmocka_unit_test(an_answer_carries_the_question_s_id_in_both_encodings),
