@@ -75,6 +75,10 @@ fuzz_check_packs(const ProtobufCMessage *m)
     im_str_t           first, second;
     ProtobufCMessage  *copy;
 
+    if (fuzz_has_unknown(m)) {
+        return;
+    }
+
     first = fuzz_pack(m);
     copy = protobuf_c_message_unpack(m->descriptor, NULL, first.len,
                                      first.data);
@@ -87,6 +91,48 @@ fuzz_check_packs(const ProtobufCMessage *m)
     protobuf_c_message_free_unpacked(copy, NULL);
     free(first.data);
     free(second.data);
+}
+
+
+int
+fuzz_has_unknown(const ProtobufCMessage *m)
+{
+    size_t                           k, n;
+    unsigned                         i;
+    const char                      *p;
+    ProtobufCMessage *const         *items;
+    const ProtobufCFieldDescriptor  *f;
+
+    if (m->n_unknown_fields > 0) {
+        return 1;
+    }
+
+    for (i = 0; i < m->descriptor->n_fields; i++) {
+        f = &m->descriptor->fields[i];
+        p = (const char *) m;
+
+        if (f->type != PROTOBUF_C_TYPE_MESSAGE) {
+            continue;
+        }
+
+        if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+            n = *(const size_t *) (p + f->quantifier_offset);
+            items = *(ProtobufCMessage *const *const *) (p + f->offset);
+
+        } else {
+            n = !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+                || *(const uint32_t *) (p + f->quantifier_offset) == f->id;
+            items = (ProtobufCMessage *const *) (p + f->offset);
+        }
+
+        for (k = 0; k < n; k++) {
+            if (items[k] != NULL && fuzz_has_unknown(items[k])) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
