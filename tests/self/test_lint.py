@@ -120,23 +120,12 @@ def test_what_is_below_may_be_called_through_a_folder_between(tree):
     assert tree.check() == []
 
 
-def test_a_number_of_calls_that_are_not_yet_right_may_not_rise(tree):
-    tree.compile(HIGH, 'more', 'int more(void) { return 1; }\n')
-    tree.table(TABLE + 'not yet: services/low -> services/high/deep 1\n')
-    call_up(tree, 'high')
-    assert tree.check() == []
-    call_up(tree, 'high', 'more')
-    assert '2 names, were 1' in tree.check()[0]
-
-
-@pytest.mark.parametrize('left, what', [
-    (['high'], 'from 2 to 1: write the new number'),
-    ([], 'from 2 to 0: remove the line')])
-def test_a_number_that_has_fallen_must_be_written_down(tree, left, what):
-    tree.table(TABLE + 'not yet: services/low -> services/high/deep 2\n')
-    call_up(tree, *left)
-    errors = tree.check()
-    assert len(errors) == 1 and what in errors[0]
+def test_all_calls_up_of_a_folder_are_counted(tree):
+    names = ['a', 'b', 'c', 'd', 'e', 'f']
+    tree.compile(HIGH, 'more', ''.join('int %s(void) { return 1; }\n' % n
+                                       for n in names))
+    call_up(tree, *names)
+    assert 'd (services/low/up.c) and 2 more' in tree.check()[0]
 
 
 def test_a_source_without_an_object_of_its_age_is_an_error(tree):

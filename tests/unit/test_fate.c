@@ -11,7 +11,6 @@
 #include "logic_fate_log.h"
 #include "logic_fate_queue.h"
 #include "logic_phases.h"
-#include "logic_produce.h"
 
 
 #define S     1000000ULL           /* us */
@@ -23,9 +22,8 @@ static logic_fence_t  made;            /* the last */
 static unsigned       made_n;
 
 
-/* In place of logic_produce.c's. */
-int
-logic_produce_fence(const logic_fence_t *fence)
+static int
+produce(const logic_fence_t *fence)
 {
     made = *fence;
     made_n++;
@@ -446,6 +444,8 @@ main(void)
             a_number_that_is_not_known_yet_is_asked_for_again_a_little_later),
         cmocka_unit_test(one_that_waits_holds_up_none_behind_it),
     };
+
+    logic_fence_register(produce);
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,24 +26,16 @@ LAG, LAG_SHARE = 5, 0.25
 
 
 class Table:
-    """folders.txt: may[folder] = all that it may call; later = what goes up
-    as yet, (from, to) -> number."""
+    """folders.txt: may[folder] = all that it may call."""
 
     def __init__(self, text):
-        self.may, self.later, self.errors = {}, {}, []
+        self.may, self.errors = {}, []
         for n, line in enumerate(text.split('\n'), 1):
             line = line.split('#')[0].strip()
             if line:
                 self.line(line, '%s:%d: ' % (TABLE, n))
 
     def line(self, line, where):
-        m = re.fullmatch(r'not yet: (\S+) -> (\S+) (\d+)', line)
-        if m:
-            pair = m[1], m[2]
-            if pair in self.later:
-                self.errors.append(where + '%s -> %s is there twice' % pair)
-            self.later[pair] = int(m[3])
-            return
         folder, colon, below = line.partition(':')
         if not colon or folder in self.may:
             self.errors.append(where + ('%s is there twice' % folder if colon
@@ -134,34 +126,23 @@ def judge(table, found, folders):
     errors = list(table.errors)
     errors += ['%s is missing in %s' % (folder, TABLE)
                for folder in sorted(folders) if folder not in table.may]
-    up = {}
     for (folder, to), called in sorted(found.items()):
-        if folder in table.may and to in table.may:
-            if to not in table.may[folder]:
-                up[folder, to] = called
-    for pair, called in up.items():
-        n = table.later.get(pair, 0)
-        if len(called) > n:
+        if (folder in table.may and to in table.may
+                and to not in table.may[folder]):
             some = ', '.join('%s (%s)' % (name, called[name])
                              for name in sorted(called)[:4])
-            errors.append('%s may not call %s: %s%s' % (*pair, some, (
-                ' and %d more' % (len(called) - 4) if len(called) > 4 else '')
-                + ('; %d names, were %d' % (len(called), n) if n else '')))
-    for pair, n in sorted(table.later.items()):
-        left = len(up.get(pair, ()))
-        if left < n:
-            errors.append('%s: %s -> %s has fallen from %d to %d: %s' % (
-                TABLE, *pair, n, left,
-                'write the new number' if left else 'remove the line'))
+            errors.append('%s may not call %s: %s%s' % (folder, to, some, (
+                ' and %d more' % (len(called) - 4) if len(called) > 4
+                else '')))
     return errors
 
 
 def rows(table, found, folders):
-    """The map, from the bottom up: (folder, [(folder, number, up)])."""
+    """The map, from the bottom up: (folder, [(folder, number)])."""
     order = [f for f in table.may if f in folders]
     for folder in order:
-        below = [(to, len(found[folder, to]), to not in table.may[folder])
-                 for to in table.may if (folder, to) in found]
+        below = [(to, len(found[folder, to])) for to in table.may
+                 if (folder, to) in found]
         yield folder, sorted(below, key=lambda b: -b[1])
 
 
@@ -170,8 +151,7 @@ def page_lines(table, found, folders):
     yield '|---|---|'
     for folder, below in rows(table, found, folders):
         yield '| `%s` | %s |' % (folder, ', '.join(
-            '`%s` %d%s' % (to, n, ' (upward)' if up else '')
-            for to, n, up in below) or 'nothing of ours')
+            '`%s` %d' % called for called in below) or 'nothing of ours')
 
 
 def numbers(lines):

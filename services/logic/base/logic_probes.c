@@ -9,6 +9,7 @@
 
 #include "im_probe_etcd.h"
 #include "im_probe_stores.h"
+#include "im_timeouts.h"
 #include "logic_probes.h"
 
 
@@ -16,6 +17,7 @@
 #define PROBES_GONE_US       5000000
 
 
+static int probes_mysql_is_slow(void);
 static uint64_t probes_mysql_good_us(void);
 
 
@@ -59,6 +61,7 @@ static _Atomic uint64_t  probes_confirmed_us;   /* last delivery, good */
 static _Atomic uint64_t  probes_failed_us;      /* and bad */
 static _Atomic uint64_t  probes_answered_us;    /* by MySQL, last */
 static _Atomic uint64_t  probes_silent_us;      /* and not */
+static _Atomic uint64_t  probes_asks_us[LOGIC_PROBES_ASKERS];   /* 0: nothing */
 
 
 int
@@ -176,11 +179,47 @@ logic_probes_mysql_away(void)
 {
     uint64_t  bad, good;
 
+    if (probes_mysql_is_slow()) {
+        return 1;
+    }
+
     good = probes_mysql_good_us();
     bad = atomic_load(&probes_mysql.probe.bad_us);
 
     return atomic_load(&probes_silent_us) > good
            || (bad > good && atomic_load(&probes_mysql.probe.bad_n) >= 2);
+}
+
+
+static int
+probes_mysql_is_slow(void)
+{
+    unsigned  i;
+    uint64_t  asks_us;
+
+    for (i = 0; i < LOGIC_PROBES_ASKERS; i++) {
+        asks_us = atomic_load(&probes_asks_us[i]);
+
+        if (asks_us != 0 && im_mono_us() > asks_us + IM_ASK_MS * 1000) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+logic_probes_mysql_asks(unsigned asker)
+{
+    atomic_store(&probes_asks_us[asker], im_mono_us());
+}
+
+
+void
+logic_probes_mysql_asked(unsigned asker)
+{
+    atomic_store(&probes_asks_us[asker], 0);
 }
 
 

@@ -37,13 +37,19 @@ void logic_probes_kafka_failed(void);
 uint64_t logic_probes_away_ms(void);
 
 /*
- * Whether MySQL is known not to answer: a question failed, or two looks in a
- * row were bad, and no question was answered and no look good since.  The probe
- * goes on looking, so nobody else has to.
+ * Whether MySQL is known not to answer, so that to ask is only to wait: a
+ * question failed, or two looks in a row were bad, and no question was answered
+ * and no look good since; or a question of the threads below takes longer than
+ * IM_ASK_MS.  The probe goes on looking, so nobody else has to.
  */
 int logic_probes_mysql_away(void);
 /* Whether it has not answered for 5 s: a look is not just slow. */
 int logic_probes_mysql_gone(void);
+/* Threads that ask for others, each with a number below LOGIC_PROBES_ASKERS: a
+ * question begins, and ends. */
+#define LOGIC_PROBES_ASKERS  2
+void logic_probes_mysql_asks(unsigned asker);
+void logic_probes_mysql_asked(unsigned asker);
 /* What became of questions. */
 void logic_probes_mysql_answered(void);
 void logic_probes_mysql_failed(void);

@@ -36,10 +36,9 @@
 #include "logic_decided.h"
 #include "logic_decided_peers.h"
 #include "logic_exact.h"
-#include "logic_held.h"
+#include "logic_memory.h"
 #include "logic_partitions.h"
 #include "logic_phases.h"
-#include "logic_seed.h"
 #include "logic_settle.h"
 
 
@@ -74,7 +73,6 @@ static int decided_peers(unsigned tag, uint64_t now_ms,
 static void decided_own(void);
 static uint64_t decided_all(void);
 static void decided_say(void);
-static int decided_is_known(const logic_seq_t *seq);
 static void decided_on_up(void *ctx, im_disc_instance_t *inst);
 static void decided_on_down(void *ctx, im_disc_instance_t *inst);
 
@@ -111,6 +109,7 @@ static logic_phases_t        decided_phases;
 static _Atomic uint64_t      decided_forgot_us;   /* until then */
 static decided_tag_t         decided_tags[DECIDED_TAGS];
 static const char           *decided_self;
+static void                (*decided_on_tick)(void);
 static im_redis_t           *decided_redis;       /* our thread */
 static uint64_t              decided_lost_us;     /* the last loss of any */
 static im_log_seldom_t       decided_log, decided_slow_log;
@@ -132,9 +131,14 @@ logic_decided_start(const char *self)
         return IM_ERROR;
     }
 
-    logic_held_start();
-
     return im_thread_start(&decided_id, decided_thread, NULL);
+}
+
+
+void
+logic_decided_register(void (*on_tick)(void))
+{
+    decided_on_tick = on_tick;
 }
 
 
@@ -255,7 +259,10 @@ decided_thread(void *arg)
                           im_redis_error(decided_redis));
         }
 
-        logic_held_serve(decided_is_known, im_mono_us());
+        if (decided_on_tick != NULL) {
+            decided_on_tick();
+        }
+
         decided_wait();
     }
 
@@ -299,9 +306,10 @@ decided_wait(void)
 static int
 decided_tick(void)
 {
-    int          rc;
-    unsigned     tag;
-    redisReply  *reply;
+    int              rc;
+    unsigned         tag;
+    redisReply      *reply;
+    logic_memory_t   memory;
 
     for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
         if (decided_append(tag) != IM_OK) {
@@ -334,8 +342,10 @@ decided_tick(void)
 
     for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
         if (decided_tags[tag].missing) {
+            /* notes the mark; the next tick reads it */
+
             decided_tags[tag].missing = 0;
-            logic_seed_mark(decided_redis, tag);   /* the next tick reads it */
+            (void) logic_memory_read(decided_redis, tag, &memory);
             decided_lost_us = im_mono_us();
         }
     }
@@ -555,13 +565,6 @@ decided_say(void)
 }
 
 
-static int
-decided_is_known(const logic_seq_t *seq)
-{
-    return logic_decided_exact(&seq->conv, logic_decided_mark(seq->slot));
-}
-
-
 void
 logic_decided_stop(void)
 {
@@ -571,7 +574,6 @@ logic_decided_stop(void)
     pthread_mutex_unlock(&decided_lock);
 
     im_thread_join(&decided_id);
-    logic_held_stop();
 
     im_redis_destroy(decided_redis);
     decided_redis = NULL;

@@ -17,6 +17,9 @@
 /* A thread of its own; self is the name of this instance in etcd. */
 int logic_decided_start(const char *self);
 void logic_decided_stop(void);
+/* Before the start: that thread calls on_tick whenever something may have
+ * become exact, and at least every IM_DECIDED_TICK_MS. */
+void logic_decided_register(void (*on_tick)(void));
 /* rpc thread, once: begins to learn of the other instances. */
 int logic_decided_watch(im_disc_t *disc);
 

@@ -350,7 +350,7 @@ fate_jump(logic_fate_t *f)
         " AND seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1";
     static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
 
-    rc = logic_memory_read(fate_redis, f->seq.slot, NULL, &memory);
+    rc = logic_memory_look(fate_redis, f->seq.slot, &memory);
 
     if (rc != IM_OK || memory.mark != f->mark) {
         return (rc == IM_ERROR) ? IM_AGAIN : IM_DONE;

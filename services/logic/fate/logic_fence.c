@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "logic_fence.h"
-#include "logic_produce.h"
 #include "logic_settle.h"
 
 
@@ -31,6 +30,14 @@ typedef struct {
 static pthread_mutex_t     fence_lock = PTHREAD_MUTEX_INITIALIZER;
 static fence_partition_t   fence_parts[LOGIC_SETTLE_PARTITIONS];
 static unsigned            fence_producer;
+static logic_fence_pt      fence_produce;
+
+
+void
+logic_fence_register(logic_fence_pt produce)
+{
+    fence_produce = produce;
+}
 
 
 void
@@ -73,7 +80,7 @@ logic_fence_passed(const logic_fence_t *fence)
 
     pthread_mutex_unlock(&fence_lock);
 
-    if (make && logic_produce_fence(&made) != IM_OK) {
+    if (make && fence_produce(&made) != IM_OK) {
         logic_fence_on_report(&made, 0);
     }
 

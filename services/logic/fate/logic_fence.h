@@ -20,6 +20,11 @@ typedef struct {
     uint64_t         number;       /* of a ticket: the last fence before */
 } logic_fence_t;
 
+/* Before the first ticket: makes one record for logic_fence_on_report(), with a
+ * copy of fence.  Any thread; it must not wait. */
+typedef int (*logic_fence_pt)(const logic_fence_t *fence);
+void logic_fence_register(logic_fence_pt produce);
+
 /* A ticket of now, for what was given up before.  Any thread. */
 void logic_fence_ticket(unsigned partition, logic_fence_t *fence);
 /*
@@ -29,8 +34,8 @@ void logic_fence_ticket(unsigned partition, logic_fence_t *fence);
  */
 int logic_fence_passed(const logic_fence_t *fence);
 
-/* Of logic_produce.c: how one ended, with what logic_produce_fence() was given
- * (report thread); a producer was replaced, after all its reports have come. */
+/* How one ended, with what was given to make it (report thread); a producer was
+ * replaced, after all its reports have come. */
 void logic_fence_on_report(const logic_fence_t *fence, int ok);
 void logic_fence_on_replaced(void);
 

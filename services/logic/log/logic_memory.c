@@ -13,11 +13,16 @@
 #include <hiredis.h>
 
 #include "logic_memory.h"
+#include "logic_settle.h"
 
 
 #define MEMORY_YOUNG_MS  (3600 * 1000)
 
 
+static int memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
+    logic_memory_t *memory);
+static int memory_fresh(void);
+static int memory_unknown(void);
 static size_t memory_key(char *out, size_t size, unsigned slot);
 
 
@@ -46,7 +51,43 @@ static _Thread_local im_redis_script_t  memory_seed_script = {
 
 
 int
-logic_memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
+logic_memory_read(im_redis_t *redis, unsigned slot, logic_memory_t *memory)
+{
+    return memory_read(redis, slot, memory_fresh, memory);
+}
+
+
+int
+logic_memory_look(im_redis_t *redis, unsigned slot, logic_memory_t *memory)
+{
+    return memory_read(redis, slot, memory_unknown, memory);
+}
+
+
+void
+logic_memory_remember(void)
+{
+    unsigned         tag;
+    im_redis_t      *redis;
+    logic_memory_t   memory;
+
+    redis = logic_redis_create();
+    if (redis == NULL) {
+        return;
+    }
+
+    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
+        (void) logic_memory_read(redis, tag, &memory);
+    }
+
+    im_redis_destroy(redis);
+}
+
+
+/* Where there is no mark fresh is called: 1 means that Redis is used for the
+ * first time, 0 that it has lost its memory, -1 that this is not known. */
+static int
+memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
     logic_memory_t *memory)
 {
     int          first;
@@ -83,7 +124,7 @@ logic_memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
             break;
         }
 
-        first = (fresh != NULL) ? fresh() : -1;
+        first = fresh();
         if (first < 0) {
             return IM_AGAIN;
         }
@@ -94,6 +135,30 @@ logic_memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
     memory->young = (age < MEMORY_YOUNG_MS);
 
     return (age >= 0) ? IM_OK : IM_ERROR;
+}
+
+
+/* Together with a Redis that is new the message log is new, too. */
+static int
+memory_fresh(void)
+{
+    int  fresh;
+
+    fresh = logic_settle_empty();
+
+    im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
+           ? "it has lost its memory"
+           : fresh == 1 ? "it is used for the first time"
+           : "whether it is new is not known, since Kafka does not answer");
+
+    return fresh;
+}
+
+
+static int
+memory_unknown(void)
+{
+    return -1;
 }
 
 

@@ -17,12 +17,18 @@ typedef struct {
 
 /*
  * For the tag of a slot.  A Redis without the mark has lost its memory, or is
- * used for the first time; fresh says which, and is asked then only: 1 first
- * time, 0 lost, -1 unknown.  NULL: nobody is asked.  IM_ERROR: Redis; IM_AGAIN:
- * fresh did not know.
+ * used for the first time.  _read asks Kafka then which of the two it is, and
+ * notes the mark; _look only looks.  IM_ERROR: Redis; IM_AGAIN: there is no
+ * mark, and Kafka does not answer or was not asked.
  */
-int logic_memory_read(im_redis_t *redis, unsigned slot, int (*fresh)(void),
+int logic_memory_read(im_redis_t *redis, unsigned slot,
     logic_memory_t *memory);
+int logic_memory_look(im_redis_t *redis, unsigned slot,
+    logic_memory_t *memory);
+
+/* _read for all tags, with a connection of its own: notes the marks that are
+ * missing. */
+void logic_memory_remember(void);
 
 /*
  * Sets the last seq of a conversation where Redis has none, if it remembers

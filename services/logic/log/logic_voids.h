@@ -8,7 +8,7 @@
  *
  * A range may lie above all messages of its conversation.  Where the counter
  * of a conversation is lost, its next number is above the last message and
- * above the last void (logic_lookup_last_seqs).
+ * above the last void (logic_lasts.h).
  */
 
 #ifndef LOGIC_VOIDS_H

@@ -12,10 +12,8 @@
  * kept where its messages are parked.  There are two, so that what can be
  * answered is not held by one slow statement.
  *
- * MySQL is away when a question failed and none was answered since, nor a look
- * of the probe good, or while a question takes longer than a second.  Then
- * shards ask nothing, the probe looks every 250 ms (logic_probes.c), and its
- * first good look ends this.
+ * While MySQL is away (logic_probes.c) shards ask nothing.  The probe looks
+ * every 250 ms, and its first good look ends this.
  */
 
 #include <pthread.h>
@@ -29,10 +27,11 @@
 #include "logic_asking.h"
 #include "logic_held.h"
 #include "logic_probes.h"
+#include "logic_renew.h"
 #include "logic_seed.h"
 
 
-#define ASKING_THREADS      2
+#define ASKING_THREADS      LOGIC_PROBES_ASKERS
 #define ASKING_BATCH        LOGIC_SEQUENCE_MAX
 #define ASKING_REFRESH_MAX  4096   /* that wait */
 #define ASKING_ERROR_MAX    200
@@ -47,12 +46,12 @@ typedef struct {
     im_thread_t         thread;
     logic_lookup_t     *lookup;
     im_redis_t         *redis;
-    _Atomic uint64_t    begun_us;  /* of a statement under way; 0: none */
     size_t              n;
     logic_question_t   *questions[ASKING_BATCH];
 } asking_thread_t;
 
 
+static void asking_on_renew(uint64_t from, uint64_t to, uint64_t room);
 static void asking_put(asking_queue_t *queue, logic_question_t *q);
 static void *asking_run(void *arg);
 static size_t asking_take(asking_thread_t *t);
@@ -81,6 +80,8 @@ logic_asking_start(void)
     asking_thread_t  *t;
 
     asking_runs = 1;
+    logic_held_start();
+    logic_renew_register(asking_on_renew);
 
     for (i = 0; i < ASKING_THREADS; i++) {
         t = &asking_threads[i];
@@ -120,13 +121,14 @@ logic_asking_add(logic_question_t *q)
 }
 
 
-void
-logic_asking_refresh(const logic_lookup_pair_t *pair)
+/* Any thread.  Left out while MySQL is away, or when many wait. */
+static void
+asking_on_renew(uint64_t from, uint64_t to, uint64_t room)
 {
     int                taken;
     logic_question_t  *q;
 
-    if (logic_asking_is_away(im_mono_us())) {
+    if (logic_probes_mysql_away()) {
         return;
     }
 
@@ -136,7 +138,9 @@ logic_asking_refresh(const logic_lookup_pair_t *pair)
     }
 
     q->want = LOGIC_WANT_MAY;
-    q->pair = *pair;
+    q->pair.from = from;
+    q->pair.to = to;
+    q->pair.room = room;
 
     pthread_mutex_lock(&asking_lock);
 
@@ -163,24 +167,6 @@ asking_put(asking_queue_t *queue, logic_question_t *q)
     *queue->last = q;
     queue->last = &q->next;
     pthread_cond_signal(&asking_wake);
-}
-
-
-int
-logic_asking_is_away(uint64_t now_us)
-{
-    unsigned  i;
-    uint64_t  begun_us;
-
-    for (i = 0; i < ASKING_THREADS; i++) {
-        begun_us = atomic_load(&asking_threads[i].begun_us);
-
-        if (begun_us != 0 && now_us > begun_us + IM_ASK_MS * 1000) {
-            return 1;
-        }
-    }
-
-    return logic_probes_mysql_away();
 }
 
 
@@ -305,7 +291,7 @@ asking_may(asking_thread_t *t, logic_question_t **q, size_t n)
         pairs[i] = &q[i]->pair;
     }
 
-    atomic_store(&t->begun_us, im_mono_us());
+    logic_probes_mysql_asks((unsigned) (t - asking_threads));
 
     return asking_ended(t, logic_lookup_ask(t->lookup, pairs, n));
 }
@@ -328,7 +314,7 @@ asking_stored(asking_thread_t *t, logic_question_t **q, size_t n)
         asks[i].item = q[i];
     }
 
-    atomic_store(&t->begun_us, im_mono_us());
+    logic_probes_mysql_asks((unsigned) (t - asking_threads));
 
     rc = asking_ended(t, logic_lookup_rows(t->lookup, asks, n));
 
@@ -371,7 +357,7 @@ asking_seed(asking_thread_t *t, logic_question_t **q, size_t n)
 static int
 asking_ended(asking_thread_t *t, int rc)
 {
-    atomic_store(&t->begun_us, 0);
+    logic_probes_mysql_asked((unsigned) (t - asking_threads));
 
     if (rc == IM_OK) {
         logic_probes_mysql_answered();
@@ -412,6 +398,8 @@ logic_asking_stop(void)
     }
 
     /* nobody adds any more */
+
+    logic_held_stop();
 
     t = &asking_threads[0];
 

@@ -16,13 +16,6 @@ void logic_asking_stop(void);
 /* Has q asked, which was added to a park. */
 void logic_asking_add(logic_question_t *q);
 
-/* Has answers renewed that are known and will be needed.  Left out while MySQL
- * is away, or when many wait. */
-void logic_asking_refresh(const logic_lookup_pair_t *pair);
-
-/* 1: MySQL does not answer at present, so that to ask is only to wait. */
-int logic_asking_is_away(uint64_t now_us);
-
 /* The reason, of the last failure; at most size bytes with the NUL. */
 void logic_asking_error(char *text, size_t size);
 

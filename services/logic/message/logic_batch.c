@@ -30,6 +30,7 @@
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
+#include "logic_renew.h"
 #include "logic_repeats.h"
 #include "logic_settle.h"
 
@@ -47,8 +48,7 @@ static int batch_may_one(logic_batch_t *b, logic_message_t *m,
     uint64_t now_us);
 static int batch_ask(logic_batch_t *b, logic_message_t *m,
     logic_cache_e state, uint64_t now_us);
-static int batch_may_wait(const logic_message_t *m, logic_want_e want,
-    uint64_t now_us);
+static int batch_may_wait(const logic_message_t *m, logic_want_e want);
 static int batch_park(logic_batch_t *b, logic_message_t *m,
     logic_question_t *q);
 static void batch_unanswered(logic_batch_t *b, logic_message_t *m);
@@ -264,10 +264,10 @@ batch_ask(logic_batch_t *b, logic_message_t *m, logic_cache_e state,
 
     if (state == LOGIC_CACHE_DUE) {
         logic_lookup_pair(m, &pair);
-        logic_asking_refresh(&pair);
+        logic_renew(pair.from, pair.to, pair.room);
 
     } else if (state != LOGIC_CACHE_FRESH
-               && batch_may_wait(m, LOGIC_WANT_MAY, now_us))
+               && batch_may_wait(m, LOGIC_WANT_MAY))
     {
         q = logic_question_create(m, LOGIC_WANT_MAY,
                                   state == LOGIC_CACHE_NONE ? LOGIC_PARK_LONG
@@ -280,10 +280,10 @@ batch_ask(logic_batch_t *b, logic_message_t *m, logic_cache_e state,
 
 /* Not twice in vain, not for ever, and not while MySQL is away. */
 static int
-batch_may_wait(const logic_message_t *m, logic_want_e want, uint64_t now_us)
+batch_may_wait(const logic_message_t *m, logic_want_e want)
 {
     return !(m->unanswered & want) && m->answered < BATCH_ASK_MAX
-           && !logic_asking_is_away(now_us);
+           && !logic_probes_mysql_away();
 }
 
 
@@ -455,7 +455,6 @@ batch_numbers(logic_batch_t *b, size_t n)
 static void
 batch_seed(logic_batch_t *b, logic_message_t *m)
 {
-    uint64_t           now_us;
     logic_question_t  *q;
 
     if (logic_park_is_behind(b->park, m)) {
@@ -463,14 +462,13 @@ batch_seed(logic_batch_t *b, logic_message_t *m)
         return;
     }
 
-    now_us = im_mono_us();
-
-    if (!batch_may_wait(m, LOGIC_WANT_SEED, now_us)) {
+    if (!batch_may_wait(m, LOGIC_WANT_SEED)) {
         batch_unanswered(b, m);
         return;
     }
 
-    q = logic_question_create(m, LOGIC_WANT_SEED, LOGIC_PARK_LONG, now_us);
+    q = logic_question_create(m, LOGIC_WANT_SEED, LOGIC_PARK_LONG,
+                              im_mono_us());
 
     if (q == NULL) {
         logic_outcome_refuse(m, &b->answers, "busy", "out of memory");
@@ -519,20 +517,18 @@ batch_repeats(logic_batch_t *b, size_t n)
 static int
 batch_stored(logic_batch_t *b, logic_message_t *m)
 {
-    uint64_t           now_us;
     logic_question_t  *q;
 
     if (m->stored_seq == m->seq.seq) {
         return IM_OK;                  /* numbers begin with 1 */
     }
 
-    now_us = im_mono_us();
-
-    if (!batch_may_wait(m, LOGIC_WANT_STORED, now_us)) {
+    if (!batch_may_wait(m, LOGIC_WANT_STORED)) {
         return IM_ERROR;
     }
 
-    q = logic_question_create(m, LOGIC_WANT_STORED, LOGIC_PARK_SHORT, now_us);
+    q = logic_question_create(m, LOGIC_WANT_STORED, LOGIC_PARK_SHORT,
+                              im_mono_us());
 
     if (q == NULL) {
         return IM_ERROR;

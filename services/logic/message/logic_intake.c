@@ -29,11 +29,11 @@
 #include "im_steps.h"
 #include "logic_batch.h"
 #include "logic_intake.h"
+#include "logic_memory.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
-#include "logic_seed.h"
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */
@@ -128,7 +128,7 @@ logic_intake_start(void)
 {
     unsigned  i;
 
-    logic_seed_remember();
+    logic_memory_remember();
 
     for (i = 0; i < logic_conf.shards; i++) {
         if (intake_shard_start(&intake_shards[i]) != IM_OK) {

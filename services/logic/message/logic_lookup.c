@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "logic_cache.h"
+#include "logic_lasts.h"
 #include "logic_lookup.h"
 
 
@@ -280,40 +281,10 @@ lookup_ask_rooms(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n)
 }
 
 
-/*
- * The last void counts, too: clients have stepped over it, and would not show a
- * message that gets its number.
- *
- * MAX(seq) with GROUP BY reads whole conversations unless the optimizer finds
- * its best plan; this reads one row of each by any.  The parameters have no
- * type of their own, and a text would not be looked up in the index.
- */
-int
-logic_lookup_lasts(im_mysql_t *mysql, logic_ask_t *asks, size_t n)
-{
-#define LOOKUP_CONV                                                           \
-    "SELECT CAST(? AS UNSIGNED) AS a, CAST(? AS UNSIGNED) AS b"
-#define LOOKUP_LAST(convs)                                                    \
-    "SELECT k.a, k.b, COALESCE((SELECT m.seq FROM messages m "                \
-    "WHERE m.conv_a = k.a AND m.conv_b = k.b "                                \
-    "ORDER BY m.seq DESC LIMIT 1), 0), "                                      \
-    "COALESCE((SELECT v.to_seq FROM voids v "                                 \
-    "WHERE v.conv_a = k.a AND v.conv_b = k.b "                                \
-    "ORDER BY v.to_seq DESC LIMIT 1), 0) FROM (" convs ") k"
-
-    static const logic_ask_sql_t  sql = {
-        LOOKUP_LAST(LOGIC_ASK_8(LOOKUP_CONV, " UNION ALL ")),
-        LOOKUP_LAST(LOGIC_ASK_128(LOOKUP_CONV, " UNION ALL ")), 2, 2
-    };
-
-    return logic_ask(mysql, &sql, asks, n);
-}
-
-
 int
 logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n)
 {
-    return logic_lookup_lasts(l->mysql, asks, n);
+    return logic_lasts(l->mysql, asks, n);
 }
 
 

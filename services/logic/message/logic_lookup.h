@@ -49,12 +49,8 @@ void logic_lookup_destroy(logic_lookup_t *l);
  * answer. */
 int logic_lookup_ask(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n);
 
-/* Keys: conversations, (a, b).  Each is found: values[0] is the seq of the last
- * message, values[1] the last number that is written down as void; 0: none.
- * The next number has to be above both. */
+/* logic_lasts() with this connection. */
 int logic_lookup_last_seqs(logic_lookup_t *l, logic_ask_t *asks, size_t n);
-/* The same with a connection of one's own. */
-int logic_lookup_lasts(im_mysql_t *mysql, logic_ask_t *asks, size_t n);
 /* logic_voids_write() with this connection. */
 int logic_lookup_write_voids(logic_lookup_t *l, logic_void_t *voids, size_t n);
 /* Keys: numbers, (a, b, seq).  Found: values[0] is the msg_id of its row. */

@@ -37,6 +37,7 @@ typedef struct {
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers);
 static void produce_give(int partition, im_kafka_message_t *messages, size_t n);
+static int produce_fence(const logic_fence_t *fence);
 static int produce_late(const logic_message_t *m);
 static void *produce_report_thread(void *arg);
 static void produce_on_report(void *ctx, void *opaque, int ok,
@@ -93,6 +94,7 @@ logic_produce_start(void)
     }
 
     logic_partitions_set(produce_partitions);
+    logic_fence_register(produce_fence);
 
     return im_thread_start(&produce_report, produce_report_thread, NULL);
 }
@@ -199,8 +201,8 @@ produce_give(int partition, im_kafka_message_t *messages, size_t n)
 }
 
 
-int
-logic_produce_fence(const logic_fence_t *fence)
+static int
+produce_fence(const logic_fence_t *fence)
 {
     logic_message_t     *m;
     produce_fence_t     *f;

@@ -6,7 +6,6 @@
 #ifndef LOGIC_PRODUCE_H
 #define LOGIC_PRODUCE_H
 
-#include "logic_fence.h"
 #include "logic_message.h"
 
 /* Waits for the topic.  IM_DONE: a signal asked to stop meanwhile. */
@@ -18,7 +17,5 @@ void logic_produce_stop(void);
  * Kafka does not take is refused at once, by way of answers.  Any thread. */
 void logic_produce(logic_message_t **batch, size_t n,
     logic_touched_t *answers);
-/* One record for logic_fence_on_report(), with a copy of fence.  Any thread. */
-int logic_produce_fence(const logic_fence_t *fence);
 
 #endif

@@ -23,7 +23,6 @@
 #include "logic_fate.h"
 #include "logic_memory.h"
 #include "logic_seed.h"
-#include "logic_settle.h"
 #include "logic_voids.h"
 
 
@@ -60,7 +59,6 @@ static int seed_begin(seed_all_t *all);
 static int seed_set(seed_all_t *all);
 static int seed_counters(seed_all_t *all);
 static void seed_jump(const seed_t *seed);
-static int seed_fresh(void);
 
 
 int
@@ -250,7 +248,7 @@ seed_memory(seed_all_t *all, const logic_seq_t *item)
         return IM_OK;
     }
 
-    rc = logic_memory_read(all->redis, tag, seed_fresh, &all->memory[tag]);
+    rc = logic_memory_read(all->redis, tag, &all->memory[tag]);
     all->asked[tag] = (rc == IM_OK);
 
     return rc;
@@ -353,50 +351,4 @@ seed_jump(const seed_t *seed)
     range.to = seed->last;
 
     logic_fate_jump(&range, seed->mark);
-}
-
-
-void
-logic_seed_mark(im_redis_t *redis, unsigned tag)
-{
-    logic_memory_t  memory;
-
-    (void) logic_memory_read(redis, tag, seed_fresh, &memory);
-}
-
-
-void
-logic_seed_remember(void)
-{
-    unsigned     tag;
-    im_redis_t  *redis;
-
-    redis = logic_redis_create();
-    if (redis == NULL) {
-        return;
-    }
-
-    for (tag = 0; tag < logic_conf.common.redis_tags; tag++) {
-        logic_seed_mark(redis, tag);
-    }
-
-    im_redis_destroy(redis);
-}
-
-
-/* Whether this Redis is new, and not one that has lost its memory: then the
- * message log is new, too. */
-static int
-seed_fresh(void)
-{
-    int  fresh;
-
-    fresh = logic_settle_empty();
-
-    im_log(IM_LOG_NOTICE, "redis: %s", fresh == 0
-           ? "it has lost its memory"
-           : fresh == 1 ? "it is used for the first time"
-           : "whether it is new is not known, since Kafka does not answer");
-
-    return fresh;
 }

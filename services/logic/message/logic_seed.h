@@ -20,9 +20,4 @@
 int logic_seed(im_redis_t *redis, logic_lookup_t *lookup, logic_seq_t **items,
     size_t n);
 
-/* Notes in Redis since when it remembers, where that is missing: for one tag,
- * and for all, with a connection of its own. */
-void logic_seed_mark(im_redis_t *redis, unsigned tag);
-void logic_seed_remember(void);
-
 #endif

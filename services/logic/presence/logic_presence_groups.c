@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 
-#include "logic_asking.h"
 #include "logic_presence_int.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
@@ -52,9 +51,7 @@ logic_presence_groups(presence_t *p, presence_job_t *jobs)
         }
     }
 
-    if (n == 0 || im_mono_us() < p->mysql_us
-        || logic_asking_is_away(im_mono_us()))
-    {
+    if (n == 0 || im_mono_us() < p->mysql_us || logic_probes_mysql_away()) {
         return;
     }
 

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "logic_db.h"
-#include "logic_lookup.h"
+#include "logic_lasts.h"
 #include "logic_rooms_access.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
@@ -254,7 +254,7 @@ logic_sync_heads(logic_sync_t *sync)
         }
     }
 
-    if (n > 0 && logic_lookup_lasts(sync->db->mysql, asks, n) != IM_OK) {
+    if (n > 0 && logic_lasts(sync->db->mysql, asks, n) != IM_OK) {
         return IM_ERROR;
     }
 

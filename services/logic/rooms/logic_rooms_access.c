@@ -27,8 +27,8 @@
 #include <string.h>
 
 #include "logic_ask.h"
-#include "logic_asking.h"
 #include "logic_db.h"
+#include "logic_renew.h"
 #include "logic_rooms.h"
 #include "logic_rooms_access.h"
 
@@ -327,10 +327,8 @@ access_key(uint64_t room, uint64_t uid)
 void
 logic_rooms_access_drop(uint64_t room, uint64_t uid)
 {
-    logic_lookup_pair_t  pair = { .from = uid, .room = room };
-
     if (logic_cache_drop(&access_cache, access_key(room, uid))) {
-        logic_asking_refresh(&pair);
+        logic_renew(uid, 0, room);
     }
 }
 

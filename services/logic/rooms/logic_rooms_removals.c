@@ -25,7 +25,7 @@
 
 #include <hiredis.h>
 
-#include "logic_asking.h"
+#include "logic_probes.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
 #include "logic_words.h"
@@ -190,7 +190,7 @@ removed_find(logic_rooms_t *r, uint64_t since, removed_t *found)
     rc = IM_ERROR;
     read_us = im_mono_us();
 
-    if (!logic_asking_is_away(read_us)) {
+    if (!logic_probes_mysql_away()) {
         rc = logic_rooms_read(r);
 
         if (rc == IM_OK) {

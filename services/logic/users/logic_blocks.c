@@ -21,9 +21,9 @@
 #include <hiredis.h>
 
 #include "logic_ask.h"
-#include "logic_asking.h"
 #include "logic_blocks.h"
 #include "logic_db.h"
+#include "logic_renew.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
 
@@ -479,9 +479,7 @@ blocks_learn(const redisReply *entry)
 static void
 blocks_forget(uint64_t to, uint64_t from)
 {
-    logic_lookup_pair_t  pair = { .to = to, .from = from };
-
     if (logic_cache_drop(&blocks_cache, blocks_pair(to, from))) {
-        logic_asking_refresh(&pair);
+        logic_renew(from, to, 0);
     }
 }

@@ -12,14 +12,13 @@
 
 #include "logic_park.h"
 
+/* Before logic_decided_start(). */
+void logic_held_start(void);
+/* After logic_decided_stop(), when nobody adds any more: ends all without an
+ * answer. */
+void logic_held_stop(void);
+
 /* Any thread; q was taken from logic_asking.c. */
 void logic_held_add(logic_question_t *q);
-/* Sends back those for whom known says 1, and those that have waited long
- * enough. */
-void logic_held_serve(int (*known)(const logic_seq_t *seq), uint64_t now_us);
-
-void logic_held_start(void);
-/* Ends all without an answer, and those that come. */
-void logic_held_stop(void);
 
 #endif

@@ -12,55 +12,46 @@
 #include "logic_held.h"
 
 
+static void held_serve(void);
+static int held_is_known(const logic_seq_t *seq);
 static int held_is_late(const logic_question_t *q, uint64_t now_us);
 
 
 static pthread_mutex_t     held_lock = PTHREAD_MUTEX_INITIALIZER;
 static logic_question_t   *held_first;
 static logic_question_t  **held_last = &held_first;
-static int                 held_open;
 
 
 void
 logic_held_start(void)
 {
-    pthread_mutex_lock(&held_lock);
-    held_open = 1;
-    pthread_mutex_unlock(&held_lock);
+    logic_decided_register(held_serve);
 }
 
 
 void
 logic_held_add(logic_question_t *q)
 {
-    int  open;
+    q->next = NULL;
 
     pthread_mutex_lock(&held_lock);
-
-    open = held_open;
-
-    if (open) {
-        q->next = NULL;
-        *held_last = q;
-        held_last = &q->next;
-    }
-
+    *held_last = q;
+    held_last = &q->next;
     pthread_mutex_unlock(&held_lock);
 
-    if (open) {
-        logic_decided_kick();
-
-    } else {
-        logic_park_done(q, IM_ERROR);
-    }
+    logic_decided_kick();
 }
 
 
-void
-logic_held_serve(int (*known)(const logic_seq_t *seq), uint64_t now_us)
+/* The thread of logic_decided.c.  Sends back those whose end is known, and
+ * those that have waited long enough. */
+static void
+held_serve(void)
 {
+    uint64_t           now_us;
     logic_question_t  *q, *back, **last, **keep;
 
+    now_us = im_mono_us();
     last = &back;
 
     pthread_mutex_lock(&held_lock);
@@ -69,7 +60,7 @@ logic_held_serve(int (*known)(const logic_seq_t *seq), uint64_t now_us)
         q = *keep;
         q->seq.jump = held_is_late(q, now_us);
 
-        if (!q->seq.jump && !known(&q->seq)) {
+        if (!q->seq.jump && !held_is_known(&q->seq)) {
             keep = &q->next;
             continue;
         }
@@ -92,6 +83,13 @@ logic_held_serve(int (*known)(const logic_seq_t *seq), uint64_t now_us)
 }
 
 
+static int
+held_is_known(const logic_seq_t *seq)
+{
+    return logic_decided_exact(&seq->conv, logic_decided_mark(seq->slot));
+}
+
+
 /* A message waits IM_ASK_MS for a question, so this is before its end. */
 static int
 held_is_late(const logic_question_t *q, uint64_t now_us)
@@ -109,7 +107,6 @@ logic_held_stop(void)
     q = held_first;
     held_first = NULL;
     held_last = &held_first;
-    held_open = 0;
     pthread_mutex_unlock(&held_lock);
 
     for (; q != NULL; q = next) {
