@@ -99,16 +99,22 @@ INC_RPC      := -Isrc/rpc $(INC_CORE) $(CFLAGS_RPC)
 INC_DISC     := -Isrc/disc -Isrc/rpc $(INC_CORE)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
 INC_BASE     := -Iservices/base $(INC_CORE)
+FLAGS_SERVICE := -I$(GEN) $(call pkg_cflags,$(PKGS_CORE) $(PKGS_SERVICE))
 INC_SERVICE  := -Iservices/daemon -Iservices/base -Isrc/store $(INC_DISC) \
-                $(call pkg_cflags,$(PKGS_SERVICE))
-# The folders of services/logic, the lowest first.
-LOGIC_FOLDERS = base log routes users presence rooms read fate message main
-INC_LOGIC    := $(LOGIC_FOLDERS:%=-Iservices/logic/%)
-INC_TASK     := -Iservices/task/base $(INC_SERVICE)
-INC_TEST     := $(INC_SERVICE) $(INC_LOGIC) \
-                $(addprefix -I,$(wildcard services/task/*)) -Itests/lib \
-                -Itests/fuzz \
+                $(FLAGS_SERVICE)
+INC_TEST     := $(INC_SERVICE) \
+                $(addprefix -I,$(wildcard services/logic/* services/task/*)) \
+                -Itests/lib -Itests/fuzz \
                 $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
+
+# A folder that folders.txt names sees itself and what it stands on, with all
+# that these stand on: FOLDER:BELOW:BELOW... for each.
+FOLDERS      := $(shell awk '/^[a-z]/ && sub(/:/, "", $$1) { \
+    for (i = 2; i <= NF; i++) below[$$1] = below[$$1] ":" $$i below[$$i]; \
+    print $$1 below[$$1] }' tools/im_lint/folders.txt)
+folder_INC    = $(sort $(addprefix -I,$(subst :, ,$(filter $(1) $(1):%,\
+                $(FOLDERS)))))
+
 LIBS         := $(call pkg_libs,$(PKGS)) -lpthread
 
 PROTOS       := $(wildcard proto/*.proto)
@@ -210,12 +216,9 @@ $(eval $(call compile,src/disc,$$(INC_DISC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services/base,$$(INC_BASE)))
 $(eval $(call compile,services,$$(INC_SERVICE)))
-$(eval $(call compile,services/logic,$$(INC_SERVICE) $$(INC_LOGIC)))
-$(eval $(call compile,services/task/base,$$(INC_TASK)))
-$(eval $(call compile,services/task/push,$$(INC_TASK)))
-$(eval $(call compile,services/task/store,$$(INC_TASK)))
-$(eval $(call compile,services/task/main,-Iservices/task/push \
-    -Iservices/task/store $$(INC_TASK)))
+$(foreach folder,$(wildcard services/logic/* services/task/*),\
+    $(eval $(call compile,$(folder),\
+        $$(call folder_INC,$(folder)) $$(FLAGS_SERVICE))))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
 $(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
     -Ibench/store))

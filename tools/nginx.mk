@@ -19,13 +19,8 @@ NGINX_FLAGS  ?= --with-compat --with-threads --with-http_ssl_module \
                 --with-http_v2_module --with-http_realip_module \
                 --with-http_auth_request_module --with-http_stub_status_module
 
-# What a folder stands on, with all that these stand on (see folders.txt).
 # nginx has one include path for all files, so each folder is also read with its
 # own, once the module is built: an include of what stands above fails.
-nginx_below   = $(shell awk -v folder=$(1) '$$1 ~ /:$$/ { \
-      f = $$1; sub(/:/, "", f); \
-      for (i = 2; i <= NF; i++) below[f] = below[f] " " $$i " " below[$$i] } \
-    END { print below[folder] }' tools/im_lint/folders.txt)
 
 # The rest is what configure has found, maybe an OpenSSL of nginx's own: all
 # paths of its Makefile but those into our folders.
@@ -91,7 +86,7 @@ $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
 $(nginx_LINTS): $(NGX_OBJ)/includes/%: $(MODULE) tools/im_lint/folders.txt
 	@mkdir -p $(@D)
 	$(call say,LINT ,src/nginx/$*) $(CC) -D_GNU_SOURCE -M -MF $@ \
-	    $(addprefix -I,src/nginx/$* $(call nginx_below,src/nginx/$*)) \
+	    $(call folder_INC,src/nginx/$*) \
 	    $(nginx_INCS) \
 	    $(wildcard src/nginx/$*/*.c)
 

@@ -1,8 +1,8 @@
 /*
  * logic_ask.h -- many rows of MySQL by their keys, in a few statements.
  *
- * A batch of messages has up to 512 questions of one kind.  They are asked
- * together, 128 keys in a statement, each key once.
+ * A batch of messages has up to LOGIC_ASK_MAX questions of one kind.  They are
+ * asked together, 128 keys in a statement, each key once.
  */
 
 #ifndef LOGIC_ASK_H
@@ -10,6 +10,7 @@
 
 #include "logic.h"
 
+#define LOGIC_ASK_MAX     512    /* questions of a batch of messages */
 #define LOGIC_ASK_KEY     3
 #define LOGIC_ASK_VALUES  3
 #define LOGIC_ASK_FEW     8

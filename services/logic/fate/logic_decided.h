@@ -12,7 +12,7 @@
 #define LOGIC_DECIDED_H
 
 #include "im_disc.h"
-#include "logic_message.h"
+#include "im_slot.h"
 
 /* A thread of its own; self is the name of this instance in etcd. */
 int logic_decided_start(const char *self);

@@ -36,7 +36,8 @@
 #define FATE_ROUND_MS    5         /* at least, to take several together */
 
 
-static void fate_add(logic_fate_e state, logic_message_t *m);
+static void fate_add(logic_fate_e state, const logic_seq_t *seq,
+    unsigned char *phase);
 static int fate_put(logic_fate_e state, logic_fate_t *f);
 static void *fate_thread(void *arg);
 static int fate_wait(void);
@@ -72,32 +73,32 @@ logic_fate_start(void)
 
 
 void
-logic_fate_refused(logic_message_t *m)
+logic_fate_refused(const logic_seq_t *seq, unsigned char *phase)
 {
-    fate_add(LOGIC_FATE_RELEASE, m);
+    fate_add(LOGIC_FATE_RELEASE, seq, phase);
 }
 
 
 void
-logic_fate_failed(logic_message_t *m)
+logic_fate_failed(const logic_seq_t *seq, unsigned char *phase)
 {
-    fate_add(LOGIC_FATE_FENCE, m);
+    fate_add(LOGIC_FATE_FENCE, seq, phase);
 }
 
 
 void
-logic_fate_unanswered(logic_message_t *m)
+logic_fate_unanswered(const logic_seq_t *seq)
 {
-    if (m->seq.by != LOGIC_BY_NOTHING) {
-        fate_add(LOGIC_FATE_UNANSWERED, m);
+    if (seq->by != LOGIC_BY_NOTHING) {
+        fate_add(LOGIC_FATE_UNANSWERED, seq, NULL);
     }
 }
 
 
 void
-logic_fate_void(logic_message_t *m)
+logic_fate_void(const logic_seq_t *seq, unsigned char *phase)
 {
-    fate_add(LOGIC_FATE_VOID, m);
+    fate_add(LOGIC_FATE_VOID, seq, phase);
 }
 
 
@@ -123,31 +124,30 @@ logic_fate_jump(const logic_void_t *range, uint64_t mark)
 }
 
 
-/* One that nobody keeps in mind may be on its way, until its time is over. */
+/* phase is NULL where no number was given, so that nothing is on its way.  One
+ * that nobody keeps in mind may be on its way until its time is over. */
 static void
-fate_add(logic_fate_e state, logic_message_t *m)
+fate_add(logic_fate_e state, const logic_seq_t *seq, unsigned char *phase)
 {
     logic_fate_t  *f;
 
     f = calloc(1, sizeof(logic_fate_t));
 
     if (f != NULL) {
-        f->seq = m->seq;
-        f->to = m->seq.seq;
+        f->seq = *seq;
+        f->to = seq->seq;
 
         if (state == LOGIC_FATE_FENCE) {
-            logic_fence_ticket(m->seq.slot % logic_partitions(),
-                               &f->fence);
+            logic_fence_ticket(seq->slot % logic_partitions(), &f->fence);
         }
 
-        /* without a number nothing is on its way */
-
-        if (state != LOGIC_FATE_UNANSWERED) {
-            f->phase = m->phase;
-        }
+        f->phase = (phase != NULL) ? *phase : 0;
 
         if (fate_put(state, f) == IM_OK) {
-            m->phase = (state != LOGIC_FATE_UNANSWERED) ? 0 : m->phase;
+            if (phase != NULL) {
+                *phase = 0;            /* f's, from here on */
+            }
+
             return;
         }
 

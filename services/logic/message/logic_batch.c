@@ -434,7 +434,7 @@ batch_numbers(logic_batch_t *b, size_t n)
         m = b->messages[i];
 
         if (rc != IM_OK) {
-            logic_fate_unanswered(m);
+            logic_fate_unanswered(&m->seq);
             logic_outcome_refuse(m, &b->answers, "unavailable",
                                  "the message cannot be numbered");
 
@@ -535,7 +535,7 @@ batch_stored(logic_batch_t *b, logic_message_t *m)
     }
 
     if (batch_is_young(m)) {
-        logic_fate_refused(m);         /* it comes back as another try */
+        logic_fate_refused(&m->seq, &m->phase);    /* comes back as another */
     }
 
     (void) batch_park(b, m, q);

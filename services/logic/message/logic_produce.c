@@ -133,14 +133,14 @@ logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
             batch[i] = NULL;        /* from here on the report's */
 
             if (produce_late(m)) {
-                logic_fate_refused(m);
+                logic_fate_refused(&m->seq, &m->phase);
                 logic_outcome_refuse(m, answers, "unavailable",
                                      "this Logic was held up");
                 continue;
             }
 
             if (logic_message_pack(m, &part[k].value) != IM_OK) {
-                logic_fate_refused(m);
+                logic_fate_refused(&m->seq, &m->phase);
                 logic_outcome_refuse(m, answers, "unavailable",
                                      "out of memory");
                 continue;
@@ -172,15 +172,17 @@ static void
 produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers)
 {
-    size_t  i;
+    size_t            i;
+    logic_message_t  *m;
 
     produce_give(partition, messages, n);
 
     for (i = 0; i < n; i++) {
         if (messages[i].result != IM_OK) {
             free(messages[i].value.data);
-            logic_fate_refused(messages[i].opaque);
-            logic_outcome_refuse(messages[i].opaque, answers, "unavailable",
+            m = messages[i].opaque;
+            logic_fate_refused(&m->seq, &m->phase);
+            logic_outcome_refuse(m, answers, "unavailable",
                                  "the message log takes nothing");
         }
     }
@@ -281,7 +283,7 @@ produce_on_report(void *ctx, void *opaque, int ok, const char *error)
         produce_failed = 1;
         im_log_seldom(&produce_log, IM_LOG_WARN, "a message was not confirmed "
                       "by Kafka, its sender is to try again: %s", error);
-        logic_fate_failed(m);
+        logic_fate_failed(&m->seq, &m->phase);
         logic_outcome_refuse(m, &produce_acks, "unavailable",
                              "the message log did not confirm");
     }

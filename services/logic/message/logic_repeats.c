@@ -304,7 +304,7 @@ static void
 repeats_void(logic_message_t *m)
 {
     if (m->stored == 0) {              /* else it is another message's */
-        logic_fate_void(m);
+        logic_fate_void(&m->seq, &m->phase);
     }
 
     if (m->denied != NULL) {

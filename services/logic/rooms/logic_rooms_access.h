@@ -21,7 +21,7 @@ typedef struct {
 /* Any thread; never waits.  Sets code and removals, but for NONE. */
 logic_cache_e logic_rooms_access_known(logic_rooms_access_t *item,
     uint64_t now_us);
-/* Asks MySQL for the room and uid of up to LOGIC_SEQUENCE_MAX items, whatever
+/* Asks MySQL for the room and uid of up to LOGIC_ASK_MAX items, whatever
  * is known; logic_rooms_access_known() tells the answers.  IM_ERROR: MySQL does
  * not answer. */
 int logic_rooms_access_ask(im_mysql_t *mysql,

@@ -24,7 +24,6 @@
 #include "logic_blocks.h"
 #include "logic_db.h"
 #include "logic_renew.h"
-#include "logic_sequence.h"
 #include "logic_sessions.h"
 
 
@@ -96,7 +95,7 @@ logic_blocks_ask(im_mysql_t *mysql, const logic_blocks_item_t *items, size_t n)
 {
     size_t           i, missing;
     uint64_t         blocked;
-    blocks_want_t   *want, wants[LOGIC_SEQUENCE_MAX];
+    blocks_want_t   *want, wants[LOGIC_ASK_MAX];
 
     missing = 0;
 
@@ -126,7 +125,7 @@ blocks_run(im_mysql_t *mysql, blocks_want_t *wants, size_t n)
 {
     size_t          i;
     uint64_t        blocked;
-    logic_ask_t     asks[LOGIC_SEQUENCE_MAX];
+    logic_ask_t     asks[LOGIC_ASK_MAX];
     blocks_want_t  *want;
 
 #define BLOCKS_PAIRS(pairs)  "SELECT uid, other FROM blocks WHERE " pairs
