@@ -172,7 +172,6 @@ bench-build: $(BENCH)
 tests: $(UNIT)
 
 .DELETE_ON_ERROR:
-.SECONDARY:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 ready:
@@ -195,7 +194,7 @@ $(GEN)/im_schema_files.h: tools/schema.awk $(wildcard conf/schema/*.sql) \
 	@mkdir -p $(GEN)
 	$(call say,AWK  ,conf/schema) awk -f $< $(filter %.sql,$^) > $@
 
-$(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
+$(GEN_OBJS): $(OBJ)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call say,CC   ,$<) $(CC) $(STD) $(OPT) $(SANFLAGS) $(CFLAGS) \
 	    -MMD -MP -I$(GEN) -c -o $@ $<
