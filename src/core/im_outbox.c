@@ -543,10 +543,3 @@ im_outbox_items(const im_outbox_t *box)
 {
     return box->items;
 }
-
-
-size_t
-im_outbox_held(const im_outbox_t *box)
-{
-    return box->held;
-}

@@ -78,6 +78,5 @@ void im_outbox_move(im_outbox_t *box);
 void im_outbox_expire(im_outbox_t *box, uint64_t now_ms);
 
 size_t im_outbox_items(const im_outbox_t *box);
-size_t im_outbox_held(const im_outbox_t *box);
 
 #endif

@@ -19,7 +19,7 @@
 typedef struct im_disc_s       im_disc_t;
 typedef struct im_disc_call_s  im_disc_call_t;
 
-/* A row.  Stable address from up to down; pick and find return it, and
+/* A row.  Stable address from up to down; im_disc_pick() returns it, and
  * data is the subscriber's own (one subscriber for each service). */
 typedef struct {
     const char        *service;    /* "connect", "logic", "task" */
@@ -79,9 +79,6 @@ typedef struct {
 int im_disc_register(im_disc_t *disc, const im_disc_self_t *self);
 /* Marks us as leaving; peers see it in milliseconds. */
 void im_disc_drain(im_disc_t *disc, const char *service);
-/* Takes the registration away; done on the home. */
-void im_disc_unregister(im_disc_t *disc, const char *service,
-    void (*done)(void *ctx), void *ctx);
 
 /*
  * A node number of our own (im_disc_node.c).  got: ids may be minted under it
@@ -102,10 +99,6 @@ typedef struct {
 int im_disc_lease_node(im_disc_t *disc, unsigned nodes,
     const im_disc_node_handler_t *handler, void *ctx);
 
-
-/* Instance view: this very one, or NULL. */
-im_disc_instance_t *im_disc_find(im_disc_t *disc, const char *service,
-    const char *id);
 
 /* Service view, for streams: the home of a slot (rendezvous hashing) among
  * those that take new work; NULL if none does. */

@@ -25,7 +25,6 @@
 
 static void self_put(disc_reg_t *reg);
 static void self_on_put(void *ctx, const ProtobufCMessage *reply);
-static void self_on_removed(void *ctx, const ProtobufCMessage *reply);
 static disc_reg_t *self_reg(im_disc_t *d, const char *service);
 static void self_on_load(void *ctx);
 static void self_missing(disc_reg_t *reg);
@@ -143,7 +142,7 @@ im_disc_register(im_disc_t *d, const im_disc_self_t *self)
 
         /* nor one of which an answer of etcd is still to come */
 
-        if (reg->key[0] != '\0' || reg->putting || reg->removing) {
+        if (reg->key[0] != '\0' || reg->putting) {
             continue;
         }
 
@@ -216,49 +215,6 @@ im_disc_drain(im_disc_t *d, const char *service)
     if (reg != NULL && !reg->draining) {
         reg->draining = 1;
         self_put(reg);
-    }
-}
-
-
-void
-im_disc_unregister(im_disc_t *d, const char *service, void (*done)(void *ctx),
-    void *ctx)
-{
-    disc_reg_t  *reg;
-
-    reg = self_reg(d, service);
-
-    if (reg != NULL) {
-        reg->removed = done;
-        reg->removed_ctx = ctx;
-
-        if (im_etcd_delete(d->etcd, reg->key, self_on_removed, reg)
-            == IM_OK)
-        {
-            reg->key[0] = '\0';
-            reg->removing = 1;
-            return;
-        }
-    }
-
-    if (done != NULL) {
-        done(ctx);
-    }
-}
-
-
-static void
-self_on_removed(void *ctx, const ProtobufCMessage *reply)
-{
-    disc_reg_t  *reg = ctx;
-
-    (void) reply;                      /* the lease ends it, if this did not */
-
-    reg->removing = 0;
-
-    if (reg->removed != NULL) {
-        reg->removed(reg->removed_ctx);
-        reg->removed = NULL;
     }
 }
 

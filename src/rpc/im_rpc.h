@@ -153,8 +153,6 @@ im_rpc_channel_t *im_rpc_channel_stranger(im_rpc_t *rpc, const char *address,
 /* As im_rpc_set_tls(); of a stranger. */
 int im_rpc_channel_set_tls(im_rpc_channel_t *ch, const im_rpc_tls_t *tls);
 void im_rpc_channel_unref(im_rpc_channel_t *ch);
-/* Forget the reconnect back-off: the peer has just been seen alive. */
-void im_rpc_channel_kick(im_rpc_channel_t *ch);
 
 
 /* Method of a protoc-c service descriptor; IM_DECLINED if there is none. */
@@ -222,15 +220,12 @@ im_rpc_stream_t *im_rpc_stream_open(im_rpc_channel_t *ch,
     const im_rpc_method_t *m, unsigned connect_timeout_ms,
     const im_rpc_stream_handler_t *handler, void *ctx);
 
-void im_rpc_stream_set_ctx(im_rpc_stream_t *s, void *ctx);      /* home only */
-void *im_rpc_stream_ctx(im_rpc_stream_t *s);
 /* IM_OK, IM_BUSY (queue full, nothing taken), IM_ERROR (closed). */
 int im_rpc_stream_add(im_rpc_stream_t *s, const ProtobufCMessage *item);
 int im_rpc_stream_add_packed(im_rpc_stream_t *s, const im_str_t *item);
 void im_rpc_stream_flush(im_rpc_stream_t *s);
 /* One whole message, not an item of a batch (etcd's streams). */
 int im_rpc_stream_send(im_rpc_stream_t *s, const ProtobufCMessage *message);
-size_t im_rpc_stream_queued(im_rpc_stream_t *s);   /* bytes not yet taken */
 void im_rpc_stream_close(im_rpc_stream_t *s);      /* flush, then half-close */
 void im_rpc_stream_cancel(im_rpc_stream_t *s);     /* now; drops the queue */
 void im_rpc_stream_ref(im_rpc_stream_t *s);

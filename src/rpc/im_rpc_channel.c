@@ -241,15 +241,6 @@ im_rpc_channel_unref(im_rpc_channel_t *ch)
 }
 
 
-void
-im_rpc_channel_kick(im_rpc_channel_t *ch)
-{
-    pthread_mutex_lock(&ch->lock);
-    grpc_channel_reset_connect_backoff(ch->wire->channel);
-    pthread_mutex_unlock(&ch->lock);
-}
-
-
 size_t
 im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
     grpc_metadata md[IM_RPC_METADATA_MAX])

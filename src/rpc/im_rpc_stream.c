@@ -493,20 +493,6 @@ im_rpc_stream_cancel(im_rpc_stream_t *s)
 
 
 void
-im_rpc_stream_set_ctx(im_rpc_stream_t *s, void *ctx)
-{
-    s->ctx = ctx;
-}
-
-
-void *
-im_rpc_stream_ctx(im_rpc_stream_t *s)
-{
-    return s->ctx;
-}
-
-
-void
 im_rpc_stream_ref(im_rpc_stream_t *s)
 {
     atomic_fetch_add(&s->refs, 1);

@@ -199,16 +199,3 @@ im_rpc_stream_write_next(im_rpc_stream_t *s)
 
     im_rpc_stream_batch(s, &op, 1, &s->op_finish);
 }
-
-
-size_t
-im_rpc_stream_queued(im_rpc_stream_t *s)
-{
-    size_t  n;
-
-    pthread_mutex_lock(&s->lock);
-    n = s->queue.bytes;
-    pthread_mutex_unlock(&s->lock);
-
-    return n;
-}

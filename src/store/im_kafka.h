@@ -58,7 +58,6 @@ void im_kafka_produce_with(im_kafka_producer_t *p, const char *topic,
  * with report_ctx.  One thread. */
 size_t im_kafka_poll(im_kafka_producer_t *p, unsigned timeout_ms,
     void (*batch_end)(void *ctx));
-size_t im_kafka_pending(im_kafka_producer_t *p);
 /* 1 after a fatal error: the producer must be replaced. */
 int im_kafka_fatal(im_kafka_producer_t *p);
 /* Waits up to timeout_ms for reports of what is pending; then drops. */
@@ -117,8 +116,6 @@ int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
 int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
 /* Begins to commit what was stored, and does not wait. */
 void im_kafka_commit_soon(im_kafka_consumer_t *c);
-/* Commits what was stored, now and synchronously. */
-int im_kafka_commit(im_kafka_consumer_t *c);
 void im_kafka_consumer_destroy(im_kafka_consumer_t *c);
 
 

@@ -556,18 +556,6 @@ im_kafka_commit_soon(im_kafka_consumer_t *c)
 }
 
 
-int
-im_kafka_commit(im_kafka_consumer_t *c)
-{
-    rd_kafka_resp_err_t  err;
-
-    err = rd_kafka_commit(c->rk, NULL, 0);
-
-    return (err == RD_KAFKA_RESP_ERR_NO_ERROR
-            || err == RD_KAFKA_RESP_ERR__NO_OFFSET) ? IM_OK : IM_ERROR;
-}
-
-
 void
 im_kafka_consumer_destroy(im_kafka_consumer_t *c)
 {

@@ -413,13 +413,6 @@ producer_reports(im_kafka_producer_t *p, rd_kafka_event_t *ev)
 }
 
 
-size_t
-im_kafka_pending(im_kafka_producer_t *p)
-{
-    return (size_t) rd_kafka_outq_len(p->rk);
-}
-
-
 int
 im_kafka_fatal(im_kafka_producer_t *p)
 {

@@ -24,6 +24,7 @@
 #define MYSQL_IDLE_MS  100
 
 
+static void mysql_drop(im_mysql_t *m);
 static uint64_t mysql_now_ms(void);
 
 
@@ -62,7 +63,7 @@ im_mysql_destroy(im_mysql_t *m)
         return;
     }
 
-    im_mysql_drop(m);
+    mysql_drop(m);
     free(m->address);
     free(m->user);
     free(m->password);
@@ -120,7 +121,7 @@ im_mysql_open(im_mysql_t *m)
     if (m->db != NULL && now - m->used_ms > MYSQL_IDLE_MS
         && mysql_ping(m->db) != 0)
     {
-        im_mysql_drop(m);
+        mysql_drop(m);
     }
 
     m->used_ms = now;
@@ -170,8 +171,8 @@ im_mysql_open(im_mysql_t *m)
 }
 
 
-void
-im_mysql_drop(im_mysql_t *m)
+static void
+mysql_drop(im_mysql_t *m)
 {
     unsigned  i;
 
@@ -200,7 +201,7 @@ im_mysql_ping(im_mysql_t *m)
     if (mysql_ping(m->db) != 0) {
         m->err = mysql_errno(m->db);
         snprintf(m->error, sizeof(m->error), "%s", mysql_error(m->db));
-        im_mysql_drop(m);
+        mysql_drop(m);
         return IM_ERROR;
     }
 
@@ -248,7 +249,7 @@ im_mysql_failed(im_mysql_t *m, MYSQL_STMT *stmt)
     case ER_NEW_ABORTING_CONNECTION:
     case 1927:                         /* connection was killed (MariaDB) */
     case 4031:                         /* idle too long (MySQL 8) */
-        im_mysql_drop(m);
+        mysql_drop(m);
         return IM_AGAIN;
 
     default:
@@ -284,7 +285,7 @@ im_mysql_commit(im_mysql_t *m)
     m->open = 0;
 
     if (rc != IM_OK) {
-        im_mysql_drop(m);
+        mysql_drop(m);
     }
 
     return rc;
@@ -295,7 +296,7 @@ void
 im_mysql_rollback(im_mysql_t *m)
 {
     if (m->db != NULL && im_mysql_say(m, "ROLLBACK") != IM_OK) {
-        im_mysql_drop(m);
+        mysql_drop(m);
     }
 
     m->open = 0;

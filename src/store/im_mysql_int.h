@@ -47,7 +47,6 @@ struct im_mysql_s {
 
 /* im_mysql.c: connected, IM_OK, or IM_AGAIN. */
 int im_mysql_open(im_mysql_t *m);
-void im_mysql_drop(im_mysql_t *m);
 /* The result for an error (of stmt, or m->err); closes a lost connection. */
 int im_mysql_failed(im_mysql_t *m, MYSQL_STMT *stmt);
 

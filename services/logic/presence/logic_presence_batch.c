@@ -47,6 +47,7 @@ static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const logic_route_t *route);
 static void batch_read_groups(presence_job_t *job, const redisReply *reply);
 static void batch_on_group(void *ctx, uint64_t room);
+static size_t batch_alive(const redisReply *reply);
 static int batch_write(presence_t *p, presence_job_t *jobs);
 static void batch_answer(presence_t *p, presence_job_t *job);
 static void batch_replace(const presence_job_t *job);
@@ -181,7 +182,7 @@ static void
 batch_read_close(presence_job_t *job, const redisReply *reply)
 {
     job->written = 1;
-    job->left = (reply->elements > 0 && logic_presence_alive(reply) == 0);
+    job->left = (reply->elements > 0 && batch_alive(reply) == 0);
 }
 
 
@@ -474,8 +475,9 @@ logic_presence_skip(im_redis_t *redis, size_t n)
 }
 
 
-size_t
-logic_presence_alive(const redisReply *reply)
+/* Connections of living instances among these values. */
+static size_t
+batch_alive(const redisReply *reply)
 {
     size_t          i, n;
     logic_route_t   route;

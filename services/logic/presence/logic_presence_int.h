@@ -114,7 +114,5 @@ int logic_presence_expire(presence_t *p);
 
 /* Reads n replies that only matter if there are none. */
 int logic_presence_skip(im_redis_t *redis, size_t n);
-/* Connections of living instances among these values. */
-size_t logic_presence_alive(const struct redisReply *reply);
 
 #endif

@@ -56,6 +56,7 @@ typedef struct {
 } groups_t;
 
 
+static size_t groups_key(char *key, size_t size, uint64_t uid);
 static int groups_all(logic_db_t *db, const uint64_t *uids, size_t n,
     const char *mark, void (*on_group)(void *ctx, uint64_t uid, uint64_t room),
     void *ctx);
@@ -67,8 +68,9 @@ static int groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
     const groups_row_t *rows, size_t n, unsigned *asked);
 
 
-size_t
-logic_rooms_groups_key(char *key, size_t size, uint64_t uid)
+/* size 40 is enough. */
+static size_t
+groups_key(char *key, size_t size, uint64_t uid)
 {
     return (size_t) snprintf(key, size, "im:g:{%llu}",
                              (unsigned long long) uid);
@@ -257,7 +259,7 @@ groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
                       (unsigned long long) rows[i].room);
     }
 
-    (void) logic_rooms_groups_key(key, sizeof(key), uid);
+    (void) groups_key(key, sizeof(key), uid);
 
     rc = (mark == NULL)
          ? logic_words(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S)
@@ -283,7 +285,7 @@ logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n,
     size_t  i;
 
     for (i = 0; i < n; i++) {
-        (void) logic_rooms_groups_key(key, sizeof(key), uids[i]);
+        (void) groups_key(key, sizeof(key), uids[i]);
 
         if (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             != IM_OK)

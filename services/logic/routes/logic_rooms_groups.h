@@ -9,9 +9,6 @@
 
 #include "logic_db.h"
 
-/* Key of a user's groups; size 40 is enough.  Its length. */
-size_t logic_rooms_groups_key(char *key, size_t size, uint64_t uid);
-
 /*
  * What GET of the key has said: on_group is called for each group, or not at
  * all for one who is in none.  IM_DECLINED, and nothing is called: ask MySQL.

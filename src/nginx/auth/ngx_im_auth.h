@@ -21,8 +21,6 @@ ngx_int_t ngx_im_jwt_add_variables(ngx_conf_t *cf);
  */
 ngx_int_t ngx_im_auth_check(ngx_http_request_t *r, im_jwt_claims_t **claims,
     const char **code, const char **reason);
-/* The same for callers that treat a bad token as none. */
-ngx_int_t ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims);
 
 /* ngx_im_revoked.c: sessions that Logic has ended. */
 void ngx_im_revoked_add(const Im__Revoked *revoked);

@@ -236,16 +236,6 @@ ngx_im_jwt_check(ngx_http_request_t *r, const ngx_str_t *token)
 }
 
 
-ngx_int_t
-ngx_im_auth(ngx_http_request_t *r, im_jwt_claims_t **claims)
-{
-    const char  *code, *reason;
-
-    return ngx_im_auth_check(r, claims, &code, &reason) == NGX_OK
-           ? NGX_OK : NGX_DECLINED;
-}
-
-
 static ngx_int_t
 ngx_im_jwt_find_token(ngx_http_request_t *r, ngx_str_t *token)
 {
@@ -280,13 +270,16 @@ ngx_im_jwt_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
     u_char             *p;
+    const char         *code, *reason;
     im_jwt_claims_t    *claims;
     ngx_im_loc_conf_t  *lcf;
 
     lcf = ngx_http_get_module_loc_conf(r, NGX_IM_MODULE);
 
     /* the location inside an auth_request asks its parent's token anew */
-    if (lcf->jwt == NGX_IM_JWT_OFF || ngx_im_auth(r, &claims) != NGX_OK) {
+    if (lcf->jwt == NGX_IM_JWT_OFF
+        || ngx_im_auth_check(r, &claims, &code, &reason) != NGX_OK)
+    {
         v->not_found = 1;
         return NGX_OK;
     }

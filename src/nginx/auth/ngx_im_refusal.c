@@ -21,6 +21,7 @@
 #include "ngx_im_problem.h"
 
 
+static void ngx_im_refusal_forget(ngx_http_request_t *r);
 static ngx_int_t ngx_im_refusal_precontent_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_im_refusal_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_im_refusal_body_filter(ngx_http_request_t *r,
@@ -64,7 +65,8 @@ ngx_im_refusal_note(ngx_http_request_t *r, const char *code,
 }
 
 
-void
+/* Takes an earlier one back. */
+static void
 ngx_im_refusal_forget(ngx_http_request_t *r)
 {
     ngx_im_request_t  *rec;

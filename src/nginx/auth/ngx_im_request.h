@@ -58,8 +58,6 @@ ngx_int_t ngx_im_secret_init(ngx_conf_t *cf);
 /* The one for this location, or NULL. */
 const ngx_str_t *ngx_im_secret_token(ngx_http_request_t *r);
 const ngx_str_t *ngx_im_secret_ticket(ngx_http_request_t *r);
-/* Takes tokens and tickets that are ours out of the arguments. */
-void ngx_im_secret_judge(ngx_http_request_t *r);
 
 /* ngx_im_secret_log.c */
 ngx_int_t ngx_im_secret_init_log(ngx_http_core_main_conf_t *cmcf);
@@ -79,8 +77,6 @@ ngx_int_t ngx_im_refusal_init(ngx_conf_t *cf);
 /* Notes it and sets WWW-Authenticate: what an access handler returns. */
 ngx_int_t ngx_im_refusal_note(ngx_http_request_t *r, const char *code,
     const char *reason);
-/* Takes an earlier one back. */
-void ngx_im_refusal_forget(ngx_http_request_t *r);
 /* In a worker: its filters go before those of all other modules. */
 void ngx_im_refusal_init_process(void);
 

@@ -36,6 +36,7 @@
 
 static ngx_int_t ngx_im_secret_post_read_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_im_secret_rewrite_handler(ngx_http_request_t *r);
+static void ngx_im_secret_judge(ngx_http_request_t *r);
 static ngx_uint_t ngx_im_secret_is_ours(ngx_http_request_t *r,
     const ngx_str_t *value);
 static ngx_uint_t ngx_im_secret_is_ws(ngx_http_request_t *r);
@@ -64,7 +65,8 @@ ngx_im_secret_post_read_handler(ngx_http_request_t *r)
 }
 
 
-void
+/* Takes tokens and tickets that are ours out of the arguments. */
+static void
 ngx_im_secret_judge(ngx_http_request_t *r)
 {
     u_char            *p, *last;
