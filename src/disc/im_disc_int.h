@@ -1,7 +1,8 @@
 /*
  * im_disc_int.h -- what the parts of discovery share:
  *
- *   im_disc.c        etcd -> rows: list, watch; the instance view
+ *   im_disc.c        etcd -> rows: list, watch
+ *   im_disc_rows.c   rows: what a key changes, and who is told
  *   im_disc_pick.c   rows -> one row: the service view's choice
  *   im_disc_call.c   a call by the service view, and its fail-over
  *
@@ -103,9 +104,6 @@ typedef struct {
     unsigned             putting:1;
     unsigned             dirty:1;                   /* etcd has not the last */
     unsigned             draining:1;
-    unsigned             removing:1;
-    void               (*removed)(void *ctx);
-    void                *removed_ctx;
     im_disc_t           *disc;
 } disc_reg_t;
 
@@ -254,8 +252,15 @@ int im_disc_self_gone(im_disc_t *d, const ProtobufCBinaryData *key);
 void im_disc_self_lost(im_disc_t *d);
 int im_disc_is_key(const ProtobufCBinaryData *key, const char *ours);
 
-/* im_disc.c */
+/* im_disc_rows.c */
+void im_disc_rows_put(im_disc_t *d, const Etcdserverpb__KeyValue *kv);
+void im_disc_rows_delete(im_disc_t *d, const ProtobufCBinaryData *key);
+/* Takes those out that were not put in this round. */
+void im_disc_rows_sweep(im_disc_t *d);
+/* Creates it if it is new; NULL: out of memory. */
 disc_service_t *im_disc_service_get(im_disc_t *d, const char *name);
+
+/* im_disc.c */
 void im_disc_release(im_disc_t *d);
 uint64_t im_disc_now_ms(void);
 uint64_t im_disc_wall_ms(void);                /* since 1970 */

@@ -10,11 +10,10 @@
  * never will be: it is void, and the message gets a new one (logic_repeats.c).
  * In between nobody knows, and the client is told to come again.
  *
- * Who may not send (any more) is asked for before a number is given.  What was
- * accepted is acked for ever, though: so a message that is denied is looked for
- * among the repeats, without a number for what is not found.  This is rare, and
- * may cost a call of Redis more.  The same is done with all messages while
- * Kafka is away.
+ * What was accepted is acked for ever: so a message that is denied
+ * (logic_batch_may.c) is looked for among the repeats, without a number for
+ * what is not found.  This is rare, and may cost a call of Redis more.  The
+ * same is done with all messages while Kafka is away.
  */
 
 #include <stdlib.h>
@@ -22,15 +21,13 @@
 
 #include "im_crash.h"
 #include "im_snowflake.h"
-#include "logic_asking.h"
-#include "logic_batch.h"
+#include "logic_batch_int.h"
 #include "logic_decided.h"
 #include "logic_fate.h"
 #include "logic_ids.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
-#include "logic_renew.h"
 #include "logic_repeats.h"
 #include "logic_settle.h"
 
@@ -38,22 +35,10 @@
 #define BATCH_CONFLICT   "this cmid was used with another body"
 #define BATCH_AWAY       "unavailable"
 #define BATCH_AWAY_TEXT  "the message log is away"
-#define BATCH_ASK_MAX    4             /* answers for one message */
 
 
 static size_t batch_fold(logic_batch_t *b, size_t n);
 static size_t batch_log(logic_batch_t *b, size_t n);
-static size_t batch_may(logic_batch_t *b, size_t n);
-static int batch_may_one(logic_batch_t *b, logic_message_t *m,
-    uint64_t now_us);
-static int batch_ask(logic_batch_t *b, logic_message_t *m,
-    logic_cache_e state, uint64_t now_us);
-static int batch_may_wait(const logic_message_t *m, logic_want_e want);
-static int batch_park(logic_batch_t *b, logic_message_t *m,
-    logic_question_t *q);
-static void batch_unanswered(logic_batch_t *b, logic_message_t *m);
-static void batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
-    const char *text);
 static void batch_denied(logic_batch_t *b);
 static size_t batch_ids(logic_batch_t *b, size_t n);
 static size_t batch_numbers(logic_batch_t *b, size_t n);
@@ -68,7 +53,6 @@ static void batch_failed_redis(logic_batch_t *b);
 
 
 static im_log_seldom_t  batch_log_redis;
-static im_log_seldom_t  batch_log_mysql;
 
 
 /* Each step answers what ends in it and closes the gap. */
@@ -79,7 +63,7 @@ logic_batch_run(logic_batch_t *b, size_t n)
 
     n = batch_fold(b, n);
     n = batch_log(b, n);
-    n = batch_may(b, n);
+    n = logic_batch_may(b, n);
     batch_denied(b);
     n = batch_ids(b, n);
     n = batch_numbers(b, n);
@@ -174,170 +158,6 @@ batch_log(logic_batch_t *b, size_t n)
     }
 
     return 0;
-}
-
-
-/*
- * Does the recipient exist, and take messages of the sender; may he speak in
- * the room?  Only what is known is looked at.  What is not is asked for by
- * others (logic_asking.c), and the message waits for it outside (logic_park.c),
- * with those of its conversation behind it.
- */
-static size_t
-batch_may(logic_batch_t *b, size_t n)
-{
-    size_t            i, k;
-    uint64_t          now_us;
-    logic_message_t  *m;
-
-    now_us = im_mono_us();
-
-    for (i = 0, k = 0; i < n; i++) {
-        m = b->messages[i];
-
-        if (batch_may_one(b, m, now_us) == IM_OK) {
-            b->messages[k++] = m;
-        }
-    }
-
-    return k;
-}
-
-
-/* Anything but IM_OK: it is not in the batch any more. */
-static int
-batch_may_one(logic_batch_t *b, logic_message_t *m, uint64_t now_us)
-{
-    int                  rc;
-    logic_cache_e        state;
-    logic_lookup_may_t   may;
-
-    if (m->nobody) {
-        logic_outcome_refuse(m, &b->answers, "no_such_user",
-                             "the recipient does not exist");
-        return IM_DONE;
-    }
-
-    state = logic_lookup_may(m, now_us, &may);
-    rc = batch_ask(b, m, state, now_us);
-
-    if (rc != IM_OK) {
-        return rc;
-    }
-
-    if (state == LOGIC_CACHE_NONE) {
-        batch_unanswered(b, m);
-        return IM_DONE;
-    }
-
-    if (may.code != NULL) {
-        batch_deny(b, m, may.code, may.text);
-        return IM_DONE;
-    }
-
-    m->removals = may.removals;
-
-    return IM_OK;
-}
-
-
-/*
- * IM_AGAIN: it waits, for an answer or for messages before it.  IM_OK: there is
- * nothing to wait for, or no use in it: what is known decides, and may be
- * stale.
- */
-static int
-batch_ask(logic_batch_t *b, logic_message_t *m, logic_cache_e state,
-    uint64_t now_us)
-{
-    int                   behind;
-    logic_question_t     *q;
-    logic_lookup_pair_t   pair;
-
-    behind = logic_park_is_behind(b->park, m);
-
-    if (state == LOGIC_CACHE_FRESH && !behind) {
-        return IM_OK;
-    }
-
-    q = NULL;
-
-    if (state == LOGIC_CACHE_DUE) {
-        logic_lookup_pair(m, &pair);
-        logic_renew(pair.from, pair.to, pair.room);
-
-    } else if (state != LOGIC_CACHE_FRESH
-               && batch_may_wait(m, LOGIC_WANT_MAY))
-    {
-        q = logic_question_create(m, LOGIC_WANT_MAY,
-                                  state == LOGIC_CACHE_NONE ? LOGIC_PARK_LONG
-                                  : LOGIC_PARK_SHORT, now_us);
-    }
-
-    return (q != NULL || behind) ? batch_park(b, m, q) : IM_OK;
-}
-
-
-/* Not twice in vain, not for ever, and not while MySQL is away. */
-static int
-batch_may_wait(const logic_message_t *m, logic_want_e want)
-{
-    return !(m->unanswered & want) && m->answered < BATCH_ASK_MAX
-           && !logic_probes_mysql_away();
-}
-
-
-/* IM_AGAIN, or IM_DONE: it is refused. */
-static int
-batch_park(logic_batch_t *b, logic_message_t *m, logic_question_t *q)
-{
-    logic_decided_leave(&m->phase);    /* it has no number, or not any more */
-
-    if (logic_park_add(b->park, m, q) != IM_OK) {
-        free(q);
-        logic_outcome_refuse(m, &b->answers, "busy", "too many messages wait "
-                             "for the database");
-        return IM_DONE;
-    }
-
-    if (q != NULL) {
-        logic_asking_add(q);
-    }
-
-    return IM_AGAIN;
-}
-
-
-/* Any Logic would say so. */
-static void
-batch_unanswered(logic_batch_t *b, logic_message_t *m)
-{
-    char  error[200];
-
-    logic_asking_error(error, sizeof(error));
-    im_log_seldom(&batch_log_mysql, IM_LOG_WARN, "messages are refused, since "
-                  "MySQL does not answer: %s", error);
-
-    m->reply.shared = 1;
-    logic_outcome_refuse(m, &b->answers, "unavailable", "the database does "
-                         "not answer");
-}
-
-
-/* Refuses it, or puts it aside: it may be a repeat.  Who gives no cmid has no
- * promise beyond a second. */
-static void
-batch_deny(logic_batch_t *b, logic_message_t *m, const char *code,
-    const char *text)
-{
-    if (m->seq.by != LOGIC_BY_CMID) {
-        logic_outcome_refuse(m, &b->answers, code, text);
-        return;
-    }
-
-    m->denied = code;
-    m->denied_text = text;
-    b->denied[b->n_denied++] = m;
 }
 
 
@@ -458,12 +278,12 @@ batch_seed(logic_batch_t *b, logic_message_t *m)
     logic_question_t  *q;
 
     if (logic_park_is_behind(b->park, m)) {
-        (void) batch_park(b, m, NULL);
+        (void) logic_batch_park(b, m, NULL);
         return;
     }
 
-    if (!batch_may_wait(m, LOGIC_WANT_SEED)) {
-        batch_unanswered(b, m);
+    if (!logic_batch_may_wait(m, LOGIC_WANT_SEED)) {
+        logic_batch_unanswered(b, m);
         return;
     }
 
@@ -475,7 +295,7 @@ batch_seed(logic_batch_t *b, logic_message_t *m)
         return;
     }
 
-    (void) batch_park(b, m, q);
+    (void) logic_batch_park(b, m, q);
 }
 
 
@@ -523,7 +343,7 @@ batch_stored(logic_batch_t *b, logic_message_t *m)
         return IM_OK;                  /* numbers begin with 1 */
     }
 
-    if (!batch_may_wait(m, LOGIC_WANT_STORED)) {
+    if (!logic_batch_may_wait(m, LOGIC_WANT_STORED)) {
         return IM_ERROR;
     }
 
@@ -538,7 +358,7 @@ batch_stored(logic_batch_t *b, logic_message_t *m)
         logic_fate_refused(&m->seq, &m->phase);    /* comes back as another */
     }
 
-    (void) batch_park(b, m, q);
+    (void) logic_batch_park(b, m, q);
 
     return IM_AGAIN;
 }
