@@ -27,6 +27,7 @@ static int daemon_options(im_daemon_t *d, int argc, char **argv,
 static void daemon_help(const im_daemon_t *d,
     const im_conf_key_t *const *tables);
 static void daemon_block_signals(void);
+static int daemon_sleep(unsigned ms);
 
 
 static sigset_t    daemon_signals;
@@ -186,7 +187,28 @@ im_daemon_stopping(void)
 
 
 int
-im_daemon_sleep(unsigned ms)
+im_daemon_until(int (*is)(void *ctx), void *ctx, unsigned limit_ms)
+{
+    unsigned  waited;
+
+    for (waited = 0; limit_ms == 0 || waited < limit_ms; waited += 20) {
+
+        if (is(ctx)) {
+            return IM_OK;
+        }
+
+        if (daemon_sleep(20)) {
+            return IM_DONE;
+        }
+    }
+
+    return IM_AGAIN;
+}
+
+
+/* 1 at once when a signal asks to stop. */
+static int
+daemon_sleep(unsigned ms)
 {
     int              sig;
     struct timespec  ts;
@@ -219,7 +241,7 @@ im_daemon_on_reload(void (*reload)(void))
 void
 im_daemon_wait(void)
 {
-    while (!im_daemon_sleep(3600 * 1000)) {
+    while (!daemon_sleep(3600 * 1000)) {
         /* SIGPIPE means nothing here */
     }
 }

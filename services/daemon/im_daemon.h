@@ -32,9 +32,13 @@ int im_daemon_init(im_daemon_t *d, int argc, char **argv, int *status);
 void im_daemon_on_reload(void (*reload)(void));
 /* Waits for SIGTERM or SIGINT. */
 void im_daemon_wait(void);
-/* 1 once a signal has asked to stop; for loops that wait for a dependency. */
+/* 1 once a signal has asked to stop. */
 int im_daemon_stopping(void);
-/* Waits ms, returns 1 at once when a signal asks to stop.  Main thread. */
-int im_daemon_sleep(unsigned ms);
+/*
+ * Waits for a dependency: asks every 20 ms until `is` says 1, which is IM_OK.
+ * IM_DONE: a signal asks to stop; IM_AGAIN: limit_ms has passed (0: no limit).
+ * Main thread.
+ */
+int im_daemon_until(int (*is)(void *ctx), void *ctx, unsigned limit_ms);
 
 #endif

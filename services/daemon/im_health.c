@@ -308,6 +308,13 @@ im_health_report(im_health_pt report)
 
 
 void
+im_health_stop_report(void)
+{
+    im_health_report(NULL);
+}
+
+
+void
 im_health_stop(void)
 {
     if (health_daemon != NULL) {

@@ -26,6 +26,7 @@
 #define PROBE_AGAIN_MS  10000      /* another error, while it is away */
 
 
+static int probe_is_up(void *ctx);
 static void *probe_thread(void *arg);
 static int probe_pause(im_probe_t *p);
 static void *probe_watch_thread(void *arg);
@@ -308,13 +309,14 @@ im_probe_stop_all(void)
 int
 im_probe_wait(im_probe_t *p)
 {
-    while (!im_probe_is_up(p)) {
-        if (im_daemon_sleep(20)) {
-            return IM_DONE;
-        }
-    }
+    return im_daemon_until(probe_is_up, p, 0);
+}
 
-    return IM_OK;
+
+static int
+probe_is_up(void *ctx)
+{
+    return im_probe_is_up(ctx);
 }
 
 

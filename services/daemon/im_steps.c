@@ -36,7 +36,7 @@ static unsigned          steps_limit_ms;
 
 
 int
-im_steps_run(const im_step_t *table, unsigned limit_ms)
+im_steps_run(const im_step_t *table, const char *daemon, unsigned limit_ms)
 {
     int       rc;
     unsigned  n;
@@ -49,7 +49,14 @@ im_steps_run(const im_step_t *table, unsigned limit_ms)
 
     steps_stop(table, n, limit_ms);
 
-    return (rc == IM_ERROR) ? 1 : 0;
+    if (rc == IM_ERROR) {
+        im_log(IM_LOG_ERR, "%s cannot start", daemon);
+        return 1;
+    }
+
+    im_log(IM_LOG_NOTICE, "%s ends", daemon);
+
+    return 0;
 }
 
 

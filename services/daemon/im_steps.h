@@ -28,13 +28,14 @@ typedef struct {
 /*
  * Runs the starts in order until one of them is not IM_OK, else until a signal
  * asks to stop; then runs the stops of all that were started, and of the one
- * that failed, in reverse.  The table ends with name NULL.  The exit code: 0,
- * or 1 if a start failed.
+ * that failed, in reverse.  The table ends with name NULL.  Logs how `daemon`
+ * ends.  The exit code: 0, or 1 if a start failed.
  *
  * When the stops together take longer than limit_ms, the process ends as it is
  * with exit code 1, and the log names the step.
  */
-int im_steps_run(const im_step_t *table, unsigned limit_ms);
+int im_steps_run(const im_step_t *table, const char *daemon,
+    unsigned limit_ms);
 
 /* For a stop that cannot finish: what comes next would free what is still in
  * use.  Logs and ends the process with exit code 1. */

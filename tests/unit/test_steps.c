@@ -113,7 +113,7 @@ life(int b)
     trace[0] = '\0';
     answer = b;
 
-    return im_steps_run(steps, LIMIT_MS);
+    return im_steps_run(steps, "im-test", LIMIT_MS);
 }
 
 
@@ -157,7 +157,7 @@ exit_code(void (*stop)(void), unsigned limit_ms)
     pid = fork();
 
     if (pid == 0) {
-        (void) im_steps_run(table, limit_ms);
+        (void) im_steps_run(table, "im-test", limit_ms);
         _exit(0);
     }
 

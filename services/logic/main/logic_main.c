@@ -16,6 +16,7 @@
 
 #include <sodium.h>
 
+#include "im_member.h"
 #include "im_peers.h"
 #include "im_snowflake.h"
 #include "im_steps.h"
@@ -44,11 +45,7 @@
 
 
 static int main_prepare(void);
-static int main_take_port(void);
 static void main_forget_names(void);
-static int main_create_rpc(void);
-static void main_destroy_rpc(void);
-static int main_watch_etcd(void);
 static void main_leave_etcd(void);
 static int main_probe_etcd(void);
 static int main_start_decided(void);
@@ -60,17 +57,13 @@ static void main_drain(void);
 static int main_register(void);
 static void main_leave(void);
 static int main_report(void);
-static void main_stop_report(void);
 static void main_on_register(void *ctx);
 static void main_on_node(void *ctx, unsigned node, uint64_t floor_ms,
     uint64_t limit_ms);
 static void main_on_node_limit(void *ctx, uint64_t limit_ms);
 static void main_on_node_lost(void *ctx);
 static uint64_t main_minted_ms(void *ctx);
-static void main_on_leave(void *ctx);
 static unsigned main_queue_pct(void *ctx);
-static void main_on_forget(void *ctx);
-static int main_until(atomic_int *flag, int ms);
 static void main_on_drained(void *ctx);
 static void main_health(char *json, size_t size);
 
@@ -93,7 +86,7 @@ static const im_step_t  main_steps[] = {
     { "libraries", main_prepare, NULL },
 
     /* an operator's request, answered as "starting" */
-    { "health port", main_take_port, im_health_stop },
+    { "health port", im_member_take_port, im_health_stop },
 
     /* shards and the report thread have ended: nobody asks of Kafka */
     { "probes", logic_probes_start, logic_probes_stop },
@@ -107,11 +100,11 @@ static const im_step_t  main_steps[] = {
 
     /* its own thread, which ends here: late calls and streams find queues and
      * pools that refuse */
-    { "rpc", main_create_rpc, main_destroy_rpc },
+    { "rpc", im_member_start_rpc, im_member_stop_rpc },
 
     /* the rpc thread: timers of load and lease, instances that come and go.
      * The number of the node is given back here, so nobody mints any more */
-    { "etcd", main_watch_etcd, main_leave_etcd },
+    { "etcd", im_member_start_etcd, main_leave_etcd },
 
     /* the rpc thread: the answer of etcd to the last look.  All probes end
      * here, because this one looks through the runtime */
@@ -163,19 +156,15 @@ static const im_step_t  main_steps[] = {
     { "registration", main_register, main_leave },
 
     /* an operator's request that is just being answered: waited for */
-    { "report", main_report, main_stop_report },
+    { "report", main_report, im_health_stop_report },
 
     { NULL, NULL, NULL }
 };
 
 
-static im_rpc_t           *main_rpc;
 static im_rpc_server_t    *main_server;
-static im_disc_t          *main_disc;
-static char                main_instance[160];
 static char                main_address[200];
 static atomic_int          main_node;
-static atomic_int          main_forgotten;
 static atomic_int          main_drained;
 static uint64_t            main_left_us;       /* the drain began */
 
@@ -183,7 +172,7 @@ static uint64_t            main_left_us;       /* the drain began */
 int
 main(int argc, char **argv)
 {
-    int          rc, status;
+    int          status;
     im_daemon_t  d;
 
     memset(&d, 0, sizeof(d));
@@ -198,16 +187,9 @@ main(int argc, char **argv)
         return status;
     }
 
-    rc = im_steps_run(main_steps, IM_STOP_MS);
+    im_member_init(&logic_conf.common, d.tier);
 
-    if (rc != 0) {
-        im_log(IM_LOG_ERR, "im-logic cannot start");
-
-    } else {
-        im_log(IM_LOG_NOTICE, "im-logic ends");
-    }
-
-    return rc;
+    return im_steps_run(main_steps, d.name, IM_STOP_MS);
 }
 
 
@@ -220,16 +202,8 @@ main_prepare(void)
     }
 
     atomic_store(&main_node, -1);
-    im_instance_name(main_instance, sizeof(main_instance));
 
     return IM_OK;
-}
-
-
-static int
-main_take_port(void)
-{
-    return im_health_start(&logic_conf.common, main_instance);
 }
 
 
@@ -241,59 +215,24 @@ main_forget_names(void)
 }
 
 
-static int
-main_create_rpc(void)
-{
-    main_rpc = im_peers_rpc(&logic_conf.common);
-
-    return (main_rpc != NULL) ? IM_OK : IM_ERROR;
-}
-
-
-static void
-main_destroy_rpc(void)
-{
-    if (im_rpc_destroy(main_rpc) != IM_OK) {
-        im_steps_give_up("the rpc thread still runs");
-    }
-
-    main_rpc = NULL;
-}
-
-
-static int
-main_watch_etcd(void)
-{
-    main_disc = im_peers_disc(&logic_conf.common, main_rpc);
-
-    return (main_disc != NULL) ? IM_OK : IM_ERROR;
-}
-
-
 static void
 main_leave_etcd(void)
 {
-    if (main_disc != NULL
-        && im_rpc_post(main_rpc, main_on_forget, NULL) == IM_OK
-        && main_until(&main_forgotten, IM_STOP_ETCD_MS) != IM_OK)
-    {
-        im_log(IM_LOG_WARN, "etcd: the rpc thread is busy, the instance is "
-               "forgotten when its lease ends");
-    }
+    im_member_stop_etcd(logic_home_stop);
 }
 
 
 static int
 main_probe_etcd(void)
 {
-    return logic_probes_start_etcd(main_rpc, main_disc);
+    return logic_probes_start_etcd(im_member_rpc(), im_member_disc());
 }
 
 
 static int
 main_start_decided(void)
 {
-    return logic_decided_start(main_instance);
+    return logic_decided_start(im_member_name());
 }
 
 
@@ -324,7 +263,7 @@ main_serve(void)
     int          host;
     const char  *advertise;
 
-    main_server = logic_calls_serve(main_rpc);
+    main_server = logic_calls_serve(im_member_rpc());
     if (main_server == NULL) {
         return IM_ERROR;
     }
@@ -340,7 +279,7 @@ main_serve(void)
     snprintf(main_address, sizeof(main_address), "%.*s:%u", host, advertise,
              im_rpc_server_port(main_server));
 
-    im_log(IM_LOG_NOTICE, "%s serves at %s", main_instance, main_address);
+    im_log(IM_LOG_NOTICE, "%s serves at %s", im_member_name(), main_address);
 
     return IM_OK;
 }
@@ -349,7 +288,7 @@ main_serve(void)
 static int
 main_register(void)
 {
-    return im_rpc_post(main_rpc, main_on_register, NULL);
+    return im_rpc_post(im_member_rpc(), main_on_register, NULL);
 }
 
 
@@ -357,22 +296,25 @@ main_register(void)
 static void
 main_on_register(void *ctx)
 {
-    im_disc_self_t  self;
+    im_disc_t       *disc;
+    im_disc_self_t   self;
 
     (void) ctx;
 
+    disc = im_member_disc();
+
     memset(&self, 0, sizeof(self));
     self.service = "logic";
-    self.id = main_instance;
+    self.id = im_member_name();
     self.address = main_address;
     self.queue = main_queue_pct;
 
-    if (logic_alive_start(main_disc) != IM_OK
-        || logic_home_start(main_rpc, main_disc, main_instance) != IM_OK
-        || logic_decided_watch(main_disc) != IM_OK
-        || im_disc_lease_node(main_disc, IM_SNOWFLAKE_NODES,
+    if (logic_alive_start(disc) != IM_OK
+        || logic_home_start(im_member_rpc(), disc, im_member_name()) != IM_OK
+        || logic_decided_watch(disc) != IM_OK
+        || im_disc_lease_node(disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL) != IM_OK
-        || im_disc_register(main_disc, &self) != IM_OK)
+        || im_disc_register(disc, &self) != IM_OK)
     {
         im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
     }
@@ -430,7 +372,7 @@ main_leave(void)
 
     main_left_us = im_mono_us();
 
-    if (im_rpc_post(main_rpc, main_on_leave, NULL) != IM_OK) {
+    if (im_member_leave() != IM_OK) {
         return;
     }
 
@@ -463,44 +405,10 @@ main_drain(void)
 
     im_rpc_server_drain(main_server, ms, main_on_drained, NULL);
 
-    if (main_until(&main_drained, (int) ms + IM_DRAIN_LAST_MS) != IM_OK) {
+    if (im_member_until(&main_drained, (int) ms + IM_DRAIN_LAST_MS) != IM_OK) {
         im_log(IM_LOG_WARN, "calls are not answered in time: they are "
                "cancelled");
     }
-}
-
-
-/* 10 ms more than asked for, at most. */
-static int
-main_until(atomic_int *flag, int ms)
-{
-    struct timespec  ts = { 0, 10000000 };
-
-    for (; ms > 0 && !atomic_load(flag); ms -= 10) {
-        nanosleep(&ts, NULL);
-    }
-
-    return atomic_load(flag) ? IM_OK : IM_AGAIN;
-}
-
-
-/* rpc thread */
-static void
-main_on_leave(void *ctx)
-{
-    (void) ctx;
-    im_disc_drain(main_disc, "logic");
-}
-
-
-/* rpc thread */
-static void
-main_on_forget(void *ctx)
-{
-    (void) ctx;
-    logic_home_stop();
-    im_disc_destroy(main_disc);
-    atomic_store(&main_forgotten, 1);
 }
 
 
@@ -538,13 +446,6 @@ main_report(void)
 
 
 static void
-main_stop_report(void)
-{
-    im_health_report(NULL);
-}
-
-
-static void
 main_health(char *json, size_t size)
 {
     char                  peers[384];
@@ -553,7 +454,7 @@ main_health(char *json, size_t size)
 
     logic_intake_stats(&s);
     logic_fate_stats(&voids, &undecided);
-    im_peers_health(main_disc, peers, sizeof(peers));
+    im_peers_health(im_member_disc(), peers, sizeof(peers));
 
     snprintf(json, size,
              ",\"node\":%d,\"refusing\":%s,\"links\":%u,"

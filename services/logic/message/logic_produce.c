@@ -34,6 +34,7 @@ typedef struct {
 } produce_fence_t;
 
 
+static int produce_has_topic(void *ctx);
 static void produce_to(int partition, im_kafka_message_t *messages, size_t n,
     logic_touched_t *answers);
 static void produce_give(int partition, im_kafka_message_t *messages, size_t n);
@@ -72,18 +73,9 @@ logic_produce_start(void)
         return IM_ERROR;
     }
 
-    for ( ;; ) {
-        produce_partitions = im_kafka_partitions(produce_kafka,
-                                 logic_conf.common.kafka_topic,
-                                 IM_KAFKA_OFFSETS_MS);
-
-        if (produce_partitions > 0) {
-            break;
-        }
-
-        if (im_daemon_sleep(20)) {
-            return IM_DONE;
-        }
+    rc = im_daemon_until(produce_has_topic, NULL, 0);
+    if (rc != IM_OK) {
+        return rc;
     }
 
     if (produce_partitions > PRODUCE_PARTITIONS_MAX) {
@@ -97,6 +89,19 @@ logic_produce_start(void)
     logic_fence_register(produce_fence);
 
     return im_thread_start(&produce_report, produce_report_thread, NULL);
+}
+
+
+static int
+produce_has_topic(void *ctx)
+{
+    (void) ctx;
+
+    produce_partitions = im_kafka_partitions(produce_kafka,
+                                             logic_conf.common.kafka_topic,
+                                             IM_KAFKA_OFFSETS_MS);
+
+    return produce_partitions > 0;
 }
 
 

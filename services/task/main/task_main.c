@@ -12,13 +12,11 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "im_daemon.h"
 #include "im_health.h"
-#include "im_instance.h"
+#include "im_member.h"
 #include "im_peers.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
@@ -31,24 +29,20 @@
 #define MAIN_LISTING_MS  5000      /* then push begins with what is known */
 
 
-static int main_take_port(void);
 static int main_probe(void);
 static int main_create_rpc(void);
-static void main_destroy_rpc(void);
 static int main_watch_etcd(void);
 static void main_leave_etcd(void);
 static int main_probe_etcd(void);
 static int main_subscribe(void);
+static int main_is_subscribed(void *ctx);
 static void main_on_subscribe(void *ctx);
 static int main_start_push(void);
 static int main_start_store(void);
 static int main_register(void);
 static void main_on_register(void *ctx);
 static void main_leave(void);
-static void main_on_leave(void *ctx);
-static void main_on_forget(void *ctx);
 static int main_report(void);
-static void main_stop_report(void);
 static void main_health(char *json, size_t size);
 
 
@@ -59,7 +53,7 @@ static void main_health(char *json, size_t size);
 static const im_step_t  main_steps[] = {
 
     /* an operator's request, answered as "starting" */
-    { "health port", main_take_port, im_health_stop },
+    { "health port", im_member_take_port, im_health_stop },
 
     /* nobody */
     { "probes", main_probe, task_probes_stop },
@@ -69,7 +63,7 @@ static const im_step_t  main_steps[] = {
     { "peers", NULL, task_peer_stop },
 
     /* its own thread, which ends here */
-    { "rpc", main_create_rpc, main_destroy_rpc },
+    { "rpc", main_create_rpc, im_member_stop_rpc },
 
     /* the rpc thread: instances that come and go */
     { "etcd", main_watch_etcd, main_leave_etcd },
@@ -89,23 +83,19 @@ static const im_step_t  main_steps[] = {
     { "registration", main_register, main_leave },
 
     /* an operator's request that is just being answered: waited for */
-    { "report", main_report, main_stop_report },
+    { "report", main_report, im_health_stop_report },
 
     { NULL, NULL, NULL }
 };
 
 
-static char           main_instance[160];
-static im_rpc_t      *main_rpc;
-static im_disc_t     *main_disc;
 static atomic_int     main_subscribed;
-static atomic_int     main_forgotten;
 
 
 int
 main(int argc, char **argv)
 {
-    int          rc, status;
+    int          status;
     im_daemon_t  d;
 
     memset(&d, 0, sizeof(d));
@@ -121,25 +111,10 @@ main(int argc, char **argv)
         return status;
     }
 
-    rc = im_steps_run(main_steps, IM_STOP_MS + task_conf.push_confirm_ms);
+    im_member_init(&task_conf.common, d.tier);
 
-    if (rc != 0) {
-        im_log(IM_LOG_ERR, "im-task cannot start");
-
-    } else {
-        im_log(IM_LOG_NOTICE, "im-task ends");
-    }
-
-    return rc;
-}
-
-
-static int
-main_take_port(void)
-{
-    im_instance_name(main_instance, sizeof(main_instance));
-
-    return im_health_start(&task_conf.common, main_instance);
+    return im_steps_run(main_steps, d.name,
+                        IM_STOP_MS + task_conf.push_confirm_ms);
 }
 
 
@@ -153,65 +128,29 @@ main_probe(void)
 static int
 main_create_rpc(void)
 {
-    if (!task_conf.pushes) {
-        return IM_OK;
-    }
-
-    main_rpc = im_peers_rpc(&task_conf.common);
-
-    return (main_rpc != NULL) ? IM_OK : IM_ERROR;
-}
-
-
-static void
-main_destroy_rpc(void)
-{
-    if (im_rpc_destroy(main_rpc) != IM_OK) {
-        im_steps_give_up("the rpc thread still runs");
-    }
-
-    main_rpc = NULL;
+    return task_conf.pushes ? im_member_start_rpc() : IM_OK;
 }
 
 
 static int
 main_watch_etcd(void)
 {
-    if (!task_conf.pushes) {
-        return IM_OK;
-    }
-
-    main_disc = im_peers_disc(&task_conf.common, main_rpc);
-
-    return (main_disc != NULL) ? IM_OK : IM_ERROR;
+    return task_conf.pushes ? im_member_start_etcd() : IM_OK;
 }
 
 
 static void
 main_leave_etcd(void)
 {
-    int              ms;
-    struct timespec  ts = { 0, 10000000 };
-
-    if (main_disc == NULL
-        || im_rpc_post(main_rpc, main_on_forget, NULL) != IM_OK)
-    {
-        return;
-    }
-
-    for (ms = IM_STOP_ETCD_MS; ms > 0 && !atomic_load(&main_forgotten);
-         ms -= 10)
-    {
-        nanosleep(&ts, NULL);
-    }
+    im_member_stop_etcd(NULL);
 }
 
 
 static int
 main_probe_etcd(void)
 {
-    return task_conf.pushes ? task_probes_start_etcd(main_rpc, main_disc)
-                            : IM_OK;
+    return task_conf.pushes
+           ? task_probes_start_etcd(im_member_rpc(), im_member_disc()) : IM_OK;
 }
 
 
@@ -220,25 +159,20 @@ main_probe_etcd(void)
 static int
 main_subscribe(void)
 {
-    unsigned  waited;
+    int  rc;
 
     if (!task_conf.pushes) {
         return IM_OK;
     }
 
-    if (im_rpc_post(main_rpc, main_on_subscribe, NULL) != IM_OK) {
+    if (im_rpc_post(im_member_rpc(), main_on_subscribe, NULL) != IM_OK) {
         return IM_ERROR;
     }
 
-    for (waited = 0; waited < MAIN_LISTING_MS; waited += 20) {
+    rc = im_daemon_until(main_is_subscribed, NULL, MAIN_LISTING_MS);
 
-        if (im_disc_ready(main_disc) && atomic_load(&main_subscribed)) {
-            return IM_OK;
-        }
-
-        if (im_daemon_sleep(20)) {
-            return IM_DONE;
-        }
+    if (rc != IM_AGAIN) {
+        return rc;
     }
 
     im_log(IM_LOG_WARN, "etcd at %s has not answered for %d ms: messages are "
@@ -249,13 +183,22 @@ main_subscribe(void)
 }
 
 
+static int
+main_is_subscribed(void *ctx)
+{
+    (void) ctx;
+
+    return im_disc_ready(im_member_disc()) && atomic_load(&main_subscribed);
+}
+
+
 /* rpc thread */
 static void
 main_on_subscribe(void *ctx)
 {
     (void) ctx;
 
-    if (task_peer_start(main_disc) != IM_OK) {
+    if (task_peer_start(im_member_disc()) != IM_OK) {
         im_log(IM_LOG_ERR, "out of memory: connect instances cannot be "
                "subscribed to, nothing is pushed");
         return;
@@ -282,8 +225,8 @@ main_start_store(void)
 static int
 main_register(void)
 {
-    return task_conf.pushes ? im_rpc_post(main_rpc, main_on_register, NULL)
-                            : IM_OK;
+    return task_conf.pushes
+           ? im_rpc_post(im_member_rpc(), main_on_register, NULL) : IM_OK;
 }
 
 
@@ -298,10 +241,10 @@ main_on_register(void *ctx)
 
     memset(&self, 0, sizeof(self));
     self.service = "task";
-    self.id = main_instance;
+    self.id = im_member_name();
     self.address = im_health_address();
 
-    if (im_disc_register(main_disc, &self) != IM_OK) {
+    if (im_disc_register(im_member_disc(), &self) != IM_OK) {
         im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
     }
 }
@@ -314,30 +257,7 @@ main_leave(void)
     task_push_end();
     task_store_end();
 
-    if (main_disc != NULL) {
-        (void) im_rpc_post(main_rpc, main_on_leave, NULL);
-    }
-}
-
-
-/* rpc thread */
-static void
-main_on_leave(void *ctx)
-{
-    (void) ctx;
-
-    im_disc_drain(main_disc, "task");
-}
-
-
-/* rpc thread */
-static void
-main_on_forget(void *ctx)
-{
-    (void) ctx;
-
-    im_disc_destroy(main_disc);
-    atomic_store(&main_forgotten, 1);
+    (void) im_member_leave();
 }
 
 
@@ -350,13 +270,6 @@ main_report(void)
 }
 
 
-static void
-main_stop_report(void)
-{
-    im_health_report(NULL);
-}
-
-
 /* The lag is what the library has heard last: without Kafka it is unknown. */
 static void
 main_health(char *json, size_t size)
@@ -365,7 +278,7 @@ main_health(char *json, size_t size)
     task_push_stats_t   p;
     task_store_stats_t  s;
 
-    im_peers_health(main_disc, peers, sizeof(peers));
+    im_peers_health(im_member_disc(), peers, sizeof(peers));
     task_push_stats(&p);
     task_store_stats(&s);
 
