@@ -36,6 +36,17 @@ typedef struct {
 
 typedef void (*im_log_pt)(void *ctx, int level, const char *msg);
 
+/* The eight bytes of v, the lowest first on every machine. */
+static inline void
+im_put64(unsigned char *p, uint64_t v)
+{
+    int  i;
+
+    for (i = 0; i < 8; i++) {
+        p[i] = (unsigned char) (v >> (8 * i));
+    }
+}
+
 #define IM_CMID_MAX       64        /* bytes of a client's message id */
 #define IM_DEVICE_MAX     32        /* bytes of a device name */
 #define IM_SID_LEN        22        /* base64url of 16 random bytes */

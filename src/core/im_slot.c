@@ -13,9 +13,6 @@
 #include "im_slot.h"
 
 
-static void slot_put64(unsigned char *p, uint64_t v);
-
-
 im_conv_t
 im_conv_direct(uint64_t uid, uint64_t other)
 {
@@ -40,8 +37,8 @@ im_slot_of_conv(const im_conv_t *conv)
 {
     unsigned char  key[16];
 
-    slot_put64(key, conv->a);
-    slot_put64(key + 8, conv->b);
+    im_put64(key, conv->a);
+    im_put64(key + 8, conv->b);
 
     return (unsigned) (im_hash64(key, 16) % IM_SLOTS);
 }
@@ -52,7 +49,7 @@ im_slot_of_user(uint64_t uid)
 {
     unsigned char  key[8];
 
-    slot_put64(key, uid);
+    im_put64(key, uid);
 
     return (unsigned) (im_hash64(key, 8) % IM_SLOTS);
 }
@@ -74,15 +71,4 @@ im_slot_weight(unsigned slot, const char *instance, size_t len)
     memcpy(key + 4, instance, len);
 
     return im_hash64(key, 4 + len);
-}
-
-
-static void
-slot_put64(unsigned char *p, uint64_t v)
-{
-    int  i;
-
-    for (i = 0; i < 8; i++) {
-        p[i] = (unsigned char) (v >> (8 * i));
-    }
 }

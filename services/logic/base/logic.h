@@ -34,6 +34,7 @@
 #include "im_redis.h"
 #include "im_rpc.h"
 #include "logic.pb-c.h"
+#include "logic_stores.h"
 
 typedef struct {
     im_daemon_conf_t   common;
@@ -69,12 +70,6 @@ typedef struct {
 
 extern logic_conf_t  logic_conf;
 extern im_jwt_key_t  logic_jwt_key;
-
-/* Connections of their own, for threads that need them. */
-im_redis_t *logic_redis_create(void);
-im_mysql_t *logic_mysql_create(void);
-/* The same with a limit of time that is shorter than [mysql] timeout_ms. */
-im_mysql_t *logic_mysql_create_within(unsigned timeout_ms);
 
 /* Fails a request with a code of im_error.h and a sentence. */
 void logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)

@@ -17,9 +17,6 @@
 #include "logic_ask.h"
 
 
-#define ASK_TRIES  2
-
-
 typedef struct {
     const logic_ask_sql_t  *sql;
     logic_ask_t            *asks;
@@ -109,26 +106,17 @@ ask_next(const ask_all_t *all, size_t *i, size_t n_keys, im_mysql_value_t *v)
 }
 
 
-/* A connection that was idle too long is noticed by its first use. */
 static int
 ask_run(im_mysql_t *mysql, const char *text, const im_mysql_value_t *v,
     size_t n, ask_all_t *all)
 {
-    int  rc, tries;
-
     static const im_mysql_type_t  columns[LOGIC_ASK_KEY + LOGIC_ASK_VALUES];
 
     _Static_assert(IM_MYSQL_U64 == 0, "columns are numbers");
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < ASK_TRIES && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(mysql, text, v, n, columns,
-                          all->sql->n_key + all->sql->n_values, ask_on_row,
-                          all, NULL, NULL);
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return logic_mysql_run(mysql, text, v, n, columns,
+                           all->sql->n_key + all->sql->n_values, ask_on_row,
+                           all, NULL);
 }
 
 

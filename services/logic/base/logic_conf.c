@@ -1,6 +1,5 @@
 /*
- * logic_conf.c -- the keys of logic.conf, and the connections that they
- * describe.
+ * logic_conf.c -- the keys of logic.conf.
  */
 
 #include <stddef.h>
@@ -91,41 +90,3 @@ const im_conf_key_t  logic_conf_keys[] = {
         "connections of one user at a time"),
     { NULL, NULL, IM_CONF_STR, 0, NULL, 0, 0, NULL }
 };
-
-
-im_redis_t *
-logic_redis_create(void)
-{
-    im_redis_conf_t  conf;
-
-    conf.address = logic_conf.common.redis_address;
-    conf.password = logic_conf.common.redis_password;
-    conf.timeout_ms = logic_conf.common.redis_timeout_ms;
-
-    return im_redis_create(&conf);
-}
-
-
-im_mysql_t *
-logic_mysql_create(void)
-{
-    return logic_mysql_create_within(logic_conf.common.mysql_timeout_ms);
-}
-
-
-im_mysql_t *
-logic_mysql_create_within(unsigned timeout_ms)
-{
-    unsigned         most_ms;
-    im_mysql_conf_t  conf;
-
-    most_ms = logic_conf.common.mysql_timeout_ms;
-
-    conf.address = logic_conf.common.mysql_address;
-    conf.user = logic_conf.common.mysql_user;
-    conf.password = logic_conf.common.mysql_password;
-    conf.database = logic_conf.common.mysql_database;
-    conf.timeout_ms = (timeout_ms < most_ms) ? timeout_ms : most_ms;
-
-    return im_mysql_create(&conf);
-}

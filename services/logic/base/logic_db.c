@@ -7,25 +7,19 @@
 #include "logic_db.h"
 
 
+#define DB_TRIES  3                    /* of a transaction: deadlocks */
+
+
 static int db_on_number(void *ctx, const im_mysql_value_t *v);
 
 
-/* A connection that was idle too long is noticed by its first use. */
 int
 logic_db_run(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
     size_t n, const im_mysql_type_t *columns, size_t n_columns,
     int (*row)(void *ctx, const im_mysql_value_t *v), void *ctx)
 {
-    int  rc, tries;
-
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(db->mysql, sql, v, n, columns, n_columns, row, ctx,
-                          NULL, NULL);
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return logic_mysql_run(db->mysql, sql, v, n, columns, n_columns, row, ctx,
+                           NULL);
 }
 
 
@@ -80,6 +74,33 @@ logic_db_user(logic_db_t *db, uint64_t uid, uint64_t *known)
     v[0].u64 = uid;
 
     return logic_db_number(db, sql, v, 1, known);
+}
+
+
+int
+logic_db_transact(logic_db_t *db, int (*step)(logic_db_t *db, void *ctx),
+    void *ctx)
+{
+    int  rc, tries;
+
+    rc = IM_AGAIN;
+
+    for (tries = 0; tries < DB_TRIES && rc == IM_AGAIN; tries++) {
+        rc = im_mysql_begin(db->mysql);
+
+        if (rc == IM_OK) {
+            rc = step(db, ctx);
+        }
+
+        if (rc == IM_OK) {
+            rc = im_mysql_commit(db->mysql);
+
+        } else {
+            im_mysql_rollback(db->mysql);
+        }
+    }
+
+    return (rc == IM_OK) ? IM_OK : IM_ERROR;
 }
 
 

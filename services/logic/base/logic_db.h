@@ -20,7 +20,7 @@ typedef struct {
 typedef void (*logic_job_pt)(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
-/* im_mysql_run without answers of IM_AGAIN: once more, then IM_ERROR. */
+/* logic_mysql_run() with its connection. */
 int logic_db_run(logic_db_t *db, const char *sql,
     const im_mysql_value_t *v, size_t n, const im_mysql_type_t *columns,
     size_t n_columns, int (*row)(void *ctx, const im_mysql_value_t *v),
@@ -34,6 +34,12 @@ int logic_db_head(logic_db_t *db, uint64_t conv_a, uint64_t conv_b,
     uint64_t *head);
 /* *known: there is such a user. */
 int logic_db_user(logic_db_t *db, uint64_t uid, uint64_t *known);
+
+/* Runs a step in a transaction, which is tried 3 times while the step or the
+ * commit ends in IM_AGAIN: it may have taken effect before.  IM_OK,
+ * IM_ERROR. */
+int logic_db_transact(logic_db_t *db, int (*step)(logic_db_t *db, void *ctx),
+    void *ctx);
 
 /* Answers "unavailable" and logs why. */
 void logic_db_failed(logic_db_t *db, im_rpc_req_t *req);

@@ -30,7 +30,6 @@
 static int holds_call(im_redis_t *redis, logic_hold_t *holds, size_t n);
 static int holds_append(im_redis_t *redis, const logic_hold_t *hold);
 static int holds_take(logic_hold_t *hold, const redisReply *reply);
-static void holds_put64(unsigned char *p, uint64_t v);
 
 
 /* KEYS: prefix of the buckets.  ARGV: length of a bucket in s, field, msg_id of
@@ -135,8 +134,8 @@ holds_append(im_redis_t *redis, const logic_hold_t *hold)
                           hold->slot % logic_conf.common.redis_tags);
     length_len = snprintf(length, sizeof(length), "%u",
                           logic_conf.dedupe_window_s);
-    holds_put64(ids, hold->msg_id);
-    holds_put64(ids + 8, hold->id);
+    im_put64(ids, hold->msg_id);
+    im_put64(ids + 8, hold->id);
 
     im_str_t  argv[5] = {
         { (size_t) prefix_len, (unsigned char *) prefix },
@@ -171,15 +170,4 @@ holds_take(logic_hold_t *hold, const redisReply *reply)
     }
 
     return IM_OK;
-}
-
-
-static void
-holds_put64(unsigned char *p, uint64_t v)
-{
-    int  i;
-
-    for (i = 0; i < 8; i++) {
-        p[i] = (unsigned char) (v >> (8 * i));
-    }
 }

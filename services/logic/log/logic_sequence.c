@@ -57,7 +57,6 @@ static int sequence_take(logic_seq_t *item, const redisReply *r,
     uint64_t now_ms);
 static void sequence_arg(im_str_t *arg, void *data, size_t len);
 static unsigned sequence_tag_of(const logic_seq_t *item);
-static void sequence_put64(unsigned char *p, uint64_t v);
 static uint64_t sequence_get(const unsigned char *p, int n);
 
 
@@ -312,9 +311,9 @@ sequence_append(sequence_call_t *c)
         sequence_arg(&argv[1 + n + i], item->field,
                      (item->by == LOGIC_BY_NOTHING) ? 0 : 16);
 
-        sequence_put64(ids[i], item->msg_id);
+        im_put64(ids[i], item->msg_id);
         memcpy(ids[i] + 8, item->digest, 8);
-        sequence_put64(ids[i] + 16, item->void_id);
+        im_put64(ids[i] + 16, item->void_id);
         sequence_arg(&argv[1 + 2 * n + i], ids[i], item->void_id ? 24 : 16);
 
         flags[i] = (char) ('0' + (item->seeded ? SEQUENCE_SEEDED : 0)
@@ -489,17 +488,6 @@ static unsigned
 sequence_tag_of(const logic_seq_t *item)
 {
     return item->slot % logic_conf.common.redis_tags;
-}
-
-
-static void
-sequence_put64(unsigned char *p, uint64_t v)
-{
-    int  i;
-
-    for (i = 0; i < 8; i++) {
-        p[i] = (unsigned char) (v >> (8 * i));
-    }
 }
 
 

@@ -22,7 +22,6 @@
 static void message_field(logic_message_t *m);
 static int message_within(const logic_message_t *first,
     const logic_message_t *m);
-static void message_put64(unsigned char *p, uint64_t v);
 
 
 static pthread_mutex_t    message_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -61,8 +60,8 @@ logic_message_create(const Im__Deliver *d)
 
     m->seq.slot = im_slot_of_conv(&m->seq.conv);
 
-    message_put64(m->key, m->seq.conv.a);
-    message_put64(m->key + 8, m->seq.conv.b);
+    im_put64(m->key, m->seq.conv.a);
+    im_put64(m->key + 8, m->seq.conv.b);
 
     message_field(m);
 
@@ -81,7 +80,7 @@ message_field(logic_message_t *m)
     im_hash128(m->body, m->body_len, body);
     memcpy(m->seq.digest, body, sizeof(m->seq.digest));
 
-    message_put64(data, m->from);
+    im_put64(data, m->from);
     memcpy(data + 8, m->key, 16);
 
     len = strlen(m->cmid);
@@ -218,15 +217,4 @@ logic_message_untrack(logic_message_t *m)
     pthread_mutex_unlock(&message_lock);
 
     return repeats;
-}
-
-
-static void
-message_put64(unsigned char *p, uint64_t v)
-{
-    int  i;
-
-    for (i = 0; i < 8; i++) {
-        p[i] = (unsigned char) (v >> (8 * i));
-    }
 }

@@ -38,7 +38,6 @@
 
 
 #define UNREAD_COLUMNS   9
-#define UNREAD_TRIES     3
 #define UNREAD_ROWS_MIN  500
 #define UNREAD_READ_MAX  200000
 
@@ -72,6 +71,14 @@ typedef struct {
     uint64_t          listed;
 } unread_count_t;
 
+/* What a transaction of a member's row is about. */
+typedef struct {
+    uint64_t          uid;
+    uint64_t          room;
+    uint64_t          seq;             /* to move the mark to */
+    unread_count_t   *count;           /* to be mended */
+} unread_move_t;
+
 
 static int unread_lacks_place(const logic_listed_t *row);
 static int unread_places(logic_db_t *db, uint64_t uid,
@@ -79,10 +86,7 @@ static int unread_places(logic_db_t *db, uint64_t uid,
     uint64_t *unread);
 static int unread_less_own(logic_db_t *db, uint64_t uid,
     const logic_listed_t *row, uint64_t *rows, uint64_t *unread);
-static int unread_mend(logic_db_t *db, uint64_t uid, uint64_t room,
-    unread_count_t *count);
-static int unread_mend_step(logic_db_t *db, uint64_t uid, uint64_t room,
-    unread_count_t *count);
+static int unread_mend_step(logic_db_t *db, void *ctx);
 static int unread_rows(logic_db_t *db, const logic_listed_t *row,
     unread_read_t *read);
 static int unread_on_row(void *ctx, const im_mysql_value_t *v);
@@ -99,8 +103,7 @@ static int unread_lock(logic_db_t *db, uint64_t uid, uint64_t room,
     unread_mark_t *mark);
 static int unread_write(logic_db_t *db, uint64_t uid, uint64_t room,
     const unread_mark_t *mark);
-static int unread_step(logic_db_t *db, uint64_t uid, uint64_t room,
-    uint64_t seq);
+static int unread_step(logic_db_t *db, void *ctx);
 static int unread_on_mark(void *ctx, const im_mysql_value_t *v);
 static int unread_left(logic_db_t *db, uint64_t uid, uint64_t room,
     unread_mark_t *mark, uint64_t seq);
@@ -192,6 +195,9 @@ unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
     unread_count_t  count = {
         .above = row->read_seq, .end = INT64_MAX, .listed = row->seq
     };
+    unread_move_t   move = {
+        .uid = uid, .room = row->conv.b, .count = &count
+    };
 
     own = row->own_above;
 
@@ -202,7 +208,7 @@ unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
             count.limit = UNREAD_ROWS_MIN;
         }
 
-        if (unread_mend(db, uid, row->conv.b, &count) != IM_OK) {
+        if (logic_db_transact(db, unread_mend_step, &move) != IM_OK) {
             return IM_ERROR;
         }
 
@@ -223,47 +229,21 @@ unread_less_own(logic_db_t *db, uint64_t uid, const logic_listed_t *row,
 }
 
 
-/* Counts one's own messages above the read mark, for the member's row, too. */
+/* Counts one's own messages above the read mark, for the member's row, too.
+ * The lock comes before the first plain read, which sees all before it. */
 static int
-unread_mend(logic_db_t *db, uint64_t uid, uint64_t room,
-    unread_count_t *count)
+unread_mend_step(logic_db_t *db, void *ctx)
 {
-    int  rc, tries;
+    int              rc;
+    unread_move_t   *move = ctx;
+    unread_count_t  *count = move->count;
+    im_conv_t        conv = { 0, move->room };
+    unread_mark_t    mark = { .found = 0 };
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < UNREAD_TRIES && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_begin(db->mysql);
-
-        if (rc == IM_OK) {
-            rc = unread_mend_step(db, uid, room, count);
-        }
-
-        if (rc == IM_OK) {
-            rc = im_mysql_commit(db->mysql);
-
-        } else {
-            im_mysql_rollback(db->mysql);
-        }
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
-}
-
-
-/* The lock comes before the first plain read, which sees all before it. */
-static int
-unread_mend_step(logic_db_t *db, uint64_t uid, uint64_t room,
-    unread_count_t *count)
-{
-    int            rc;
-    im_conv_t      conv = { 0, room };
-    unread_mark_t  mark = { .found = 0 };
-
-    rc = unread_lock(db, uid, room, &mark);
+    rc = unread_lock(db, move->uid, move->room, &mark);
 
     if (rc == IM_OK) {
-        rc = unread_count(db, uid, &conv, count);
+        rc = unread_count(db, move->uid, &conv, count);
     }
 
     if (rc != IM_OK || !mark.found || mark.own_known
@@ -275,7 +255,7 @@ unread_mend_step(logic_db_t *db, uint64_t uid, uint64_t room,
     mark.own_known = 1;
     mark.own_above = count->own;
 
-    return unread_write(db, uid, room, &mark);
+    return unread_write(db, move->uid, move->room, &mark);
 }
 
 
@@ -434,45 +414,29 @@ int
 logic_unread_read_room(logic_db_t *db, uint64_t uid, uint64_t room,
     uint64_t seq)
 {
-    int  rc, tries;
+    unread_move_t  move = { .uid = uid, .room = room, .seq = seq };
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < UNREAD_TRIES && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_begin(db->mysql);
-
-        if (rc == IM_OK) {
-            rc = unread_step(db, uid, room, seq);
-        }
-
-        if (rc == IM_OK) {
-            rc = im_mysql_commit(db->mysql);   /* may be repeated */
-
-        } else {
-            im_mysql_rollback(db->mysql);
-        }
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return logic_db_transact(db, unread_step, &move);
 }
 
 
 /* Locks first, as above. */
 static int
-unread_step(logic_db_t *db, uint64_t uid, uint64_t room, uint64_t seq)
+unread_step(logic_db_t *db, void *ctx)
 {
-    int            rc;
-    unread_mark_t  mark = { .found = 0 };
+    int             rc;
+    unread_mark_t   mark = { .found = 0 };
+    unread_move_t  *move = ctx;
 
-    rc = unread_lock(db, uid, room, &mark);
+    rc = unread_lock(db, move->uid, move->room, &mark);
 
-    if (rc != IM_OK || !mark.found || seq <= mark.read_seq) {
+    if (rc != IM_OK || !mark.found || move->seq <= mark.read_seq) {
         return rc;
     }
 
-    rc = unread_left(db, uid, room, &mark, seq);
+    rc = unread_left(db, move->uid, move->room, &mark, move->seq);
 
-    return (rc == IM_OK) ? unread_write(db, uid, room, &mark) : rc;
+    return (rc == IM_OK) ? unread_write(db, move->uid, move->room, &mark) : rc;
 }
 
 

@@ -487,20 +487,12 @@ trim_run(const char *sql, const im_mysql_value_t *v, size_t n,
     size_t n_columns, int (*row)(void *ctx, const im_mysql_value_t *v),
     void *ctx, uint64_t *affected)
 {
-    int  rc, tries;
-
     static const im_mysql_type_t  columns[] = {
         IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
     };
 
-    rc = IM_AGAIN;
-
-    for (tries = 0; tries < 2 && rc == IM_AGAIN; tries++) {
-        rc = im_mysql_run(trim_mysql, sql, v, n, columns, n_columns, row, ctx,
-                          affected, NULL);
-    }
-
-    return (rc == IM_OK) ? IM_OK : IM_ERROR;
+    return logic_mysql_run(trim_mysql, sql, v, n, columns, n_columns, row, ctx,
+                           affected);
 }
 
 
