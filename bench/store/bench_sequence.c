@@ -14,6 +14,7 @@
 #include <hiredis.h>
 
 #include "bench_store.h"
+#include "logic_conf.h"
 #include "logic_sequence.h"
 
 

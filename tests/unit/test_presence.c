@@ -16,6 +16,7 @@
 
 #include "unit_presence_world.h"
 
+#include "im_clock.h"
 #include "logic_alive.h"
 #include "logic_home.h"
 #include "logic_presence_int.h"

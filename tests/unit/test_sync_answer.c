@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_sync_int.h"
 
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "logic_ask.h"
+#include "logic_stores.h"
 
 
 typedef struct {

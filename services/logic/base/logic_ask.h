@@ -8,7 +8,7 @@
 #ifndef LOGIC_ASK_H
 #define LOGIC_ASK_H
 
-#include "logic.h"
+#include "im_mysql.h"
 
 #define LOGIC_ASK_MAX     512    /* questions of a batch of messages */
 #define LOGIC_ASK_KEY     3

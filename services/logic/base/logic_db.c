@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include "im_log.h"
 #include "logic_db.h"
+#include "logic_fail.h"
+#include "logic_stores.h"
 
 
 #define DB_TRIES  3                    /* of a transaction: deadlocks */

@@ -5,7 +5,9 @@
 #ifndef LOGIC_DB_H
 #define LOGIC_DB_H
 
-#include "logic.h"
+#include "im_mysql.h"
+#include "im_redis.h"
+#include "im_rpc.h"
 
 typedef struct logic_pool_s    logic_pool_t;
 

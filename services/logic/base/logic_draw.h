@@ -5,7 +5,7 @@
 #ifndef LOGIC_DRAW_H
 #define LOGIC_DRAW_H
 
-#include "logic.h"
+#include <stdint.h>
 
 #define LOGIC_DRAW_MIN    UINT64_C(1000000000000000000)    /* 10^18 */
 #define LOGIC_DRAW_TRIES  3

@@ -1,5 +1,5 @@
 /*
- * logic_fail.c -- refusals of requests (logic.h).
+ * logic_fail.c -- see logic_fail.h.
  */
 
 #include <stdarg.h>
@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "im_error.h"
-#include "logic.h"
+#include "im_log.h"
+#include "logic_fail.h"
 
 
 void

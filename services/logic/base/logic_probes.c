@@ -7,9 +7,11 @@
  * read and change the row of nobody: uids, rooms and numbers begin with 1.
  */
 
+#include "im_clock.h"
 #include "im_probe_etcd.h"
 #include "im_probe_stores.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_probes.h"
 
 

@@ -5,7 +5,7 @@
 #ifndef LOGIC_PROBES_H
 #define LOGIC_PROBES_H
 
-#include "logic.h"
+#include "im_disc.h"
 
 /* Redis, MySQL, Kafka: from the start on. */
 int logic_probes_start(void);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "im_error.h"
+#include "logic_fail.h"
 #include "logic_probes.h"
 #include "logic_reply.h"
 

@@ -9,7 +9,8 @@
 #ifndef LOGIC_REPLY_H
 #define LOGIC_REPLY_H
 
-#include "logic.h"
+#include "im_rpc.h"
+#include "logic.pb-c.h"
 
 /* What an ack says. */
 typedef struct {

@@ -2,7 +2,7 @@
  * logic_stores.c -- see logic_stores.h.
  */
 
-#include "logic.h"
+#include "logic_conf.h"
 #include "logic_stores.h"
 
 

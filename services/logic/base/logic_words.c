@@ -8,6 +8,7 @@
 
 #include <hiredis.h>
 
+#include "im_log.h"
 #include "logic_words.h"
 
 

@@ -5,7 +5,7 @@
 #ifndef LOGIC_WORDS_H
 #define LOGIC_WORDS_H
 
-#include "logic.h"
+#include "im_redis.h"
 
 #define LOGIC_WORDS_MAX  16
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_log.h"
 #include "logic_workers.h"
 
 

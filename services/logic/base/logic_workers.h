@@ -9,7 +9,8 @@
 #ifndef LOGIC_WORKERS_H
 #define LOGIC_WORKERS_H
 
-#include "logic.h"
+#include "im_rpc.h"
+#include "logic.pb-c.h"
 
 typedef struct logic_worker_s  logic_worker_t;
 

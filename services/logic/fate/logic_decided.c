@@ -30,9 +30,12 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_decided_peers.h"
 #include "logic_exact.h"
@@ -40,6 +43,7 @@
 #include "logic_partitions.h"
 #include "logic_phases.h"
 #include "logic_settle.h"
+#include "logic_stores.h"
 
 
 #define DECIDED_TAGS      64

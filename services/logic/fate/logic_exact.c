@@ -6,8 +6,10 @@
  * an end, its partition is exact.
  */
 
+#include <stdatomic.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "logic_decided.h"
 #include "logic_exact.h"

@@ -25,7 +25,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "logic_decided.h"
 #include "logic_fate_int.h"

@@ -9,11 +9,13 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "im_log.h"
 #include "logic_ask.h"
 #include "logic_decided.h"
 #include "logic_fate_int.h"
 #include "logic_memory.h"
 #include "logic_settle.h"
+#include "logic_stores.h"
 
 
 #define FATE_SETTLE_MS   200

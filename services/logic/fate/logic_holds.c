@@ -24,6 +24,7 @@
 
 #include <hiredis.h>
 
+#include "logic_conf.h"
 #include "logic_holds.h"
 
 

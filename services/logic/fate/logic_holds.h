@@ -11,7 +11,7 @@
 #ifndef LOGIC_HOLDS_H
 #define LOGIC_HOLDS_H
 
-#include "logic.h"
+#include "im_redis.h"
 
 #define LOGIC_HOLDS_MAX  256       /* of one call */
 

@@ -23,9 +23,12 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_timeouts.h"
 #include "logic_begun.h"
+#include "logic_fail.h"
 #include "logic_partitions.h"
 
 

@@ -12,8 +12,11 @@
 
 #include <hiredis.h>
 
+#include "im_log.h"
+#include "logic_conf.h"
 #include "logic_memory.h"
 #include "logic_settle.h"
+#include "logic_stores.h"
 
 
 #define MEMORY_YOUNG_MS  (3600 * 1000)

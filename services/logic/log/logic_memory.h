@@ -6,6 +6,7 @@
 #ifndef LOGIC_MEMORY_H
 #define LOGIC_MEMORY_H
 
+#include "im_redis.h"
 #include "logic_sequence.h"
 
 typedef struct {

@@ -21,9 +21,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "im_clock.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_fail.h"
 #include "logic_pool.h"
+#include "logic_stores.h"
 
 
 typedef struct pool_job_s  pool_job_t;

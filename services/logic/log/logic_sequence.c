@@ -22,6 +22,7 @@
 
 #include <hiredis.h>
 
+#include "logic_conf.h"
 #include "logic_sequence.h"
 
 

@@ -11,10 +11,10 @@
 #ifndef LOGIC_SEQUENCE_H
 #define LOGIC_SEQUENCE_H
 
+#include "im_redis.h"
 #include "im_slot.h"
-#include "logic_ask.h"
 
-#define LOGIC_SEQUENCE_MAX  LOGIC_ASK_MAX      /* messages of one call */
+#define LOGIC_SEQUENCE_MAX  512    /* messages of one call */
 
 #define LOGIC_SEQUENCE_SKIP  ((uint64_t) 1 << 20)
 

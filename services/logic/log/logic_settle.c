@@ -24,8 +24,11 @@
 #include <pthread.h>
 
 #include "im_cond.h"
+#include "im_kafka.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_partitions.h"
 #include "logic_settle_list.h"
 

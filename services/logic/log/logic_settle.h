@@ -10,7 +10,6 @@
 #define LOGIC_SETTLE_H
 
 #include "im_slot.h"
-#include "logic.h"
 
 #define LOGIC_SETTLE_PARTITIONS  64    /* as many as slots allow */
 

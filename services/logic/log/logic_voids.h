@@ -14,8 +14,8 @@
 #ifndef LOGIC_VOIDS_H
 #define LOGIC_VOIDS_H
 
+#include "im_mysql.h"
 #include "im_slot.h"
-#include "logic.h"
 
 typedef struct {
     im_conv_t        conv;

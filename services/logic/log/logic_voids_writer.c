@@ -17,7 +17,9 @@
 #include <string.h>
 
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
+#include "logic_stores.h"
 #include "logic_voids.h"
 
 

@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_check.h"
 #include "im_error.h"
 #include "logic_blocks.h"
 #include "logic_calls.h"
+#include "logic_conf.h"
 #include "logic_conversations.h"
+#include "logic_fail.h"
 #include "logic_history.h"
 #include "logic_intake.h"
 #include "logic_links.h"

@@ -5,7 +5,7 @@
 #ifndef LOGIC_CALLS_H
 #define LOGIC_CALLS_H
 
-#include "logic.h"
+#include "im_rpc.h"
 
 /* The pools: their memory, which the rpc thread needs until it ends. */
 int logic_calls_create(void);

@@ -12,8 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_jwt.h"
+#include "im_log.h"
 #include "im_text.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_intake.h"
 #include "logic_links.h"
 #include "logic_presence.h"

@@ -5,7 +5,8 @@
 #ifndef LOGIC_LINKS_H
 #define LOGIC_LINKS_H
 
-#include "logic.h"
+#include "im_rpc.h"
+
 
 extern const im_rpc_stream_handler_t  logic_links_handler;
 

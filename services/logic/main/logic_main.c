@@ -7,6 +7,24 @@
  * what is under way; then the threads behind it end.  What the rpc thread may
  * touch (queues, pools, names, caches) is freed when that thread has ended: a
  * drain that took too long then finds queues that refuse, and no freed memory.
+ *
+ * The threads of im-logic:
+ *
+ *   rpc thread     takes calls and stream batches, hands them to queues
+ *   shard threads  order, dedupe and produce messages        logic_intake.c,
+ *                                                             logic_batch.c
+ *   report thread  acks what Kafka has confirmed             logic_produce.c
+ *   fate           numbers of what was refused               logic_fate.c
+ *   decided        has Redis lost its memory?                logic_decided.c
+ *   presence       opens and closes, who is told of them     logic_presence.c
+ *   janitor        Redis's memory, what dead workers left    logic_janitor.c
+ *   voids          writes void numbers down          logic_voids_writer.c
+ *   rooms          who is online in rooms, and telling    logic_rooms_online.c
+ *   trim           rows of live rooms are deleted           logic_rooms_trim.c
+ *   questions      what shards must ask of MySQL           logic_asking.c
+ *   pools          "auth" (password hashing), "query", "live" (Redis only),
+ *                  "removed" (workers ask who was),
+ *                  "sync" (waits for the store)            logic_pool.c
  */
 
 #include <stdatomic.h>
@@ -16,6 +34,10 @@
 
 #include <sodium.h>
 
+#include "im_clock.h"
+#include "im_daemon.h"
+#include "im_health.h"
+#include "im_log.h"
 #include "im_member.h"
 #include "im_peers.h"
 #include "im_snowflake.h"

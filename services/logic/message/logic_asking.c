@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
 #include "logic_asking.h"
@@ -29,6 +30,7 @@
 #include "logic_probes.h"
 #include "logic_renew.h"
 #include "logic_seed.h"
+#include "logic_stores.h"
 
 
 #define ASKING_THREADS      LOGIC_PROBES_ASKERS

@@ -19,9 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_crash.h"
+#include "im_log.h"
 #include "im_snowflake.h"
 #include "logic_batch_int.h"
+#include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_fate.h"
 #include "logic_ids.h"

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "logic_asking.h"
 #include "logic_batch_int.h"
 #include "logic_decided.h"

@@ -6,6 +6,7 @@
  * not wait any more end when they are asked again.
  */
 
+#include "im_clock.h"
 #include "im_timeouts.h"
 #include "logic_asking.h"
 #include "logic_decided.h"

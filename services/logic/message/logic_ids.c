@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "im_clock.h"
 #include "im_snowflake.h"
 #include "logic_ids.h"
 

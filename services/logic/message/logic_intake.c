@@ -24,16 +24,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "im_pace.h"
 #include "im_steps.h"
 #include "logic_batch.h"
+#include "logic_conf.h"
 #include "logic_intake.h"
 #include "logic_memory.h"
 #include "logic_outcome.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
+#include "logic_stores.h"
 
 
 #define INTAKE_FLUSH           128     /* messages: no more holding */

@@ -9,12 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "logic_cache.h"
 #include "logic_lasts.h"
 #include "logic_lookup.h"
+#include "logic_stores.h"
 
 
 #define LOOKUP_SETS  131072        /* of 8 users */
+
+_Static_assert(LOGIC_SEQUENCE_MAX <= LOGIC_ASK_MAX, "a batch fits");
 
 
 struct logic_lookup_s {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "im_hash128.h"
+#include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_message.h"
 

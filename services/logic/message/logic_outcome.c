@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "im_clock.h"
+#include "logic_conf.h"
 #include "logic_outcome.h"
 
 

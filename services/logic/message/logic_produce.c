@@ -11,9 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_crash.h"
+#include "im_daemon.h"
+#include "im_kafka.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_fate.h"
 #include "logic_fence.h"
 #include "logic_ids.h"

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "im_steps.h"
 #include "im_timeouts.h"

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "logic_begun.h"
+#include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_fate.h"
 #include "logic_memory.h"

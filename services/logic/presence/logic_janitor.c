@@ -27,7 +27,9 @@
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "logic_alive.h"
 #include "logic_blocks.h"
@@ -35,6 +37,7 @@
 #include "logic_home.h"
 #include "logic_janitor.h"
 #include "logic_presence_state.h"
+#include "logic_stores.h"
 #include "logic_words.h"
 #include "logic_workers.h"
 

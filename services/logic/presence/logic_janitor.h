@@ -7,7 +7,7 @@
 #ifndef LOGIC_JANITOR_H
 #define LOGIC_JANITOR_H
 
-#include "logic.h"
+#include <stdint.h>
 
 /* Before logic_alive_start. */
 int logic_janitor_start(void);

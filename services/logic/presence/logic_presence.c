@@ -27,12 +27,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
+#include "logic_conf.h"
 #include "logic_janitor.h"
 #include "logic_presence_int.h"
 #include "logic_revoked.h"
+#include "logic_stores.h"
 
 
 #define PRESENCE_TICK_MS    100

@@ -23,7 +23,9 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "im_slot.h"
+#include "logic_conf.h"
 #include "logic_presence_int.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"

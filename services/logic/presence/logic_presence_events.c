@@ -27,7 +27,9 @@
 #include <string.h>
 
 #include <hiredis.h>
+#include "im_clock.h"
 #include "im_hash.h"
+#include "im_log.h"
 #include "im_slot.h"
 #include "logic_alive.h"
 #include "logic_home.h"

@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "logic_presence_int.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"

@@ -23,7 +23,10 @@
 
 #include <hiredis.h>
 
+#include "im_check.h"
+#include "im_log.h"
 #include "logic_devices.h"
+#include "logic_fail.h"
 #include "logic_presence.h"
 #include "logic_presence_state.h"
 #include "logic_sessions.h"

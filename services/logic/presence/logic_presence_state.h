@@ -6,8 +6,8 @@
 #ifndef LOGIC_PRESENCE_STATE_H
 #define LOGIC_PRESENCE_STATE_H
 
+#include "im_redis.h"
 #include "im_timeouts.h"
-#include "logic.h"
 
 struct redisReply;
 

@@ -20,10 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_log.h"
 #include "im_timeouts.h"
 #include "logic_begun.h"
 #include "logic_conversations.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_page.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"

@@ -12,6 +12,7 @@
 
 #include "logic_conversations.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_page.h"
 #include "logic_sessions.h"
 

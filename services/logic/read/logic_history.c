@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "im_slot.h"
+#include "logic_fail.h"
 #include "logic_history.h"
 #include "logic_page.h"
 #include "logic_sessions.h"

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_snowflake.h"
 #include "im_timeouts.h"
 #include "logic_db.h"

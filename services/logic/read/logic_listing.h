@@ -7,7 +7,9 @@
 #ifndef LOGIC_LISTING_H
 #define LOGIC_LISTING_H
 
+#include "im_check.h"
 #include "im_slot.h"
+#include "logic.pb-c.h"
 #include "logic_pool.h"
 
 #define LOGIC_LISTING_MAX  IM_CONVERSATIONS_MAX

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_page.h"
 #include "logic_rooms_access.h"
 #include "logic_sessions.h"

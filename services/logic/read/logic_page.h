@@ -5,7 +5,9 @@
 #ifndef LOGIC_PAGE_H
 #define LOGIC_PAGE_H
 
+#include "im_check.h"
 #include "im_slot.h"
+#include "logic.pb-c.h"
 #include "logic_pool.h"
 
 #define LOGIC_PAGE_LIMIT      50           /* messages, if nobody says */

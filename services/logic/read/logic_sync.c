@@ -30,6 +30,7 @@
 
 #include <stdlib.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
 #include "im_timeouts.h"
 #include "logic_sessions.h"

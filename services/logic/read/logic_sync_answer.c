@@ -24,6 +24,7 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "im_timeouts.h"
 #include "logic_sync_int.h"
 

@@ -21,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_log.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_lasts.h"
 #include "logic_rooms_access.h"
 #include "logic_sequence.h"

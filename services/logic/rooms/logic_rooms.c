@@ -20,9 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "im_utf8.h"
+#include "logic_conf.h"
 #include "logic_db.h"
 #include "logic_draw.h"
+#include "logic_fail.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
 #include "logic_sessions.h"

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "logic_ask.h"
 #include "logic_db.h"
 #include "logic_renew.h"

@@ -31,6 +31,7 @@
 
 #include <stdlib.h>
 
+#include "im_clock.h"
 #include "im_hash.h"
 #include "logic_presence_state.h"
 #include "logic_rooms_count.h"

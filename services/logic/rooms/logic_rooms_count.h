@@ -6,7 +6,8 @@
 #ifndef LOGIC_ROOMS_COUNT_H
 #define LOGIC_ROOMS_COUNT_H
 
-#include "logic.h"
+#include "im_redis.h"
+
 
 int logic_rooms_count_start(void);
 void logic_rooms_count_stop(void);

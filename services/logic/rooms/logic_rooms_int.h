@@ -6,6 +6,8 @@
 #ifndef LOGIC_ROOMS_INT_H
 #define LOGIC_ROOMS_INT_H
 
+#include "im_check.h"
+#include "logic.pb-c.h"
 #include "logic_rooms.h"
 #include "logic_rooms_where.h"
 

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "im_clock.h"
+#include "im_log.h"
+#include "logic_conf.h"
 #include "logic_db.h"
 #include "logic_rooms_int.h"
 #include "logic_rooms_let.h"

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "im_core.h"
 #include "im_hash.h"
 #include "logic_rooms_let.h"
 

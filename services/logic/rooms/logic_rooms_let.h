@@ -5,7 +5,7 @@
 #ifndef LOGIC_ROOMS_LET_H
 #define LOGIC_ROOMS_LET_H
 
-#include "logic.h"
+#include "im_core.h"
 
 /*
  * Any thread.  Is there a place for uid in a room of max users?  sum: those

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_rooms_int.h"
 
 

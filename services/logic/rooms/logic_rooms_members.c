@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "im_clock.h"
+#include "logic_fail.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
 

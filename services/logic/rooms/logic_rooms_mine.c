@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_rooms_int.h"
 
 

@@ -15,12 +15,14 @@
 #include <string.h>
 
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "logic_alive.h"
 #include "logic_rooms_count.h"
 #include "logic_rooms_let.h"
 #include "logic_rooms_online.h"
 #include "logic_rooms_where.h"
+#include "logic_stores.h"
 #include "logic_words.h"
 
 

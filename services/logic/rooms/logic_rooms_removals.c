@@ -25,6 +25,8 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
+#include "logic_fail.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "im_clock.h"
+#include "logic_conf.h"
 #include "logic_db.h"
 #include "logic_rooms_int.h"
 #include "logic_sequence.h"

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
 

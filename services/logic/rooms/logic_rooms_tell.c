@@ -15,6 +15,7 @@
 
 #include <hiredis.h>
 
+#include "im_log.h"
 #include "logic_devices.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"

@@ -43,11 +43,14 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "im_cond.h"
+#include "im_log.h"
 #include "im_steps.h"
 #include "logic_home.h"
 #include "logic_rooms.h"
 #include "logic_rooms_trim.h"
+#include "logic_stores.h"
 #include "logic_words.h"
 
 

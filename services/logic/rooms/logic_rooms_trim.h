@@ -6,7 +6,7 @@
 #ifndef LOGIC_ROOMS_TRIM_H
 #define LOGIC_ROOMS_TRIM_H
 
-#include "logic.h"
+#include "logic_conf.h"
 
 /* After logic_home_start, or soon before. */
 int logic_rooms_trim_start(void);

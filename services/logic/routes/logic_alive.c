@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_clock.h"
 #include "im_hash.h"
 #include "logic_alive.h"
 

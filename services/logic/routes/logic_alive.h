@@ -5,7 +5,7 @@
 #ifndef LOGIC_ALIVE_H
 #define LOGIC_ALIVE_H
 
-#include "logic.h"
+#include "im_disc.h"
 
 /* rpc thread, once. */
 int logic_alive_start(im_disc_t *disc);

@@ -6,7 +6,7 @@
 #ifndef LOGIC_DEVICES_H
 #define LOGIC_DEVICES_H
 
-#include "logic.h"
+#include "im_core.h"
 
 typedef enum {
     LOGIC_DEVICES_ALL = 0,

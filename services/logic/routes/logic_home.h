@@ -5,7 +5,7 @@
 #ifndef LOGIC_HOME_H
 #define LOGIC_HOME_H
 
-#include "logic.h"
+#include "im_disc.h"
 
 /* rpc thread. */
 int logic_home_start(im_rpc_t *rpc, im_disc_t *disc, const char *instance);

@@ -30,6 +30,7 @@
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "im_clock.h"
 #include "logic_db.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"

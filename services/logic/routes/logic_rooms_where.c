@@ -14,6 +14,7 @@
 
 #include <hiredis.h>
 
+#include "im_log.h"
 #include "logic_alive.h"
 #include "logic_rooms_where.h"
 #include "logic_words.h"

@@ -14,7 +14,7 @@
 #ifndef LOGIC_ROOMS_WHERE_H
 #define LOGIC_ROOMS_WHERE_H
 
-#include "logic.h"
+#include "im_redis.h"
 
 #define LOGIC_ROOMS_INSTANCES  256
 #define LOGIC_ROOMS_ID         160

@@ -20,9 +20,11 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
 #include "logic_ask.h"
 #include "logic_blocks.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_renew.h"
 #include "logic_sessions.h"
 

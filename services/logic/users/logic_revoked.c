@@ -18,6 +18,9 @@
 
 #include <hiredis.h>
 
+#include "im_clock.h"
+#include "im_log.h"
+#include "logic_conf.h"
 #include "logic_revoked.h"
 #include "logic_workers.h"
 

@@ -6,7 +6,8 @@
 #ifndef LOGIC_REVOKED_H
 #define LOGIC_REVOKED_H
 
-#include "logic.h"
+#include "im_redis.h"
+#include "im_rpc.h"
 
 #define LOGIC_REVOKED_SIDS  100        /* of one call */
 

@@ -13,7 +13,12 @@
 
 #include <sodium.h>
 
+#include "im_clock.h"
+#include "im_jwt.h"
+#include "im_log.h"
+#include "logic_conf.h"
 #include "logic_db.h"
+#include "logic_fail.h"
 #include "logic_refresh.h"
 #include "logic_revoked.h"
 #include "logic_sessions.h"

@@ -6,6 +6,7 @@
 #ifndef LOGIC_SESSIONS_H
 #define LOGIC_SESSIONS_H
 
+#include "logic.pb-c.h"
 #include "logic_db.h"
 
 typedef struct {

@@ -19,6 +19,8 @@
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "logic_conf.h"
+#include "logic_fail.h"
 #include "logic_sessions.h"
 #include "logic_tickets.h"
 

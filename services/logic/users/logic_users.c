@@ -15,9 +15,13 @@
 
 #include <sodium.h>
 
+#include "im_clock.h"
+#include "im_log.h"
 #include "im_utf8.h"
+#include "logic_conf.h"
 #include "logic_db.h"
 #include "logic_draw.h"
+#include "logic_fail.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
 
