@@ -13,7 +13,7 @@ BUILD = os.environ.get('IM_TEST_BUILD', 'build')
 
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 
-from im_lint import calls, habits, waits  # noqa: E402
+from im_lint import callers, calls, habits, sizes, waits  # noqa: E402
 
 LOW, HIGH, SIDE = 'services/low', 'services/high/deep', 'src/nginx/side'
 TABLE = 'services/low:\nservices/high/deep: services/low\nsrc/nginx/side:\n'
@@ -259,3 +259,71 @@ def test_a_test_that_sleeps_is_named(tree):
     assert [e.split(': ')[0] for e in waits.check(tree.top)] == [
         'tests/e2e/test_a.py:2', 'tests/e2e/test_b.py:1', 'tests/fault/run:2',
         'tests/unit/test_d.c:2']
+
+
+def uncalled(tree):
+    return callers.check(tree.top, 'build', frozenset(['side', 'high']))
+
+
+def test_what_another_object_calls_is_left_alone(tree):
+    assert uncalled(tree) == []
+
+
+def test_a_handler_in_a_table_is_called(tree):
+    tree.compile(HIGH, 'table', 'int row(void);\n'
+                 'int (*const table[])(void) = { row };\n')
+    tree.compile(LOW, 'row', 'int row(void) { return 1; }\n')
+    assert uncalled(tree) == []
+
+
+def test_a_function_that_nobody_calls_is_found(tree):
+    tree.compile(LOW, 'old', '/* old() */\nint old(void) { return 1; }\n')
+    assert uncalled(tree) == ['nobody calls old (services/low/old.c)']
+
+
+def test_a_test_is_no_caller(tree):
+    tree.compile(LOW, 'old', 'int old(void) { return 1; }\n')
+    tree.write('tests/unit/test_old.c', 'int old(void);\n')
+    assert uncalled(tree) == ['only a test calls old (services/low/old.c)']
+
+
+def test_what_only_its_own_file_calls_is_to_be_static(tree):
+    tree.compile(LOW, 'own', 'int own(int n) { return n ? own(n - 1) : 0; }\n')
+    assert uncalled(tree) == [
+        'only services/low/own.c calls own: make it static']
+    tree.write('tests/unit/test_own.c', 'int own(int n);\n')
+    assert uncalled(tree) == []
+
+
+def test_tools_and_benchmarks_are_callers(tree):
+    tree.compile(LOW, 'a', 'int a(void) { return 1; }\n')
+    tree.compile(LOW, 'b', 'int b(void) { return 1; }\n')
+    tree.write('tools/a.c', 'int main(void) { return a(); }\n')
+    tree.write('bench/part/b.c', 'int main(void) { return b(); }\n')
+    assert uncalled(tree) == []
+
+
+def test_an_exception_that_is_not_needed_any_more_is_found(tree):
+    assert callers.check(tree.top, 'build', frozenset(['side', 'high', 'x'])) \
+        == ['x is not there any more (FOR_TESTS)']
+
+
+@pytest.mark.parametrize('name', ['src/core/a.c', 'services/x/a.h',
+                                  'tests/lib/a.py', 't/lib/A.pm', 'tools/a'])
+def test_a_file_of_more_than_600_lines_is_found(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text('#!/usr/bin/python3\n' + 599 * '\n')
+    assert sizes.check(str(tmp_path)) == []
+    path.write_text('#!/usr/bin/python3\n' + 600 * '\n')
+    assert sizes.check(str(tmp_path)) == [
+        name + ' has 601 lines, more than 600']
+
+
+def test_a_folder_of_more_than_15_c_files_is_found(tmp_path):
+    for folder in ('services/x', 'tests/unit'):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(16):
+            (tmp_path / folder / ('%d.c' % i)).write_text('')
+    assert sizes.check(str(tmp_path)) == [
+        'services/x has 16 C files, more than 15']
