@@ -8,6 +8,7 @@ NGXSHARE    ?= $(PREFIX)/share/nginx/modules-available
 NGXENABLED  ?= /etc/nginx/modules-enabled
 SBINDIR     ?= $(PREFIX)/sbin
 CONFDIR     ?= /etc/im
+CHATDIR     ?= $(PREFIX)/share/im
 DOCDIR      ?= $(PREFIX)/share/doc/im
 
 .PHONY: install
@@ -15,7 +16,8 @@ DOCDIR      ?= $(PREFIX)/share/doc/im
 install: all
 	install -d $(DESTDIR)$(MODULEDIR) $(DESTDIR)$(NGXSHARE) \
 	    $(DESTDIR)$(NGXENABLED) $(DESTDIR)$(SBINDIR) \
-	    $(DESTDIR)$(CONFDIR) $(DESTDIR)$(DOCDIR)
+	    $(DESTDIR)$(CONFDIR) $(DESTDIR)$(DOCDIR) \
+	    $(DESTDIR)$(CHATDIR)/web $(DESTDIR)$(CHATDIR)/client
 	install -m 644 $(MODULE) $(DESTDIR)$(MODULEDIR)/ngx_im_module.so.new
 	mv -f $(DESTDIR)$(MODULEDIR)/ngx_im_module.so.new \
 	    $(DESTDIR)$(MODULEDIR)/ngx_im_module.so
@@ -31,3 +33,5 @@ install: all
 	    install -m 644 conf/$$f $$to || exit 1; \
 	done
 	install -m 644 conf/nginx.conf LICENSE $(DESTDIR)$(DOCDIR)
+	install -m 644 web/* $(DESTDIR)$(CHATDIR)/web
+	install -m 644 clients/js/src/* $(DESTDIR)$(CHATDIR)/client

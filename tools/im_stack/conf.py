@@ -133,9 +133,6 @@ class Conf:
 
         data = self.path('data', 'nginx')
         os.makedirs(data, exist_ok=True)
-        web = os.path.join(TOP, 'web')
-        if not os.path.exists(os.path.join(web, 'index.html')):
-            web = '/usr/share/nginx/html'
         files = self.state['files']
 
         put('load_module', '"%s"' % self.bin('ngx_im_module.so'))
@@ -156,7 +153,10 @@ class Conf:
                                     for name in ('ca.pem', 'nginx.pem',
                                                  'nginx.key')), 1)
         put('listen', '%s backlog=4096' % self.address('http'))
-        put('root', '"%s"' % web)
+        # What is shown is what stands in the tree.
+        for place, folder in (('web', 'web'), ('client', 'clients/js/src')):
+            text = text.replace('alias /usr/share/im/%s/;' % place,
+                                'alias "%s/%s/";' % (TOP, folder))
         text = text.replace('include /etc/im/im_api.conf;',
                             'include "%s/conf/im_api.conf";' % TOP)
         write(self.path('conf', 'nginx.conf'), text)
