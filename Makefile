@@ -156,10 +156,10 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 .PHONY: all daemons tools tests bench-build deps run demo demo-scale checker \
         lint test fuzz coverage \
-        test-unit test-nginx test-e2e test-memory test-threads test-asan \
-        test-tsan test-full test-stop test-faults test-trust matrix bench \
-        bench-rpc bench-fanout bench-crowd bench-flood bench-lists bench-opens \
-        bench-schema bench-store docs stop status clean help ready
+        test-unit test-nginx test-e2e test-web test-memory test-threads \
+        test-asan test-tsan test-full test-stop test-faults test-trust matrix \
+        bench bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
+        bench-opens bench-schema bench-store docs stop status clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -336,7 +336,7 @@ checker: deps
 test: deps
 	@$(MAKE) all tests
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
-	@exec $(PYTHON) tests/run unit nginx e2e faults
+	@exec $(PYTHON) tests/run unit nginx e2e web faults
 
 # Habits that a compiler does not keep; tests/self runs it, too.
 lint:
@@ -369,6 +369,11 @@ test-e2e:
 	@$(MAKE) all
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run e2e
+
+# The JavaScript client and the chat page.
+test-web: deps
+	@$(MAKE) all
+	@exec $(PYTHON) tests/run web
 
 test-asan:
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
@@ -493,10 +498,11 @@ stop:
 status:
 	@$(PYTHON) tools/stack status --all
 
-# Kafka's jars stay: they are fetched, not built.  Data of stacks goes.
+# Kafka's jars and the packages of npm stay: they are fetched, not built.  Data
+# of stacks goes.
 clean: stop
 	@find build -mindepth 1 -maxdepth 1 ! -name kafka \
-	    -exec rm -rf {} + 2>/dev/null || :
+	    ! -name npm -exec rm -rf {} + 2>/dev/null || :
 
 help:
 	@echo "make             build module, daemons and tools in $(BUILD)/"
@@ -507,9 +513,11 @@ help:
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
 	@echo "make checker     N=200000 messages of many people, then all"
 	@echo "                 promises are checked; SEED=n, FAULTS=1"
-	@echo "make test        unit, nginx (t/) and end-to-end tests, some"
-	@echo "                 faults"
+	@echo "make test        unit, nginx (t/), end-to-end and browser"
+	@echo "                 tests, some faults"
 	@echo "make test-unit   test-nginx  test-e2e    one part of them"
+	@echo "make test-web    the JavaScript client, and the chat page in"
+	@echo "                 Chromium; pictures of it in build/web/"
 	@echo "make lint        calls between folders, other habits: seconds"
 	@echo "make test-asan   all of them with ASan and UBSan"
 	@echo "make test-memory test-threads    what CI takes of these two"

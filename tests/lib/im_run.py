@@ -5,6 +5,7 @@
     nginx  each file of t/ alone, two at a time, against a stack without nginx
     e2e    pytest-xdist: some processes that take one file after another, each
            with a stack of its own, which tests/e2e/conftest.py picks
+    web    node's own runner, on a stack of its own (im_run_web.py)
     faults tests/fault/campaign, after the others, alone
     scale  tools/demo-scale
 
@@ -31,6 +32,7 @@ from im_run_pytest import Results
 from im_run_report import Report, Suspect, read, tap, tap_failures
 from im_run_sanitizer import environment, leak_checks_broke, \
     preloading_nginx, reports_of
+from im_run_web import WebRun
 from im_stack.base import free_port
 from im_stack.stack import ports_of_others
 
@@ -56,7 +58,9 @@ class Run:
         self.shared = [self.stack] + ['%s-%d' % (self.stack, n) for n in range(
             2, (STACKS_SLOW if sanitizer else STACKS) + 1)]
         self.faults = self.stack + '-faults'
-        self.stacks = self.shared + [self.faults, self.stack + '-again']
+        self.web = self.stack + '-web'
+        self.stacks = self.shared + [self.web, self.faults,
+                                     self.stack + '-again']
         self.slow = 3 if sanitizer else 1
         self.began = time.time()
         self.again_n = 0
@@ -389,6 +393,9 @@ class Run:
                 if on_stacks - {'nginx'}:
                     self.e2e(parts, stacks.result())
                 own.result()
+            if 'web' in parts:
+                self.stop()
+                WebRun(self).all()
             if 'faults' in parts:
                 self.stop()
                 FaultsRun(self).all()

@@ -105,7 +105,7 @@ def words():
     """All names in the sources."""
     found = set()
     for f in tree():
-        if f.endswith(('.c', '.h', '.py', '.proto', '.sql')):
+        if f.endswith(('.c', '.h', '.py', '.proto', '.sql', '.js')):
             found |= set(re.findall(r'\w+', read(f)))
     return found
 
