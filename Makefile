@@ -545,7 +545,7 @@ help:
 	@echo "make bench-flood 512 messages to 512 new conversations"
 	@echo "make bench-lists a page of 100,000 conversations"
 	@echo "make stop        stop every stack;  make status  show them"
-	@echo "make docs        docs/configuration.md from tables in the code"
+	@echo "make docs        pages of docs/ from the tables in the code"
 	@echo "make install     into DESTDIR=$(DESTDIR)/"
 	@echo "make clean       stop, and remove what was built"
 	@echo

@@ -512,3 +512,12 @@ qr{im_rpc_tls: ".*im\.pem" is not for "nginx\.im", it carries no DNS name}
 --- must_die
 --- error_log
 im_ws is in a location that another directive serves
+
+
+
+=== TEST 51: im_api names a method that only workers may call
+--- config
+    location = /t { im_api Redeem; }
+--- must_die
+--- error_log
+im_api cannot serve "Redeem": only workers of nginx may call it, for themselves

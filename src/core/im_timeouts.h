@@ -48,7 +48,7 @@
 #define IM_LINK_RETRY_MIN_MS         100
 #define IM_LINK_RETRY_MAX_MS         1000
 #define IM_OUTBOX_WAIT_MS            8000   /* for Logic's answer to an item */
-#define IM_WS_QUESTION_MS            5000   /* and to a question */
+#define IM_LOGIC_CALL_MS             5000   /* and to a call */
 
 /* etcd. */
 #define IM_ETCD_CALL_MS              2000

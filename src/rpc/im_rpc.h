@@ -238,6 +238,9 @@ typedef struct {
     /* Who may call it, by the certificate: IM_RPC_NGINX | ...  Others are
      * refused as PERMISSION_DENIED.  A row without one is not served. */
     unsigned       roles;
+    /* Bytes of a packed request.  A longer one is refused before it is
+     * unpacked, as INVALID_ARGUMENT; 0: only message_max. */
+    size_t         request_max;
     /* Unary: must end in exactly one im_rpc_reply or im_rpc_fail, from any
      * thread.  in is valid until then (it belongs to req). */
     void         (*unary)(void *ctx, im_rpc_req_t *req,

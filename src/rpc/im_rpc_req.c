@@ -296,10 +296,20 @@ im_rpc_req_trace(im_rpc_req_t *req)
 static void
 req_on_unary(im_rpc_req_t *req)
 {
+    size_t            max;
     grpc_slice        slice;
     im_rpc_server_t  *server;
 
     server = req->server;
+    max = server->handlers[req->index].request_max;
+
+    if (req->payload != NULL && max != 0
+        && grpc_byte_buffer_length(req->payload) > max)
+    {
+        req_answer(req, IM_RPC_INVALID_ARGUMENT,
+                   "too_large: the request is too long");
+        return;
+    }
 
     if (req->payload != NULL && im_rpc_flatten(req->payload, &slice) == IM_OK)
     {

@@ -1,4 +1,4 @@
-"""docs/configuration.md says what the tables in the code say."""
+"""The pages that are made from tables in the code say what these say."""
 
 import glob
 import os
@@ -24,7 +24,7 @@ def check(top):
 @pytest.fixture
 def copy(tmp_path):
     """The sources and the page, to be spoilt."""
-    for folder in ('src', 'services', 'docs'):
+    for folder in ('src', 'services', 'proto', 'docs'):
         shutil.copytree(os.path.join(TOP, folder), tmp_path / folder)
     return tmp_path
 
@@ -52,7 +52,8 @@ def test_the_page_is_what_the_code_says():
     (r'not in 256-1m', 'not in 256-2m'),
     (r'(#define IM_ETCD_LEASE_S +)3\b', r'\g<1>4'),
     (r'threads that number and produce messages', 'threads'),
-    (r'Deadline of the call to Logic', 'Limit of the call to Logic')])
+    (r'Deadline of the call to Logic', 'Limit of the call to Logic'),
+    (r'(AUTH, ANY_ONE, )ONCE', r'\1REPEAT')])
 def test_a_change_in_the_code_makes_the_page_old(copy, pattern, by):
     assert check(copy)[0] == 0
     spoil(copy, pattern, by)
@@ -65,7 +66,8 @@ def test_a_change_in_the_code_makes_the_page_old(copy, pattern, by):
     (r' \* Syntax: im_ws_idle time\n', '\\g<0>     * Default: 1s\n',
      'im_ws_idle'),
     (r'(KEY\("logic", "shards", IM_CONF_UINT, shards, )"1"', r'\1ONE',
-     'shards')])
+     'shards'),
+    (r'    RPC\(Logout,', '    RPC2(Logout,', 'IM_LOGIC_RPCS')])
 def test_a_row_that_says_too_little_is_an_error(copy, pattern, by, name):
     spoil(copy, pattern, by)
     code, error = check(copy)

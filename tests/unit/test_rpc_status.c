@@ -265,6 +265,45 @@ a_message_over_the_limit_is_refused_and_the_channel_lives(void **state)
 
 
 static void
+a_request_over_the_limit_of_its_method_reaches_no_handler(void **state)
+{
+    char                    address[32];
+    im_rpc_t               *rpc;
+    im_rpc_server_t        *server;
+    im_rpc_channel_t       *ch;
+
+    static const im_rpc_handler_t  table[] = {
+        { .name = "Auth", .roles = IM_RPC_NGINX, .request_max = 4,
+          .unary = on_unary },
+        { .name = NULL }
+    };
+
+    (void) state;
+
+    rpc = runtime(NULL);
+    server = im_rpc_serve(rpc, "127.0.0.1:0", &im__logic__descriptor, table,
+                          NULL);
+    assert_non_null(server);
+    snprintf(address, sizeof(address), "127.0.0.1:%u",
+             im_rpc_server_port(server));
+    ch = im_rpc_channel_peer(rpc, address, NULL, IM_RPC_LOGIC);
+
+    atomic_store(&late_us, 0);
+    atomic_store(&handled, 0);
+    reach(ch);
+
+    assert_int_equal(outcome.code, IM_RPC_INVALID_ARGUMENT);
+    assert_int_equal(outcome.sent, IM_RPC_ANSWERED);
+    assert_string_equal(outcome.message,
+                        "too_large: the request is too long");
+    assert_int_equal(atomic_load(&handled), 0);
+
+    im_rpc_channel_unref(ch);
+    im_rpc_destroy(rpc);
+}
+
+
+static void
 a_peer_that_goes_silent_ends_the_stream(void **state)
 {
     char               address[32];
@@ -438,6 +477,8 @@ main(void)
         cmocka_unit_test(a_peer_of_http1_is_no_peer),
         cmocka_unit_test(
             a_message_over_the_limit_is_refused_and_the_channel_lives),
+        cmocka_unit_test(
+            a_request_over_the_limit_of_its_method_reaches_no_handler),
         cmocka_unit_test(a_peer_that_goes_silent_ends_the_stream),
         cmocka_unit_test(the_last_words_are_heard_and_do_not_hold_up_the_exit),
     };

@@ -20,9 +20,4 @@ void logic_presence_close(logic_reply_t *reply, uint64_t uid);
 /* A worker has linked: it is told what it must know.  Takes the reply. */
 void logic_presence_hello(logic_reply_t *reply);
 
-/* Job of a pool: who is online, and subscribing (logic_presence_query.c). */
-void logic_presence_query(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-
-
 #endif

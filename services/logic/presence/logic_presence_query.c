@@ -29,6 +29,7 @@
 #include "logic_fail.h"
 #include "logic_presence.h"
 #include "logic_presence_state.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 #include "logic_words.h"
 

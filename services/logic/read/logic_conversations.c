@@ -27,6 +27,7 @@
 #include "logic_db.h"
 #include "logic_fail.h"
 #include "logic_page.h"
+#include "logic_rpcs.h"
 #include "logic_sequence.h"
 #include "logic_sessions.h"
 #include "logic_settle.h"

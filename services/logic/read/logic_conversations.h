@@ -9,13 +9,6 @@
 #include "im_slot.h"
 #include "logic_pool.h"
 
-void logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_conversations_set(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_conversations_read(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-
 /*
  * The last number of a conversation that was given, as far as anybody knows;
  * wanted: one that a client has seen.  If it is higher, then it was never

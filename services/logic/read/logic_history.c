@@ -9,8 +9,8 @@
 
 #include "im_slot.h"
 #include "logic_fail.h"
-#include "logic_history.h"
 #include "logic_page.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 
 

@@ -33,8 +33,8 @@
 #include "im_clock.h"
 #include "im_cond.h"
 #include "im_timeouts.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
-#include "logic_sync.h"
 #include "logic_sync_int.h"
 
 

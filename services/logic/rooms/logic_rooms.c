@@ -29,6 +29,7 @@
 #include "logic_fail.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 
 

@@ -1,6 +1,5 @@
 /*
- * logic_rooms.h -- rooms: who is in them and who may do what.  Jobs of a pool,
- * at the room's home where there is a choice.
+ * logic_rooms.h -- kinds of rooms, and roles in them, as MySQL has them.
  */
 
 #ifndef LOGIC_ROOMS_H
@@ -15,28 +14,5 @@
 #define LOGIC_ROLE_MEMBER  1
 #define LOGIC_ROLE_ADMIN   2
 #define LOGIC_ROLE_OWNER   3
-
-void logic_rooms_create(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_mine(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_get(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_join(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_leave(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_members(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_add(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_remove(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_set(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_dismiss(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_rooms_removed(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
 
 #endif

@@ -17,6 +17,7 @@
 #include "logic_db.h"
 #include "logic_rooms_int.h"
 #include "logic_rooms_let.h"
+#include "logic_rpcs.h"
 #include "logic_words.h"
 
 

@@ -16,6 +16,7 @@
 #include "logic_db.h"
 #include "logic_fail.h"
 #include "logic_rooms_int.h"
+#include "logic_rpcs.h"
 
 
 #define LIST_LIMIT      50

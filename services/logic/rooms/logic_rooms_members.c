@@ -15,6 +15,7 @@
 #include "logic_fail.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
+#include "logic_rpcs.h"
 
 
 static int members_leave_step(logic_rooms_t *r);

@@ -17,6 +17,7 @@
 #include "logic_db.h"
 #include "logic_fail.h"
 #include "logic_rooms_int.h"
+#include "logic_rpcs.h"
 
 
 #define MINE_LIMIT      20

@@ -30,6 +30,7 @@
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
+#include "logic_rpcs.h"
 #include "logic_words.h"
 
 

@@ -26,6 +26,7 @@
 #include "logic_db.h"
 #include "logic_fail.h"
 #include "logic_renew.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 
 

@@ -8,14 +8,6 @@
 #include "logic_cache.h"
 #include "logic_db.h"
 
-/* Jobs of a pool. */
-void logic_blocks_block(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_blocks_unblock(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_blocks_list(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-
 typedef struct {
     uint64_t               to;
     uint64_t               from;

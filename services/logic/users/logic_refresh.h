@@ -21,8 +21,4 @@ typedef struct {
 /* The first one of a session. */
 void logic_refresh_make(logic_refresh_t *r);
 
-/* A job of a pool. */
-void logic_refresh_use(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-
 #endif

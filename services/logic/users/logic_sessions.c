@@ -21,6 +21,7 @@
 #include "logic_fail.h"
 #include "logic_refresh.h"
 #include "logic_revoked.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 #include "logic_workers.h"
 

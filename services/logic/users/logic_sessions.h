@@ -1,6 +1,6 @@
 /*
  * logic_sessions.h -- sessions: a row in MySQL, an access token that expires,
- * a refresh token that rotates.  Functions are jobs of a pool.
+ * a refresh token that rotates.
  */
 
 #ifndef LOGIC_SESSIONS_H
@@ -31,11 +31,6 @@ int logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid,
 void logic_sessions_answer(im_rpc_req_t *req, const logic_session_t *row,
     const char *refresh);
 
-void logic_sessions_logout(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-void logic_sessions_auth(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
-
 /* IM_OK if the caller's session was not ended; else req has been answered. */
 int logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller);
@@ -45,6 +40,5 @@ int logic_sessions_check(logic_db_t *db, im_rpc_req_t *req,
 int logic_sessions_check_append(logic_db_t *db, im_rpc_req_t *req,
     const Im__Caller *caller);
 int logic_sessions_check_reply(logic_db_t *db, im_rpc_req_t *req);
-
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * logic_tickets.c -- see logic_tickets.h.
+ * logic_tickets.c -- tickets for one WebSocket handshake.
  *
  *   im:tkt:<hash>   "uid sid device", for [auth] ticket_ttl_s
  *
@@ -21,8 +21,8 @@
 
 #include "logic_conf.h"
 #include "logic_fail.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
-#include "logic_tickets.h"
 
 
 #define TICKETS_BYTES    16

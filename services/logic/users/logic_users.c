@@ -22,6 +22,7 @@
 #include "logic_db.h"
 #include "logic_draw.h"
 #include "logic_fail.h"
+#include "logic_rpcs.h"
 #include "logic_sessions.h"
 #include "logic_users.h"
 

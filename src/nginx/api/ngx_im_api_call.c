@@ -209,7 +209,9 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     conf.policy = ctx->method->call.policy;
     conf.slot = ctx->slot;
     conf.class = ctx->method->call.class;
-    conf.timeout_ms = (unsigned) alcf->timeout;
+    conf.timeout_ms = (alcf->timeout != NGX_CONF_UNSET_MSEC)
+                      ? (unsigned) alcf->timeout
+                      : ctx->method->call.timeout_ms;
     conf.trace = (char *) ctx->trace;
     conf.idempotent = ngx_im_api_is_idempotent(ctx);
 
@@ -229,7 +231,7 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     job->deadline.data = job;
     job->deadline.handler = ngx_im_api_on_deadline;
     job->deadline.log = r->connection->log;
-    ngx_add_timer(&job->deadline, alcf->timeout);
+    ngx_add_timer(&job->deadline, conf.timeout_ms);
 
     if (r == r->main) {
         r->read_event_handler = ngx_http_test_reading;

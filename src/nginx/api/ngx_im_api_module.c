@@ -83,9 +83,11 @@ static ngx_command_t  ngx_im_api_commands[] = {
 
     /*
      * Syntax: im_api_timeout time
+     * Default: 5s
      * Range: above 0
      *
-     * Deadline of the call to Logic; then 504.
+     * Deadline of the call to Logic; then 504. Where it is not set, each RPC
+     * has its own: docs/internals/rpcs.md.
      */
     { ngx_string("im_api_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -167,7 +169,10 @@ ngx_im_api_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_im_api_loc_conf_t     *conf = child;
     ngx_http_core_loc_conf_t  *clcf;
 
-    ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 5000);
+    if (conf->timeout == NGX_CONF_UNSET_MSEC) {
+        conf->timeout = prev->timeout;           /* or unset: the RPC's own */
+    }
+
     ngx_conf_merge_size_value(conf->max_body, prev->max_body, 64 * 1024);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -330,6 +335,13 @@ ngx_im_api_bind(ngx_conf_t *cf, ngx_im_api_method_t *method, ngx_str_t *name)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "im_api cannot serve \"%V\": it is a stream, not "
                            "a call", name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (!(method->call.callers & IM_LOGIC_API)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "im_api cannot serve \"%V\": only workers of nginx "
+                           "may call it, for themselves", name);
         return NGX_CONF_ERROR;
     }
 

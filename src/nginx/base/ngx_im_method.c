@@ -2,8 +2,8 @@
  * ngx_im_method.c -- what the edge knows of a method of Logic.
  *
  * The fields are found in the descriptors that protoc-c makes; what they do
- * not tell is in a table here.  HTTP endpoints and questions by WebSocket
- * share both, so that a method fails over alike however it was asked.
+ * not tell is in the table of im_logic_rpcs.h.  HTTP endpoints and questions by
+ * WebSocket share both, so that a method fails over alike however it was asked.
  */
 
 #include "ngx_im_method.h"
@@ -12,64 +12,7 @@
 #include "logic.pb-c.h"
 
 
-typedef struct {
-    const char          *name;
-    unsigned             class;
-    im_disc_policy_t     policy;
-    unsigned             idempotent;
-} ngx_im_method_trait_t;
-
-
-/*
- * What the runtime must know of a method (protoc-c drops the schema's options).
- * Idempotent: a second run does no harm, so a call whose instance died on it
- * is sent to another one.  A second Login makes a session that nobody uses; a
- * second Refresh within 10 s gets the answer of the first.  Send is, if it has
- * a cmid.
- */
-static const ngx_im_method_trait_t  ngx_im_method_traits[] = {
-    { "CreateUser", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 0 },
-    { "Login", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
-    { "Refresh", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Logout", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Auth", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
-    { "Ticket", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
-
-    /* a second one would find that the ticket was used */
-    { "Redeem", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 0 },
-
-    { "FindUser", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "LookupUsers", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Me", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Send", NGX_IM_METHOD_LIVE, IM_DISC_SLOT, 0 },
-    { "History", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Sync", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Conversations", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Read", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-
-    /* at the home of the room, which decides and has it in its cache */
-    { "RoomCreate", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 0 },
-    { "Rooms", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "RoomGet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomJoin", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomLeave", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomMembers", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomAdd", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomRemove", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomSet", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomDismiss", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "RoomRemoved", NGX_IM_METHOD_REMOVED, IM_DISC_SLOT, 1 },
-
-    { "Presence", NGX_IM_METHOD_LIVE, IM_DISC_LEAST_LOADED, 1 },
-    { "ConversationSet", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-
-    /* at the home of the conversation, which has them in its cache */
-    { "Block", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "Unblock", NGX_IM_METHOD_STORED, IM_DISC_SLOT, 1 },
-    { "Blocks", NGX_IM_METHOD_STORED, IM_DISC_LEAST_LOADED, 1 },
-    { "Password", NGX_IM_METHOD_PASSWORD, IM_DISC_LEAST_LOADED, 1 },
-    { NULL, 0, IM_DISC_LEAST_LOADED, 0 }
-};
+_Static_assert(IM_LOGIC_FAILS_N <= IM_DISC_CLASSES, "too many breakers");
 
 
 static const ProtobufCFieldDescriptor *ngx_im_method_field(
@@ -82,7 +25,7 @@ static uint64_t ngx_im_method_number(const ProtobufCFieldDescriptor *f,
 ngx_int_t
 ngx_im_method_find(ngx_im_method_t *method, const char *name)
 {
-    const ngx_im_method_trait_t       *t;
+    const im_logic_rpc_t              *row;
     const ProtobufCMessageDescriptor  *input;
 
     ngx_memzero(method, sizeof(ngx_im_method_t));
@@ -93,12 +36,14 @@ ngx_im_method_find(ngx_im_method_t *method, const char *name)
         return NGX_DECLINED;
     }
 
-    for (t = ngx_im_method_traits; t->name != NULL; t++) {
-        if (ngx_strcmp(t->name, name) == 0) {
-            method->class = t->class;
-            method->policy = t->policy;
-            method->idempotent = t->idempotent;
-        }
+    row = im_logic_rpc_find(name);
+
+    if (row != NULL) {                 /* else it is a stream: for nobody */
+        method->class = row->breaker;
+        method->policy = row->owner ? IM_DISC_SLOT : IM_DISC_LEAST_LOADED;
+        method->idempotent = row->repeat;
+        method->callers = row->callers;
+        method->timeout_ms = row->deadline_ms;
     }
 
     input = method->rpc.input;

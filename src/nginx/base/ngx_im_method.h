@@ -8,14 +8,9 @@
 #include "ngx_im.h"
 #include "im_disc.h"
 #include "im_error.h"
+#include "im_logic_rpcs.h"
 #include "im_rpc.h"
 
-
-/* Method classes: what fails together, each with its own breakers. */
-#define NGX_IM_METHOD_STORED    0                /* MySQL */
-#define NGX_IM_METHOD_PASSWORD  1                /* slow, and MySQL */
-#define NGX_IM_METHOD_LIVE      2                /* Redis and Kafka */
-#define NGX_IM_METHOD_REMOVED   3                /* MySQL, else Redis */
 
 typedef struct {
     im_rpc_method_t                  rpc;
@@ -26,7 +21,9 @@ typedef struct {
     const ProtobufCFieldDescriptor  *conn;      /* likewise */
     const ProtobufCFieldDescriptor  *cmid;      /* makes it idempotent */
     im_disc_policy_t                 policy;
-    unsigned                         class;     /* NGX_IM_METHOD_... */
+    unsigned                         class;     /* IM_LOGIC_FAILS_... */
+    unsigned                         callers;   /* IM_LOGIC_API | ... */
+    unsigned                         timeout_ms;
     unsigned                         idempotent:1;
 } ngx_im_method_t;
 

@@ -530,7 +530,7 @@ ngx_im_presence_ask(uint64_t *uids, size_t n)
     ngx_memzero(&conf, sizeof(im_disc_call_conf_t));
     conf.policy = ngx_im_presence_method.policy;
     conf.class = ngx_im_presence_method.class;
-    conf.timeout_ms = IM_WS_QUESTION_MS;
+    conf.timeout_ms = ngx_im_presence_method.timeout_ms;
     conf.idempotent = 1;
     conf.trace = "presence";
 

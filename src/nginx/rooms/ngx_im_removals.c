@@ -262,7 +262,7 @@ ngx_im_removals_ask(ngx_im_room_t *room)
     conf.policy = ngx_im_removals_method.policy;
     conf.slot = ngx_im_method_slot(&ngx_im_removals_method, &request.base, 0);
     conf.class = ngx_im_removals_method.class;
-    conf.timeout_ms = IM_WS_QUESTION_MS;
+    conf.timeout_ms = ngx_im_removals_method.timeout_ms;
     conf.idempotent = 1;
     conf.trace = "removals";
 

@@ -72,7 +72,8 @@ ngx_im_ws_query_init(void)
     for (i = 0; i < IM_CLIENT_QUESTIONS; i++) {
         if (ngx_im_method_find(&ngx_im_ws_methods[i],
                                im_client_questions[i].method)
-            != NGX_OK)
+            != NGX_OK
+            || !(ngx_im_ws_methods[i].callers & IM_LOGIC_FRAME))
         {
             return NGX_ERROR;
         }
@@ -246,7 +247,7 @@ ngx_im_ws_query_call(ngx_im_ws_t *ws, const im_client_frame_t *f,
     conf.policy = method->policy;
     conf.slot = ngx_im_method_slot(method, message, ws->sub.uid);
     conf.class = method->class;
-    conf.timeout_ms = IM_WS_QUESTION_MS;
+    conf.timeout_ms = method->timeout_ms;
     conf.trace = (char *) trace;
     conf.idempotent = method->idempotent;
 
