@@ -20,12 +20,12 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "im_probe_stores.h"
 #include "im_schema.h"
 #include "im_timeouts.h"
 
 
-#define PROBE_KEY        "im:probe"
 #define PROBE_KEY_MS     "10000"
 #define PROBE_NO_TABLE   1146       /* of MySQL and MariaDB */
 #define PROBE_NO_COLUMN  1054
@@ -79,7 +79,7 @@ im_probe_redis_look(void *ctx, char *error, size_t size)
 
     static const im_str_t  cluster[] = { im_str("INFO"), im_str("cluster") };
     static const im_str_t  set[] = {
-        im_str("SET"), im_str(PROBE_KEY), im_str("1"), im_str("PX"),
+        im_str("SET"), im_str(IM_KEY_PROBE), im_str("1"), im_str("PX"),
         im_str(PROBE_KEY_MS)
     };
 

@@ -67,7 +67,9 @@ def test_a_change_in_the_code_makes_the_page_old(copy, pattern, by):
      'im_ws_idle'),
     (r'(KEY\("logic", "shards", IM_CONF_UINT, shards, )"1"', r'\1ONE',
      'shards'),
-    (r'    RPC\(Logout,', '    RPC2(Logout,', 'IM_LOGIC_RPCS')])
+    (r'    RPC\(Logout,', '    RPC2(Logout,', 'IM_LOGIC_RPCS'),
+    (r' \* Life: 15 s\n', '', 'IM_KEY_SWEPT'),
+    (r'Key: im:swept:', 'Key: im:sweep:', 'IM_KEY_SWEPT')])
 def test_a_row_that_says_too_little_is_an_error(copy, pattern, by, name):
     spoil(copy, pattern, by)
     code, error = check(copy)

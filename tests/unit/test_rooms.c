@@ -5,7 +5,7 @@
 
 #include "unit.h"
 
-#include "logic_rooms_groups.h"
+#include "im_keys.h"
 #include "logic_rooms_let.h"
 
 #define SECOND  ((uint64_t) 1000000)
@@ -100,7 +100,7 @@ groups_take(groups_t *g, const char *text)
 {
     g->n = 0;
 
-    return logic_rooms_groups_take(text, strlen(text), groups_on_group, g);
+    return im_keys_groups_read(text, strlen(text), groups_on_group, g);
 }
 
 
@@ -146,7 +146,7 @@ test_what_is_no_list_of_groups_is_not_believed(void **state)
     assert_int_equal(groups_take(&g, " "), IM_DECLINED);
     assert_int_equal(groups_take(&g, "7 x"), IM_DECLINED);
     assert_int_equal(groups_take(&g, "-7"), IM_DECLINED);
-    assert_int_equal(logic_rooms_groups_take("7\0 8", 4, groups_on_group, &g),
+    assert_int_equal(im_keys_groups_read("7\0 8", 4, groups_on_group, &g),
                      IM_DECLINED);
     assert_int_equal(g.n, 0);
 }

@@ -32,6 +32,7 @@
 
 #include "im_clock.h"
 #include "im_cond.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "im_steps.h"
 #include "im_timeouts.h"
@@ -368,9 +369,9 @@ decided_append(unsigned tag)
 
     t = &decided_tags[tag];
 
-    n = snprintf(posts, sizeof(posts), "im:decided:{%u}", tag);
+    n = snprintf(posts, sizeof(posts), IM_KEY_DECIDED, tag);
     argv[0] = (im_str_t) { (size_t) n, (unsigned char *) posts };
-    n = snprintf(mark, sizeof(mark), "im:memory:{%u}", tag);
+    n = snprintf(mark, sizeof(mark), IM_KEY_MEMORY, tag);
     argv[1] = (im_str_t) { (size_t) n, (unsigned char *) mark };
 
     argv[2].data = (unsigned char *) decided_self;

@@ -24,6 +24,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "logic_conf.h"
 #include "logic_holds.h"
 
@@ -131,7 +132,7 @@ holds_append(im_redis_t *redis, const logic_hold_t *hold)
     char           prefix[32], length[16];
     unsigned char  ids[16];
 
-    prefix_len = snprintf(prefix, sizeof(prefix), "im:d:{%u}:",
+    prefix_len = snprintf(prefix, sizeof(prefix), IM_KEY_DEDUPE,
                           hold->slot % logic_conf.common.redis_tags);
     length_len = snprintf(length, sizeof(length), "%u",
                           logic_conf.dedupe_window_s);

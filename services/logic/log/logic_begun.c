@@ -25,6 +25,7 @@
 
 #include "im_clock.h"
 #include "im_cond.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "im_timeouts.h"
 #include "logic_begun.h"
@@ -299,5 +300,5 @@ begun_forget(im_redis_t *redis, const begun_t *b)
 static size_t
 begun_key(char *out, size_t size, uint64_t uid)
 {
-    return (size_t) snprintf(out, size, "im:fresh:{%" PRIu64 "}", uid);
+    return (size_t) snprintf(out, size, IM_KEY_FRESH, uid);
 }

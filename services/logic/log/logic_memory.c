@@ -12,6 +12,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_conf.h"
 #include "logic_memory.h"
@@ -221,6 +222,6 @@ logic_memory_seed_reply(im_redis_t *redis, int *set)
 static size_t
 memory_key(char *out, size_t size, unsigned slot)
 {
-    return (size_t) snprintf(out, size, "im:memory:{%u}",
+    return (size_t) snprintf(out, size, IM_KEY_MEMORY,
                              slot % logic_conf.common.redis_tags);
 }

@@ -22,6 +22,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "logic_conf.h"
 #include "logic_sequence.h"
 
@@ -301,7 +302,7 @@ sequence_append(sequence_call_t *c)
 
     n = c->n;
 
-    len = snprintf(prefix, sizeof(prefix), "im:d:{%u}:", c->tag);
+    len = snprintf(prefix, sizeof(prefix), IM_KEY_DEDUPE, c->tag);
     sequence_arg(&argv[0], prefix, (size_t) len);
 
     for (i = 0; i < n; i++) {
@@ -346,7 +347,7 @@ sequence_append_look(sequence_call_t *c)
     size_t    i;
     im_str_t  argv[2 + LOGIC_SEQUENCE_MAX];
 
-    len = snprintf(prefix, sizeof(prefix), "im:d:{%u}:", c->tag);
+    len = snprintf(prefix, sizeof(prefix), IM_KEY_DEDUPE, c->tag);
     sequence_arg(&argv[0], prefix, (size_t) len);
 
     for (i = 0; i < c->n; i++) {
@@ -478,10 +479,9 @@ logic_sequence_heads_reply(im_redis_t *redis, size_t n, uint64_t *heads)
 size_t
 logic_sequence_key(char *out, const logic_seq_t *item)
 {
-    return (size_t) snprintf(out, LOGIC_SEQUENCE_KEY_MAX, "im:s:{%u}:%llu:%llu",
-                             sequence_tag_of(item),
-                             (unsigned long long) item->conv.a,
-                             (unsigned long long) item->conv.b);
+    return (size_t) snprintf(out, LOGIC_SEQUENCE_KEY_MAX, IM_KEY_SEQ,
+                             sequence_tag_of(item), item->conv.a,
+                             item->conv.b);
 }
 
 

@@ -29,6 +29,7 @@
 
 #include "im_clock.h"
 #include "im_cond.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "im_steps.h"
 #include "logic_alive.h"
@@ -182,8 +183,8 @@ janitor_memory(im_redis_t *redis)
     randombytes_buf(&epoch, sizeof(epoch));
     snprintf(mark, sizeof(mark), "%" PRIu64, epoch >> 1 | 1);
 
-    if (logic_words(redis, 4, "SET", "im:presence", mark, "NX") != IM_OK
-        || logic_words(redis, 2, "GET", "im:presence") != IM_OK)
+    if (logic_words(redis, 4, "SET", IM_KEY_PRESENCE, mark, "NX") != IM_OK
+        || logic_words(redis, 2, "GET", IM_KEY_PRESENCE) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -317,7 +318,7 @@ janitor_swept(im_redis_t *redis, const char *id)
     char       note[200];
     long long  n;
 
-    snprintf(note, sizeof(note), "im:swept:%s", id);
+    snprintf(note, sizeof(note), IM_KEY_SWEPT, id);
 
     if (logic_words(redis, 2, "EXISTS", note) != IM_OK
         || im_redis_expect_int(redis, &n) != IM_OK)
@@ -335,7 +336,7 @@ janitor_clean(im_redis_t *redis, const char *id)
     int   rc;
     char  note[200];
 
-    snprintf(note, sizeof(note), "im:swept:%s", id);
+    snprintf(note, sizeof(note), IM_KEY_SWEPT, id);
 
     im_log(IM_LOG_NOTICE, "connect %s is gone: its users are taken out", id);
 
@@ -361,8 +362,8 @@ janitor_walk(im_redis_t *redis)
     snprintf(cursor, sizeof(cursor), "0");
 
     do {
-        if (logic_words(redis, 6, "SCAN", cursor, "MATCH", "im:u:*", "COUNT",
-                        JANITOR_SCAN) != IM_OK)
+        if (logic_words(redis, 6, "SCAN", cursor, "MATCH", IM_KEY_USER_ANY,
+                        "COUNT", JANITOR_SCAN) != IM_OK)
         {
             return IM_ERROR;
         }
@@ -484,9 +485,9 @@ janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
 static int
 janitor_is_dead(const redisReply *value)
 {
-    logic_route_t  route;
+    im_keys_route_t  route;
 
-    return logic_route_parse(&route, value->str, value->len) == IM_OK
+    return im_keys_route_read(&route, value->str, value->len) == IM_OK
            && !logic_route_alive(&route);
 }
 

@@ -24,6 +24,7 @@
 #include <hiredis.h>
 
 #include "im_clock.h"
+#include "im_keys.h"
 #include "im_slot.h"
 #include "logic_conf.h"
 #include "logic_presence_int.h"
@@ -37,6 +38,7 @@
 
 static int batch_run(presence_t *p, presence_job_t *jobs);
 static int batch_ask(presence_t *p, presence_job_t *job);
+static im_str_t batch_str(const char *text);
 static int batch_ask_close(presence_t *p, const presence_job_t *job);
 static void batch_read(presence_t *p, presence_job_t *job,
     const redisReply *reply);
@@ -46,7 +48,7 @@ static void batch_read_open(presence_t *p, presence_job_t *job,
 static size_t batch_read_others(presence_t *p, presence_job_t *job,
     const redisReply *reply, int *own);
 static void batch_loser(presence_t *p, presence_job_t *job, const char *conn,
-    const logic_route_t *route);
+    const im_keys_route_t  *route);
 static void batch_read_groups(presence_job_t *job, const redisReply *reply);
 static void batch_on_group(void *ctx, uint64_t room);
 static size_t batch_alive(const redisReply *reply);
@@ -125,24 +127,40 @@ batch_run(presence_t *p, presence_job_t *jobs)
 static int
 batch_ask(presence_t *p, presence_job_t *job)
 {
-    char      conn[20], uid[24], value[256];
-    uint64_t  now;
+    char             conn[20], uid[24], value[256];
+    uint64_t         now;
+    im_keys_route_t  route;
 
     if (job->kind == PRESENCE_CLOSE) {
         return batch_ask_close(p, job);
     }
 
     snprintf(uid, sizeof(uid), "%" PRIu64, job->uid);
-    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+    snprintf(conn, sizeof(conn), IM_KEY_CONN, job->conn);
 
     now = im_now_ms();
     job->since_ms = (job->age_ms < now) ? now - job->age_ms : 0;
-    snprintf(value, sizeof(value), "%s %s %s %" PRIu64, job->instance,
-             job->sid, job->device, job->since_ms);
+    route.instance = batch_str(job->instance);
+    route.sid = batch_str(job->sid);
+    route.device = batch_str(job->device);
+    route.since_ms = job->since_ms;
+    im_keys_route_write(value, sizeof(value), &route);
 
     return logic_presence_call(p->db.redis, 6, "open", uid, conn, value,
                                job->sid,
                                (p->policy == LOGIC_DEVICES_ALL) ? "0" : "1");
+}
+
+
+static im_str_t
+batch_str(const char *text)
+{
+    im_str_t  str;
+
+    str.data = (unsigned char *) text;
+    str.len = strlen(text);
+
+    return str;
 }
 
 
@@ -152,7 +170,7 @@ batch_ask_close(presence_t *p, const presence_job_t *job)
     char  conn[20], uid[24];
 
     snprintf(uid, sizeof(uid), "%" PRIu64, job->uid);
-    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+    snprintf(conn, sizeof(conn), IM_KEY_CONN, job->conn);
 
     return logic_presence_call(p->db.redis, 4, "close", uid, conn,
                                IM_TIMEOUT_STR(LOGIC_PRESENCE_LEAVE_MS));
@@ -233,15 +251,15 @@ static size_t
 batch_read_others(presence_t *p, presence_job_t *job, const redisReply *reply,
     int *own)
 {
-    char            conn[20];
-    size_t          i, others;
-    redisReply     *field, *value;
-    logic_route_t   route;
+    char             conn[20];
+    size_t           i, others;
+    redisReply      *field, *value;
+    im_keys_route_t  route;
 
     *own = 0;
     others = 0;
 
-    snprintf(conn, sizeof(conn), "%016" PRIx64, job->conn);
+    snprintf(conn, sizeof(conn), IM_KEY_CONN, job->conn);
 
     for (i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
          i += 2)
@@ -254,7 +272,7 @@ batch_read_others(presence_t *p, presence_job_t *job, const redisReply *reply,
             continue;
         }
 
-        if (logic_route_parse(&route, value->str, value->len) != IM_OK
+        if (im_keys_route_read(&route, value->str, value->len) != IM_OK
             || !logic_route_alive(&route))
         {
             continue;
@@ -272,13 +290,12 @@ batch_read_others(presence_t *p, presence_job_t *job, const redisReply *reply,
  * was taken for dead, there was nobody to be replaced when the other came. */
 static void
 batch_loser(presence_t *p, presence_job_t *job, const char *conn,
-    const logic_route_t *route)
+    const im_keys_route_t *route)
 {
     im_str_t           device;
     presence_loser_t  *loser;
 
-    device.data = (unsigned char *) job->device;
-    device.len = strlen(job->device);
+    device = batch_str(job->device);
 
     if (!logic_devices_replaces(p->policy, &device, &route->device)) {
         return;
@@ -314,8 +331,7 @@ batch_read_groups(presence_job_t *job, const redisReply *reply)
     job->missing = 0;
 
     if (reply->type != REDIS_REPLY_STRING
-        || logic_rooms_groups_take(reply->str, reply->len, batch_on_group,
-                                   job)
+        || im_keys_groups_read(reply->str, reply->len, batch_on_group, job)
            != IM_OK)
     {
         job->missing = 1;
@@ -352,9 +368,9 @@ batch_write(presence_t *p, presence_job_t *jobs)
         }
 
         for (i = 0; i < job->n_losers; i++) {
-            snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", job->uid);
-            snprintf(conn, sizeof(conn), "%016" PRIx64, job->losers[i].conn);
-            snprintf(re, sizeof(re), "im:re:%s", conn);
+            snprintf(key, sizeof(key), IM_KEY_USER, job->uid);
+            snprintf(conn, sizeof(conn), IM_KEY_CONN, job->losers[i].conn);
+            snprintf(re, sizeof(re), IM_KEY_REPLACED, conn);
 
             if (logic_words(p->db.redis, 3, "HDEL", key, conn) != IM_OK
                 || logic_words(p->db.redis, 5, "SET", re, "1", "EX",
@@ -481,14 +497,14 @@ logic_presence_skip(im_redis_t *redis, size_t n)
 static size_t
 batch_alive(const redisReply *reply)
 {
-    size_t          i, n;
-    logic_route_t   route;
+    size_t           i, n;
+    im_keys_route_t  route;
 
     n = 0;
 
     for (i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
 
-        if (logic_route_parse(&route, reply->element[i]->str,
+        if (im_keys_route_read(&route, reply->element[i]->str,
                               reply->element[i]->len) == IM_OK
             && logic_route_alive(&route))
         {

@@ -29,6 +29,7 @@
 #include <hiredis.h>
 #include "im_clock.h"
 #include "im_hash.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "im_slot.h"
 #include "logic_alive.h"
@@ -199,15 +200,15 @@ events_gone(presence_t *p, const events_due_t *due, size_t n)
 static int
 events_sweep(presence_t *p, const events_due_t *due, size_t n)
 {
-    char            key[32];
-    size_t          i, k, swept;
-    redisReply     *reply, *value;
-    logic_route_t   route;
+    char             key[32];
+    size_t           i, k, swept;
+    redisReply      *reply, *value;
+    im_keys_route_t  route;
 
     swept = 0;
 
     for (i = 0; i < n; i++) {
-        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", due[i].uid);
+        snprintf(key, sizeof(key), IM_KEY_USER, due[i].uid);
 
         if (logic_words(p->db.redis, 2, "HGETALL", key) != IM_OK) {
             return IM_ERROR;
@@ -220,12 +221,12 @@ events_sweep(presence_t *p, const events_due_t *due, size_t n)
             return IM_ERROR;
         }
 
-        snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}", due[i].uid);
+        snprintf(key, sizeof(key), IM_KEY_USER, due[i].uid);
 
         for (k = 0; k + 1 < reply->elements; k += 2) {
             value = reply->element[k + 1];
 
-            if (logic_route_parse(&route, value->str, value->len) == IM_OK
+            if (im_keys_route_read(&route, value->str, value->len) == IM_OK
                 && !logic_route_alive(&route)
                 && logic_words(p->db.redis, 3, "HDEL", key,
                                reply->element[k]->str)
@@ -491,7 +492,7 @@ events_stale(presence_t *p, uint64_t uid, const char *id)
 {
     char  key[32];
 
-    snprintf(key, sizeof(key), "im:ps:{%" PRIu64 "}", uid);
+    snprintf(key, sizeof(key), IM_KEY_SUBSCRIBERS, uid);
 
     return (logic_words(p->db.redis, 3, "SREM", key, id) == IM_OK)
            ? logic_presence_skip(p->db.redis, 1) : IM_ERROR;

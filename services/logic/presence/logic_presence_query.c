@@ -24,6 +24,7 @@
 #include <hiredis.h>
 
 #include "im_check.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_devices.h"
 #include "logic_fail.h"
@@ -53,7 +54,7 @@ static redisReply *query_ask(im_redis_t *redis,
 static int query_read(im_redis_t *redis, const Im__PresenceRequest *r,
     const redisReply *reply, query_user_t *users);
 static void query_user(query_user_t *u, const redisReply *values);
-static void query_device(query_user_t *u, const logic_route_t *route);
+static void query_device(query_user_t *u, const im_keys_route_t *route);
 
 
 void
@@ -215,15 +216,15 @@ query_read(im_redis_t *redis, const Im__PresenceRequest *r,
 static void
 query_user(query_user_t *u, const redisReply *values)
 {
-    size_t          i;
-    logic_route_t   route;
+    size_t           i;
+    im_keys_route_t  route;
 
     u->user.devices = u->list;
 
     for (i = 0; values->type == REDIS_REPLY_ARRAY && i < values->elements;
          i++)
     {
-        if (logic_route_parse(&route, values->element[i]->str,
+        if (im_keys_route_read(&route, values->element[i]->str,
                               values->element[i]->len) == IM_OK
             && logic_route_alive(&route))
         {
@@ -235,7 +236,7 @@ query_user(query_user_t *u, const redisReply *values)
 
 /* One with two connections is there since the first. */
 static void
-query_device(query_user_t *u, const logic_route_t *route)
+query_device(query_user_t *u, const im_keys_route_t *route)
 {
     size_t       i;
     Im__Device  *d;

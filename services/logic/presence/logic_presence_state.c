@@ -38,6 +38,10 @@
  * meanwhile.  So an open that finds no entry and the time 0 notifies "online";
  * a worker drops what its subscribers hold already (core/im_watch.h).
  *
+ * The script gets the keys of a call (im_keys.h): the version, the notes and
+ * im:off; of a user his connections and subscribers; of an open the session,
+ * the connection that was replaced, the groups.  All words end in a NUL.
+ *
  * verb     words                                 reply
  * open     uid conn value sid check-replaced     revoked, replaced, entries
  *                                                before, groups, notification
@@ -62,14 +66,34 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "logic_presence_state.h"
 #include "logic_words.h"
+
+
+#define STATE_KEYS  (5 + 2 * LOGIC_PRESENCE_WORDS_MAX)
+
+
+/* One call, with its keys in front. */
+typedef struct {
+    size_t    n;                       /* keys */
+    char      keys[STATE_KEYS][IM_KEY_MAX];
+    im_str_t  argv[STATE_KEYS + LOGIC_PRESENCE_WORDS_MAX];
+} state_call_t;
+
+
+static void state_user(state_call_t *call, const im_str_t *uid);
+static void state_key(state_call_t *call, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static int state_is(const im_str_t *verb, const char *name);
+static uint64_t state_uid(const im_str_t *word);
 
 
 static _Thread_local im_redis_script_t  state_script = {
     .text =
         "local verb, uid = ARGV[1], ARGV[2]\n"
-        "local conns = 'im:u:{' .. uid .. '}'\n"
+        "local last, noted, off = KEYS[1], KEYS[2], KEYS[3]\n"
+        "local conns, watchers = KEYS[4], KEYS[5]\n"
 
         "local function clock()\n"
         "    local t = redis.call('TIME')\n"
@@ -77,16 +101,16 @@ static _Thread_local im_redis_script_t  state_script = {
         "end\n"
 
         "local function raise()\n"
-        "    local v = (redis.call('GET', 'im:pv') or 0) + 1\n"
+        "    local v = (redis.call('GET', last) or 0) + 1\n"
         "    v = string.format('%.0f', math.max(v, clock()))\n"
-        "    redis.call('SET', 'im:pv', v)\n"
+        "    redis.call('SET', last, v)\n"
         "    return v\n"
         "end\n"
 
         /* a key that is broken must not keep the user out */
 
         "local function subscribers()\n"
-        "    local r = redis.pcall('SMEMBERS', 'im:ps:{' .. uid .. '}')\n"
+        "    local r = redis.pcall('SMEMBERS', watchers)\n"
         "    return r.err and {} or r\n"
         "end\n"
 
@@ -99,13 +123,13 @@ static _Thread_local im_redis_script_t  state_script = {
         "local function change(online)\n"
         "    local v, to = raise(), subscribers()\n"
         "    if #to == 0 then return {} end\n"
-        "    redis.call('ZADD', 'im:news', v, uid)\n"
+        "    redis.call('ZADD', noted, v, uid)\n"
         "    return notify(online, v, to)\n"
         "end\n"
 
-        "local function state(u)\n"
-        "    local values = redis.call('HVALS', 'im:u:{' .. u .. '}')\n"
-        "    local on = #values > 0 or redis.call('ZSCORE', 'im:off', u)\n"
+        "local function state(key, u)\n"
+        "    local values = redis.call('HVALS', key)\n"
+        "    local on = #values > 0 or redis.call('ZSCORE', off, u)\n"
         "    return on and 1 or 0, values\n"
         "end\n"
 
@@ -127,19 +151,19 @@ static _Thread_local im_redis_script_t  state_script = {
 
         "if verb == 'open' then\n"
         "    local conn, value = ARGV[3], ARGV[4]\n"
-        "    local revoked = redis.call('EXISTS', 'im:rev:' .. ARGV[5])\n"
+        "    local revoked = redis.call('EXISTS', KEYS[6])\n"
         "    local replaced = 0\n"
         "    if ARGV[6] == '1' then\n"
-        "        replaced = redis.call('EXISTS', 'im:re:' .. conn)\n"
+        "        replaced = redis.call('EXISTS', KEYS[7])\n"
         "    end\n"
         "    local before = redis.call('HGETALL', conns)\n"
-        "    local groups = redis.pcall('GET', 'im:g:{' .. uid .. '}')\n"
+        "    local groups = redis.pcall('GET', KEYS[8])\n"
         "    if type(groups) == 'table' then groups = false end\n"
         "    local news = {}\n"
         "    if revoked + replaced == 0 then\n"
         "        redis.call('HSETNX', conns, conn, value)\n"
-        "        local until_ms = redis.call('ZSCORE', 'im:off', uid)\n"
-        "        redis.call('ZREM', 'im:off', uid)\n"
+        "        local until_ms = redis.call('ZSCORE', off, uid)\n"
+        "        redis.call('ZREM', off, uid)\n"
         "        if #before == 0 and (until_ms or 0) + 0 == 0 then\n"
         "            news = change('1')\n"
         "        end\n"
@@ -150,54 +174,53 @@ static _Thread_local im_redis_script_t  state_script = {
         "    local removed = redis.call('HDEL', conns, ARGV[3])\n"
         "    local left = redis.call('HVALS', conns)\n"
         "    if removed == 1 and #left == 0 then\n"
-        "        redis.call('ZADD', 'im:off', string.format('%.0f',\n"
+        "        redis.call('ZADD', off, string.format('%.0f',\n"
         "            math.floor(clock() / 1000) + ARGV[4]), uid)\n"
         "    end\n"
         "    return left\n"
 
         "elseif verb == 'expire' then\n"
-        "    local due = redis.call('ZSCORE', 'im:off', uid)\n"
+        "    local due = redis.call('ZSCORE', off, uid)\n"
         "    local now = math.floor(clock() / 1000)\n"
         "    if not due or (due + 0 > now and due - 10000 < now) then\n"
         "        return {}\n"
         "    end\n"
-        "    redis.call('ZREM', 'im:off', uid)\n"
+        "    redis.call('ZREM', off, uid)\n"
         "    if redis.call('HLEN', conns) > 0 then return {} end\n"
         "    return change('0')\n"
 
         "elseif verb == 'query' then\n"
-        "    local r = { redis.call('GET', 'im:pv') or raise() }\n"
+        "    local r = { redis.call('GET', last) or raise() }\n"
         "    for i = 4, #ARGV do\n"
         "        if ARGV[3] ~= '' then\n"
-        "            local key = 'im:ps:{' .. ARGV[i] .. '}'\n"
-        "            redis.call('SADD', key, ARGV[3])\n"
-        "            redis.call('EXPIRE', key, 3600)\n"
+        "            redis.call('SADD', KEYS[2 * i - 3], ARGV[3])\n"
+        "            redis.call('EXPIRE', KEYS[2 * i - 3], 3600)\n"
         "        end\n"
-        "        local online, values = state(ARGV[i])\n"
+        "        local online, values = state(KEYS[2 * i - 4], ARGV[i])\n"
         "        r[#r + 1] = { online, values }\n"
         "    end\n"
         "    return r\n"
 
         "elseif verb == 'again' then\n"
-        "    return notify(tostring((state(uid))),\n"
-        "        redis.call('GET', 'im:pv') or raise(), subscribers())\n"
+        "    return notify(tostring((state(conns, uid))),\n"
+        "        redis.call('GET', last) or raise(), subscribers())\n"
 
         "elseif verb == 'done' then\n"
-        "    local v = redis.call('ZSCORE', 'im:news', uid)\n"
+        "    local v = redis.call('ZSCORE', noted, uid)\n"
         "    if v and v - ARGV[3] == 0 then\n"
-        "        return redis.call('ZREM', 'im:news', uid)\n"
+        "        return redis.call('ZREM', noted, uid)\n"
         "    end\n"
         "    return 0\n"
 
         "elseif verb == 'off' then\n"
         "    local now = math.floor(clock() / 1000)\n"
-        "    local r = list('im:off', now, now + 10000, ARGV[3], ARGV[4])\n"
+        "    local r = list(off, now, now + 10000, ARGV[3], ARGV[4])\n"
         "    table.insert(r, 1, string.format('%.0f', now))\n"
         "    return r\n"
 
         "elseif verb == 'news' then\n"
         "    local now = clock()\n"
-        "    local r = list('im:news', now - " IM_TIMEOUT_STR(
+        "    local r = list(noted, now - " IM_TIMEOUT_STR(
                      LOGIC_PRESENCE_RETRY_US) ", now + 10000000,\n"
         "        ARGV[3], ARGV[4])\n"
         "    table.insert(r, 1, string.format('%.0f', now))\n"
@@ -236,7 +259,80 @@ logic_presence_call(im_redis_t *redis, unsigned n, ...)
 int
 logic_presence_call_words(im_redis_t *redis, int argc, const im_str_t *argv)
 {
-    return im_redis_eval_append(redis, &state_script, 0, argc, argv);
+    int           i;
+    state_call_t  call;
+
+    assert(argc >= 2 && argc <= LOGIC_PRESENCE_WORDS_MAX);
+
+    call.n = 0;
+    state_key(&call, IM_KEY_VERSION);
+    state_key(&call, IM_KEY_NEWS);
+    state_key(&call, IM_KEY_OFF);
+
+    if (argv[1].len > 0) {
+        state_user(&call, &argv[1]);
+    }
+
+    if (state_is(&argv[0], "open")) {
+        state_key(&call, IM_KEY_REVOKED, (char *) argv[4].data);
+        state_key(&call, IM_KEY_REPLACED, (char *) argv[2].data);
+        state_key(&call, IM_KEY_GROUPS, state_uid(&argv[1]));
+
+    } else if (state_is(&argv[0], "query")) {
+
+        for (i = 3; i < argc; i++) {
+            state_user(&call, &argv[i]);
+        }
+    }
+
+    memcpy(&call.argv[call.n], argv, (size_t) argc * sizeof(im_str_t));
+
+    return im_redis_eval_append(redis, &state_script, (int) call.n,
+                                (int) call.n + argc, call.argv);
+}
+
+
+/* Two keys: connections, subscribers. */
+static void
+state_user(state_call_t *call, const im_str_t *uid)
+{
+    state_key(call, IM_KEY_USER, state_uid(uid));
+    state_key(call, IM_KEY_SUBSCRIBERS, state_uid(uid));
+}
+
+
+static void
+state_key(state_call_t *call, const char *format, ...)
+{
+    int      n;
+    char    *key;
+    va_list  args;
+
+    assert(call->n < STATE_KEYS);
+    key = call->keys[call->n];
+
+    va_start(args, format);
+    n = vsnprintf(key, IM_KEY_MAX, format, args);
+    va_end(args);
+
+    call->argv[call->n].data = (unsigned char *) key;
+    call->argv[call->n++].len = (n < IM_KEY_MAX) ? (size_t) n
+                                                 : IM_KEY_MAX - 1;
+}
+
+
+static int
+state_is(const im_str_t *verb, const char *name)
+{
+    return verb->len == strlen(name)
+           && memcmp(verb->data, name, verb->len) == 0;
+}
+
+
+static uint64_t
+state_uid(const im_str_t *word)
+{
+    return strtoull((char *) word->data, NULL, 10);
 }
 
 
@@ -295,7 +391,7 @@ logic_presence_suspect(im_redis_t *redis, uint64_t uid)
 
     snprintf(text, sizeof(text), "%" PRIu64, uid);
 
-    return logic_words(redis, 5, "ZADD", "im:off", "NX", "0", text);
+    return logic_words(redis, 5, "ZADD", IM_KEY_OFF, "NX", "0", text);
 }
 
 

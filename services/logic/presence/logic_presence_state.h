@@ -6,6 +6,7 @@
 #ifndef LOGIC_PRESENCE_STATE_H
 #define LOGIC_PRESENCE_STATE_H
 
+#include "im_check.h"
 #include "im_redis.h"
 #include "im_timeouts.h"
 
@@ -13,6 +14,8 @@ struct redisReply;
 
 #define LOGIC_PRESENCE_LEAVE_MS  1800  /* from going to gone */
 #define LOGIC_PRESENCE_RETRY_US  1000000   /* a notification is repeated */
+
+#define LOGIC_PRESENCE_WORDS_MAX  (3 + IM_UIDS_MAX)
 
 /*
  * Queues one call of the script; the words are in logic_presence_state.c.  All

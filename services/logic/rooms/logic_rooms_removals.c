@@ -26,6 +26,7 @@
 #include <hiredis.h>
 
 #include "im_clock.h"
+#include "im_keys.h"
 #include "logic_fail.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
@@ -37,7 +38,6 @@
 #define REMOVED_MAX        4096    /* users in one answer */
 #define REMOVED_KEPT       500     /* in a text of Redis */
 #define REMOVED_KEPT_S     "86400"
-#define REMOVED_DIGITS     21      /* of one, with a space */
 #define REMOVED_FRESH_US   10000000    /* less than LOGIC_ROOMS_MARK_S */
 #define REMOVED_STR(n)     REMOVED_STR2(n)
 #define REMOVED_STR2(n)    #n
@@ -56,9 +56,6 @@ static int removed_read(logic_rooms_t *r, uint64_t since, removed_t *found);
 static int removed_keep(logic_rooms_t *r, const removed_t *found,
     const char *mark);
 static int removed_recall(logic_rooms_t *r, removed_t *found);
-static void removed_take(logic_rooms_t *r, const char *text,
-    removed_t *found);
-static void removed_key(char *key, size_t size, uint64_t room);
 static int removed_on_row(void *ctx, const im_mysql_value_t *v);
 static int removals_run(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *v, size_t n, size_t columns,
@@ -216,9 +213,9 @@ removed_find(logic_rooms_t *r, uint64_t since, removed_t *found)
 int
 logic_rooms_removed_touch(im_redis_t *redis, uint64_t room, const char *mark)
 {
-    char  key[40];
+    char  key[IM_KEY_MAX];
 
-    removed_key(key, sizeof(key), room);
+    snprintf(key, sizeof(key), IM_KEY_REMOVED, room);
 
     return (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             == IM_OK)
@@ -257,22 +254,21 @@ static int
 removed_keep(logic_rooms_t *r, const removed_t *found, const char *mark)
 {
     int      rc;
-    char     key[40], text[(1 + REMOVED_KEPT) * REMOVED_DIGITS + 1], *p;
+    char     key[IM_KEY_MAX], *p;
+    char     text[(1 + REMOVED_KEPT) * IM_KEYS_NUMBER_MAX + 1];
     size_t   i;
 
     if (found->n > REMOVED_KEPT) {
         return IM_OK;
     }
 
-    p = text + snprintf(text, REMOVED_DIGITS + 1, "%llu",
-                        (unsigned long long) r->removals);
+    p = im_keys_number_write(text, text, r->removals);
 
     for (i = 0; i < found->n; i++) {
-        p += snprintf(p, REMOVED_DIGITS + 1, " %llu",
-                      (unsigned long long) found->uids[i]);
+        p = im_keys_number_write(text, p, found->uids[i]);
     }
 
-    removed_key(key, sizeof(key), r->room);
+    snprintf(key, sizeof(key), IM_KEY_REMOVED, r->room);
 
     rc = (mark == NULL)
          ? logic_words(r->db->redis, 6, "SET", key, text, "NX", "EX",
@@ -287,10 +283,10 @@ static int
 removed_recall(logic_rooms_t *r, removed_t *found)
 {
     int          rc;
-    char         key[40];
+    char         key[IM_KEY_MAX];
     redisReply  *reply;
 
-    removed_key(key, sizeof(key), r->room);
+    snprintf(key, sizeof(key), IM_KEY_REMOVED, r->room);
 
     if (logic_words(r->db->redis, 2, "GET", key) != IM_OK) {
         return IM_ERROR;
@@ -301,38 +297,15 @@ removed_recall(logic_rooms_t *r, removed_t *found)
         return IM_ERROR;
     }
 
+    found->n = REMOVED_KEPT;
     rc = (reply->type == REDIS_REPLY_STRING
-          && reply->str[0] >= '0' && reply->str[0] <= '9')
+          && im_keys_removals_read(reply->str, &r->removals, found->uids,
+                                   &found->n) == IM_OK)
          ? IM_OK : IM_ERROR;
-
-    if (rc == IM_OK) {
-        removed_take(r, reply->str, found);
-    }
 
     im_redis_free(reply);
 
     return rc;
-}
-
-
-static void
-removed_take(logic_rooms_t *r, const char *text, removed_t *found)
-{
-    char  *end;
-
-    found->n = 0;
-    r->removals = strtoull(text, &end, 10);
-
-    while (*end == ' ' && found->n < REMOVED_KEPT) {
-        found->uids[found->n++] = strtoull(end, &end, 10);
-    }
-}
-
-
-static void
-removed_key(char *key, size_t size, uint64_t room)
-{
-    (void) snprintf(key, size, "im:rm:{%llu}", (unsigned long long) room);
 }
 
 

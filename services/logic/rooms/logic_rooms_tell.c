@@ -15,6 +15,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_devices.h"
 #include "logic_rooms_access.h"
@@ -25,7 +26,7 @@
 
 static int tell_watch(logic_rooms_t *r);
 static int tell_find(logic_rooms_t *r, logic_rooms_where_t *found);
-static void tell_found(logic_rooms_where_t *found, const char *value);
+static void tell_found(logic_rooms_where_t *found, const im_str_t *instance);
 
 
 void
@@ -97,22 +98,21 @@ tell_watch(logic_rooms_t *r)
 }
 
 
-/* "<instance> ..." of each connection of a user.  Who has one is there from now
+/* The instances where each user is connected.  Who has one is there from now
  * on, before any worker has reported it. */
 static int
 tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
 {
-    char            key[40];
-    size_t          i, k;
-    unsigned        here;
-    redisReply     *reply;
-    logic_route_t   route;
+    char             key[IM_KEY_MAX];
+    size_t           i, k;
+    unsigned         here;
+    redisReply      *reply;
+    im_keys_route_t  route;
 
     r->connected = 0;
 
     for (i = 0; i < r->n; i++) {
-        snprintf(key, sizeof(key), "im:u:{%llu}",
-                 (unsigned long long) r->uids[i]);
+        snprintf(key, sizeof(key), IM_KEY_USER, r->uids[i]);
 
         if (logic_words(r->db->redis, 2, "HVALS", key) != IM_OK) {
             return IM_ERROR;
@@ -128,10 +128,13 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
         here = 0;
 
         for (k = 0; k < reply->elements; k++) {
-            tell_found(found, reply->element[k]->str);
-            here |= (logic_route_parse(&route, reply->element[k]->str,
-                                       reply->element[k]->len) == IM_OK
-                     && logic_route_alive(&route));
+
+            if (im_keys_route_read(&route, reply->element[k]->str,
+                                   reply->element[k]->len) == IM_OK)
+            {
+                tell_found(found, &route.instance);
+                here |= logic_route_alive(&route);
+            }
         }
 
         r->connected += here;
@@ -143,30 +146,26 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
 
 
 static void
-tell_found(logic_rooms_where_t *found, const char *value)
+tell_found(logic_rooms_where_t *found, const im_str_t *instance)
 {
-    size_t       i, len;
-    const char  *end;
+    size_t  i;
 
-    end = (value != NULL) ? strchr(value, ' ') : NULL;
-
-    if (end == NULL || end - value >= LOGIC_ROOMS_ID) {
+    if (instance->len >= LOGIC_ROOMS_ID) {
         return;
     }
 
-    len = (size_t) (end - value);
-
     for (i = 0; i < found->n; i++) {
-        if (strncmp(found->list[i].id, value, len) == 0
-            && found->list[i].id[len] == '\0')
+        if (strncmp(found->list[i].id, (char *) instance->data, instance->len)
+            == 0
+            && found->list[i].id[instance->len] == '\0')
         {
             return;
         }
     }
 
     if (found->n < LOGIC_ROOMS_INSTANCES) {
-        memcpy(found->list[found->n].id, value, len);
-        found->list[found->n++].id[len] = '\0';
+        memcpy(found->list[found->n].id, instance->data, instance->len);
+        found->list[found->n++].id[instance->len] = '\0';
     }
 }
 

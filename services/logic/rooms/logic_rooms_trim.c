@@ -45,6 +45,7 @@
 
 #include "im_clock.h"
 #include "im_cond.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "im_steps.h"
 #include "logic_home.h"
@@ -62,7 +63,6 @@
 #define TRIM_ROWS       500        /* numbers whose rows go in one statement */
 #define TRIM_PAUSE_MS   5
 #define TRIM_MARGIN_S   60         /* over two windows: a repeat on its way */
-#define TRIM_KEY        40
 
 
 /* A portion of `rooms`. */
@@ -425,10 +425,10 @@ static int
 trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms)
 {
     int          rc;
-    char         key[TRIM_KEY];
+    char         key[IM_KEY_MAX];
     redisReply  *reply;
 
-    snprintf(key, sizeof(key), "im:rk:{%" PRIu64 "}", room);
+    snprintf(key, sizeof(key), IM_KEY_KEPT, room);
     memset(note, 0, sizeof(trim_note_t));
 
     if (logic_words(trim_redis, 2, "GET", key) != IM_OK
@@ -443,8 +443,8 @@ trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms)
     }
 
     note->known = (reply->type == REDIS_REPLY_STRING
-                   && sscanf(reply->str, "%" SCNu64 " %" SCNu64, &note->seq,
-                             &note->at_ms) == 2);
+                   && im_keys_pair_read(reply->str, &note->seq, &note->at_ms)
+                      == IM_OK);
     im_redis_free(reply);
 
     reply = im_redis_expect(trim_redis, IM_REDIS_ARRAY);
@@ -469,10 +469,10 @@ trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms)
 static int
 trim_put_note(uint64_t room, uint64_t seq, uint64_t now_ms)
 {
-    char  key[TRIM_KEY], value[48], life[24];
+    char  key[IM_KEY_MAX], value[IM_KEYS_PAIR_MAX], life[24];
 
-    snprintf(key, sizeof(key), "im:rk:{%" PRIu64 "}", room);
-    snprintf(value, sizeof(value), "%" PRIu64 " %" PRIu64, seq, now_ms);
+    snprintf(key, sizeof(key), IM_KEY_KEPT, room);
+    im_keys_pair_write(value, seq, now_ms);
     snprintf(life, sizeof(life), "%" PRIu64,
              (uint64_t) logic_conf.rooms_live_keep_s * 3);
 

@@ -11,71 +11,11 @@
 #include "logic_devices.h"
 
 
-static int devices_word(im_str_t *word, const char **p, const char *end);
 static size_t devices_class(const im_str_t *device);
 
 
 int
-logic_route_parse(logic_route_t *r, const char *value, size_t len)
-{
-    size_t       i;
-    im_str_t     since;
-    const char  *p, *end;
-
-    p = value;
-    end = value + len;
-
-    memset(r, 0, sizeof(*r));
-
-    if (devices_word(&r->instance, &p, end) != IM_OK
-        || devices_word(&r->sid, &p, end) != IM_OK
-        || devices_word(&r->device, &p, end) != IM_OK)
-    {
-        return IM_DECLINED;
-    }
-
-    if (devices_word(&since, &p, end) != IM_OK || since.len > 15) {
-        return IM_OK;                  /* of an older Logic */
-    }
-
-    for (i = 0; i < since.len; i++) {
-        if (since.data[i] < '0' || since.data[i] > '9') {
-            r->since_ms = 0;
-            return IM_OK;
-        }
-
-        r->since_ms = r->since_ms * 10 + (uint64_t) (since.data[i] - '0');
-    }
-
-    return IM_OK;
-}
-
-
-/* The next word; p moves behind the blank that ends it. */
-static int
-devices_word(im_str_t *word, const char **p, const char *end)
-{
-    const char  *blank;
-
-    blank = memchr(*p, ' ', (size_t) (end - *p));
-    if (blank == NULL) {
-        blank = end;
-    }
-
-    if (blank == *p) {
-        return IM_DECLINED;
-    }
-
-    word->data = (unsigned char *) *p;
-    word->len = (size_t) (blank - *p);
-    *p = (blank < end) ? blank + 1 : end;
-
-    return IM_OK;
-}
-
-
-int
-logic_route_alive(const logic_route_t *r)
+logic_route_alive(const im_keys_route_t *r)
 {
     return logic_alive((const char *) r->instance.data, r->instance.len)
            != IM_DECLINED;

@@ -31,6 +31,7 @@
 #include <sodium.h>
 
 #include "im_clock.h"
+#include "im_keys.h"
 #include "logic_db.h"
 #include "logic_rooms_groups.h"
 #include "logic_words.h"
@@ -41,7 +42,6 @@
 #define GROUPS_FRESH_US    10000000    /* less than LOGIC_ROOMS_MARK_S */
 #define GROUPS_TTL_S       "3600"
 #define GROUPS_MAX         4000    /* in one text */
-#define GROUPS_DIGITS      21      /* of one, with a space */
 
 
 typedef struct {
@@ -57,7 +57,6 @@ typedef struct {
 } groups_t;
 
 
-static size_t groups_key(char *key, size_t size, uint64_t uid);
 static int groups_all(logic_db_t *db, const uint64_t *uids, size_t n,
     const char *mark, void (*on_group)(void *ctx, uint64_t uid, uint64_t room),
     void *ctx);
@@ -67,42 +66,6 @@ static int groups_on_row(void *ctx, const im_mysql_value_t *v);
 static void groups_ignore(void *ctx, uint64_t uid, uint64_t room);
 static int groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
     const groups_row_t *rows, size_t n, unsigned *asked);
-
-
-/* size 40 is enough. */
-static size_t
-groups_key(char *key, size_t size, uint64_t uid)
-{
-    return (size_t) snprintf(key, size, "im:g:{%llu}",
-                             (unsigned long long) uid);
-}
-
-
-int
-logic_rooms_groups_take(const char *text, size_t len,
-    void (*on_group)(void *ctx, uint64_t room), void *ctx)
-{
-    char      *end;
-    uint64_t   room;
-
-    if (strspn(text, "0123456789 ") != len || text[0] < '0') {
-        return IM_DECLINED;
-    }
-
-    for ( ;; ) {
-        room = strtoull(text, &end, 10);
-
-        if (room != 0) {
-            on_group(ctx, room);
-        }
-
-        if (end == text || *end == '\0') {
-            return IM_OK;
-        }
-
-        text = end;
-    }
-}
 
 
 int
@@ -243,24 +206,23 @@ groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
     const groups_row_t *rows, size_t n, unsigned *asked)
 {
     int     rc;
-    char    key[40], none[] = "0", *text, *p;
+    char    key[IM_KEY_MAX], none[] = "0", *text, *p;
     size_t  i;
 
     if (n > GROUPS_MAX) {
         return IM_OK;
     }
 
-    text = (n == 0) ? none : malloc(n * GROUPS_DIGITS + 1);
+    text = (n == 0) ? none : malloc(n * IM_KEYS_NUMBER_MAX + 1);
     if (text == NULL) {
         return IM_ERROR;
     }
 
     for (p = text, i = 0; i < n; i++) {
-        p += snprintf(p, GROUPS_DIGITS + 1, i == 0 ? "%llu" : " %llu",
-                      (unsigned long long) rows[i].room);
+        p = im_keys_number_write(text, p, rows[i].room);
     }
 
-    (void) groups_key(key, sizeof(key), uid);
+    snprintf(key, sizeof(key), IM_KEY_GROUPS, uid);
 
     rc = (mark == NULL)
          ? logic_words(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S)
@@ -282,11 +244,11 @@ int
 logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n,
     const char *mark)
 {
-    char    key[40];
+    char    key[IM_KEY_MAX];
     size_t  i;
 
     for (i = 0; i < n; i++) {
-        (void) groups_key(key, sizeof(key), uids[i]);
+        snprintf(key, sizeof(key), IM_KEY_GROUPS, uids[i]);
 
         if (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             != IM_OK)
@@ -322,8 +284,7 @@ logic_rooms_mark(char *mark)
     uint64_t  nonce;
 
     randombytes_buf(&nonce, sizeof(nonce));
-    (void) snprintf(mark, LOGIC_ROOMS_MARK, "x%016llx",
-                    (unsigned long long) nonce);
+    (void) snprintf(mark, LOGIC_ROOMS_MARK, IM_KEY_MARK, nonce);
 }
 
 

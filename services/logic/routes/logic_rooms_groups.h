@@ -10,13 +10,6 @@
 #include "logic_db.h"
 
 /*
- * What GET of the key has said: on_group is called for each group, or not at
- * all for one who is in none.  IM_DECLINED, and nothing is called: ask MySQL.
- */
-int logic_rooms_groups_take(const char *text, size_t len,
-    void (*on_group)(void *ctx, uint64_t room), void *ctx);
-
-/*
  * Users whose groups are not in Redis: what MySQL says, one query for up to 64
  * users, and puts it into Redis.  on_group is called for each group of each
  * user; not at all for one who is in none.  IM_ERROR: MySQL or Redis does not

@@ -14,6 +14,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_alive.h"
 #include "logic_rooms_where.h"
@@ -34,15 +35,15 @@ static void where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid);
 void
 logic_rooms_key(char *key, uint64_t room)
 {
-    snprintf(key, LOGIC_ROOMS_KEY, "im:r:{%llu}", (unsigned long long) room);
+    snprintf(key, LOGIC_ROOMS_KEY, IM_KEY_ROOM, room);
 }
 
 
 void
 logic_rooms_set_key(char *key, uint64_t room, const char *instance)
 {
-    snprintf(key, LOGIC_ROOMS_SET, "im:rl:{%llu}:%s",
-             (unsigned long long) room, instance);
+    snprintf(key, LOGIC_ROOMS_SET, IM_KEY_ROOM_USERS, room,
+             (int) strlen(instance), instance);
 }
 
 

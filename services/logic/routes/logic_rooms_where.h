@@ -14,12 +14,13 @@
 #ifndef LOGIC_ROOMS_WHERE_H
 #define LOGIC_ROOMS_WHERE_H
 
+#include "im_keys.h"
 #include "im_redis.h"
 
 #define LOGIC_ROOMS_INSTANCES  256
 #define LOGIC_ROOMS_ID         160
-#define LOGIC_ROOMS_KEY        40      /* bytes of the key of a hash */
-#define LOGIC_ROOMS_SET        208     /* and of a set */
+#define LOGIC_ROOMS_KEY        IM_KEY_MAX      /* bytes of the key of a hash */
+#define LOGIC_ROOMS_SET        IM_KEY_NAME_MAX /* and of a set */
 #define LOGIC_ROOMS_TTL_S      "3600"
 
 /* Instances that are alive. */

@@ -21,6 +21,7 @@
 #include <hiredis.h>
 
 #include "im_clock.h"
+#include "im_keys.h"
 #include "logic_ask.h"
 #include "logic_blocks.h"
 #include "logic_db.h"
@@ -257,19 +258,18 @@ blocks_check(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, uint64_t other)
 static int
 blocks_changed(logic_db_t *db, im_rpc_req_t *req, uint64_t to, uint64_t from)
 {
-    char         pair[48];
+    char         pair[IM_KEYS_PAIR_MAX];
     im_str_t     argv[8] = {
-        im_str("XADD"), im_str("im:blocks"), im_str("MAXLEN"), im_str("~"),
+        im_str("XADD"), im_str(IM_KEY_BLOCKS), im_str("MAXLEN"), im_str("~"),
         im_str("10000"), im_str("*"), im_str("p"), { 0, NULL }
     };
     redisReply  *reply;
 
     blocks_forget(to, from);
 
+    im_keys_pair_write(pair, to, from);
     argv[7].data = (unsigned char *) pair;
-    argv[7].len = (size_t) snprintf(pair, sizeof(pair), "%llu %llu",
-                                    (unsigned long long) to,
-                                    (unsigned long long) from);
+    argv[7].len = strlen(pair);
 
     reply = (im_redis_append(db->redis, 8, argv) == IM_OK)
             ? im_redis_reply(db->redis) : NULL;
@@ -414,7 +414,7 @@ static redisReply *
 blocks_read(im_redis_t *redis)
 {
     im_str_t  argv[6] = {
-        im_str("XRANGE"), im_str("im:blocks"), im_str("-"), im_str("+"),
+        im_str("XRANGE"), im_str(IM_KEY_BLOCKS), im_str("-"), im_str("+"),
         im_str("COUNT"), im_str("1000")
     };
 
@@ -453,8 +453,8 @@ blocks_since(const redisReply *reply)
 static void
 blocks_learn(const redisReply *entry)
 {
-    const redisReply     *fields;
-    unsigned long long    to, from;
+    uint64_t           to, from;
+    const redisReply  *fields;
 
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
         || entry->element[0]->len >= BLOCKS_ID_MAX)
@@ -470,7 +470,7 @@ blocks_learn(const redisReply *entry)
     fields = entry->element[1];
 
     if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2
-        && sscanf(fields->element[1]->str, "%llu %llu", &to, &from) == 2)
+        && im_keys_pair_read(fields->element[1]->str, &to, &from) == IM_OK)
     {
         blocks_forget(to, from);
     }

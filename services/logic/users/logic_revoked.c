@@ -19,6 +19,7 @@
 #include <hiredis.h>
 
 #include "im_clock.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_conf.h"
 #include "logic_revoked.h"
@@ -97,10 +98,10 @@ revoked_mark(im_redis_t *redis, const char *sid, const char *now,
         im_str("SET"), { 0, NULL }, im_str("1"), im_str("EX"), { 0, NULL }
     };
     im_str_t  add[4] = {
-        im_str("ZADD"), im_str("im:revs"), { 0, NULL }, { 0, NULL }
+        im_str("ZADD"), im_str(IM_KEY_REVOKED_LAST), { 0, NULL }, { 0, NULL }
     };
 
-    snprintf(key, sizeof(key), "im:rev:%s", sid);
+    snprintf(key, sizeof(key), IM_KEY_REVOKED, sid);
     set[1] = revoked_str(key);
     set[4] = revoked_str(ttl);
     add[2] = revoked_str(now);
@@ -117,11 +118,11 @@ revoked_trim(im_redis_t *redis, uint64_t now_s)
 {
     char      until[24];
     im_str_t  age[4] = {
-        im_str("ZREMRANGEBYSCORE"), im_str("im:revs"), im_str("-inf"),
+        im_str("ZREMRANGEBYSCORE"), im_str(IM_KEY_REVOKED_LAST), im_str("-inf"),
         { 0, NULL }
     };
     im_str_t  rank[4] = {
-        im_str("ZREMRANGEBYRANK"), im_str("im:revs"), im_str("0"),
+        im_str("ZREMRANGEBYRANK"), im_str(IM_KEY_REVOKED_LAST), im_str("0"),
         im_str(REVOKED_TRIM)
     };
 
@@ -174,7 +175,7 @@ logic_revoked_hello(im_redis_t *redis, im_rpc_stream_t *s)
     char         from[24], *sids[REVOKED_ITEM];
     size_t       i, n;
     im_str_t     argv[4] = {
-        im_str("ZRANGEBYSCORE"), im_str("im:revs"), { 0, NULL },
+        im_str("ZRANGEBYSCORE"), im_str(IM_KEY_REVOKED_LAST), { 0, NULL },
         im_str("+inf")
     };
     redisReply  *reply;

@@ -15,6 +15,7 @@
 
 #include "im_clock.h"
 #include "im_jwt.h"
+#include "im_keys.h"
 #include "im_log.h"
 #include "logic_conf.h"
 #include "logic_db.h"
@@ -293,7 +294,7 @@ logic_sessions_check_append(logic_db_t *db, im_rpc_req_t *req,
         return IM_DECLINED;
     }
 
-    n = snprintf(key, sizeof(key), "im:rev:%.40s", caller->sid);
+    n = snprintf(key, sizeof(key), IM_KEY_REVOKED, caller->sid);
     argv[1].data = (unsigned char *) key;
     argv[1].len = (size_t) n;
 

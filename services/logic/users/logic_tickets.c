@@ -1,8 +1,6 @@
 /*
  * logic_tickets.c -- tickets for one WebSocket handshake.
  *
- *   im:tkt:<hash>   "uid sid device", for [auth] ticket_ttl_s
- *
  * A browser cannot set headers on a WebSocket, and what stands in a URL gets
  * into logs.  So it may exchange its token for a ticket that is worth nothing
  * once it was used: GETDEL lets one of two handshakes have it.  Redis holds a
@@ -19,6 +17,7 @@
 #include <hiredis.h>
 #include <sodium.h>
 
+#include "im_keys.h"
 #include "logic_conf.h"
 #include "logic_fail.h"
 #include "logic_rpcs.h"
@@ -27,22 +26,12 @@
 
 #define TICKETS_BYTES    16
 #define TICKETS_LEN      22            /* of them in base64url */
-#define TICKETS_KEY_MAX  64
-#define TICKETS_ROW_MAX  (20 + 1 + IM_SID_LEN + 1 + IM_DEVICE_MAX + 1)
-
-
-typedef struct {
-    uint64_t  uid;
-    char      sid[IM_SID_LEN + 1];
-    char      device[IM_DEVICE_MAX + 1];
-} tickets_row_t;
 
 
 static void tickets_key(char *key, const char *ticket);
 static int tickets_set(im_redis_t *redis, const char *key, const char *row);
 static int tickets_take(im_redis_t *redis, const char *key,
-    tickets_row_t *row);
-static int tickets_parse(const char *text, size_t len, tickets_row_t *row);
+    im_keys_ticket_t *row);
 static im_str_t tickets_str(const char *s);
 
 
@@ -50,11 +39,13 @@ void
 logic_tickets_create(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    char                        ticket[TICKETS_LEN + 1];
-    char                        key[TICKETS_KEY_MAX], row[TICKETS_ROW_MAX];
-    unsigned char               raw[TICKETS_BYTES];
-    Im__TicketReply             reply = IM__TICKET_REPLY__INIT;
-    const Im__TicketRequest    *r;
+    char                      ticket[TICKETS_LEN + 1];
+    char                      key[IM_KEY_MAX];
+    char                      value[IM_KEYS_TICKET_MAX];
+    unsigned char             raw[TICKETS_BYTES];
+    Im__TicketReply           reply = IM__TICKET_REPLY__INIT;
+    im_keys_ticket_t          row;
+    const Im__TicketRequest  *r;
 
     r = (const Im__TicketRequest *) in;
 
@@ -74,10 +65,12 @@ logic_tickets_create(logic_db_t *db, im_rpc_req_t *req,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 
     tickets_key(key, ticket);
-    snprintf(row, sizeof(row), "%" PRIu64 " %s %s", r->caller->uid,
-             r->caller->sid, r->caller->device);
+    row.uid = r->caller->uid;
+    snprintf(row.sid, sizeof(row.sid), "%s", r->caller->sid);
+    snprintf(row.device, sizeof(row.device), "%s", r->caller->device);
+    im_keys_ticket_write(value, &row);
 
-    if (tickets_set(db->redis, key, row) != IM_OK) {
+    if (tickets_set(db->redis, key, value) != IM_OK) {
         logic_fail(req, "unavailable", "the session store does not answer");
         return;
     }
@@ -93,12 +86,12 @@ void
 logic_tickets_redeem(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
-    int                         rc;
-    char                        key[TICKETS_KEY_MAX];
-    Im__Caller                  caller = IM__CALLER__INIT;
-    tickets_row_t               row;
-    Im__RedeemReply             reply = IM__REDEEM_REPLY__INIT;
-    const Im__RedeemRequest    *r;
+    int                       rc;
+    char                      key[IM_KEY_MAX];
+    Im__Caller                caller = IM__CALLER__INIT;
+    im_keys_ticket_t          row;
+    Im__RedeemReply           reply = IM__REDEEM_REPLY__INIT;
+    const Im__RedeemRequest  *r;
 
     r = (const Im__RedeemRequest *) in;
 
@@ -139,14 +132,14 @@ logic_tickets_redeem(logic_db_t *db, im_rpc_req_t *req,
 static void
 tickets_key(char *key, const char *ticket)
 {
-    size_t         n;
+    char           text[48];
     unsigned char  hash[32];
 
     crypto_hash_sha256(hash, (const unsigned char *) ticket, TICKETS_LEN);
 
-    n = (size_t) snprintf(key, TICKETS_KEY_MAX, "im:tkt:");
-    sodium_bin2base64(key + n, TICKETS_KEY_MAX - n, hash, sizeof(hash),
+    sodium_bin2base64(text, sizeof(text), hash, sizeof(hash),
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    snprintf(key, IM_KEY_MAX, IM_KEY_TICKET, text);
 }
 
 
@@ -173,7 +166,7 @@ tickets_set(im_redis_t *redis, const char *key, const char *row)
 
 /* IM_DECLINED: there is none. */
 static int
-tickets_take(im_redis_t *redis, const char *key, tickets_row_t *row)
+tickets_take(im_redis_t *redis, const char *key, im_keys_ticket_t *row)
 {
     int          rc;
     im_str_t     argv[2] = { im_str("GETDEL"), { 0, NULL } };
@@ -191,40 +184,11 @@ tickets_take(im_redis_t *redis, const char *key, tickets_row_t *row)
     }
 
     rc = (reply->type == REDIS_REPLY_STRING)
-         ? tickets_parse(reply->str, reply->len, row) : IM_DECLINED;
+         ? im_keys_ticket_read(row, reply->str, reply->len) : IM_DECLINED;
 
     im_redis_free(reply);
 
     return rc;
-}
-
-
-/* "uid sid device": none of them has a blank in it. */
-static int
-tickets_parse(const char *text, size_t len, tickets_row_t *row)
-{
-    char  copy[TICKETS_ROW_MAX];
-    int   n;
-
-    _Static_assert(IM_SID_LEN == 22 && IM_DEVICE_MAX == 32,
-                   "the widths below are others");
-
-    if (len >= sizeof(copy)) {
-        return IM_DECLINED;
-    }
-
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    n = 0;
-
-    if (sscanf(copy, "%20" SCNu64 " %22s %32s%n", &row->uid, row->sid,
-               row->device, &n) != 3
-        || (size_t) n != len || strlen(row->sid) != IM_SID_LEN)
-    {
-        return IM_DECLINED;
-    }
-
-    return IM_OK;
 }
 
 

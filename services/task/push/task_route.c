@@ -13,6 +13,7 @@
 
 #include <hiredis.h>
 
+#include "im_keys.h"
 #include "task_route.h"
 
 
@@ -161,7 +162,7 @@ route_error(task_routes_t *r, const char *text)
 static int
 route_ask_all(task_routes_t *r)
 {
-    char          key[40];
+    char          key[IM_KEY_MAX];
     im_str_t      argv[2] = { im_str("HGETALL"), { 0, NULL } };
     task_user_t  *user, *next;
 
@@ -173,8 +174,8 @@ route_ask_all(task_routes_t *r)
 
     HASH_ITER(hh, r->rooms, user, next) {
         argv[1].data = (unsigned char *) key;
-        argv[1].len = (size_t) snprintf(key, sizeof(key),
-                                        "im:r:{%" PRIu64 "}", user->uid);
+        argv[1].len = (size_t) snprintf(key, sizeof(key), IM_KEY_ROOM,
+                                        user->uid);
 
         if (im_redis_append(r->redis, 2, argv) != IM_OK) {
             return IM_ERROR;
@@ -189,14 +190,13 @@ static int
 route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
     const im_str_t *field)
 {
-    char      key[40];
+    char      key[IM_KEY_MAX];
     im_str_t  argv[3];
 
     argv[0].data = (unsigned char *) verb;
     argv[0].len = strlen(verb);
     argv[1].data = (unsigned char *) key;
-    argv[1].len = (size_t) snprintf(key, sizeof(key), "im:u:{%" PRIu64 "}",
-                                    uid);
+    argv[1].len = (size_t) snprintf(key, sizeof(key), IM_KEY_USER, uid);
 
     if (field != NULL) {
         argv[2] = *field;
@@ -206,16 +206,16 @@ route_ask(im_redis_t *redis, const char *verb, uint64_t uid,
 }
 
 
-/* field, value, field, value: <conn>, "<instance> <sid> <device>" */
+/* field, value, field, value */
 static void
 route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
     unsigned *stale)
 {
-    char          conn[17];
-    size_t        i;
-    im_str_t      field;
-    const char   *value, *end;
-    task_peer_t  *peer;
+    char             conn[17];
+    size_t           i;
+    im_str_t         field;
+    task_peer_t     *peer;
+    im_keys_route_t  route;
 
     route_reset(user);
 
@@ -233,14 +233,16 @@ route_answer(task_routes_t *r, task_user_t *user, const redisReply *reply,
     for (i = 0; i + 1 < reply->elements; i += 2) {
         field.data = (unsigned char *) reply->element[i]->str;
         field.len = reply->element[i]->len;
-        value = reply->element[i + 1]->str;
-        end = memchr(value, ' ', reply->element[i + 1]->len);
 
-        if (end == NULL || field.len != 16) {
+        if (im_keys_route_read(&route, reply->element[i + 1]->str,
+                               reply->element[i + 1]->len) != IM_OK
+            || field.len != 16)
+        {
             continue;
         }
 
-        peer = task_peer_find(value, (size_t) (end - value));
+        peer = task_peer_find((char *) route.instance.data,
+                              route.instance.len);
 
         if (peer == NULL) {
 
@@ -271,7 +273,7 @@ route_left(im_redis_t *redis, uint64_t uid)
 {
     char      text[24];
     im_str_t  argv[5] = {
-        im_str("ZADD"), im_str("im:off"), im_str("NX"), im_str("0"),
+        im_str("ZADD"), im_str(IM_KEY_OFF), im_str("NX"), im_str("0"),
         { 0, NULL }
     };
 
@@ -323,16 +325,14 @@ route_answer_room(task_routes_t *r, task_user_t *room,
 static unsigned
 route_room_left(im_redis_t *redis, uint64_t room, const im_str_t *instance)
 {
-    char      key[40], set[240];
+    char      key[IM_KEY_MAX], set[IM_KEY_NAME_MAX];
     unsigned  n;
     im_str_t  hdel[3] = { im_str("HDEL"), { 0, (unsigned char *) key },
                           *instance };
     im_str_t  del[2] = { im_str("DEL"), { 0, (unsigned char *) set } };
 
-    hdel[1].len = (size_t) snprintf(key, sizeof(key), "im:r:{%" PRIu64 "}",
-                                    room);
-    del[1].len = (size_t) snprintf(set, sizeof(set),
-                                   "im:rl:{%" PRIu64 "}:%.*s", room,
+    hdel[1].len = (size_t) snprintf(key, sizeof(key), IM_KEY_ROOM, room);
+    del[1].len = (size_t) snprintf(set, sizeof(set), IM_KEY_ROOM_USERS, room,
                                    (int) instance->len,
                                    (char *) instance->data);
 
