@@ -30,7 +30,7 @@ typedef struct {
     const ProtobufCMessageDescriptor  *request;
 } im_client_question_t;
 
-#define IM_CLIENT_QUESTIONS  7
+#define IM_CLIENT_QUESTIONS  8
 
 extern const im_client_question_t  im_client_questions[IM_CLIENT_QUESTIONS];
 

@@ -26,7 +26,8 @@ static const char *const  client_names[] = {
     [IM__FRAME__FRAME_LEAVE_RES] = "leave_res",
     [IM__FRAME__FRAME_ROOM_EV] = "room_ev",
     [IM__FRAME__FRAME_PRESENCE_RES] = "presence_res",
-    [IM__FRAME__FRAME_PRESENCE] = "presence"
+    [IM__FRAME__FRAME_PRESENCE] = "presence",
+    [IM__FRAME__FRAME_ROOMS_RES] = "rooms_res"
 };
 
 #define CLIENT_NAMES  (sizeof(client_names) / sizeof(client_names[0]))

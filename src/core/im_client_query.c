@@ -54,6 +54,9 @@ const im_client_question_t  im_client_questions[IM_CLIENT_QUESTIONS] = {
     { "leave", IM__FRAME__FRAME_LEAVE, IM__FRAME__FRAME_LEAVE_RES,
       "RoomLeave", &im__room_leave_request__descriptor },
 
+    { "rooms", IM__FRAME__FRAME_ROOMS, IM__FRAME__FRAME_ROOMS_RES,
+      "Rooms", &im__rooms_request__descriptor },
+
     { "presence_sub", IM__FRAME__FRAME_PRESENCE_SUB,
       IM__FRAME__FRAME_PRESENCE_RES,
       "Presence", &im__presence_subscribe__descriptor }

@@ -140,7 +140,7 @@
         QUERY, ANY_ONE, ONCE, SESSION, API,                                   \
         IM_LOGIC_CALL_MS, 96, logic_rooms_create)                             \
     RPC(Rooms, rooms, RoomsRequest, RoomsReply,                               \
-        QUERY, ANY_ONE, REPEAT, SESSION, API,                                 \
+        QUERY, ANY_ONE, REPEAT, SESSION, API | FRAME,                         \
         IM_LOGIC_CALL_MS, 16, logic_rooms_mine)                               \
     RPC(RoomGet, room_get, RoomGetRequest, Room,                              \
         QUERY, OWNER, REPEAT, SESSION, API,                                   \

@@ -64,7 +64,7 @@ def test_every_frame_and_field_is_described(text):
     schema = ''.join(source('proto', p + '.proto')
                      for p in ('client', 'query', 'room'))
     members = re.findall(r'(?m)^    (\w+) (\w+) = \d+;', schema)
-    assert len(members) == 26
+    assert len(members) == 28
     for message, name in members:
         part = re.search(r'(?ms)^#### %s$(.*?)(?=^##)' % name, text)
         if name == 'ping':
@@ -86,8 +86,8 @@ async def test_the_examples_of_frames_are_true(api, people, text):
         'auth', 'auth_ok', 'ping', 'pong', 'send', 'ack', 'push', 'error',
         'kick', 'sync', 'sync_res', 'sync_needed', 'history', 'history_res',
         'conversations', 'conversations_res', 'read', 'read_res', 'join',
-        'join_res', 'leave', 'leave_res', 'room_ev', 'presence_sub',
-        'presence_res', 'presence'}
+        'join_res', 'leave', 'leave_res', 'rooms', 'rooms_res', 'room_ev',
+        'presence_sub', 'presence_res', 'presence'}
     s = await (await people(api, 'alice')).connect()
     assert s.auth_ok.keys() == [e for e in seen
                                 if e['type'] == 'auth_ok'][0].keys()

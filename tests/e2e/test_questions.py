@@ -26,6 +26,37 @@ async def test_a_frame_and_http_get_the_same_answer(api, people, stack):
     assert f['more'] is True and len(f['messages']) == 2
 
 
+async def test_the_own_rooms_come_by_frame_as_by_http(api, people, proto):
+    alice = await people(api, 'alice')
+    for name in ('one', 'two', 'three'):
+        await api.call('POST', '/v1/rooms', alice.token,
+                       json={'kind': 'group', 'name': name, 'members': []})
+    s = await alice.connect()
+    path, names, after = '/v1/rooms?limit=2', [], {}
+    for more in (True, False):
+        await s.write(type='rooms', id='5', limit=2, **after)
+        f = await s.expect('rooms_res')
+        assert (f.pop('id'), f.pop('type')) == ('5', 'rooms_res')
+        assert f['more'] is more
+        assert f == await api.call('GET', path, alice.token)
+        names += [room['name'] for room in f['rooms']]
+        after = {'after': f['rooms'][-1]['room']}
+        path = '/v1/rooms?limit=2&after=' + after['after']
+    assert sorted(names) == ['one', 'three', 'two']
+    await s.write(type='rooms', id='6', limit=51)
+    f = await s.expect('error')
+    assert (f['id'], f['code']) == ('6', 'bad_field')
+
+    s = await alice.connect(protocol='im.v1.proto')
+    f = proto.Frame()
+    f.rooms.id = 9
+    await s.ws.send(f.SerializeToString())
+    while f.WhichOneof('frame') != 'rooms_res':
+        f = proto.Frame.FromString(await asyncio.wait_for(s.ws.recv(), WAIT))
+    assert f.rooms_res.id == 9
+    assert sorted(r.name for r in f.rooms_res.rooms) == sorted(names)
+
+
 async def test_many_questions_are_told_apart_by_their_ids(api, people, stack):
     alice, bob, s = await conversation(api, people, stack, *range(4))
     for n in range(1, 5):

@@ -227,6 +227,7 @@ nobody_asks_in_the_name_of_another(void **state)
         Im__ReadRequest           read;
         Im__RoomJoinRequest       join;
         Im__RoomLeaveRequest      leave;
+        Im__RoomsRequest          rooms;
         Im__PresenceSubscribe     presence;
     } u;
 
@@ -372,6 +373,33 @@ a_question_in_protobuf_is_bounded_and_checked(void **state)
 }
 
 
+/* An answer without a name would never be sent. */
+static void
+each_answer_has_its_name_in_json(void **state)
+{
+    char                             start[64];
+    size_t                           i, len;
+    Im__Frame                        frame;
+    Im__ReadReply                    reply = IM__READ_REPLY__INIT;
+    unsigned char                    out[256];
+    const ProtobufCFieldDescriptor  *f;
+
+    (void) state;
+
+    for (i = 0; i < IM_CLIENT_QUESTIONS; i++) {
+        f = protobuf_c_message_descriptor_get_field(
+                &im__frame__descriptor, im_client_questions[i].reply);
+        snprintf(start, sizeof(start), "{\"type\":\"%s\",", f->name);
+
+        im_client_answer(&frame, &im_client_questions[i], 7, &reply.base);
+        len = im_client_encode(&frame, IM_ENCODING_JSON, out, sizeof(out));
+
+        assert_true(len > 2 + strlen(start));
+        assert_memory_equal(out + 2, start, strlen(start));
+    }
+}
+
+
 static void
 an_answer_carries_the_question_s_id_in_both_encodings(void **state)
 {
@@ -420,6 +448,7 @@ main(void)
             nothing_stays_of_a_question_that_another_frame_replaces),
         cmocka_unit_test(nobody_asks_in_the_name_of_another),
         cmocka_unit_test(a_question_in_protobuf_is_bounded_and_checked),
+        cmocka_unit_test(each_answer_has_its_name_in_json),
         cmocka_unit_test(an_answer_carries_the_question_s_id_in_both_encodings),
     };
 
