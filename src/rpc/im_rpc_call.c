@@ -1,8 +1,8 @@
 /*
  * im_rpc_call.c -- unary calls.
  *
- * A call is two batches: what is sent, and what is received, whose tag is the
- * callback.
+ * A call is one batch, whose tag is the callback: what is sent, and what is
+ * received.  Without a connection it is two.
  *
  * The end tells whether trying elsewhere is safe.  A handler marks its status
  * with a trailer: ANSWERED.  A server that refuses before any handler marks it
@@ -21,8 +21,9 @@
  * differently; nor a write that failed, since bytes of several calls share a
  * connection and some may have left.
  *
- * The completion of what is sent costs no turn of the loop: it is taken on the
- * rpc thread.  Should it come after the second batch, it brings that home.
+ * One batch, because the completion of another would wake the rpc thread for
+ * nothing.  Where there is another, it costs no turn of the loop: it is taken
+ * on the rpc thread.  Should it come after the second, it brings that home.
  *
  * Room: rpc.  Runs on: any thread starts; callbacks on the home.
  */
@@ -125,8 +126,8 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     grpc_byte_buffer *request, unsigned timeout_ms, const char *trace,
     im_rpc_reply_pt reply, void *ctx)
 {
-    size_t          n, sends;
-    grpc_op         send[3], recv[3];
+    size_t          n, n_ops;
+    grpc_op         ops[6], *recv;
     grpc_slice      path;
     grpc_metadata   md[IM_RPC_METADATA_MAX];
     im_rpc_call_t  *c;
@@ -156,7 +157,7 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
     im_rpc_op_init(&c->op, call_on_done, c);
     im_rpc_op_init(&c->op_send, call_on_sent, c);
     c->op_send.direct = 1;
-    atomic_init(&c->left, 2);
+    atomic_init(&c->left, 1);
     atomic_init(&c->given, 0);
 
     path = grpc_slice_from_copied_string(m->path);
@@ -177,20 +178,28 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     n = im_rpc_channel_metadata(ch, trace, md);
 
-    memset(send, 0, sizeof(send));
-    send[0].op = GRPC_OP_SEND_INITIAL_METADATA;
-    send[0].data.send_initial_metadata.count = n;
-    send[0].data.send_initial_metadata.metadata = md;
-
-    sends = 1;
+    memset(ops, 0, sizeof(ops));
+    ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+    ops[0].data.send_initial_metadata.count = n;
+    ops[0].data.send_initial_metadata.metadata = md;
 
     if (grpc_channel_check_connectivity_state(c->wire->channel, 0)
         == GRPC_CHANNEL_READY)
     {
-        sends += call_request_ops(c, &send[1]);
+        n_ops = 1 + call_request_ops(c, &ops[1]);
+
+    } else {
+        n_ops = 0;
+        atomic_store(&c->left, 2);
+
+        if (im_rpc_op_batch(c->rpc, c->call, ops, 1, &c->op_send) != IM_OK) {
+            abort();                   /* as below */
+        }
     }
 
-    memset(recv, 0, sizeof(recv));
+    recv = &ops[n_ops];
+    memset(recv, 0, 3 * sizeof(grpc_op));
+
     recv[0].op = GRPC_OP_RECV_INITIAL_METADATA;
     recv[0].data.recv_initial_metadata.recv_initial_metadata = &c->initial;
 
@@ -204,9 +213,8 @@ call_start(im_rpc_channel_t *ch, const im_rpc_method_t *m,
 
     im_tsan_give(&c->op);
 
-    if (im_rpc_op_batch(c->rpc, c->call, send, sends, &c->op_send) != IM_OK
-        || grpc_call_start_batch(c->call, recv, 3, &c->op, NULL)
-           != GRPC_CALL_OK)
+    if (grpc_call_start_batch(c->call, ops, n_ops + 3, &c->op, NULL)
+        != GRPC_CALL_OK)
     {
         /* our own mistake; a live call would leak */
         abort();
