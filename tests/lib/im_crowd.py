@@ -50,8 +50,9 @@ def users(mysql, count):
 class Member(asyncio.Protocol):
     """A connection of one user."""
 
-    def __init__(self, uid):
+    def __init__(self, uid, token):
         self.uid = uid
+        self.token = token
         self.there = asyncio.get_running_loop().create_future()
         self.answers = {}          # id -> future of (kind, frame)
         self.data = bytearray()
@@ -61,13 +62,13 @@ class Member(asyncio.Protocol):
     async def connect(cls, env, uid):
         host, port = env['IM_HTTP'].split(':')
         _, m = await asyncio.get_running_loop().create_connection(
-            lambda: cls(uid), host, int(port))
+            lambda: cls(uid, token(env, uid)), host, int(port))
         m.transport.write((
             'GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n'
             'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
             'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
             'Authorization: Bearer %s\r\n\r\n' % (
-                env['IM_HTTP'], token(env, uid))).encode())
+                env['IM_HTTP'], m.token)).encode())
         async with asyncio.timeout(20):
             await m.there
         return m
@@ -114,14 +115,14 @@ class Member(asyncio.Protocol):
             if answer is not None and not answer.done():
                 answer.set_result((kind, frame))
 
-    async def ask(self, n, kind, **args):
-        """(kind, frame as bytes) of the answer to question n."""
+    def ask(self, n, kind, **args):
+        """A future of (kind, frame as bytes): the answer to question n."""
         text = json.dumps(dict(args, type=kind, id=str(n))).encode()
         size = bytes((0x80 | len(text),)) if len(text) < 126 else \
             b'\xfe' + len(text).to_bytes(2, 'big')
         self.answers[n] = asyncio.get_running_loop().create_future()
         self.transport.write(b'\x81' + size + b'\0\0\0\0' + text)
-        return await self.answers[n]
+        return self.answers[n]
 
 
 async def open_all(env, uids):
