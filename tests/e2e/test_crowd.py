@@ -1,12 +1,15 @@
 """Many clients that ask at the same moment, and what each of them costs."""
 
+import asyncio
+import base64
+import json
 import time
 
 import im_crowd
 from im_client import new_cmid
 from im_wait import until
 from test_rooms_edge import acked, group
-from test_sync import conversations, listed, settled_one, sync_one
+from test_sync import conversations, listed, redis, settled_one, sync_one
 
 CROWD = 600
 FRIENDS = 5
@@ -61,6 +64,74 @@ async def test_a_client_that_comes_back_costs_mysql_two_statements(
         assert [m['body'] for m in c['messages']] == ['x']
     more = statements(stack) - before
     assert more < 2.5 * ROUNDS + 10 * (time.monotonic() - begun)
+
+
+def sid(token):
+    """Of an access token."""
+    body = token.split('.')[1]
+    return json.loads(base64.urlsafe_b64decode(body + '=' * (-len(body) % 4))
+                      )['sid']
+
+
+async def test_answers_that_are_given_together_are_those_given_alone(
+        api, people, stack):
+    """A crowd of different clients: with no message, some, or more than one
+    statement reads for many; with a long list, with an ended session; all ask
+    twice.  That answers were given together is seen by the statements."""
+    host = await people(api, 'host')
+    s = await host.connect()
+    uids = im_crowd.users(stack.mysql, 128)
+    behind = {u: 20 if n % 16 == 1 else 1 + n % 3 for n, u in enumerate(uids)}
+    crowd = await im_crowd.open_all(stack.env, uids)
+
+    async def ask(m):
+        sync = {'limit': 50, 'cursors': [
+            {'with': str(host.uid), 'seq': '0' if m.uid % 2 else '1'}]}
+        return await asyncio.gather(
+            m.ask(1, 'conversations', limit=5), m.ask(2, 'sync', **sync),
+            m.ask(3, 'conversations', limit=5), m.ask(4, 'sync', **sync))
+
+    try:
+        for uid in uids:
+            for _ in range(behind[uid]):
+                await s.write(type='send', to=str(uid), cmid=new_cmid(),
+                              body=str(uid))
+        for _ in range(sum(behind.values())):
+            await s.expect('ack', 20)
+        for uid in uids[::32]:
+            stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b, '
+                        'last_id) SELECT %d, s.seq, %d, 1 FROM seq_1_to_%d s'
+                        % (uid, uid, FEW))
+        for m in crowd[5::16]:
+            redis(stack, 'SET', 'im:rev:' + sid(m.token), '1')
+        for m in crowd:                # until all is stored, and known to be
+            await ask(m)
+        before = statements(stack)
+        alone = [await ask(m) for m in crowd]
+        between = statements(stack)
+        together = await asyncio.gather(*map(ask, crowd))
+        after = statements(stack)
+    finally:
+        for m in crowd:
+            m.transport.abort()
+
+    assert together == alone
+    for m, answers in zip(crowd, alone):
+        kinds = [kind for kind, _ in answers]
+        frames = [json.loads(frame) for _, frame in answers]
+        if m in crowd[5::16]:
+            assert [f['code'] for f in frames] == ['session_revoked'] * 4
+            continue
+        assert kinds == ['conversations_res', 'sync_res'] * 2
+        n = behind[m.uid]
+        for f in frames[::2]:
+            assert [int(c['with']) for c in f['conversations']] \
+                == [host.uid]
+        for f in frames[1::2]:
+            c, = f['conversations']
+            assert [x['body'] for x in c['messages']] \
+                == [str(m.uid)] * (n - (m.uid % 2 == 0))
+    assert after - between < 0.9 * (between - before)
 
 
 async def test_a_short_and_a_long_list_show_the_same(api, people, stack):

@@ -22,6 +22,17 @@ typedef struct {
 typedef void (*logic_job_pt)(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in);
 
+/* One of several calls that a job answers together. */
+typedef struct {
+    im_rpc_req_t            *req;
+    const ProtobufCMessage  *in;
+} logic_call_t;
+
+#define LOGIC_CALLS_MAX  16
+
+/* A job for n calls, 1 to LOGIC_CALLS_MAX.  calls may be written to. */
+typedef void (*logic_jobs_pt)(logic_db_t *db, logic_call_t *calls, size_t n);
+
 /* logic_mysql_run() with its connection. */
 int logic_db_run(logic_db_t *db, const char *sql,
     const im_mysql_value_t *v, size_t n, const im_mysql_type_t *columns,

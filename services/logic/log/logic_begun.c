@@ -44,7 +44,7 @@ typedef struct {
     uint64_t                 asked_ms;
     uint64_t                 oldest_ms;    /* of its notes */
     const ProtobufCMessage  *in;
-    logic_job_pt             go_on;
+    logic_jobs_pt            go_on;
 } begun_t;
 
 
@@ -52,7 +52,8 @@ static int begun_note(im_redis_t *redis, uint64_t uid, unsigned partition);
 static int begun_read(im_redis_t *redis, begun_t *b);
 static void begun_add(begun_t *b, const char *partition, const char *time);
 static int begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req);
-static void begun_resume(logic_db_t *db, logic_parked_t *parked);
+static void begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
+static int begun_is_stored(logic_db_t *db, const begun_t *b);
 static void begun_drop(logic_parked_t *parked);
 static int begun_forget(im_redis_t *redis, const begun_t *b);
 static size_t begun_key(char *out, size_t size, uint64_t uid);
@@ -128,22 +129,22 @@ logic_begun_ask(im_redis_t *redis, uint64_t uid)
 
 
 int
-logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on)
+logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
+    logic_jobs_pt go_on)
 {
     begun_t  *b, note = {
         .uid = uid,
         .asked_ms = im_now_ms(),
         .oldest_ms = UINT64_MAX,
-        .in = in,
+        .in = call->in,
         .go_on = go_on
     };
 
     if (begun_read(db->redis, &note) != IM_OK) {
         im_warn_seldom("lists of conversations are refused: redis: %s",
                        im_redis_error(db->redis));
-        logic_fail(req, "unavailable", "the notes of new conversations do not "
-                   "answer");
+        logic_fail(call->req, "unavailable", "the notes of new conversations "
+                   "do not answer");
         return IM_DECLINED;
     }
 
@@ -153,13 +154,13 @@ logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
 
     b = malloc(sizeof(begun_t));
     if (b == NULL) {
-        logic_fail(req, "internal", "out of memory");
+        logic_fail(call->req, "internal", "out of memory");
         return IM_DECLINED;
     }
 
     *b = note;
 
-    return begun_park(db, b, req);
+    return begun_park(db, b, call->req);
 }
 
 
@@ -235,26 +236,51 @@ begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
 
 
 static void
-begun_resume(logic_db_t *db, logic_parked_t *parked)
+begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
-    begun_t       *b = (begun_t *) parked;
-    begun_t        copy = *b;
-    logic_wait_t  *w = &copy.parked.wait;
+    size_t          i, n_calls;
+    begun_t        *b;
+    logic_call_t    calls[LOGIC_CALLS_MAX];
+    logic_jobs_pt   go_on;
 
-    free(b);
+    go_on = NULL;
 
-    if ((w->partitions & ~w->reached) != 0) {
-        logic_fail(copy.parked.req, "unavailable", "a conversation that has "
-                   "begun is not stored yet");
-        return;
+    for (i = 0, n_calls = 0; i < n; i++) {
+        b = (begun_t *) parked[i];
+
+        if (begun_is_stored(db, b)) {
+            go_on = b->go_on;
+            calls[n_calls].req = b->parked.req;
+            calls[n_calls++].in = b->in;
+        }
+
+        free(b);
     }
 
-    if (begun_forget(db->redis, &copy) != IM_OK) {
+    if (n_calls > 0) {
+        go_on(db, calls, n_calls);
+    }
+}
+
+
+/* 0: the call has been refused. */
+static int
+begun_is_stored(logic_db_t *db, const begun_t *b)
+{
+    const logic_wait_t  *w = &b->parked.wait;
+
+    if ((w->partitions & ~w->reached) != 0) {
+        logic_fail(b->parked.req, "unavailable", "a conversation that has "
+                   "begun is not stored yet");
+        return 0;
+    }
+
+    if (begun_forget(db->redis, b) != IM_OK) {
         im_warn_seldom("notes of new conversations are not removed: redis: %s",
                        im_redis_error(db->redis));
     }
 
-    copy.go_on(db, copy.parked.req, copy.in);
+    return 1;
 }
 
 

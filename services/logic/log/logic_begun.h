@@ -19,10 +19,11 @@ int logic_begun_ask(im_redis_t *redis, uint64_t uid);
 
 /*
  * In a job of a pool: what had begun for this user at the call, and was acked,
- * is in MySQL.  IM_OK: the job goes on.  IM_AGAIN: req is parked, go_on will be
- * called as a job, or req is refused.  IM_DECLINED: req has been refused.
+ * is in MySQL.  IM_OK: the job goes on.  IM_AGAIN: the call is parked, go_on
+ * will be called as a job, which is the same for all calls, or it is refused.
+ * IM_DECLINED: it has been refused.  Nothing is asked of Redis but the reply.
  */
-int logic_begun_wait(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in, uint64_t uid, logic_job_pt go_on);
+int logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
+    logic_jobs_pt go_on);
 
 #endif

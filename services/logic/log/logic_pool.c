@@ -14,6 +14,12 @@
  * comes back when what it waits for is reached or its time is over.  It goes on
  * before jobs that have not begun.  As many may be parked as may be queued.
  *
+ * A crowd asks the same at once, and one statement or round trip for many costs
+ * little more than for one.  So a thread takes several calls of one kind, an
+ * equal share for each thread: the first that waits, and those behind it.  Up
+ * to POOL_AHEAD places are looked through for them, so the order of calls of
+ * different kinds changes by no more than that.
+ *
  * The memory of a pool outlives its threads: the rpc thread may bring a late
  * call while the pool stops, and until the runtime is gone.
  */
@@ -29,15 +35,24 @@
 #include "logic_stores.h"
 
 
+#define POOL_AHEAD  64
+
+
 typedef struct pool_job_s  pool_job_t;
 
 struct pool_job_s {
     logic_job_pt             run;
-    im_rpc_req_t            *req;
-    const ProtobufCMessage  *in;
+    logic_call_t             call;
     uint64_t                 since_us;
     pool_job_t              *next;
 };
+
+/* What a thread takes at once; one of the two. */
+typedef struct {
+    pool_job_t        *job;
+    size_t             n_parked;
+    logic_parked_t    *parked[LOGIC_CALLS_MAX];
+} pool_taken_t;
 
 typedef struct {
     logic_pool_t      *pool;
@@ -54,8 +69,9 @@ struct logic_pool_s {
     logic_parked_t    *ready;      /* come back */
     logic_parked_t   **ready_last;
     unsigned           n;          /* queued */
+    unsigned           n_ready;
     unsigned           parked;     /* or ready */
-    unsigned           max;        /* of each */
+    unsigned           max;        /* queued, parked */
     int                stop;
     unsigned           n_threads;
     pool_thread_t      threads[];
@@ -67,10 +83,14 @@ static int pool_is_full(const logic_pool_t *p, uint64_t now_us);
 static void pool_on_done(logic_wait_t *w);
 static void pool_drop(logic_parked_t *parked, const char *code,
     const char *text);
-static int pool_take(logic_pool_t *p, pool_job_t **job,
-    logic_parked_t **parked);
-static void pool_resume(logic_db_t *db, logic_parked_t *parked);
+static int pool_take(logic_pool_t *p, pool_taken_t *t);
+static void pool_take_parked(logic_pool_t *p, pool_taken_t *t);
+static pool_job_t *pool_take_jobs(logic_pool_t *p, logic_job_pt job,
+    size_t max);
+static size_t pool_part(const logic_pool_t *p, unsigned n);
+static void pool_resume(logic_db_t *db, pool_taken_t *t);
 static void pool_run(logic_db_t *db, pool_job_t *job);
+static int pool_is_late(const pool_job_t *job);
 static void pool_refuse(logic_pool_t *p);
 
 
@@ -134,8 +154,8 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
 
     if (!full) {
         job->run = run;
-        job->req = req;
-        job->in = in;
+        job->call.req = req;
+        job->call.in = in;
         job->since_us = im_mono_us();
 
         pthread_mutex_lock(&p->lock);
@@ -232,6 +252,7 @@ pool_on_done(logic_wait_t *w)
     } else {
         *p->ready_last = parked;
         p->ready_last = &parked->next;
+        p->n_ready++;
         pthread_cond_signal(&p->wake);
     }
 
@@ -254,17 +275,16 @@ pool_drop(logic_parked_t *parked, const char *code, const char *text)
 static void *
 pool_thread(void *arg)
 {
-    pool_job_t      *job;
-    pool_thread_t   *t = arg;
-    logic_parked_t  *parked;
+    pool_taken_t    taken;
+    pool_thread_t  *t = arg;
 
-    while (pool_take(t->pool, &job, &parked) == IM_OK) {
+    while (pool_take(t->pool, &taken) == IM_OK) {
 
-        if (parked != NULL) {
-            pool_resume(&t->db, parked);
+        if (taken.job != NULL) {
+            pool_run(&t->db, taken.job);
 
         } else {
-            pool_run(&t->db, job);
+            pool_resume(&t->db, &taken);
         }
     }
 
@@ -272,12 +292,14 @@ pool_thread(void *arg)
 }
 
 
-/* One of the two.  IM_DONE: stopping.  What waits then is refused by
- * logic_pool_stop(). */
+/* IM_DONE: stopping.  What waits then is refused by logic_pool_stop(). */
 static int
-pool_take(logic_pool_t *p, pool_job_t **job, logic_parked_t **parked)
+pool_take(logic_pool_t *p, pool_taken_t *t)
 {
     int  rc;
+
+    t->n_parked = 0;
+    t->job = NULL;
 
     pthread_mutex_lock(&p->lock);
 
@@ -286,25 +308,12 @@ pool_take(logic_pool_t *p, pool_job_t **job, logic_parked_t **parked)
     }
 
     rc = p->stop ? IM_DONE : IM_OK;
-    *parked = p->ready;
-    *job = NULL;
 
-    if (rc == IM_OK && *parked != NULL) {
-        p->ready = (*parked)->next;
-        p->parked--;
-
-        if (p->ready == NULL) {
-            p->ready_last = &p->ready;
-        }
+    if (rc == IM_OK && p->ready != NULL) {
+        pool_take_parked(p, t);
 
     } else if (rc == IM_OK) {
-        *job = p->first;
-        p->first = (*job)->next;
-        p->n--;
-
-        if (p->first == NULL) {
-            p->last = &p->first;
-        }
+        t->job = pool_take_jobs(p, p->first->run, 1);
     }
 
     pthread_mutex_unlock(&p->lock);
@@ -314,13 +323,124 @@ pool_take(logic_pool_t *p, pool_job_t **job, logic_parked_t **parked)
 
 
 static void
-pool_resume(logic_db_t *db, logic_parked_t *parked)
+pool_take_parked(logic_pool_t *p, pool_taken_t *t)
 {
-    if (im_rpc_req_left_ms(parked->req) <= 0) {
-        pool_drop(parked, "timeout", "the caller has stopped waiting");
+    size_t            i, share;
+    logic_parked_t  **at;
 
-    } else {
-        parked->resume(db, parked);
+    at = &p->ready;
+    share = pool_part(p, p->n_ready);
+
+    for (i = 0; *at != NULL && i < POOL_AHEAD && t->n_parked < share; i++) {
+
+        if (i > 0 && (*at)->resume != t->parked[0]->resume) {
+            at = &(*at)->next;
+            continue;
+        }
+
+        t->parked[t->n_parked++] = *at;
+        *at = (*at)->next;
+    }
+
+    if (*at == NULL) {
+        p->ready_last = at;
+    }
+
+    p->n_ready -= (unsigned) t->n_parked;
+    p->parked -= (unsigned) t->n_parked;
+}
+
+
+/* Up to max that call `job`, as a list. */
+static pool_job_t *
+pool_take_jobs(logic_pool_t *p, logic_job_pt job, size_t max)
+{
+    size_t        i;
+    pool_job_t   *taken, **last, **at;
+
+    at = &p->first;
+    last = &taken;
+
+    for (i = 0; *at != NULL && i < POOL_AHEAD && max > 0; i++) {
+
+        if ((*at)->run != job) {
+            at = &(*at)->next;
+            continue;
+        }
+
+        *last = *at;
+        last = &(*last)->next;
+        *at = (*at)->next;
+        p->n--;
+        max--;
+    }
+
+    if (*at == NULL) {
+        p->last = at;
+    }
+
+    *last = NULL;
+
+    return taken;
+}
+
+
+/* A thread's, of n that wait. */
+static size_t
+pool_part(const logic_pool_t *p, unsigned n)
+{
+    size_t  part;
+
+    part = (n + p->n_threads - 1) / p->n_threads;
+
+    return (part < LOGIC_CALLS_MAX) ? part : LOGIC_CALLS_MAX;
+}
+
+
+size_t
+logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls)
+{
+    size_t         n;
+    pool_job_t    *taken, *next;
+    logic_pool_t  *p = db->pool;
+
+    pthread_mutex_lock(&p->lock);
+    taken = pool_take_jobs(p, job, pool_part(p, p->n + 1) - 1);
+    pthread_mutex_unlock(&p->lock);
+
+    for (n = 1; taken != NULL; taken = next) {
+        next = taken->next;
+
+        if (!pool_is_late(taken)) {
+            calls[n++] = taken->call;
+        }
+
+        free(taken);
+    }
+
+    return n;
+}
+
+
+static void
+pool_resume(logic_db_t *db, pool_taken_t *t)
+{
+    size_t           i, n;
+    logic_parked_t  *parked;
+
+    for (i = 0, n = 0; i < t->n_parked; i++) {
+        parked = t->parked[i];
+
+        if (im_rpc_req_left_ms(parked->req) <= 0) {
+            pool_drop(parked, "timeout", "the caller has stopped waiting");
+
+        } else {
+            t->parked[n++] = parked;
+        }
+    }
+
+    if (n > 0) {
+        t->parked[0]->resume(db, t->parked, n);
     }
 }
 
@@ -328,14 +448,25 @@ pool_resume(logic_db_t *db, logic_parked_t *parked)
 static void
 pool_run(logic_db_t *db, pool_job_t *job)
 {
-    if (im_rpc_req_left_ms(job->req) <= 0) {
-        logic_fail(job->req, "timeout", "the caller has stopped waiting");
-
-    } else {
-        job->run(db, job->req, job->in);
+    if (!pool_is_late(job)) {
+        job->run(db, job->call.req, job->call.in);
     }
 
     free(job);
+}
+
+
+/* 1: it has been refused. */
+static int
+pool_is_late(const pool_job_t *job)
+{
+    if (im_rpc_req_left_ms(job->call.req) > 0) {
+        return 0;
+    }
+
+    logic_fail(job->call.req, "timeout", "the caller has stopped waiting");
+
+    return 1;
 }
 
 
@@ -377,7 +508,7 @@ pool_refuse(logic_pool_t *p)
         job = p->first;
         p->first = job->next;
 
-        logic_fail(job->req, "unavailable", "this Logic stops");
+        logic_fail(job->call.req, "unavailable", "this Logic stops");
         free(job);
     }
 
@@ -391,6 +522,7 @@ pool_refuse(logic_pool_t *p)
     p->last = &p->first;
     p->ready_last = &p->ready;
     p->n = 0;
+    p->n_ready = 0;
 }
 
 

@@ -17,14 +17,22 @@ int logic_pool_start(logic_pool_t *pool);
  * pool that was stopped "unavailable". */
 void logic_pool_run(logic_pool_t *pool, logic_job_pt job, im_rpc_req_t *req,
     const ProtobufCMessage *in);
+/*
+ * From a job that can answer several calls at once: those of the same job that
+ * wait, as many as are a share for each thread.  The first one, calls[0], is
+ * the caller's.  How many there are with it, 1 to LOGIC_CALLS_MAX.
+ */
+size_t logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls);
 
 /* A request that waits for the store and has no thread meanwhile: in memory
  * that it owns. */
 struct logic_parked_s {
     logic_wait_t     wait;         /* first; partitions and until_us are set */
     im_rpc_req_t    *req;
-    /* Goes on, as a job: what was waited for is reached, or it is too late. */
-    void           (*resume)(logic_db_t *db, logic_parked_t *parked);
+    /* n of them go on, as a job, 1 to LOGIC_CALLS_MAX: what each waited for is
+     * reached, or it is too late. */
+    void           (*resume)(logic_db_t *db, logic_parked_t **parked,
+                             size_t n);
     /* Frees it: the pool has refused req, and never resumes it. */
     void           (*drop)(logic_parked_t *parked);
 

@@ -24,7 +24,8 @@
  *   questions      what shards must ask of MySQL           logic_asking.c
  *   pools          "auth" (password hashing), "query", "live" (Redis only),
  *                  "removed" (workers ask who was),
- *                  "sync" (waits for the store)            logic_pool.c
+ *                  "sync" (waits for the store, answers
+ *                  many at once)                           logic_pool.c
  */
 
 #include <stdatomic.h>

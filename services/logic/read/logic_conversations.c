@@ -9,6 +9,9 @@
  * waited for (logic_begun.c): the recipient who connects now learns of it from
  * nobody else.
  *
+ * Lists that are asked for at the same time share a round trip to Redis, and a
+ * statement where they are short.
+ *
  * A read cursor may be as high as the last number that Redis has given: a
  * message is pushed before it is stored, and who has read it says so at once.
  * Where Redis has lost that number, one that was acked may be above all that is
@@ -38,6 +41,7 @@
 
 
 typedef struct {
+    logic_call_t        call;
     logic_listing_t     listing;
     size_t              n;
     size_t              bytes;
@@ -50,14 +54,18 @@ typedef struct {
 } conversations_t;
 
 
-static void conversations_answer(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in);
+static int conversations_ask(logic_db_t *db, logic_call_t *call);
+static int conversations_may(logic_db_t *db, const logic_call_t *call);
+static void conversations_answer(logic_db_t *db, logic_call_t *calls,
+    size_t n);
+static conversations_t *conversations_create(logic_db_t *db,
+    const logic_call_t *call);
+static void conversations_finish(logic_db_t *db, conversations_t *c, int rc);
 static int conversations_page(logic_db_t *db, conversations_t *c);
 static int conversations_row(logic_db_t *db, conversations_t *c, size_t i);
 static void conversations_show(const logic_listing_t *l,
     const logic_listed_t *from, Im__Conversation *row);
-static void conversations_reply(im_rpc_req_t *req,
-    const Im__ConversationsRequest *r, conversations_t *c);
+static void conversations_reply(conversations_t *c);
 static void conversations_mark(logic_db_t *db, im_rpc_req_t *req,
     const Im__ReadRequest *r, const im_conv_t *conv);
 static int conversations_nobody(logic_db_t *db, im_rpc_req_t *req,
@@ -70,70 +78,151 @@ void
 logic_conversations_get(logic_db_t *db, im_rpc_req_t *req,
     const ProtobufCMessage *in)
 {
+    int           rc;
+    size_t        i, n, n_ready;
+    logic_call_t  calls[LOGIC_CALLS_MAX] = { { req, in } };
+
+    n = logic_pool_share(db, logic_conversations_get, calls);
+    rc = IM_OK;
+
+    for (i = 0; i < n && rc != IM_ERROR; i++) {
+        rc = conversations_ask(db, &calls[i]);
+    }
+
+    /* after an error there are no replies, and each call fails by that */
+
+    for (i = 0, n_ready = 0; i < n; i++) {
+        if (calls[i].req != NULL && conversations_may(db, &calls[i]) == IM_OK) {
+            calls[n_ready++] = calls[i];
+        }
+    }
+
+    if (n_ready > 0) {
+        conversations_answer(db, calls, n_ready);
+    }
+}
+
+
+/* Queues what Redis is asked for a call.  IM_DECLINED: it has been answered,
+ * and is taken out; IM_ERROR: Redis is not there. */
+static int
+conversations_ask(logic_db_t *db, logic_call_t *call)
+{
+    int                              rc;
     const Im__ConversationsRequest  *r;
 
-    r = (const Im__ConversationsRequest *) in;
+    r = (const Im__ConversationsRequest *) call->in;
+    rc = logic_sessions_check_append(db, call->req, r->caller);
 
-    if (logic_sessions_check_append(db, req, r->caller) != IM_OK) {
-        return;
+    if (rc != IM_OK) {
+        call->req = NULL;
+        return rc;
     }
 
-    /* in one round trip; if it cannot be queued, there are no replies */
+    return r->has_before ? IM_OK : logic_begun_ask(db->redis, r->caller->uid);
+}
 
-    if (!r->has_before) {
-        (void) logic_begun_ask(db->redis, r->caller->uid);
-    }
 
-    if (logic_sessions_check_reply(db, req) != IM_OK) {
+/* Takes the replies.  IM_OK: the list can be read; else the call is parked, or
+ * has been answered. */
+static int
+conversations_may(logic_db_t *db, const logic_call_t *call)
+{
+    const Im__ConversationsRequest  *r;
+
+    r = (const Im__ConversationsRequest *) call->in;
+
+    if (logic_sessions_check_reply(db, call->req) != IM_OK) {
         (void) im_redis_skip(db->redis, r->has_before ? 0 : 1);
-        return;
+        return IM_ERROR;
     }
 
-    if (!r->has_before
-        && logic_begun_wait(db, req, in, r->caller->uid, conversations_answer)
-           != IM_OK)
-    {
-        return;
-    }
-
-    conversations_answer(db, req, in);
+    return r->has_before ? IM_OK
+           : logic_begun_wait(db, call, r->caller->uid, conversations_answer);
 }
 
 
 /* Another thread may run it than the one that began. */
 static void
-conversations_answer(logic_db_t *db, im_rpc_req_t *req,
-    const ProtobufCMessage *in)
+conversations_answer(logic_db_t *db, logic_call_t *calls, size_t n)
 {
-    int                              rc;
-    size_t                           i;
+    int               rc;
+    size_t            i, n_lists;
+    conversations_t  *all[LOGIC_CALLS_MAX];
+    logic_listing_t  *lists[LOGIC_CALLS_MAX];
+
+    for (i = 0, n_lists = 0; i < n; i++) {
+        all[n_lists] = conversations_create(db, &calls[i]);
+
+        if (all[n_lists] != NULL) {
+            lists[n_lists] = &all[n_lists]->listing;
+            n_lists++;
+        }
+    }
+
+    rc = logic_listing_begin(db, lists, n_lists);
+
+    /* those that are read wait for none that is not */
+
+    for (i = 0, n = 0; i < n_lists; i++) {
+        if (rc == IM_OK && !lists[i]->whole) {
+            all[n++] = all[i];
+
+        } else {
+            conversations_finish(db, all[i], rc);
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        conversations_finish(db, all[i], IM_OK);
+    }
+}
+
+
+/* NULL: the call has been refused. */
+static conversations_t *
+conversations_create(logic_db_t *db, const logic_call_t *call)
+{
     conversations_t                 *c;
     const Im__ConversationsRequest  *r;
 
-    r = (const Im__ConversationsRequest *) in;
+    r = (const Im__ConversationsRequest *) call->in;
 
     c = calloc(1, sizeof(conversations_t));
     if (c == NULL) {
-        logic_page_failed(db, req, 1);
-        return;
+        logic_page_failed(db, call->req, 1);
+        return NULL;
     }
 
+    c->call = *call;
     c->listing.uid = r->caller->uid;
     c->listing.before = r->has_before ? r->before : INT64_MAX;
     c->listing.limit = r->has_limit ? r->limit : CONVERSATIONS_LIMIT;
     c->listing.hidden = r->has_hidden && r->hidden;
     c->uncounted = LOGIC_UNREAD_ROWS_MAX;
 
-    rc = conversations_page(db, c);
+    return c;
+}
+
+
+/* rc: of what was asked for all. */
+static void
+conversations_finish(logic_db_t *db, conversations_t *c, int rc)
+{
+    size_t  i;
 
     if (rc == IM_OK) {
-        conversations_reply(req, r, c);
+        rc = conversations_page(db, c);
+    }
+
+    if (rc == IM_OK) {
+        conversations_reply(c);
 
     } else if (rc == IM_AGAIN) {
-        logic_fail(req, "unavailable", "the list is not in order yet");
+        logic_fail(c->call.req, "unavailable", "the list is not in order yet");
 
     } else {
-        logic_page_failed(db, req, c->memory);
+        logic_page_failed(db, c->call.req, c->memory);
     }
 
     for (i = 0; i < c->n; i++) {
@@ -234,10 +323,12 @@ conversations_show(const logic_listing_t *l, const logic_listed_t *from,
 
 
 static void
-conversations_reply(im_rpc_req_t *req, const Im__ConversationsRequest *r,
-    conversations_t *c)
+conversations_reply(conversations_t *c)
 {
-    Im__ConversationsReply  reply = IM__CONVERSATIONS_REPLY__INIT;
+    Im__ConversationsReply           reply = IM__CONVERSATIONS_REPLY__INIT;
+    const Im__ConversationsRequest  *r;
+
+    r = (const Im__ConversationsRequest *) c->call.in;
 
     reply.has_id = r->has_id;
     reply.id = r->id;
@@ -247,7 +338,7 @@ conversations_reply(im_rpc_req_t *req, const Im__ConversationsRequest *r,
     reply.has_next = c->more;
     reply.next = c->next;
 
-    im_rpc_reply(req, &reply.base);
+    im_rpc_reply(c->call.req, &reply.base);
 }
 
 

@@ -2,11 +2,13 @@
  * logic_listing.c -- see logic_listing.h.
  *
  * Most users have a few conversations.  One statement reads them all, with
- * their last messages: a statement costs MySQL more than a row, which counts
- * when a crowd of clients comes back together.
+ * their last messages, and for up to 16 users that ask at the same time: a
+ * statement costs MySQL more than a row, which counts when a crowd of clients
+ * comes back together.  Its LIMIT is for all of them.  If one user has so many
+ * rows that it is reached, each of the others is asked for alone.
  *
- * For the others, direct conversations come from an index (uid, hot, last_id),
- * so a page reads about a page of rows, however many conversations there are.
+ * For users with more, direct conversations come from an index (uid, hot,
+ * last_id), so a page reads about a page of rows, however many there are.
  * A key that is not hot is that of the last message.  A hot one may be behind
  * by LISTING_LAG (task_tails.c), so those rows are read on until no further one
  * can be among the page's:
@@ -35,6 +37,7 @@
 #include "im_clock.h"
 #include "im_snowflake.h"
 #include "im_timeouts.h"
+#include "logic_ask.h"
 #include "logic_db.h"
 #include "logic_listing.h"
 #include "logic_page.h"
@@ -59,16 +62,22 @@ typedef struct {
     size_t            n;
 } listing_walk_t;
 
-/* All rows of a user, as they come. */
+/* All rows of some users, as they come. */
 typedef struct {
     logic_listing_t  *list;
     size_t            n;
-    unsigned          unfilled:1;      /* see listing_fill() */
+} listing_user_t;
+
+typedef struct {
+    size_t            n_users;
+    size_t            n;               /* rows */
+    listing_user_t    users[LOGIC_CALLS_MAX];
 } listing_few_t;
 
 
-static int listing_few(logic_db_t *db, logic_listing_t *l);
+static int listing_few(logic_db_t *db, listing_few_t *few);
 static int listing_on_few(void *ctx, const im_mysql_value_t *v);
+static void listing_put_few(listing_user_t *u, const im_mysql_value_t *v);
 static int listing_many(logic_db_t *db, logic_listing_t *l);
 static int listing_fill(logic_db_t *db, uint64_t uid);
 static int listing_rooms(logic_db_t *db, logic_listing_t *l);
@@ -111,16 +120,36 @@ static void listing_end(logic_listing_t *l);
 enum {
     LISTING_AT_ID = 2, LISTING_AT_RUN = 8, LISTING_AT_MESSAGE = 11,
     LISTING_AT_BODY = 16, LISTING_AT_READ = 17, LISTING_AT_JOINED = 20,
-    LISTING_AT_HOT = 21
+    LISTING_AT_HOT = 21, LISTING_AT_UID = 22
 };
 
-static const im_mysql_type_t  listing_columns[LISTING_COLUMNS] = {
+static const im_mysql_type_t  listing_columns[LISTING_COLUMNS + 1] = {
     IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
     IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
     IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
     IM_MYSQL_STR, IM_MYSQL_STR, IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64,
-    IM_MYSQL_U64, IM_MYSQL_U64
+    IM_MYSQL_U64, IM_MYSQL_U64, IM_MYSQL_U64
 };
+
+
+int
+logic_listing_begin(logic_db_t *db, logic_listing_t **lists, size_t n)
+{
+    size_t         i;
+    listing_few_t  few = { .n_users = 0 };
+
+    for (i = 0; i < n; i++) {
+
+        if (lists[i]->before == INT64_MAX) {
+            few.users[few.n_users++].list = lists[i];
+
+        } else {
+            lists[i]->many = 1;        /* who asks for a second page has many */
+        }
+    }
+
+    return (few.n_users > 0) ? listing_few(db, &few) : IM_OK;
+}
 
 
 int
@@ -128,16 +157,13 @@ logic_listing(logic_db_t *db, logic_listing_t *l)
 {
     int  rc;
 
-    l->n = 0;
-    l->more = 0;
-    l->next = 0;
-    l->cut = 0;
+    rc = IM_OK;
 
-    /* who asks for a second page has many */
+    if (!l->whole && !l->many) {
+        rc = logic_listing_begin(db, &l, 1);
+    }
 
-    rc = (l->before == INT64_MAX) ? listing_few(db, l) : IM_DECLINED;
-
-    if (rc == IM_DECLINED) {
+    if (rc == IM_OK && l->many) {
         logic_listing_free(l);
         rc = listing_many(db, l);
     }
@@ -150,59 +176,94 @@ logic_listing(logic_db_t *db, logic_listing_t *l)
 }
 
 
-/* IM_DECLINED: there are more, or rows of an earlier version. */
+/* A list is neither whole nor too long if the rows of others took its place. */
 static int
-listing_few(logic_db_t *db, logic_listing_t *l)
+listing_few(logic_db_t *db, listing_few_t *few)
 {
-    listing_few_t     few = { .list = l };
-    im_mysql_value_t  v[2];
+    size_t             i, n;
+    listing_user_t    *u;
+    im_mysql_value_t   v[LOGIC_CALLS_MAX + 1];
 
-    static const char  sql[] =
-        LISTING_SELECT LISTING_FULL "g.joined_ms, c.hot "
-        "FROM conversations c FORCE INDEX (PRIMARY) "
-        "LEFT JOIN members g ON c.conv_a = 0 AND g.room = c.conv_b "
-        "AND g.uid = c.uid AND g.role > 0 " LISTING_LAST LISTING_READ
-        "WHERE c.uid = ? LIMIT ?";
+#define LISTING_FEW_OF(users)                                                 \
+    LISTING_SELECT LISTING_FULL "g.joined_ms, c.hot, c.uid "                  \
+    "FROM conversations c FORCE INDEX (PRIMARY) "                             \
+    "LEFT JOIN members g ON c.conv_a = 0 AND g.room = c.conv_b "              \
+    "AND g.uid = c.uid AND g.role > 0 " LISTING_LAST LISTING_READ             \
+    "WHERE c.uid " users " LIMIT ?"
 
+    static const char  one[] = LISTING_FEW_OF("= ?");
+    static const char  many[] =
+        LISTING_FEW_OF("IN (" LOGIC_ASK_4(LOGIC_ASK_4("?", ", "), ", ") ")");
+
+    _Static_assert(LOGIC_CALLS_MAX == 16, "one ? for each");
+
+    n = (few->n_users > 1) ? LOGIC_CALLS_MAX : 1;
     memset(v, 0, sizeof(v));
-    v[0].u64 = l->uid;
-    v[1].u64 = LISTING_FEW + 1;
 
-    if (logic_db_run(db, sql, v, 2, listing_columns, LISTING_COLUMNS,
-                     listing_on_few, &few)
+    for (i = 0; i < n; i++) {          /* filled up with the last one */
+        u = &few->users[(i < few->n_users) ? i : few->n_users - 1];
+        logic_listing_free(u->list);
+        u->n = 0;
+        v[i].u64 = u->list->uid;
+    }
+
+    few->n = 0;
+    v[n].u64 = few->n_users * LISTING_FEW + 1;
+
+    if (logic_db_run(db, (n > 1) ? many : one, v, n + 1, listing_columns,
+                     LISTING_COLUMNS + 1, listing_on_few, few)
         != IM_OK)
     {
         return IM_ERROR;
     }
 
-    return (few.n > LISTING_FEW || few.unfilled) ? IM_DECLINED : IM_OK;
+    for (i = 0; i < few->n_users; i++) {
+        u = &few->users[i];
+        u->list->many = u->list->many || u->n > LISTING_FEW;
+        u->list->whole = !u->list->many && few->n < v[n].u64;
+    }
+
+    return IM_OK;
 }
 
 
 static int
 listing_on_few(void *ctx, const im_mysql_value_t *v)
 {
+    size_t          i;
     listing_few_t  *few = ctx;
 
-    if (++few->n > LISTING_FEW) {
-        return IM_DONE;
+    few->n++;
+
+    for (i = 0; i < few->n_users; i++) {
+        if (few->users[i].list->uid == v[LISTING_AT_UID].u64) {
+            listing_put_few(&few->users[i], v);
+        }
+    }
+
+    return IM_OK;
+}
+
+
+static void
+listing_put_few(listing_user_t *u, const im_mysql_value_t *v)
+{
+    if (++u->n > LISTING_FEW) {
+        return;
     }
 
     if (v[0].u64 == 0) {
 
         if (!v[LISTING_AT_JOINED].null) {
-            listing_room(few->list, v);
+            listing_room(u->list, v);
         }
 
     } else if (v[LISTING_AT_ID].u64 > 1) {
-        listing_put_direct(few->list, v);
+        listing_put_direct(u->list, v);
 
     } else if (v[LISTING_AT_ID].u64 == 0 && v[LISTING_AT_HOT].u64 == 0) {
-        few->unfilled = 1;
-        return IM_DONE;
+        u->list->many = 1;             /* see listing_fill() */
     }
-
-    return IM_OK;
 }
 
 

@@ -47,10 +47,16 @@ typedef struct {
     unsigned       more:1;
     uint64_t       next;               /* if there are more: before that */
     uint64_t       cut;                /* below that, not all were looked at */
+    unsigned       whole:1;            /* all rows of the user were seen */
+    unsigned       many:1;             /* too many for that */
     size_t         n;
     logic_listed_t rows[LOGIC_LISTING_MAX + 1];
 } logic_listing_t;
 
+/* Lists of several users, 1 to LOGIC_CALLS_MAX, with their input set and all
+ * else 0: reads those that are short in one statement, so that logic_listing()
+ * need not ask.  IM_OK; IM_ERROR: MySQL. */
+int logic_listing_begin(logic_db_t *db, logic_listing_t **lists, size_t n);
 /* IM_OK; IM_AGAIN: a list of an earlier version is not put in order yet;
  * IM_ERROR: MySQL.  After all of them it is to be freed. */
 int logic_listing(logic_db_t *db, logic_listing_t *l);

@@ -72,8 +72,18 @@ logic_page_read(logic_db_t *db, const char *sql, const im_mysql_value_t *v,
 static int
 page_on_row(void *ctx, const im_mysql_value_t *v)
 {
-    Im__Message   *m;
-    logic_page_t  *page = ctx;
+    return logic_page_row(ctx, v);
+}
+
+
+int
+logic_page_row(logic_page_t *page, const im_mysql_value_t *v)
+{
+    Im__Message  *m;
+
+    if (page->more || page->failed) {
+        return IM_DONE;
+    }
 
     if (page->n == page->limit) {
         page->more = 1;

@@ -38,6 +38,9 @@ void logic_page_free(logic_page_t *page);
  * the memory is out (page->failed). */
 int logic_page_read(logic_db_t *db, const char *sql,
     const im_mysql_value_t *v, size_t n, logic_page_t *page);
+/* For a statement that reads more than this page: adds a row.  IM_DONE: the
+ * page takes no more, for good. */
+int logic_page_row(logic_page_t *page, const im_mysql_value_t *v);
 /* Forgets the messages from the n-th on. */
 void logic_page_cut(logic_page_t *page, size_t n);
 

@@ -7,6 +7,7 @@
  *   begin    counters of Redis, for all cursors in one round trip; rooms that
  *            may be read.  Where the counter is the cursor, the client has all
  *   whole    a page that ends at the counter and has no gap is the answer
+ *            (logic_sync_whole.c)
  *   heads    how far MySQL is, for the others in one statement  <--+
  *   pages    of MySQL, and the voids that are written down         |
  *   judge    which gaps are void               logic_sync_answer.c |
@@ -25,7 +26,8 @@
  * So Kafka's absence delays a sync, and never makes one wrong.  The same where
  * too many are parked.
  *
- * Threads of the pool "sync" run it; one at a time has a request.
+ * Threads of the pool "sync" run it; one at a time has a request.  Up to 16
+ * that come at the same time begin together.
  */
 
 #include <stdlib.h>
@@ -38,7 +40,9 @@
 #include "logic_sync_int.h"
 
 
-static logic_sync_t *sync_create(im_rpc_req_t *req, const Im__SyncRequest *r);
+static logic_sync_t *sync_create(logic_db_t *db, const logic_call_t *call);
+static int sync_ask(logic_sync_t **sync);
+static int sync_begin(logic_sync_t *sync);
 static void sync_items(logic_sync_t *sync);
 static void sync_go_on(logic_sync_t *sync);
 static int sync_look(logic_sync_t *sync);
@@ -48,7 +52,7 @@ static size_t sync_deal_again(logic_sync_t *sync);
 static int sync_wait(logic_sync_t *sync, uint64_t partitions, int look);
 static int sync_park_lagging(logic_sync_t *sync);
 static int sync_park_undecided(logic_sync_t *sync);
-static void sync_resume(logic_db_t *db, logic_parked_t *parked);
+static void sync_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
 static void sync_drop(logic_parked_t *parked);
 static void sync_reply(logic_sync_t *sync);
 static void sync_write_down(logic_sync_t *sync);
@@ -58,43 +62,76 @@ static void sync_destroy(logic_sync_t *sync);
 void
 logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
 {
-    logic_sync_t           *sync;
-    const Im__SyncRequest  *r;
+    int            rc;
+    size_t         i, n, n_syncs;
+    logic_call_t   calls[LOGIC_CALLS_MAX] = { { req, in } };
+    logic_sync_t  *syncs[LOGIC_CALLS_MAX];
 
-    r = (const Im__SyncRequest *) in;
+    n = logic_pool_share(db, logic_sync_get, calls);
 
-    if (logic_sessions_check_append(db, req, r->caller) != IM_OK) {
-        return;
+    for (i = 0, n_syncs = 0; i < n; i++) {
+        syncs[n_syncs] = sync_create(db, &calls[i]);
+        n_syncs += (syncs[n_syncs] != NULL);
     }
 
-    sync = sync_create(req, r);
+    rc = IM_OK;
 
-    if (sync == NULL) {
-        im_redis_drop(db->redis);      /* with the question */
-        logic_page_failed(db, req, 1);
-        return;
+    for (i = 0; i < n_syncs && rc != IM_ERROR; i++) {
+        rc = sync_ask(&syncs[i]);
     }
 
-    sync->db = db;
+    /* after an error there are no replies, and each sync fails by that */
 
-    if (logic_sync_begin(sync) != IM_OK) {
-        sync_destroy(sync);
-        return;
+    for (i = 0, n = 0; i < n_syncs; i++) {
+        if (syncs[i] != NULL && sync_begin(syncs[i]) == IM_OK) {
+            syncs[n++] = syncs[i];
+        }
     }
 
-    sync_go_on(sync);
+    for (i = 0, n_syncs = 0; i < n; i++) {
+        if (logic_sync_rooms(syncs[i]) == IM_OK) {
+            syncs[n_syncs++] = syncs[i];
+
+        } else {
+            sync_destroy(syncs[i]);
+        }
+    }
+
+    logic_sync_whole_many(db, syncs, n_syncs);
+
+    /* those that are read wait for none that is not */
+
+    for (i = 0, n = 0; i < n_syncs; i++) {
+        if (syncs[i]->first == IM_OK) {
+            sync_go_on(syncs[i]);
+
+        } else {
+            syncs[n++] = syncs[i];
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        sync_go_on(syncs[i]);
+    }
 }
 
 
+/* NULL: the call has been refused. */
 static logic_sync_t *
-sync_create(im_rpc_req_t *req, const Im__SyncRequest *r)
+sync_create(logic_db_t *db, const logic_call_t *call)
 {
-    int            ms;
-    logic_sync_t  *sync;
+    int                     ms;
+    im_rpc_req_t           *req;
+    logic_sync_t           *sync;
+    const Im__SyncRequest  *r;
+
+    req = call->req;
+    r = (const Im__SyncRequest *) call->in;
 
     sync = calloc(1, sizeof(logic_sync_t)
                      + r->n_cursors * sizeof(logic_sync_item_t));
     if (sync == NULL) {
+        logic_page_failed(db, req, 1);
         return NULL;
     }
 
@@ -104,10 +141,12 @@ sync_create(im_rpc_req_t *req, const Im__SyncRequest *r)
     sync->parked.req = req;
     sync->parked.resume = sync_resume;
     sync->parked.drop = sync_drop;
+    sync->db = db;
     sync->request = r;
+    sync->first = IM_AGAIN;
     sync->items = (logic_sync_item_t *) (sync + 1);
     sync->n = r->n_cursors;
-    sync->uid = r->caller->uid;
+    sync->uid = (r->caller != NULL) ? r->caller->uid : 0;
     sync->start_ms = im_now_ms();
     sync->start_us = im_mono_us();
     sync->until_us = sync->start_us + (uint64_t) (ms > 0 ? ms : 0) * 1000;
@@ -152,6 +191,38 @@ sync_items(logic_sync_t *sync)
 }
 
 
+/* Queues what Redis is asked for a sync.  IM_DECLINED: it has been answered,
+ * and is NULL; IM_ERROR: Redis is not there. */
+static int
+sync_ask(logic_sync_t **sync)
+{
+    int  rc;
+
+    rc = logic_sessions_check_append((*sync)->db, (*sync)->parked.req,
+                                     (*sync)->request->caller);
+    if (rc != IM_OK) {
+        sync_destroy(*sync);
+        *sync = NULL;
+        return rc;
+    }
+
+    return logic_sync_ask(*sync);
+}
+
+
+static int
+sync_begin(logic_sync_t *sync)
+{
+    if (logic_sync_begin(sync) == IM_OK) {
+        return IM_OK;
+    }
+
+    sync_destroy(sync);
+
+    return IM_ERROR;
+}
+
+
 /* Ends in an answer, or parked: then sync belongs to another thread. */
 static void
 sync_go_on(logic_sync_t *sync)
@@ -192,8 +263,8 @@ sync_look(logic_sync_t *sync)
 
     /* a later look is for rows that are late: heads cost less than a page */
 
-    rc = sync->looked ? IM_DECLINED : logic_sync_whole(sync);
-    sync->looked = 1;
+    rc = (sync->first == IM_AGAIN) ? logic_sync_whole(sync) : sync->first;
+    sync->first = IM_DECLINED;
 
     if (rc != IM_DECLINED) {
         return (rc == IM_OK) ? sync_judge(sync, &cut) : rc;
@@ -383,12 +454,16 @@ sync_wait(logic_sync_t *sync, uint64_t partitions, int look)
 
 
 static void
-sync_resume(logic_db_t *db, logic_parked_t *parked)
+sync_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
-    logic_sync_t  *sync = (logic_sync_t *) parked;
+    size_t         i;
+    logic_sync_t  *sync;
 
-    sync->db = db;
-    sync_go_on(sync);
+    for (i = 0; i < n; i++) {
+        sync = (logic_sync_t *) parked[i];
+        sync->db = db;
+        sync_go_on(sync);
+    }
 }
 
 

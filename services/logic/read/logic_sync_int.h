@@ -52,22 +52,33 @@ typedef struct {
     uint64_t                until_us;  /* then the answer is given */
     uint64_t                now_ms;    /* what gaps are judged by; 0: unknown */
     unsigned                look_ms;   /* until the next look */
-    unsigned                looked:1;  /* before */
+    int                     first;     /* look: what came of it, or IM_AGAIN */
     unsigned                memory:1;  /* is out */
     size_t                  n;
     logic_sync_item_t      *items;
 } logic_sync_t;
 
-/* The counters of Redis, and which rooms may not be read; first takes the reply
- * of logic_sessions_check_append().  IM_OK, or it has been answered. */
+/* Queues the question for the counters of Redis.  IM_OK, IM_ERROR. */
+int logic_sync_ask(logic_sync_t *sync);
+/* Takes the replies, first that of logic_sessions_check_append(); asks nothing.
+ * IM_OK, or it has been answered. */
 int logic_sync_begin(logic_sync_t *sync);
-/* IM_OK: one conversation was to be read, and all up to its counter is in its
- * page; IM_DECLINED: more has to be asked; IM_ERROR. */
+/* Which rooms may not be read.  IM_OK, or it has been answered. */
+int logic_sync_rooms(logic_sync_t *sync);
+
+/* logic_sync_whole.c.  IM_OK: one conversation was to be read, and all up to
+ * its counter is in its page; IM_DECLINED: more has to be asked; IM_ERROR. */
 int logic_sync_whole(logic_sync_t *sync);
+/* The same for several, 1 to LOGIC_CALLS_MAX: sets `first` of those that can
+ * share a statement. */
+void logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n);
 /* What MySQL has above the cursors: how far, then pages of those that are not
  * judged.  IM_OK, IM_ERROR. */
 int logic_sync_heads(logic_sync_t *sync);
 int logic_sync_pages(logic_sync_t *sync);
+/* The page of an item: up to `part` bytes, the first message up to `room`. */
+int logic_sync_page(logic_sync_t *sync, logic_sync_item_t *item, size_t part,
+    size_t room);
 /* Frees the pages and what was made of them. */
 void logic_sync_forget(logic_sync_item_t *item);
 

@@ -33,16 +33,22 @@
 
 static size_t sync_named(const logic_sync_t *sync, im_conv_t *convs);
 static int sync_counters(logic_sync_t *sync, size_t n);
-static int sync_rooms(logic_sync_t *sync);
-static logic_sync_item_t *sync_only(logic_sync_t *sync);
 static int sync_tail(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_user(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_compare(const void *a, const void *b);
-static int sync_page(logic_sync_t *sync, logic_sync_item_t *item,
-    size_t part, size_t room);
 static int sync_known(logic_sync_t *sync, logic_sync_item_t *item);
 static int sync_voids(logic_sync_t *sync, logic_sync_item_t *item,
     uint64_t above, uint64_t top);
+
+
+int
+logic_sync_ask(logic_sync_t *sync)
+{
+    im_conv_t  convs[LOGIC_SYNC_CURSORS_MAX];
+
+    return logic_sequence_heads_append(sync->db->redis, convs,
+                                       sync_named(sync, convs));
+}
 
 
 int
@@ -57,32 +63,19 @@ logic_sync_begin(logic_sync_t *sync)
     db = sync->db;
     n = sync_named(sync, convs);
 
-    if (logic_sequence_heads_append(db->redis, convs, n) != IM_OK) {
-        goto failed;
-    }
-
     if (logic_sessions_check_reply(db, req) != IM_OK) {
         (void) im_redis_skip(db->redis, n);
         return IM_ERROR;
     }
 
     if (sync_counters(sync, n) != IM_OK) {
-        goto failed;
-    }
-
-    if (sync_rooms(sync) != IM_OK) {
-        logic_page_failed(db, req, 0);
+        im_warn_seldom("syncs are refused: redis: %s",
+                       im_redis_error(db->redis));
+        logic_fail(req, "unavailable", "the counters do not answer");
         return IM_ERROR;
     }
 
     return IM_OK;
-
-failed:
-
-    im_warn_seldom("syncs are refused: redis: %s", im_redis_error(db->redis));
-    logic_fail(req, "unavailable", "the counters do not answer");
-
-    return IM_ERROR;
 }
 
 
@@ -131,9 +124,8 @@ sync_counters(logic_sync_t *sync, size_t n)
 }
 
 
-/* Rooms that the user may not read. */
-static int
-sync_rooms(logic_sync_t *sync)
+int
+logic_sync_rooms(logic_sync_t *sync)
 {
     size_t       i, n;
     uint64_t     rooms[LOGIC_SYNC_CURSORS_MAX];
@@ -152,6 +144,7 @@ sync_rooms(logic_sync_t *sync)
     }
 
     if (logic_rooms_may_read(sync->db, sync->uid, rooms, n, codes) != IM_OK) {
+        logic_page_failed(sync->db, sync->parked.req, 0);
         return IM_ERROR;
     }
 
@@ -164,76 +157,6 @@ sync_rooms(logic_sync_t *sync)
     }
 
     return IM_OK;
-}
-
-
-/*
- * As nearly always, when a client has missed something.  A message that was
- * acked before the question has a number up to the counter, and a page without
- * a gap has all of these, so nothing else need be known.  Two conversations are
- * not tried: what one of them lags behind would be read in vain.
- */
-int
-logic_sync_whole(logic_sync_t *sync)
-{
-    uint64_t            above;
-    logic_sync_item_t  *item;
-
-    item = sync_only(sync);
-
-    if (item == NULL || item->counter <= item->cursor->seq
-        || item->counter - item->cursor->seq > sync->limit)
-    {
-        return IM_DECLINED;
-    }
-
-    if (sync_page(sync, item, LOGIC_PAGE_BYTES_MAX, LOGIC_PAGE_BYTES_MAX)
-        != IM_OK)
-    {
-        return IM_ERROR;
-    }
-
-    above = (item->page.n > 0)
-            ? item->page.messages[item->page.n - 1]->seq - item->cursor->seq
-            : 0;
-
-    if (item->page.more || above != item->page.n
-        || item->cursor->seq + above < item->counter)
-    {
-        logic_sync_forget(item);
-        return IM_DECLINED;
-    }
-
-    item->head = item->cursor->seq + above;
-    item->void_top = 0;                /* not asked for */
-
-    return IM_OK;
-}
-
-
-/* NULL: none, or more than one. */
-static logic_sync_item_t *
-sync_only(logic_sync_t *sync)
-{
-    size_t              i;
-    logic_sync_item_t  *only;
-
-    only = NULL;
-
-    for (i = 0; i < sync->n; i++) {
-
-        if (!sync->items[i].read || sync->items[i].error != NULL) {
-            continue;
-        }
-
-        if (only != NULL) {
-            return NULL;
-        }
-
-        only = &sync->items[i];
-    }
-
-    return only;
 }
 
 
@@ -334,7 +257,7 @@ logic_sync_pages(logic_sync_t *sync)
     qsort(items, n, sizeof(items[0]), sync_compare);
 
     for (i = 0; i < n; i++) {
-        if (sync_page(sync, items[i], left / (n - i), left) != IM_OK) {
+        if (logic_sync_page(sync, items[i], left / (n - i), left) != IM_OK) {
             return IM_ERROR;
         }
 
@@ -365,9 +288,8 @@ sync_compare(const void *a, const void *b)
 }
 
 
-/* part: of the bytes, for all messages; room: for the first one. */
-static int
-sync_page(logic_sync_t *sync, logic_sync_item_t *item, size_t part,
+int
+logic_sync_page(logic_sync_t *sync, logic_sync_item_t *item, size_t part,
     size_t room)
 {
     size_t             limit;
