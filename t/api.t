@@ -140,7 +140,7 @@ Content-Type: Application/JSON; Charset="UTF-8"
 --- error_code: 503
 --- response_headers
 Retry-After: 1
---- response_body_like: "code":"unavailable","retryable":true
+--- response_body_like: "code":"unavailable","retryable":true,"retry_after_ms":1000,
 --- no_error_log
 [error]
 

@@ -31,11 +31,13 @@ def address(to):
 
 
 class Problem(Exception):
-    """An answer that is not the one wanted; body is the problem document."""
+    """An answer that is not the one wanted; body is the problem document,
+    after the header Retry-After, or None."""
 
-    def __init__(self, what, status=0, body=None):
+    def __init__(self, what, status=0, body=None, after=None):
         self.status = status
         self.body = body or {}
+        self.after = after
         self.code = self.body.get('code', '')
         if status:
             what = '%s: %d %s' % (what, status,
@@ -86,7 +88,8 @@ class Api:
             raise Problem('%s %s: the answer is not JSON' % (method, path),
                           r.status) from None
         if r.status not in want:
-            raise Problem('%s %s' % (method, path), r.status, body)
+            raise Problem('%s %s' % (method, path), r.status, body,
+                          r.headers.get('Retry-After'))
         return Answer(body, r.status, dict(r.headers))
 
     async def register(self, name, password):

@@ -102,6 +102,7 @@ typedef struct {
     int            code;       /* IM_RPC_... */
     im_rpc_sent_t  sent;
     const char    *message;    /* NUL-terminated, valid in the callback */
+    unsigned       retry_ms;   /* the handler: when to try again; 0: unknown */
 } im_rpc_status_t;
 
 
@@ -263,7 +264,9 @@ void im_rpc_server_drain(im_rpc_server_t *server, unsigned grace_ms,
     void (*done)(void *ctx), void *ctx);
 
 void im_rpc_reply(im_rpc_req_t *req, const ProtobufCMessage *out);
-void im_rpc_fail(im_rpc_req_t *req, int code, const char *message);
+/* retry_ms: when the caller may try again, 0: that is not known. */
+void im_rpc_fail(im_rpc_req_t *req, int code, const char *message,
+    unsigned retry_ms);
 int im_rpc_req_left_ms(im_rpc_req_t *req);         /* until its deadline */
 /* Calls that were refused before any handler since the process was started:
  * meant for another process, or of a tier that may not.  Any thread. */

@@ -35,6 +35,9 @@
 #include "im_rpc_int.h"
 
 
+#define RETRY_DIGITS_MAX  9
+
+
 struct im_rpc_call_s {
     im_rpc_t                         *rpc;
     im_rpc_channel_t                 *channel;
@@ -65,6 +68,7 @@ static void call_on_sent(void *owner, int ok);
 static void call_on_done(void *owner, int ok);
 static void call_on_end(void *owner, int ok);
 static void call_end(im_rpc_call_t *c);
+static unsigned call_retry_ms(const grpc_metadata_array *trailing);
 static ProtobufCMessage *call_unpack(im_rpc_call_t *c);
 static im_rpc_sent_t call_sent(im_rpc_call_t *c);
 
@@ -326,6 +330,7 @@ call_end(im_rpc_call_t *c)
     status.code = (int) c->code;
     status.message = text;
     status.sent = call_sent(c);
+    status.retry_ms = call_retry_ms(&c->trailing);
 
     if (c->code == GRPC_STATUS_OK) {
         reply = call_unpack(c);
@@ -407,4 +412,42 @@ im_rpc_mark_of(const grpc_metadata_array *trailing)
     }
 
     return IM_RPC_MARK_NONE;
+}
+
+
+/* 0: there is none, or it is no number of up to 9 digits. */
+static unsigned
+call_retry_ms(const grpc_metadata_array *trailing)
+{
+    size_t          i, n;
+    unsigned        ms;
+    const uint8_t  *p;
+
+    for (i = 0; i < trailing->count; i++) {
+        if (grpc_slice_str_cmp(trailing->metadata[i].key, IM_RPC_MD_RETRY)
+            == 0)
+        {
+            break;
+        }
+    }
+
+    if (i == trailing->count
+        || GRPC_SLICE_LENGTH(trailing->metadata[i].value) > RETRY_DIGITS_MAX)
+    {
+        return 0;
+    }
+
+    p = GRPC_SLICE_START_PTR(trailing->metadata[i].value);
+
+    for (ms = 0, n = GRPC_SLICE_LENGTH(trailing->metadata[i].value); n > 0;
+         n--, p++)
+    {
+        if (*p < '0' || *p > '9') {
+            return 0;
+        }
+
+        ms = ms * 10 + (unsigned) (*p - '0');
+    }
+
+    return ms;
 }

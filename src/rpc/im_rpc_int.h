@@ -30,6 +30,7 @@
 #define IM_RPC_MD_BOOT       "im-boot"
 #define IM_RPC_MD_TRACE      "im-trace"
 #define IM_RPC_MD_MARK       "im-h"    /* trailer; im_rpc_mark_t */
+#define IM_RPC_MD_RETRY      "im-retry-ms"       /* trailer of a refusal */
 #define IM_RPC_METADATA_MAX  3
 
 typedef enum {

@@ -53,7 +53,8 @@ static void req_log_refused(im_rpc_t *rpc, im_rpc_said_t *said,
     const char *text);
 static const char *req_metadata(im_rpc_req_t *req, const char *key,
     char *out, size_t size);
-static void req_answer(im_rpc_req_t *req, int code, const char *message);
+static void req_answer(im_rpc_req_t *req, int code, const char *message,
+    unsigned retry_ms);
 static void req_on_answered(void *owner, int ok);
 static void req_free(im_rpc_req_t *req);
 
@@ -128,7 +129,7 @@ req_on_request(void *owner, int ok)
 
     if (req->index == IM_RPC_REQ_GENERIC) {
         im_rpc_live_add(req->rpc, &req->live, req->call);
-        req_answer(req, IM_RPC_UNIMPLEMENTED, "not_found: no such method");
+        req_answer(req, IM_RPC_UNIMPLEMENTED, "not_found: no such method", 0);
         return;
     }
 
@@ -216,7 +217,7 @@ req_refuse(im_rpc_req_t *req, int code, const char *text)
 {
     im_rpc_live_add(req->rpc, &req->live, req->call);
     req->refused = 1;
-    req_answer(req, code, text);
+    req_answer(req, code, text, 0);
 }
 
 
@@ -307,7 +308,7 @@ req_on_unary(im_rpc_req_t *req)
         && grpc_byte_buffer_length(req->payload) > max)
     {
         req_answer(req, IM_RPC_INVALID_ARGUMENT,
-                   "too_large: the request is too long");
+                   "too_large: the request is too long", 0);
         return;
     }
 
@@ -321,7 +322,7 @@ req_on_unary(im_rpc_req_t *req)
 
     if (req->in == NULL) {
         req_answer(req, IM_RPC_INVALID_ARGUMENT,
-                      "bad_request: the message is malformed");
+                   "bad_request: the message is malformed", 0);
         return;
     }
 
@@ -333,25 +334,28 @@ void
 im_rpc_reply(im_rpc_req_t *req, const ProtobufCMessage *out)
 {
     req->answer = im_rpc_pack(out);
-    req_answer(req, IM_RPC_OK, "");
+    req_answer(req, IM_RPC_OK, "", 0);
 }
 
 
 void
-im_rpc_fail(im_rpc_req_t *req, int code, const char *message)
+im_rpc_fail(im_rpc_req_t *req, int code, const char *message,
+    unsigned retry_ms)
 {
-    req_answer(req, code, message);
+    req_answer(req, code, message, retry_ms);
 }
 
 
 /* Ends in req_on_answered(), also if the caller is gone. */
 static void
-req_answer(im_rpc_req_t *req, int code, const char *message)
+req_answer(im_rpc_req_t *req, int code, const char *message,
+    unsigned retry_ms)
 {
+    char           retry[12];
     size_t         n;
     grpc_op        ops[4];
     grpc_slice     details;
-    grpc_metadata  mark;
+    grpc_metadata  trailing[2];
 
     memset(ops, 0, sizeof(ops));
     n = 0;
@@ -364,15 +368,20 @@ req_answer(im_rpc_req_t *req, int code, const char *message)
     }
 
     details = grpc_slice_from_copied_string(message);
-    memset(&mark, 0, sizeof(mark));
-    mark.key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
-    mark.value = grpc_slice_from_static_string(req->refused ? "0" : "1");
+    memset(trailing, 0, sizeof(trailing));
+    trailing[0].key = grpc_slice_from_static_string(IM_RPC_MD_MARK);
+    trailing[0].value = grpc_slice_from_static_string(req->refused ? "0"
+                                                                   : "1");
+    snprintf(retry, sizeof(retry), "%u", retry_ms);
+    trailing[1].key = grpc_slice_from_static_string(IM_RPC_MD_RETRY);
+    trailing[1].value = grpc_slice_from_copied_string(retry);
 
     ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     ops[n].data.send_status_from_server.status = (grpc_status_code) code;
     ops[n].data.send_status_from_server.status_details = &details;
-    ops[n].data.send_status_from_server.trailing_metadata_count = 1;
-    ops[n++].data.send_status_from_server.trailing_metadata = &mark;
+    ops[n].data.send_status_from_server.trailing_metadata_count
+        = (retry_ms != 0) ? 2 : 1;
+    ops[n++].data.send_status_from_server.trailing_metadata = trailing;
 
     ops[n].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
     ops[n++].data.recv_close_on_server.cancelled = &req->cancelled;
@@ -383,6 +392,7 @@ req_answer(im_rpc_req_t *req, int code, const char *message)
         req_on_answered(req, 0);
     }
 
+    grpc_slice_unref(trailing[1].value);
     grpc_slice_unref(details);
 }
 

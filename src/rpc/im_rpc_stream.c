@@ -438,6 +438,7 @@ stream_closed(im_rpc_stream_t *s)
     status.code = (int) s->code;
     status.message = text;
     status.sent = stream_sent(s);
+    status.retry_ms = 0;
 
     im_rpc_live_remove(s->rpc, &s->live);
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import math
 import os
 import random
 import subprocess
@@ -215,7 +216,18 @@ async def refused(awaitable, status, code=None):
         await awaitable
     assert (e.value.status, e.value.code) == (status, code or e.value.code), \
         e.value.body
+    if status:
+        says_when(e.value)
     return e.value
+
+
+def says_when(problem):
+    """A refusal by HTTP says when to try again in its body and its header, or
+    nowhere."""
+    ms = problem.body.get('retry_after_ms', 0)
+    assert (ms > 0) == bool(problem.body.get('retryable')), problem.body
+    assert int(problem.after or 0) == math.ceil(ms / 1000), problem.body
+    return ms
 
 
 async def taken(call, *args, seconds=20, **kw):

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from conftest import TOP, People, Problem, taken
+from conftest import TOP, People, Problem, says_when, taken
 from im_client import Api, new_cmid
 from im_sanitizer import complaints
 from im_wait import tries, wait_until
@@ -28,6 +28,7 @@ SLOW = 4 if re.search('asan|tsan', os.environ.get('IM_TEST_BUILD', '')) else 1
 SEEN_S = 5 * SLOW          # until what is away is named
 BACK_S = 5 * SLOW          # until what is back is used
 START_S = 60               # of a program that is not ours
+RETRY_MAX_MS = 2500        # that a refusal sends a client away for
 BACKENDS = ('etcd', 'redis', 'mysql', 'kafka')
 DAEMONS = ('logic-1', 'logic-2', 'task-1')
 
@@ -304,6 +305,7 @@ async def refused_at_once(call):
     assert time.monotonic() - before < 2 * SLOW
     assert (e.value.status, e.value.code) == (503, 'unavailable')
     assert e.value.body['retryable'] is True
+    assert says_when(e.value) <= RETRY_MAX_MS
     return e.value
 
 
@@ -324,6 +326,12 @@ async def test_while_kafka_is_away_messages_are_refused_at_once_and_safely(
             # A breaker has not opened: it is Logic that answers.
             said = await refused_at_once(a.send(b.uid, 'x'))
             assert said.body['detail'] == 'the message log is away'
+            # The longer it has been away, the later they come.
+            async for _ in tries('back in a second', BACK_S):
+                if said.body['retry_after_ms'] > 1000:
+                    break
+                said = await refused_at_once(a.send(b.uid, 'x'))
+            assert int(said.after) >= 2
             await s.write(type='send', to=str(b.uid), cmid=cmids[0],
                           body=cmids[0])
             error = await s.expect('error', 2 * SLOW)

@@ -18,7 +18,8 @@
 #include "im_timeouts.h"
 #include "logic.pb-c.h"
 
-#define WAIT_MS  15000
+#define WAIT_MS   15000
+#define RETRY_MS  1700     /* of a refusal */
 
 
 typedef struct {
@@ -26,6 +27,7 @@ typedef struct {
     int              code;
     im_rpc_sent_t    sent;
     char             message[200];
+    unsigned         retry_ms;
     uint64_t         took_us;
     uint64_t         began_us;
 } outcome_t;
@@ -49,7 +51,8 @@ on_unary(void *ctx, im_rpc_req_t *req, const ProtobufCMessage *in)
     unit_pause_us(atomic_load(&late_us));
 
     if (ctx != NULL) {
-        im_rpc_fail(req, IM_RPC_UNAVAILABLE, "unavailable: redis is away");
+        im_rpc_fail(req, IM_RPC_UNAVAILABLE, "unavailable: redis is away",
+                    RETRY_MS);
         return;
     }
 
@@ -114,6 +117,7 @@ on_end(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
 
     o->code = status->code;
     o->sent = status->sent;
+    o->retry_ms = status->retry_ms;
     o->took_us = im_rpc_now_us() - o->began_us;
     snprintf(o->message, sizeof(o->message), "%s", status->message);
     atomic_store(&o->done, 1);

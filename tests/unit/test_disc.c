@@ -289,7 +289,7 @@ who_fails_in_a_row_is_ejected_for_a_while_doubled_each_time(void **state)
     unsigned             i, round, pause;
     uint64_t             now;
     im_rpc_status_t      lost = { IM_RPC_UNAVAILABLE, IM_RPC_MAYBE_SENT,
-                                  "reset" };
+                                  "reset", 0 };
     im_disc_call_conf_t  conf = { .policy = IM_DISC_ROUND_ROBIN };
 
     (void) state;
@@ -328,8 +328,8 @@ static void
 an_answer_ends_the_row_of_failures(void **state)
 {
     unsigned         i;
-    im_rpc_status_t  lost = { IM_RPC_UNAVAILABLE, IM_RPC_MAYBE_SENT, "reset" };
-    im_rpc_status_t  no = { IM_RPC_NOT_FOUND, IM_RPC_ANSWERED, "no" };
+    im_rpc_status_t  lost = { IM_RPC_UNAVAILABLE, IM_RPC_MAYBE_SENT, "", 0 };
+    im_rpc_status_t  no = { IM_RPC_NOT_FOUND, IM_RPC_ANSWERED, "no", 0 };
 
     (void) state;
 
@@ -350,7 +350,8 @@ static void
 when_all_are_ejected_they_are_asked_after_all(void **state)
 {
     unsigned             i;
-    im_rpc_status_t      lost = { IM_RPC_UNAVAILABLE, IM_RPC_NOT_SENT, "no" };
+    im_rpc_status_t      lost = { IM_RPC_UNAVAILABLE, IM_RPC_NOT_SENT, "no",
+                                  0 };
     im_disc_call_conf_t  conf = { .policy = IM_DISC_LEAST_LOADED };
 
     (void) state;
@@ -374,7 +375,7 @@ a_breaker_is_of_one_class_of_methods(void **state)
 {
     unsigned             i;
     im_rpc_status_t      down = { IM_RPC_UNAVAILABLE, IM_RPC_ANSWERED,
-                                  "unavailable: mysql is away" };
+                                  "unavailable: mysql is away", 0 };
     im_disc_call_conf_t  query = { .class = 0 }, message = { .class = 2 };
 
     (void) state;
@@ -403,7 +404,7 @@ no_is_not_a_failure(void **state)
 {
     unsigned             i;
     im_rpc_status_t      no = { IM_RPC_UNAUTHENTICATED, IM_RPC_ANSWERED,
-                                "unauthorized: who are you?" };
+                                "unauthorized: who are you?", 0 };
     im_disc_call_conf_t  conf = { .class = 0 };
 
     (void) state;

@@ -30,6 +30,7 @@ an_answer_is_an_answer_also_if_it_is_no(void **state)
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_ANSWERED);
     assert_string_equal(outcome.message, "unavailable: redis is away");
+    assert_int_equal(outcome.retry_ms, RETRY_MS);
 
     im_rpc_channel_unref(ch);
     im_rpc_destroy(rpc);
@@ -116,6 +117,7 @@ nobody_there_is_known_at_once_and_surely(void **state)
     call(ch, NULL, 4000);
     assert_int_equal(outcome.code, IM_RPC_UNAVAILABLE);
     assert_int_equal(outcome.sent, IM_RPC_NOT_SENT);
+    assert_int_equal(outcome.retry_ms, 0);
     assert_in_range(outcome.took_us, 0, 3000000);
 
     stream(ch, 300, 0);

@@ -9,6 +9,7 @@
 #include "im_error.h"
 #include "im_log.h"
 #include "logic_fail.h"
+#include "logic_probes.h"
 
 
 void
@@ -31,7 +32,8 @@ logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
                im_rpc_req_trace(req), text);
     }
 
-    im_rpc_fail(req, e->grpc, text);
+    im_rpc_fail(req, e->grpc, text,
+                im_error_retry_ms(e, logic_probes_away_ms()));
 }
 
 
@@ -40,8 +42,12 @@ logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
 void
 logic_fail_shared(im_rpc_req_t *req, const char *code, const char *text)
 {
-    char  line[400];
+    char               line[400];
+    const im_error_t  *e;
 
-    snprintf(line, sizeof(line), "%s: %s", code, text);
-    im_rpc_fail(req, IM_RPC_RESOURCE_EXHAUSTED, line);
+    e = im_error_find(code, strlen(code));
+    snprintf(line, sizeof(line), "%s: %s", e->code, text);
+
+    im_rpc_fail(req, IM_RPC_RESOURCE_EXHAUSTED, line,
+                im_error_retry_ms(e, logic_probes_away_ms()));
 }

@@ -463,5 +463,5 @@ ngx_im_api_refuse(ngx_http_request_t *r, ngx_im_api_method_t *method,
     detail.data = text.data;
     detail.len = text.len;
 
-    return ngx_im_problem_send_error(r, error, &detail, 0);
+    return ngx_im_problem_send_error(r, error, &detail, status->retry_ms);
 }

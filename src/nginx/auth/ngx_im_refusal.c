@@ -127,7 +127,7 @@ ngx_im_refusal_header_filter(ngx_http_request_t *r)
 
     if (ngx_im_problem_body(r, im_error_find(rec->refusal.code,
                                              ngx_strlen(rec->refusal.code)),
-                            &detail, &rec->refusal.body)
+                            &detail, 0, &rec->refusal.body)
         != NGX_OK
         || ngx_im_reply_headers(r, &ngx_im_problem_type, &rec->refusal.body)
            != NGX_OK)

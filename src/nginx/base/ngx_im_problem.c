@@ -3,14 +3,17 @@
  *
  * nginx's own error pages are HTML, which no client of an API wants, so a
  * refusal is a complete response of its own and not a returned status.  The
- * body is {"type","title","status","code","detail"}: programs read "code",
- * people read the rest.  Nothing here is cacheable.
+ * body is {"type","title","status","code","retryable","retry_after_ms",
+ * "detail"}: programs read "code", people read the rest.  When to try again is
+ * in the body in ms, and in Retry-After in whole seconds, rounded up, because
+ * it may not be shorter.  Nothing here is cacheable.
  */
 
 #include "ngx_im_problem.h"
 
 #include "ngx_im_worker.h"
 
+#include "im_timeouts.h"
 #include "im_utf8.h"
 
 
@@ -56,7 +59,11 @@ ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
 {
     ngx_str_t  body;
 
-    if (ngx_im_problem_body(r, error, detail, &body) != NGX_OK
+    if (retry_ms == 0) {
+        retry_ms = IM_RETRY_MS;
+    }
+
+    if (ngx_im_problem_body(r, error, detail, retry_ms, &body) != NGX_OK
         || ngx_im_problem_headers(r, error, retry_ms) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -68,7 +75,7 @@ ngx_im_problem_send_error(ngx_http_request_t *r, const im_error_t *error,
 
 ngx_int_t
 ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
-    const ngx_str_t *detail, ngx_str_t *body)
+    const ngx_str_t *detail, ngx_msec_t retry_ms, ngx_str_t *body)
 {
     size_t   len;
     u_char  *p, *last;
@@ -83,9 +90,10 @@ ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
     }
 
     len = sizeof("{\"type\":\"urn:im:error:\",\"title\":\"\",\"status\":,"
-                 "\"code\":\"\",\"retryable\":false,\"detail\":\"\"}")
+                 "\"code\":\"\",\"retryable\":false,\"retry_after_ms\":,"
+                 "\"detail\":\"\"}")
           + 2 * ngx_strlen(error->code) + ngx_strlen(error->title)
-          + NGX_INT_T_LEN
+          + 2 * NGX_INT_T_LEN
           + (last - text) + ngx_escape_json(NULL, text, last - text);
 
     body->data = ngx_pnalloc(r->pool, len);
@@ -98,6 +106,10 @@ ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
                     "\"retryable\":%s",
                     error->code, error->title, (ngx_uint_t) error->http,
                     error->code, error->retryable ? "true" : "false");
+
+    if (error->retryable && retry_ms != 0) {
+        p = ngx_sprintf(p, ",\"retry_after_ms\":%M", retry_ms);
+    }
 
     if (last != text) {
         p = ngx_cpymem(p, ",\"detail\":\"", sizeof(",\"detail\":\"") - 1);
@@ -178,8 +190,7 @@ ngx_im_problem_headers(ngx_http_request_t *r, const im_error_t *error,
 
         /* whole seconds (RFC 9110, 10.2.3), rounded up */
 
-        after.len = ngx_sprintf(after.data, "%M",
-                                ngx_max((retry_ms + 999) / 1000, 1))
+        after.len = ngx_sprintf(after.data, "%M", (retry_ms + 999) / 1000)
                     - after.data;
 
         return ngx_im_header_add(r, "Retry-After", &after);

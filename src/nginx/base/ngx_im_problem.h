@@ -19,20 +19,21 @@
 /*
  * Refuses a request.  detail_fmt is of ngx_sprintf()'s kind and may be NULL;
  * the text is cut at 512 bytes.  401 gets WWW-Authenticate, what may succeed
- * later gets Retry-After: 1, or more seconds if told so.  A header that belongs
- * to one refusal only (Allow, Upgrade) is set by the caller before.
+ * later gets Retry-After, here of a second.  A header that belongs to one
+ * refusal only (Allow, Upgrade) is set by the caller before.
  */
 ngx_int_t ngx_im_problem_send(ngx_http_request_t *r, const char *code,
     const char *detail_fmt, ...);
 
 /* The same for an entry of the table; detail may be NULL or empty, retry_ms
- * is when it may work again, 0 for the usual second. */
+ * is when a retryable one may work again, 0 for the usual second. */
 ngx_int_t ngx_im_problem_send_error(ngx_http_request_t *r,
     const im_error_t *error, const ngx_str_t *detail, ngx_msec_t retry_ms);
 
-/* Its body alone, in r->pool, and the type that goes with it. */
+/* Its body alone, in r->pool, and the type that goes with it; retry_ms 0: it
+ * does not say when. */
 ngx_int_t ngx_im_problem_body(ngx_http_request_t *r, const im_error_t *error,
-    const ngx_str_t *detail, ngx_str_t *body);
+    const ngx_str_t *detail, ngx_msec_t retry_ms, ngx_str_t *body);
 extern const ngx_str_t  ngx_im_problem_type;
 
 /* This worker does not serve the messenger now (ngx_im_worker.c). */

@@ -398,7 +398,8 @@ ngx_im_ws_query_failed(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     /* a status ends with a NUL, so does the part that people read */
 
     ngx_im_ws_query_refuse(ws, query->id, error->code,
-                           text.len ? (char *) text.data : error->title, 0);
+                           text.len ? (char *) text.data : error->title,
+                           status->retry_ms);
 }
 
 

@@ -16,6 +16,7 @@
 #include "ngx_im_problem.h"
 #include "ngx_im_worker.h"
 
+#include "im_timeouts.h"
 #include "logic.pb-c.h"
 
 
@@ -151,7 +152,7 @@ ngx_im_ws_ticket_ask(ngx_im_ws_redeem_t *job)
         }
     }
 
-    wait = (disc == NULL) ? 1000
+    wait = (disc == NULL) ? IM_RETRY_MS
            : im_disc_wait_ms(disc, "logic", ngx_im_ws_ticket_method.class);
 
     (void) ngx_im_ws_ticket_release(job);
@@ -259,7 +260,7 @@ ngx_im_ws_ticket_refuse(ngx_http_request_t *r, const im_rpc_status_t *status)
     detail.data = text.data;
     detail.len = text.len;
 
-    return ngx_im_problem_send_error(r, error, &detail, 0);
+    return ngx_im_problem_send_error(r, error, &detail, status->retry_ms);
 }
 
 
