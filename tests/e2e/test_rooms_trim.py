@@ -18,6 +18,12 @@ def seqs(stack, room):
         'ORDER BY seq' % room.id)]
 
 
+def voids(stack, room):
+    return [(int(r[0]), int(r[1])) for r in stack.mysql(
+        'SELECT from_seq, to_seq FROM voids WHERE conv_a = 0 AND conv_b = %d '
+        'ORDER BY to_seq' % room.id)]
+
+
 async def said(stack, room, user, n):
     acks = [await room.send(user, k, new_cmid()) for k in range(n)]
     await until(lambda: len(seqs(stack, room)) >= n, 'not stored')
@@ -41,6 +47,10 @@ async def test_old_rows_of_a_live_room_without_history_are_deleted(
     for room in (live, kept, group):
         await said(stack, room, alice, 5)
         seen_long_ago(stack, room, 4)
+        # Numbers below, beside and above the rows that are deleted.
+        stack.mysql('INSERT INTO voids (conv_a, conv_b, from_seq, to_seq) '
+                    'VALUES (0, %d, 1, 1), (0, %d, 3, 3), (0, %d, 7, 9)'
+                    % (room.id, room.id, room.id))
     # More than one portion, and what a lost Redis leaves: a wide gap.
     many = [*range(1, 1801), *range(3000001, 3000701)]
     stack.mysql('INSERT INTO messages (conv_a, conv_b, seq, msg_id, sender, '
@@ -57,11 +67,14 @@ async def test_old_rows_of_a_live_room_without_history_are_deleted(
         await until(lambda: seqs(stack, live) == [4, 5]
                     and seqs(stack, large) == many[-1:], 'not deleted')
         assert seqs(stack, kept) == seqs(stack, group) == [1, 2, 3, 4, 5]
+        await until(lambda: voids(stack, live) == [(7, 9)], 'voids stay')
+        for room in (kept, group):
+            assert voids(stack, room) == [(1, 1), (3, 3), (7, 9)]
         assert seqs(stack, quiet) == [1]
         # The newest row stays, so no number comes again.
         redis(stack, 'SET', 'im:memory:{0}', '0')
         redis(stack, 'DEL', 'im:s:{0}:0:%d' % live.id)
-        assert (await live.send(alice, 'next'))['seq'] == '6'
+        assert (await live.send(alice, 'next'))['seq'] == '10'
         assert (await large.send(alice, 'next'))['seq'] == str(many[-1] + 1)
 
 

@@ -11,7 +11,7 @@
  *                                             |  live_keep_s later
  *                                             v
  *                         rows below that seq are deleted, 500 numbers at a
- *                         time; the highest one now is noted
+ *                         time, and void numbers; the highest one now is noted
  *
  * What is noted is a number and when it had been given at the latest, by
  * Redis's clock, which also tells how old a repeat is.  Not chosen: the time
@@ -97,6 +97,7 @@ static int trim_room(uint64_t room);
 static int trim_ends(uint64_t room, uint64_t from, trim_ends_t *ends);
 static int trim_on_ends(void *ctx, const im_mysql_value_t *v);
 static int trim_rows(uint64_t room, uint64_t from, uint64_t end);
+static int trim_voids(uint64_t room, uint64_t end);
 static int trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms);
 static int trim_put_note(uint64_t room, uint64_t seq, uint64_t now_ms);
 static int trim_run(const char *sql, const im_mysql_value_t *v, size_t n,
@@ -306,7 +307,7 @@ trim_on_room(void *ctx, const im_mysql_value_t *v)
 static int
 trim_room(uint64_t room)
 {
-    int           rc;
+    int           rc, is_due;
     uint64_t      now_ms, keep_ms;
     trim_ends_t   ends;
     trim_note_t   note;
@@ -331,8 +332,12 @@ trim_room(uint64_t room)
 
         /* a note that is above all rows is not of these rows */
 
-        rc = (note.seq <= ends.high) ? trim_rows(room, ends.low, note.seq)
-                                     : IM_OK;
+        is_due = (note.seq <= ends.high);
+        rc = is_due ? trim_rows(room, ends.low, note.seq) : IM_OK;
+
+        if (rc == IM_OK && is_due) {
+            rc = trim_voids(room, note.seq);
+        }
     }
 
     return (rc == IM_OK) ? trim_put_note(room, ends.high, now_ms) : rc;
@@ -418,6 +423,36 @@ trim_rows(uint64_t room, uint64_t from, uint64_t end)
     }
 
     return IM_OK;
+}
+
+
+/* The row above them stays, so a counter that is lost does not begin below
+ * them, and nobody reads this part of the room. */
+static int
+trim_voids(uint64_t room, uint64_t end)
+{
+    int               rc;
+    uint64_t          n;
+    im_mysql_value_t  v[2];
+
+    static const char  sql[] =
+        "DELETE FROM voids WHERE conv_a = 0 AND conv_b = ? AND to_seq < ? "
+        "ORDER BY to_seq LIMIT 500";
+
+    memset(v, 0, sizeof(v));
+    v[0].u64 = room;
+    v[1].u64 = end;
+
+    do {
+        rc = trim_run(sql, v, 2, 0, NULL, NULL, &n);
+
+        if (rc == IM_OK && n > 0 && trim_wait(TRIM_PAUSE_MS)) {
+            rc = IM_DONE;
+        }
+
+    } while (rc == IM_OK && n > 0);
+
+    return rc;
 }
 
 
