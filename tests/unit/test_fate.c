@@ -359,7 +359,7 @@ a_number_that_is_not_known_yet_is_asked_for_again_a_little_later(void **state)
         assert_int_equal(logic_fate_queue_take(&q, LOGIC_FATE_FENCE, due - 1,
                                                &f, 1), 0);
         now = due;
-        pause = (i < 4) ? 2 * pause : LOGIC_FATE_PAUSE_MAX_MS;
+        pause = (i < 2) ? 2 * pause : LOGIC_FATE_PAUSE_MAX_MS;
     }
 
     assert_int_equal(logic_fate_queue_take(&q, LOGIC_FATE_FENCE, now, &f, 1),

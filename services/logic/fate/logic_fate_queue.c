@@ -3,7 +3,8 @@
  *
  * A list for each state.  Those that wait stand behind those that came later
  * and are due earlier, so a list is gone through as a whole: it is long only
- * while something is away, and then it is looked at twice a second.
+ * while something is away, and then it is looked at six times a second: whoever
+ * waits above a number waits as much longer as a pause is.
  */
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "logic_fate_queue.h"
 
 
-#define FATE_DOUBLED  5            /* times: 20 ms to 320 ms */
+#define FATE_DOUBLED  3            /* times: 20 ms to 80 ms */
 
 
 static void fate_append(logic_fate_list_t *list, logic_fate_t *f);

@@ -12,7 +12,7 @@
 #include "logic_sequence.h"
 
 #define LOGIC_FATE_PAUSE_MS      20      /* the first; then doubled */
-#define LOGIC_FATE_PAUSE_MAX_MS  500
+#define LOGIC_FATE_PAUSE_MAX_MS  160
 
 /* In the order in which they are gone through. */
 typedef enum {

@@ -11,6 +11,7 @@
 
 #include "im_log.h"
 #include "logic_ask.h"
+#include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_fate_int.h"
 #include "logic_memory.h"
@@ -19,15 +20,18 @@
 
 
 #define FATE_SETTLE_MS   200
-#define FATE_UNANSWERED  6         /* tries, 1.1 s: a call may still come */
+#define FATE_UNANSWERED  9         /* tries, 1.1 s: a call may still come */
+#define FATE_TAGS        64
+#define FATE_NO_MARK     UINT64_MAX
 
 
 static size_t fate_settled(logic_fate_t **all, size_t n);
 static int fate_passed(logic_fate_t *f);
 static int fate_ask(logic_fate_t **all, logic_ask_t *asks, size_t n);
 static int fate_holds(logic_fate_t **all, logic_hold_t *holds, size_t n);
-static int fate_jump(logic_fate_t *f);
-static int fate_on_last(void *ctx, const im_mysql_value_t *values);
+static size_t fate_exact(logic_fate_t **all, size_t n);
+static int fate_ask_jumps(logic_fate_t **all, logic_ask_t *asks, size_t n);
+static void fate_jump(logic_fate_t *f, const logic_ask_t *ask);
 
 
 static im_redis_t        *fate_redis;
@@ -307,26 +311,21 @@ logic_fate_do_jumps(void)
 {
     int            rc;
     size_t         i, n;
+    logic_ask_t    asks[LOGIC_FATE_BATCH];
     logic_fate_t  *all[LOGIC_FATE_BATCH];
 
-    n = logic_fate_take(LOGIC_FATE_JUMP, all);
+    n = fate_exact(all, logic_fate_take(LOGIC_FATE_JUMP, all));
+
+    if (n == 0) {
+        return;
+    }
+
+    rc = fate_ask_jumps(all, asks, n);
 
     for (i = 0; i < n; i++) {
 
-        if (!logic_decided_exact(&all[i]->seq.conv, all[i]->mark)) {
-            rc = (logic_decided_mark(all[i]->seq.slot) == all[i]->mark)
-                 ? IM_AGAIN : IM_DONE;
-
-        } else {
-            logic_decided_enter(&all[i]->phase);
-            rc = fate_jump(all[i]);
-        }
-
         if (rc == IM_OK) {
-            logic_fate_next(LOGIC_FATE_VOID, all[i]);
-
-        } else if (rc == IM_DONE) {
-            logic_fate_drop(all[i]);
+            fate_jump(asks[i].item, &asks[i]);
 
         } else {
             logic_decided_leave(&all[i]->phase);
@@ -336,56 +335,113 @@ logic_fate_do_jumps(void)
 }
 
 
-/* What was numbered before the loss, and has come, is the lower part of the
- * range.  IM_DONE: Redis has lost its memory once more, and the counter that
- * stands above the range with it. */
-static int
-fate_jump(logic_fate_t *f)
+/*
+ * Those of which it is known what was numbered before the loss.  If Redis has
+ * lost its memory once more since, the counter that stands above the range is
+ * gone with it.
+ */
+static size_t
+fate_exact(logic_fate_t **all, size_t n)
 {
     int               rc;
-    uint64_t          last;
-    logic_memory_t    memory;
-    im_mysql_value_t  v[4];
+    char              asked[FATE_TAGS];
+    size_t            i, k;
+    unsigned          tag;
+    logic_fate_t     *f;
+    logic_memory_t    memory[FATE_TAGS];
 
-    static const char             sql[] =
-        "SELECT seq FROM messages WHERE conv_a = ? AND conv_b = ?"
-        " AND seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1";
-    static const im_mysql_type_t  columns[] = { IM_MYSQL_U64 };
+    for (i = 0, k = 0; i < n; i++) {
+        f = all[i];
 
-    rc = logic_memory_look(fate_redis, f->seq.slot, &memory);
+        if (logic_decided_exact(&f->seq.conv, f->mark)) {
+            logic_decided_enter(&f->phase);
+            all[k++] = f;
 
-    if (rc != IM_OK || memory.mark != f->mark) {
-        return (rc == IM_ERROR) ? IM_AGAIN : IM_DONE;
+        } else if (logic_decided_mark(f->seq.slot) == f->mark) {
+            logic_fate_later(LOGIC_FATE_JUMP, f);
+
+        } else {
+            logic_fate_drop(f);
+        }
     }
 
-    memset(v, 0, sizeof(v));
-    v[0].u64 = f->seq.conv.a;
-    v[1].u64 = f->seq.conv.b;
-    v[2].u64 = f->seq.seq;
-    v[3].u64 = f->to;
-    last = 0;
+    memset(asked, 0, sizeof(asked));
+    n = k;
+    rc = IM_OK;
 
-    if (im_mysql_run(fate_mysql, sql, v, 4, columns, 1, fate_on_last, &last,
-                     NULL, NULL)
-        != IM_OK)
-    {
-        return IM_AGAIN;
+    for (i = 0, k = 0; i < n; i++) {
+        f = all[i];
+        tag = f->seq.slot % logic_conf.common.redis_tags;
+
+        if (!asked[tag] && rc != IM_ERROR) {
+            rc = logic_memory_look(fate_redis, tag, &memory[tag]);
+            asked[tag] = 1;
+            memory[tag].mark = (rc == IM_OK) ? memory[tag].mark : FATE_NO_MARK;
+        }
+
+        if (rc == IM_ERROR) {
+            logic_decided_leave(&f->phase);
+            logic_fate_later(LOGIC_FATE_JUMP, f);
+
+        } else if (memory[tag].mark != f->mark) {
+            logic_fate_drop(f);
+
+        } else {
+            all[k++] = f;
+        }
     }
 
-    if (last != 0) {
-        f->seq.seq = last + 1;
-    }
-
-    return (f->seq.seq <= f->to) ? IM_OK : IM_DONE;
+    return k;
 }
 
 
+/* The last message at or below the end of each range. */
 static int
-fate_on_last(void *ctx, const im_mysql_value_t *values)
+fate_ask_jumps(logic_fate_t **all, logic_ask_t *asks, size_t n)
 {
-    *(uint64_t *) ctx = values[0].u64;
+    size_t  i;
 
-    return IM_OK;
+#define FATE_RANGE                                                            \
+    "SELECT CAST(? AS UNSIGNED) AS a, CAST(? AS UNSIGNED) AS b, "             \
+    "CAST(? AS UNSIGNED) AS t"
+#define FATE_LAST(ranges)                                                     \
+    "SELECT k.a, k.b, k.t, (SELECT m.seq FROM messages m "                    \
+    "WHERE m.conv_a = k.a AND m.conv_b = k.b AND m.seq <= k.t "               \
+    "ORDER BY m.seq DESC LIMIT 1) FROM (" ranges ") k"
+
+    static const logic_ask_sql_t  sql = {
+        FATE_LAST(LOGIC_ASK_8(FATE_RANGE, " UNION ALL ")),
+        FATE_LAST(LOGIC_ASK_128(FATE_RANGE, " UNION ALL ")), 3, 1
+    };
+
+    memset(asks, 0, n * sizeof(logic_ask_t));
+
+    for (i = 0; i < n; i++) {
+        asks[i].key[0] = all[i]->seq.conv.a;
+        asks[i].key[1] = all[i]->seq.conv.b;
+        asks[i].key[2] = all[i]->to;
+        asks[i].item = all[i];
+    }
+
+    return logic_ask(fate_mysql, &sql, asks, n);
+}
+
+
+/* What was numbered before the loss, and has come, is the lower part of the
+ * range. */
+static void
+fate_jump(logic_fate_t *f, const logic_ask_t *ask)
+{
+    if (ask->found && ask->values[0] >= f->seq.seq) {
+        f->seq.seq = ask->values[0] + 1;
+    }
+
+    if (f->seq.seq <= f->to) {
+        logic_fate_next(LOGIC_FATE_VOID, f);
+
+    } else {
+        logic_fate_drop(f);
+    }
 }
 
 
