@@ -69,7 +69,9 @@ typedef struct {
     const char    *group;
     const char    *topic;
     const char    *client_id;
-    unsigned       session_ms;     /* longer where the broker wants that */
+    /* Longer where the broker wants that, and for some minutes after a loss
+     * that a longer one would have prevented. */
+    unsigned       session_ms;
     unsigned       poll_max_ms;    /* longer without a poll: excluded */
     /* 0: records come at once.  Else the broker may delay its answer for up to
      * this time, unless it grows large: a request costs more than a record. */
@@ -77,7 +79,8 @@ typedef struct {
     im_log_pt      log;
     void          *log_ctx;
     /* The partitions of this member are about to change: finish and store
-     * the batch in hand.  On the consuming thread.  May be NULL. */
+     * the batches in hand, and free their records.  On the consuming thread.
+     * NULL: no record is held when im_kafka_consume is called. */
     void         (*revoke)(void *ctx);
     void          *ctx;
 } im_kafka_consumer_conf_t;

@@ -16,13 +16,16 @@
  * batch in hand with them: its new owner reads it again from the committed
  * offset, so it is neither stored here nor lost.
  *
+ * A session cannot be changed, so the handle is made anew for another one
+ * (im_kafka_session.c): after a loss while it is no member, which costs nothing
+ * more, and minutes later in one rebalance.
+ *
  * Room: store.  One thread for each consumer.
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "im_kafka_int.h"
 
@@ -34,22 +37,28 @@ struct im_kafka_consumer_s {
     im_kafka_log_t     log;            /* its address is the opaque */
     char               name[96];
     im_kafka_consumer_conf_t  conf;    /* its strings are ours */
-    int64_t           *done;           /* next offset by partition, -1: ? */
-    int                n_done;
+    im_kafka_done_t    done;
+    im_kafka_session_t session;
     unsigned           paused:1;
     unsigned           revoked:1;      /* since im_kafka_consume returned */
-    unsigned           assigned:1;     /* at some time */
+    unsigned           lost:1;         /* this handle is not to join again */
     unsigned           refused:1;      /* the session, by the broker */
+    unsigned           closing:1;
 };
 
 
-static int consumer_open(im_kafka_consumer_t *c);
-static void consumer_close(im_kafka_consumer_t *c);
+static int consumer_open(im_kafka_consumer_t *c, unsigned session_ms);
+static void consumer_close(rd_kafka_t *rk, rd_kafka_queue_t *queue, int lost);
 static void consumer_free(im_kafka_consumer_t *c);
-static void consumer_lengthen_session(im_kafka_consumer_t *c);
+static void consumer_refused(im_kafka_consumer_t *c);
+static void consumer_renew(im_kafka_consumer_t *c, unsigned session_ms);
+static void consumer_on_lost(im_kafka_consumer_t *c, rd_kafka_t *rk,
+    uint64_t now);
+static rd_kafka_message_t *consumer_poll(im_kafka_consumer_t *c,
+    unsigned wait_ms);
 static void consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
-static void consumer_assign(im_kafka_consumer_t *c,
+static void consumer_assign(im_kafka_consumer_t *c, rd_kafka_t *rk,
     const rd_kafka_topic_partition_list_t *parts);
 static int consumer_take(im_kafka_consumer_t *c, im_kafka_record_t *record,
     rd_kafka_message_t *m);
@@ -58,10 +67,6 @@ static void consumer_failed(im_kafka_consumer_t *c,
 static void consumer_on_error(rd_kafka_t *rk, int err, const char *reason,
     void *opaque);
 static void consumer_put_back(im_kafka_consumer_t *c);
-static void consumer_set_done(im_kafka_consumer_t *c, int partition,
-    int64_t next);
-static int consumer_lag(im_kafka_consumer_t *c,
-    const rd_kafka_topic_partition_t *p, unsigned timeout_ms, uint64_t *lag);
 
 
 im_kafka_consumer_t *
@@ -80,13 +85,16 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     c->conf.client_id = strdup(conf->client_id);
     c->topic = strdup(conf->topic);
     c->conf.topic = c->topic;
+    c->session.usual_ms = conf->session_ms;
+    c->session.long_ms = (conf->poll_max_ms < IM_KAFKA_SESSION_SAFE_MS)
+                         ? conf->session_ms : IM_KAFKA_SESSION_SAFE_MS;
     c->log.log = conf->log;
     c->log.ctx = conf->log_ctx;
     snprintf(c->name, sizeof(c->name), "consumer %s", conf->group);
 
     if (c->conf.brokers == NULL || c->conf.group == NULL
         || c->conf.client_id == NULL || c->topic == NULL
-        || consumer_open(c) != IM_OK)
+        || consumer_open(c, c->conf.session_ms) != IM_OK)
     {
         consumer_free(c);
         return NULL;
@@ -97,43 +105,57 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
 
 
 static int
-consumer_open(im_kafka_consumer_t *c)
+consumer_open(im_kafka_consumer_t *c, unsigned session_ms)
 {
-    c->rk = im_kafka_member_create(&c->conf, &c->log, consumer_rebalance,
-                                   consumer_on_error);
-    if (c->rk == NULL) {
+    rd_kafka_t                *rk;
+    im_kafka_consumer_conf_t   conf;
+
+    conf = c->conf;
+    conf.session_ms = session_ms;
+
+    rk = im_kafka_member_create(&conf, &c->log, consumer_rebalance,
+                                consumer_on_error);
+    if (rk == NULL) {
         return IM_ERROR;
     }
 
-    c->queue = rd_kafka_queue_get_consumer(c->rk);
+    c->rk = rk;
+    c->queue = rd_kafka_queue_get_consumer(rk);
+    c->session.now_ms = session_ms;
+    c->session.polled_ms = im_kafka_now_ms();
 
     return IM_OK;
 }
 
 
+/* lost: it is no member, and waits for the end of its revocation. */
 static void
-consumer_close(im_kafka_consumer_t *c)
+consumer_close(rd_kafka_t *rk, rd_kafka_queue_t *queue, int lost)
 {
-    if (c->rk == NULL) {
-        return;
+    if (!lost) {
+        rd_kafka_consumer_close(rk);
     }
 
-    rd_kafka_consumer_close(c->rk);
-    rd_kafka_queue_destroy(c->queue);
-    rd_kafka_destroy(c->rk);
-    c->rk = NULL;
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy_flags(rk, lost ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE
+                                    : 0);
 }
 
 
 static void
 consumer_free(im_kafka_consumer_t *c)
 {
-    consumer_close(c);
+    c->closing = 1;
+
+    if (c->rk != NULL) {
+        consumer_close(c->rk, c->queue, c->lost);
+    }
+
     free((char *) c->conf.brokers);
     free((char *) c->conf.group);
     free((char *) c->conf.client_id);
     free(c->topic);
-    free(c->done);
+    free(c->done.next);
     free(c);
 }
 
@@ -141,40 +163,67 @@ consumer_free(im_kafka_consumer_t *c)
 /*
  * A broker of others allows no session as short as ours, unless its
  * group.min.session.timeout.ms says so.  The library can do nothing but ask
- * again, so the member begins anew with one that each broker allows.  Only
- * before the first assignment: afterwards the caller may hold records of the
- * handle.
+ * again, so the member begins anew with one that each broker allows.
  */
 static void
-consumer_lengthen_session(im_kafka_consumer_t *c)
+consumer_refused(im_kafka_consumer_t *c)
 {
-    char                 text[256];
-    unsigned             asked;
-    im_kafka_consumer_t  old;
+    char  text[256];
 
     c->refused = 0;
-    asked = c->conf.session_ms;
 
-    if (c->assigned || asked >= IM_KAFKA_SESSION_SAFE_MS) {
+    if (c->session.usual_ms >= IM_KAFKA_SESSION_SAFE_MS) {
         return;
     }
-
-    old = *c;
-    c->conf.session_ms = IM_KAFKA_SESSION_SAFE_MS;
-
-    if (consumer_open(c) != IM_OK) {
-        *c = old;                      /* logged; asked for again later */
-        return;
-    }
-
-    consumer_close(&old);
 
     if (c->log.log != NULL) {
         snprintf(text, sizeof(text), "kafka %s: the broker allows no session "
                  "of %u ms (group.min.session.timeout.ms), goes on with %d: "
                  "an instance that dies is replaced after that", c->name,
-                 asked, IM_KAFKA_SESSION_SAFE_MS);
+                 c->session.usual_ms, IM_KAFKA_SESSION_SAFE_MS);
         c->log.log(c->log.ctx, IM_LOG_WARN, text);
+    }
+
+    c->session.usual_ms = IM_KAFKA_SESSION_SAFE_MS;
+}
+
+
+/* The new one joins before the old one leaves, so that both are one rebalance.
+ * What fails is logged, and the old handle goes on. */
+static void
+consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
+{
+    char               text[160];
+    unsigned           lost;
+    rd_kafka_t        *rk;
+    rd_kafka_queue_t  *queue;
+
+    rk = c->rk;
+    queue = c->queue;
+    lost = c->lost;
+    c->lost = 0;
+
+    if (c->conf.revoke != NULL) {
+        c->conf.revoke(c->conf.ctx);   /* no record of it is held any more */
+    }
+
+    if (consumer_open(c, session_ms) != IM_OK) {
+        c->session.long_until_ms = 0;
+        c->session.now_ms = c->session.usual_ms;
+
+        if (lost) {
+            rd_kafka_assign(rk, NULL);
+        }
+
+        return;
+    }
+
+    consumer_close(rk, queue, (int) lost);
+
+    if (c->log.log != NULL) {
+        snprintf(text, sizeof(text), "kafka %s: its session is %u ms now",
+                 c->name, session_ms);
+        c->log.log(c->log.ctx, IM_LOG_NOTICE, text);
     }
 }
 
@@ -184,15 +233,19 @@ static void
 consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque)
 {
+    int                   lost;
     char                  text[96];
+    uint64_t              now;
     im_kafka_log_t       *log = opaque;
     im_kafka_consumer_t  *c;
 
     c = (im_kafka_consumer_t *) ((char *) log
                                  - offsetof(im_kafka_consumer_t, log));
+    now = im_kafka_now_ms();
+    lost = 0;
 
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        consumer_assign(c, parts);
+        consumer_assign(c, rk, parts);
 
     } else {
         c->revoked = 1;
@@ -201,38 +254,73 @@ consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
             c->conf.revoke(c->conf.ctx);
         }
 
-        rd_kafka_commit(rk, NULL, 0);
-        rd_kafka_assign(rk, NULL);
+        lost = rd_kafka_assignment_lost(rk);
+
+        if (lost) {
+            consumer_on_lost(c, rk, now);
+
+        } else {
+            rd_kafka_commit(rk, NULL, 0);
+            rd_kafka_assign(rk, NULL);
+        }
     }
 
     if (c->log.log != NULL) {
         snprintf(text, sizeof(text), "kafka %s: %d partitions of %.40s",
                  (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) ? "assigned"
-                                                               : "revoked",
+                 : lost ? "lost" : "revoked",
                  parts->cnt, c->topic);
         c->log.log(c->log.ctx, IM_LOG_NOTICE, text);
     }
 }
 
 
+/*
+ * The broker does not know us any more, or has been silent for a session; what
+ * was stored cannot be committed.  Now: when the callback came.
+ */
 static void
-consumer_assign(im_kafka_consumer_t *c,
-    const rd_kafka_topic_partition_list_t *parts)
+consumer_on_lost(im_kafka_consumer_t *c, rd_kafka_t *rk, uint64_t now)
 {
-    int                               i;
-    rd_kafka_topic_partition_list_t  *list;
-
-    c->assigned = 1;
-
-    for (i = 0; i < c->n_done; i++) {
-        c->done[i] = -1;
+    if (c->closing || rk != c->rk) {
+        rd_kafka_assign(rk, NULL);     /* it leaves */
+        return;
     }
 
-    rd_kafka_assign(c->rk, parts);
+    im_kafka_session_lost(&c->session, now);
+
+    if (im_kafka_session_ms(&c->session, im_kafka_now_ms())
+        != c->session.now_ms)
+    {
+        c->lost = 1;                   /* im_kafka_consume makes it anew */
+
+    } else {
+        rd_kafka_assign(rk, NULL);
+    }
+}
+
+
+static void
+consumer_assign(im_kafka_consumer_t *c, rd_kafka_t *rk,
+    const rd_kafka_topic_partition_list_t *parts)
+{
+    rd_kafka_topic_partition_list_t  *list;
+
+    if (rk != c->rk) {
+        rd_kafka_assign(rk, NULL);     /* it leaves */
+        return;
+    }
+
+    /* where the struct lies differs by chance from process to process */
+
+    im_kafka_session_assigned(&c->session, im_kafka_now_ms(),
+                              (unsigned) ((uintptr_t) c >> 4));
+    im_kafka_done_forget(&c->done);
+    rd_kafka_assign(rk, parts);
 
     if (c->paused) {
         list = rd_kafka_topic_partition_list_copy(parts);
-        rd_kafka_pause_partitions(c->rk, list);
+        rd_kafka_pause_partitions(rk, list);
         rd_kafka_topic_partition_list_destroy(list);
     }
 }
@@ -243,16 +331,28 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     size_t max, unsigned wait_ms)
 {
     size_t               n;
+    unsigned             session_ms;
     rd_kafka_message_t  *m;
 
     n = 0;
 
     if (c->refused) {
-        consumer_lengthen_session(c);
+        consumer_refused(c);
+    }
+
+    session_ms = im_kafka_session_ms(&c->session, im_kafka_now_ms());
+
+    if (c->lost || session_ms != c->session.now_ms) {
+        consumer_renew(c, session_ms);
     }
 
     while (n < max) {
-        m = rd_kafka_consumer_poll(c->rk, n == 0 ? (int) wait_ms : 0);
+        m = consumer_poll(c, n == 0 ? wait_ms : 0);
+
+        if (m != NULL && c->lost) {
+            rd_kafka_message_destroy(m);           /* its new owner reads it */
+            break;
+        }
 
         if (m == NULL) {
             break;
@@ -276,6 +376,15 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     c->revoked = 0;
 
     return n;
+}
+
+
+static rd_kafka_message_t *
+consumer_poll(im_kafka_consumer_t *c, unsigned wait_ms)
+{
+    c->session.polled_ms = im_kafka_now_ms();
+
+    return rd_kafka_consumer_poll(c->rk, (int) wait_ms);
 }
 
 
@@ -386,7 +495,7 @@ im_kafka_idle(im_kafka_consumer_t *c, unsigned ms)
     until = now + ms;
 
     while (now < until) {
-        m = rd_kafka_consumer_poll(c->rk, (int) (until - now));
+        m = consumer_poll(c, (unsigned) (until - now));
 
         if (m != NULL) {
             if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -414,7 +523,9 @@ consumer_put_back(im_kafka_consumer_t *c)
     int                               i;
     rd_kafka_topic_partition_list_t  *list;
 
-    if (rd_kafka_assignment(c->rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (c->lost
+        || rd_kafka_assignment(c->rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
         return;
     }
 
@@ -425,7 +536,7 @@ consumer_put_back(im_kafka_consumer_t *c)
     c->revoked = 1;
     rd_kafka_commit(c->rk, NULL, 0);
     rd_kafka_assign(c->rk, NULL);
-    consumer_assign(c, list);
+    consumer_assign(c, c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -448,104 +559,17 @@ im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
     rd_kafka_topic_partition_list_destroy(list);
 
     if (rc == IM_OK) {
-        consumer_set_done(c, partition, offset + 1);
+        im_kafka_done_set(&c->done, partition, offset + 1);
     }
 
     return rc;
-}
-
-
-/* Out of memory: the group's coordinator is asked instead. */
-static void
-consumer_set_done(im_kafka_consumer_t *c, int partition, int64_t next)
-{
-    int64_t  *done;
-
-    if (partition >= c->n_done) {
-        done = realloc(c->done, (size_t) (partition + 1) * sizeof(int64_t));
-        if (done == NULL) {
-            return;
-        }
-
-        c->done = done;
-
-        while (c->n_done <= partition) {
-            c->done[c->n_done++] = -1;
-        }
-    }
-
-    c->done[partition] = next;
 }
 
 
 int
 im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag)
 {
-    int                               i, rc;
-    rd_kafka_topic_partition_list_t  *list;
-
-    *lag = 0;
-
-    if (rd_kafka_assignment(c->rk, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return IM_AGAIN;
-    }
-
-    /* the first one without an answer ends it: one time-out, not one each */
-
-    for (rc = IM_OK, i = 0; rc == IM_OK && i < list->cnt; i++) {
-        rc = consumer_lag(c, &list->elems[i], timeout_ms, lag);
-    }
-
-    rd_kafka_topic_partition_list_destroy(list);
-
-    return rc;
-}
-
-
-static int
-consumer_lag(im_kafka_consumer_t *c, const rd_kafka_topic_partition_t *p,
-    unsigned timeout_ms, uint64_t *lag)
-{
-    int64_t                           low, high, next;
-    rd_kafka_resp_err_t               err;
-    rd_kafka_topic_partition_list_t  *one;
-
-    low = high = -1;
-
-    /* known from the last fetch; a paused partition is not fetched */
-
-    if (c->paused
-        || rd_kafka_get_watermark_offsets(c->rk, p->topic, p->partition, &low,
-                                          &high) != RD_KAFKA_RESP_ERR_NO_ERROR
-        || high < 0)
-    {
-        err = rd_kafka_query_watermark_offsets(c->rk, p->topic, p->partition,
-                                               &low, &high, (int) timeout_ms);
-        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return IM_AGAIN;
-        }
-    }
-
-    next = (p->partition < c->n_done) ? c->done[p->partition] : -1;
-
-    if (next < 0) {
-        one = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(one, p->topic, p->partition);
-        err = rd_kafka_committed(c->rk, one, (int) timeout_ms);
-        next = one->elems[0].offset;
-        rd_kafka_topic_partition_list_destroy(one);
-
-        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return IM_AGAIN;
-        }
-
-        next = (next < 0) ? low : next;
-        consumer_set_done(c, p->partition, next);
-    }
-
-    *lag += (high > next) ? (uint64_t) (high - next) : 0;
-
-    return IM_OK;
+    return im_kafka_done_lag(&c->done, c->rk, c->paused, timeout_ms, lag);
 }
 
 
@@ -564,15 +588,4 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
     }
 
     consumer_free(c);
-}
-
-
-uint64_t
-im_kafka_now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }

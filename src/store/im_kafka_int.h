@@ -1,6 +1,6 @@
 /*
- * im_kafka_int.h -- configuration of librdkafka clients, shared by producer,
- * consumer and admin.
+ * im_kafka_int.h -- what the files of im_kafka share: configuration of
+ * librdkafka clients, and parts of a consumer.
  */
 
 #ifndef IM_KAFKA_INT_H
@@ -29,7 +29,7 @@ typedef struct {
     uint64_t     error_ms;
 } im_kafka_log_t;
 
-uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_consumer.c */
+uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_member.c */
 
 /* An error of a handle, from its poll: logged when it differs from the last
  * one, or a minute later.  what: "consumer im.push". */
@@ -45,6 +45,34 @@ typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,
 rd_kafka_t *im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
     im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
     im_kafka_error_pt error);
+
+/* The session of a member (im_kafka_session.c). */
+typedef struct {
+    unsigned     usual_ms;
+    unsigned     long_ms;
+    unsigned     now_ms;           /* of the handle there is */
+    uint64_t     polled_ms;        /* when the last poll began */
+    uint64_t     long_until_ms;
+    unsigned     is_away:1;        /* lost, and not assigned since */
+} im_kafka_session_t;
+
+/* The one to ask for. */
+unsigned im_kafka_session_ms(const im_kafka_session_t *s, uint64_t now_ms);
+void im_kafka_session_lost(im_kafka_session_t *s, uint64_t now_ms);
+void im_kafka_session_assigned(im_kafka_session_t *s, uint64_t now_ms,
+    unsigned some);
+
+/* What a member has done of its partitions (im_kafka_lag.c). */
+typedef struct {
+    int64_t     *next;             /* offset by partition, -1: not known */
+    int          n;
+} im_kafka_done_t;
+
+void im_kafka_done_set(im_kafka_done_t *done, int partition, int64_t next);
+void im_kafka_done_forget(im_kafka_done_t *done);
+/* As im_kafka_lag(). */
+int im_kafka_done_lag(im_kafka_done_t *done, rd_kafka_t *rk, int paused,
+    unsigned timeout_ms, uint64_t *lag);
 
 void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
     const char *buf);

@@ -6,19 +6,15 @@
  * answer to their next heartbeat.  So a member that dies is replaced after a
  * session and a heartbeat at most.
  *
- * Rejected: group.instance.id (static members), by which a member that returns
- * in time keeps its partitions: a dead one's would wait for it.  Cooperative
- * rebalancing would let the others go on reading their own partitions while
- * those of the dead one are given away (some 10 ms), but a group cannot have
- * members of both kinds, so an update could not be rolled out.  The newer group
- * protocol (KIP-848), in which the broker assigns, needs a newer library
- * than Debian's 2.0.2, and notices a death by a time-out just the same.
+ * Rejected: static members, cooperative rebalancing and the newer group
+ * protocol; docs/internals/pushing.md says why.
  *
  * Room: store.
  */
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "im_kafka_int.h"
 
@@ -126,4 +122,15 @@ member_heartbeat_ms(const im_kafka_consumer_conf_t *conf)
     most = conf->session_ms / MEMBER_BEATS;
 
     return (most < IM_KAFKA_HEARTBEAT_MS) ? most : IM_KAFKA_HEARTBEAT_MS;
+}
+
+
+uint64_t
+im_kafka_now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }

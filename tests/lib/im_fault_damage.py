@@ -22,6 +22,8 @@ from im_stack.stack import Stack
 
 BACK_S = 60            # until a program answers again
 FULL_MB = 24           # that a disk has left before it is filled
+STALL_S = 3            # of a machine or a disk that was busy
+CALM_S = 5             # between two of these
 
 
 class Damage(Stack):
@@ -125,6 +127,12 @@ class Damage(Stack):
             for pid in pids:
                 self.signal(pid, signal.SIGCONT)
         return time.monotonic()
+
+    def stall(self, *names):
+        """Twice, with some time to recover in between."""
+        self.freeze(STALL_S, *names)
+        pause(CALM_S)
+        return self.freeze(STALL_S, *names)
 
     def leave(self, name):
         """SIGTERM: it drains, and is started again."""

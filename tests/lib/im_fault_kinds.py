@@ -11,6 +11,7 @@ import random
 import time
 
 from im_fault_clock import LIBRARY, Clocked
+from im_fault_damage import STALL_S
 from im_wait import pause
 
 RECOVERY_S = 5
@@ -178,6 +179,12 @@ def faults():
     add('mix-1', 'kills, freezes, reloads and FLUSHALL by chance',
         Mix(1).act, 5, 5, outage=True)
     add('mix-2', 'the same, two at a time', Mix(2).act, 5, 5, outage=True)
+    # Longer than a session of a consumer group: the second time must cost no
+    # rebalance.  They come last, because sessions are longer for minutes then.
+    add('stall-task', 'SIGSTOP of all im-task for 3 s, twice',
+        lambda d, s: d.stall(*d.daemons('task')), 1, STALL_S + 3)
+    add('stall-kafka', 'SIGSTOP of Kafka for 3 s, twice',
+        lambda d, s: d.stall('kafka'), STALL_S + 3, STALL_S + 3)
     return out
 
 

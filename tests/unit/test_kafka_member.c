@@ -9,7 +9,8 @@
 #include "unit_wait.h"
 
 
-#define JOIN_GROUP  11      /* Kafka's number of the request */
+#define JOIN_GROUP  11      /* Kafka's numbers of the requests */
+#define HEARTBEAT   12
 
 
 static void
@@ -186,6 +187,71 @@ test_a_member_joins_a_broker_that_refuses_its_session(void **state)
 }
 
 
+static atomic_int  renewed;
+
+
+static void
+on_renewed(void *ctx, int level, const char *text)
+{
+    (void) ctx;
+    (void) level;
+
+    if (strstr(text, "its session is 6000 ms now") != NULL) {
+        atomic_fetch_add(&renewed, 1);
+    }
+}
+
+
+/* As one that stood still for longer than its session, but not for long. */
+static void
+test_a_member_that_was_excluded_asks_for_a_longer_session(void **state)
+{
+    unsigned                   k;
+    im_kafka_consumer_t       *c;
+    im_kafka_consumer_conf_t   conf;
+
+    (void) state;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    conf.group = GROUP;
+    conf.topic = TOPIC;
+    conf.client_id = "test";
+    conf.session_ms = SESSION_MS;
+    conf.poll_max_ms = 20000;
+    conf.log = on_renewed;
+    conf.revoke = on_revoke;
+    c = im_kafka_consumer_create(&conf);
+    assert_non_null(c);
+    atomic_store(&renewed, 0);
+
+    produce(0, "a");
+    take(c, 1);
+    assert_int_equal(im_kafka_store(c, 0, 0), IM_OK);
+    im_kafka_commit_soon(c);
+    im_kafka_batch_free(records, 1);
+
+    rd_kafka_mock_push_request_errors(cluster, HEARTBEAT, 1,
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+
+    for (k = 0; k < 200 && revokes == 0; k++) {
+        (void) im_kafka_idle(c, 50);
+    }
+
+    assert_true(revokes > 0);
+
+    /* it goes on after what it has done, as another member */
+
+    produce(0, "b");
+    take(c, 1);
+    assert_int_equal(records[0].offset, 1);
+    im_kafka_batch_free(records, 1);
+    assert_int_equal(atomic_load(&renewed), 1);
+
+    im_kafka_consumer_destroy(c);
+}
+
+
 int
 main(void)
 {
@@ -196,6 +262,7 @@ main(void)
         T(test_a_batch_whose_partitions_were_revoked_is_read_again),
         T(test_a_record_that_comes_uninvited_is_read_again),
         T(test_a_member_joins_a_broker_that_refuses_its_session),
+        T(test_a_member_that_was_excluded_asks_for_a_longer_session),
     };
 
     return cmocka_run_group_tests_name("kafka_member", tests, NULL, NULL);
