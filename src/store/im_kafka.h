@@ -115,7 +115,8 @@ int im_kafka_idle(im_kafka_consumer_t *c, unsigned ms);
 /* All records of a partition up to and including offset are done. */
 int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
 /* Records of the own partitions that are not done.  Mostly without a request to
- * the broker; else each one has timeout_ms.  IM_AGAIN: it does not answer. */
+ * the broker; else each one has timeout_ms.  IM_AGAIN: it does not answer, or
+ * the group has not said yet which are ours. */
 int im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag);
 /* Begins to commit what was stored, and does not wait. */
 void im_kafka_commit_soon(im_kafka_consumer_t *c);

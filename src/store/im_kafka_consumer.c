@@ -44,6 +44,7 @@ struct im_kafka_consumer_s {
     unsigned           lost:1;         /* this handle is not to join again */
     unsigned           refused:1;      /* the session, by the broker */
     unsigned           closing:1;
+    unsigned           assigned:1;     /* partitions, or that it has none */
 };
 
 
@@ -202,6 +203,7 @@ consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
     queue = c->queue;
     lost = c->lost;
     c->lost = 0;
+    c->assigned = 0;
 
     if (c->conf.revoke != NULL) {
         c->conf.revoke(c->conf.ctx);   /* no record of it is held any more */
@@ -249,6 +251,7 @@ consumer_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 
     } else {
         c->revoked = 1;
+        c->assigned = 0;
 
         if (c->conf.revoke != NULL) {
             c->conf.revoke(c->conf.ctx);
@@ -317,6 +320,7 @@ consumer_assign(im_kafka_consumer_t *c, rd_kafka_t *rk,
                               (unsigned) ((uintptr_t) c >> 4));
     im_kafka_done_forget(&c->done);
     rd_kafka_assign(rk, parts);
+    c->assigned = 1;
 
     if (c->paused) {
         list = rd_kafka_topic_partition_list_copy(parts);
@@ -569,6 +573,10 @@ im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
 int
 im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag)
 {
+    if (!c->assigned) {
+        return IM_AGAIN;               /* what will be ours is not known yet */
+    }
+
     return im_kafka_done_lag(&c->done, c->rk, c->paused, timeout_ms, lag);
 }
 
