@@ -1,0 +1,97 @@
+"""tools/deps on machines that are not as the one it was written on.
+
+It runs in a folder of its own, with programs that note what they are told in
+the place of apt-get, java and npm.
+"""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+# What it may use of this machine.
+BIN = ('bash cat chmod cmp cp date dirname env grep ls mkdir mktemp mv rm '
+       'sed seq sh sleep tail timeout touch wc').split()
+STARTS = '''
+for a in "$@"; do
+    case $a in -XX:ArchiveClassesAtExit=*) echo classes > "${a#*=}";; esac
+done
+echo Kafka Server started
+'''
+FORMATS = 'case "$*" in *StorageTool*) exit;; esac\n'
+
+
+class Machine:
+
+    def __init__(self, top):
+        self.top = top
+        self.noted = top / 'noted'
+        shutil.copytree(os.path.join(TOP, 'tools/kafka'), top / 'tools/kafka')
+        shutil.copy(os.path.join(TOP, 'tools/deps'), top / 'tools/deps')
+        os.makedirs(top / 'bin')
+        for name in BIN:
+            os.symlink(shutil.which(name), top / 'bin' / name)
+        os.makedirs(top / 'build/kafka/lib')
+        (top / 'build/kafka/lib/.complete').touch()
+        os.utime(top / 'tools/kafka/pom.xml', (0, 0))
+
+    def program(self, name, script):
+        path = self.top / 'bin' / name
+        path.write_text('#!/bin/sh\necho "%s $*" >> %s\n%s\n' % (
+            name, self.noted, script))
+        path.chmod(0o755)
+
+    def deps(self, part):
+        r = subprocess.run(
+            [self.top / 'tools/deps', part], text=True, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={'PATH': str(self.top / 'bin')})
+        said = self.noted.read_text() if self.noted.exists() else ''
+        self.noted.write_text('')
+        return r.returncode, r.stdout, said
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+def test_the_archive_of_classes_is_tried_a_few_times(machine):
+    machine.program('java', FORMATS + 'exit 1')
+    tries = []
+    for _ in range(5):
+        code, out, said = machine.deps('kafka')
+        assert code == 0
+        tries.append('kafka.Kafka' in said)
+    assert tries == [True] * 3 + [False] * 2
+
+
+def test_a_second_try_may_make_the_archive_of_classes(machine):
+    machine.program('java', FORMATS + 'exit 1')
+    machine.deps('kafka')
+    machine.program('java', FORMATS + STARTS)
+    machine.deps('kafka')
+    archive = machine.top / 'build/kafka/broker.jsa'
+    assert archive.read_text() == 'classes\n'
+    assert machine.deps('kafka') == (0, '', '')
+
+
+def test_npm_comes_as_the_other_packages_do(machine):
+    web = machine.top / 'tests/web'
+    os.makedirs(web)
+    for name in ('package.json', 'package-lock.json'):
+        (web / name).write_text('{}')
+    machine.program('id', 'echo 1000')
+    npm = machine.top / 'bin/npm'
+    # As root it does nothing but that npm is there then.
+    machine.program('sudo', 'case "$*" in *" install npm") '
+                    'printf "#!/bin/sh\\n" > %s; chmod 755 %s;; esac'
+                    % (npm, npm))
+    code, out, said = machine.deps('npm')
+    assert code == 0, out
+    assert (said.index('apt-get -q update')
+            < said.index('--no-install-recommends install npm'))
+    assert machine.deps('npm') == (0, '', '')
