@@ -3,12 +3,17 @@
 import fnmatch
 import os
 import re
-import subprocess
+import sys
 
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+
+from im_lint import habits  # noqa: E402
+
 # A word of code that names a file of ours: with a folder, or alone when the
 # page has just named the folder (`logic_rooms.c`, `_join.c`).
 FILE = re.compile(r'(?:[\w.*/-]+\.(?:c|h|py|t|proto|conf|sql|mk|pm)|'
@@ -19,9 +24,7 @@ OTHERS = {'im.v1.proto', 'nginx.conf'}
 
 
 def pages():
-    found = subprocess.run(['git', 'ls-files', '-z', '*.md'], cwd=TOP,
-                           stdout=subprocess.PIPE, text=True, check=True)
-    return sorted(set(found.stdout.split('\0')) - {''})
+    return [f for f in tree() if f.endswith('.md')]
 
 
 def read(page):
@@ -39,12 +42,8 @@ def anchors(page):
 
 
 def tree():
-    """Files of the project, and of those that are made from proto/."""
-    files = subprocess.run(
-        ['git', 'ls-files', '-z', '--cached', '--others',
-         '--exclude-standard'], cwd=TOP, stdout=subprocess.PIPE, text=True,
-        check=True).stdout.split('\0')
-    return [f for f in files if f and os.path.exists(os.path.join(TOP, f))]
+    """Files of the project."""
+    return habits.listed(TOP)
 
 
 def is_there(name, page, files):

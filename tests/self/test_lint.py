@@ -246,6 +246,19 @@ def test_a_word_that_is_spelled_wrongly_is_found(place):
         'src/core/a.c:2: t' + 'eh ==> the')
 
 
+def test_the_files_are_known_where_git_does_not_know_them(tmp_path,
+                                                          monkeypatch):
+    for name in ('src/a.c', 'tools/build', 'build/gen/b.c', '.cache/c.c',
+                 'tests/__pycache__/d.pyc'):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    # An archive of the sources; no git at all.
+    assert habits.listed(str(tmp_path)) == ['src/a.c', 'tools/build']
+    monkeypatch.setenv('PATH', '')
+    assert habits.listed(str(tmp_path)) == ['src/a.c', 'tools/build']
+
+
 def test_a_test_that_sleeps_is_named(tree):
     nap = 'sl' + 'eep'             # this file, too, is looked through
     for name, text in {

@@ -7,8 +7,9 @@ comment   each file says in the beginning what it is
 calls     C functions that end badly, with what to use instead
 spelling  codespell, but for the words in words.txt, beside this file
 
-Files are those that git knows or would add.  What is in web/ is looked at like
-the rest; data of tests is not.
+Files are those that git knows or would add; without git, or in a tree that it
+does not answer for, those outside of build/ and hidden folders.  What is in
+web/ is looked at like the rest; data of tests is not.
 """
 
 import os
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 
 WORDS = 'tools/im_lint/words.txt'
+BUILD = 'build'
 COLUMNS = 80
 # By the end of a name; files without one go by their first line.
 KINDS = {'.c': 'c', '.h': 'c', '.py': 'script', '.pm': 'script',
@@ -62,12 +64,26 @@ LITERAL = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'
 
 
 def listed(top):
-    out = subprocess.run(
-        ['git', 'ls-files', '-z', '--cached', '--others',
-         '--exclude-standard'], cwd=top, check=True,
-        stdout=subprocess.PIPE, text=True).stdout
-    return sorted(f for f in set(out.split('\0'))
+    try:
+        out = subprocess.run(
+            ['git', 'ls-files', '-z', '--cached', '--others',
+             '--exclude-standard'], cwd=top, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True).stdout
+    except OSError:
+        out = ''
+    # Empty in an archive of the sources, and where root looks at a tree of
+    # somebody else.
+    names = set(out.split('\0')) if out else walked(top)
+    return sorted(f for f in names
                   if f and os.path.isfile(os.path.join(top, f)))
+
+
+def walked(top):
+    for folder, folders, files in os.walk(top):
+        folders[:] = [f for f in folders if f[0] != '.' and f != '__pycache__'
+                      and os.path.join(folder, f) != os.path.join(top, BUILD)]
+        for name in files:
+            yield os.path.relpath(os.path.join(folder, name), top)
 
 
 def kind_of(path, text):
