@@ -339,8 +339,7 @@ test: deps
 	@exec $(PYTHON) tests/run unit nginx e2e web faults
 
 # Habits that a compiler does not keep; tests/self runs it, too.
-lint:
-	@$(MAKE) all
+lint: all
 	@exec $(PYTHON) tools/lint --build $(BUILD)
 
 # Each target of tests/fuzz for T seconds; ONLY=ws,jwt some of them.
