@@ -39,6 +39,7 @@ struct im_kafka_consumer_s {
     im_kafka_consumer_conf_t  conf;    /* its strings are ours */
     im_kafka_done_t    done;
     im_kafka_session_t session;
+    uint64_t           again_ms;       /* a renewal that failed, not before */
     unsigned           paused:1;
     unsigned           revoked:1;      /* since im_kafka_consume returned */
     unsigned           lost:1;         /* this handle is not to join again */
@@ -113,6 +114,10 @@ consumer_open(im_kafka_consumer_t *c, unsigned session_ms)
 
     conf = c->conf;
     conf.session_ms = session_ms;
+
+    if (conf.poll_max_ms < session_ms) {
+        conf.poll_max_ms = session_ms; /* the library wants it so */
+    }
 
     rk = im_kafka_member_create(&conf, &c->log, consumer_rebalance,
                                 consumer_on_error);
@@ -190,7 +195,7 @@ consumer_refused(im_kafka_consumer_t *c)
 
 
 /* The new one joins before the old one leaves, so that both are one rebalance.
- * What fails is logged, and the old handle goes on. */
+ * What fails is logged, and the old handle goes on for a while. */
 static void
 consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
 {
@@ -211,7 +216,7 @@ consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
 
     if (consumer_open(c, session_ms) != IM_OK) {
         c->session.long_until_ms = 0;
-        c->session.now_ms = c->session.usual_ms;
+        c->again_ms = im_kafka_now_ms() + IM_KAFKA_RENEW_MS;
 
         if (lost) {
             rd_kafka_assign(rk, NULL);
@@ -335,6 +340,7 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     size_t max, unsigned wait_ms)
 {
     size_t               n;
+    uint64_t             now;
     unsigned             session_ms;
     rd_kafka_message_t  *m;
 
@@ -344,9 +350,12 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
         consumer_refused(c);
     }
 
-    session_ms = im_kafka_session_ms(&c->session, im_kafka_now_ms());
+    now = im_kafka_now_ms();
+    session_ms = im_kafka_session_ms(&c->session, now);
 
-    if (c->lost || session_ms != c->session.now_ms) {
+    if (c->lost
+        || (session_ms != c->session.now_ms && now >= c->again_ms))
+    {
         consumer_renew(c, session_ms);
     }
 
@@ -376,8 +385,9 @@ im_kafka_consume(im_kafka_consumer_t *c, im_kafka_record_t *records,
     }
 
     /* after a revocation in here the batch may hold records of the new
-     * assignment, which nobody else reads: it is not to be given up for it */
-    c->revoked = 0;
+     * assignment, which nobody else reads: it is not to be given up for it;
+     * after a loss all of it is of the old one */
+    c->revoked = c->lost;
 
     return n;
 }
