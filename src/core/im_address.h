@@ -11,7 +11,7 @@
 #include "im_core.h"
 
 #define IM_ADDRESS_REASON_MAX  256     /* enough for any reason, with NUL */
-#define IM_ADDRESS_HOST_MAX    128     /* bytes of a host */
+#define IM_ADDRESS_HOST_MAX    255     /* bytes of a host */
 
 /*
  * IM_OK, or IM_ERROR and a sentence in reason.

@@ -54,7 +54,7 @@ what_is_no_list_of_addresses_is_refused_with_a_reason(void **state)
           "\"a:99999999999999999999\": the port is not in 1-65535" },
         { "a:1x", "\"a:1x\": the port is not in 1-65535" },
         { "a:-1", "\"a:-1\": the port is not in 1-65535" },
-        { ":1", "a host has 1 to 128 bytes" },
+        { ":1", "a host has 1 to 255 bytes" },
         { "a/b:1", "\"a/b\" is not a host name, an IPv4 address or an [IPv6 "
                    "address]" },
         { "::1:2379", "\"::1\" is not a host name, an IPv4 address or an "
