@@ -18,7 +18,9 @@
  * little more than for one.  So a thread takes several calls of one kind, an
  * equal share for each thread: the first that waits, and those behind it.  Up
  * to POOL_AHEAD places are looked through for them, so the order of calls of
- * different kinds changes by no more than that.
+ * different kinds changes by no more than that.  Before each call for which it
+ * blocks, the job asks whether to go on with it: when a store stands still, the
+ * last one's turn comes long after its caller has left.
  *
  * The memory of a pool outlives its threads: the rpc thread may bring a late
  * call while the pool stops, and until the runtime is gone.
@@ -90,7 +92,7 @@ static pool_job_t *pool_take_jobs(logic_pool_t *p, logic_job_pt job,
 static size_t pool_part(const logic_pool_t *p, unsigned n);
 static void pool_resume(logic_db_t *db, pool_taken_t *t);
 static void pool_run(logic_db_t *db, pool_job_t *job);
-static int pool_is_late(const pool_job_t *job);
+static int pool_is_late(im_rpc_req_t *req);
 static void pool_refuse(logic_pool_t *p);
 
 
@@ -411,7 +413,7 @@ logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls)
     for (n = 1; taken != NULL; taken = next) {
         next = taken->next;
 
-        if (!pool_is_late(taken)) {
+        if (!pool_is_late(taken->call.req)) {
             calls[n++] = taken->call;
         }
 
@@ -419,6 +421,25 @@ logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls)
     }
 
     return n;
+}
+
+
+int
+logic_pool_goes_on(logic_db_t *db, im_rpc_req_t *req)
+{
+    int            stop;
+    logic_pool_t  *p = db->pool;
+
+    pthread_mutex_lock(&p->lock);
+    stop = p->stop;
+    pthread_mutex_unlock(&p->lock);
+
+    if (stop) {
+        logic_fail(req, "unavailable", "this Logic stops");
+        return 0;
+    }
+
+    return !pool_is_late(req);
 }
 
 
@@ -448,7 +469,7 @@ pool_resume(logic_db_t *db, pool_taken_t *t)
 static void
 pool_run(logic_db_t *db, pool_job_t *job)
 {
-    if (!pool_is_late(job)) {
+    if (!pool_is_late(job->call.req)) {
         job->run(db, job->call.req, job->call.in);
     }
 
@@ -458,13 +479,13 @@ pool_run(logic_db_t *db, pool_job_t *job)
 
 /* 1: it has been refused. */
 static int
-pool_is_late(const pool_job_t *job)
+pool_is_late(im_rpc_req_t *req)
 {
-    if (im_rpc_req_left_ms(job->call.req) > 0) {
+    if (im_rpc_req_left_ms(req) > 0) {
         return 0;
     }
 
-    logic_fail(job->call.req, "timeout", "the caller has stopped waiting");
+    logic_fail(req, "timeout", "the caller has stopped waiting");
 
     return 1;
 }

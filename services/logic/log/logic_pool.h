@@ -23,6 +23,9 @@ void logic_pool_run(logic_pool_t *pool, logic_job_pt job, im_rpc_req_t *req,
  * the caller's.  How many there are with it, 1 to LOGIC_CALLS_MAX.
  */
 size_t logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls);
+/* Such a job asks before each call for which it blocks.  0: nobody waits for it
+ * any more, or the pool stops; the call has been refused. */
+int logic_pool_goes_on(logic_db_t *db, im_rpc_req_t *req);
 
 /* A request that waits for the store and has no thread meanwhile: in memory
  * that it owns. */
@@ -47,7 +50,8 @@ struct logic_parked_s {
  */
 int logic_pool_park(logic_db_t *db, logic_parked_t *parked);
 
-/* Ends the jobs that run, refuses those that wait, joins. */
+/* Lets the calls that run end, or what they ask now if they are one of several
+ * of a job; refuses those that wait, joins. */
 void logic_pool_stop(logic_pool_t *pool);
 /* When nobody calls any more; takes NULL. */
 void logic_pool_destroy(logic_pool_t *pool);

@@ -10,7 +10,8 @@
  * nobody else.
  *
  * Lists that are asked for at the same time share a round trip to Redis, and a
- * statement where they are short.
+ * statement where they are short.  After the first error of MySQL the others
+ * are refused at once: each would wait for it as long as the first one did.
  *
  * A read cursor may be as high as the last number that Redis has given: a
  * message is pushed before it is stored, and who has read it says so at once.
@@ -60,7 +61,8 @@ static void conversations_answer(logic_db_t *db, logic_call_t *calls,
     size_t n);
 static conversations_t *conversations_create(logic_db_t *db,
     const logic_call_t *call);
-static void conversations_finish(logic_db_t *db, conversations_t *c, int rc);
+static int conversations_finish(logic_db_t *db, conversations_t *c, int rc);
+static void conversations_destroy(conversations_t *c);
 static int conversations_page(logic_db_t *db, conversations_t *c);
 static int conversations_row(logic_db_t *db, conversations_t *c, size_t i);
 static void conversations_show(const logic_listing_t *l,
@@ -165,16 +167,16 @@ conversations_answer(logic_db_t *db, logic_call_t *calls, size_t n)
     /* those that are read wait for none that is not */
 
     for (i = 0, n = 0; i < n_lists; i++) {
-        if (rc == IM_OK && !lists[i]->whole) {
-            all[n++] = all[i];
+        if (lists[i]->whole) {
+            rc = conversations_finish(db, all[i], rc);
 
         } else {
-            conversations_finish(db, all[i], rc);
+            all[n++] = all[i];
         }
     }
 
     for (i = 0; i < n; i++) {
-        conversations_finish(db, all[i], IM_OK);
+        rc = conversations_finish(db, all[i], rc);
     }
 }
 
@@ -205,11 +207,15 @@ conversations_create(logic_db_t *db, const logic_call_t *call)
 }
 
 
-/* rc: of what was asked for all. */
-static void
+/* rc: of what was asked of MySQL before, for any of them.  IM_OK; IM_ERROR:
+ * MySQL. */
+static int
 conversations_finish(logic_db_t *db, conversations_t *c, int rc)
 {
-    size_t  i;
+    if (rc == IM_OK && !logic_pool_goes_on(db, c->call.req)) {
+        conversations_destroy(c);
+        return IM_OK;
+    }
 
     if (rc == IM_OK) {
         rc = conversations_page(db, c);
@@ -224,6 +230,18 @@ conversations_finish(logic_db_t *db, conversations_t *c, int rc)
     } else {
         logic_page_failed(db, c->call.req, c->memory);
     }
+
+    rc = (rc == IM_ERROR && !c->memory) ? IM_ERROR : IM_OK;
+    conversations_destroy(c);
+
+    return rc;
+}
+
+
+static void
+conversations_destroy(conversations_t *c)
+{
+    size_t  i;
 
     for (i = 0; i < c->n; i++) {
         free(c->rows[i].last);

@@ -27,7 +27,9 @@
  * too many are parked.
  *
  * Threads of the pool "sync" run it; one at a time has a request.  Up to 16
- * that come at the same time begin together.
+ * that come at the same time begin together.  After the first error of MySQL
+ * the others of them that would have to ask it are refused at once: each would
+ * wait for it as long as the first one did.
  */
 
 #include <stdlib.h>
@@ -44,7 +46,11 @@ static logic_sync_t *sync_create(logic_db_t *db, const logic_call_t *call);
 static int sync_ask(logic_sync_t **sync);
 static int sync_begin(logic_sync_t *sync);
 static void sync_items(logic_sync_t *sync);
-static void sync_go_on(logic_sync_t *sync);
+static size_t sync_rooms(logic_sync_t **syncs, size_t n, int *rc);
+static void sync_go_on_all(logic_sync_t **syncs, size_t n, int rc);
+static int sync_asks(const logic_sync_t *sync);
+static int sync_may_ask(logic_sync_t *sync, int rc);
+static int sync_go_on(logic_sync_t *sync);
 static int sync_look(logic_sync_t *sync);
 static int sync_read(logic_sync_t *sync, size_t *cut);
 static int sync_judge(logic_sync_t *sync, size_t *cut);
@@ -55,7 +61,6 @@ static int sync_park_undecided(logic_sync_t *sync);
 static void sync_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
 static void sync_drop(logic_parked_t *parked);
 static void sync_reply(logic_sync_t *sync);
-static void sync_write_down(logic_sync_t *sync);
 static void sync_destroy(logic_sync_t *sync);
 
 
@@ -88,31 +93,13 @@ logic_sync_get(logic_db_t *db, im_rpc_req_t *req, const ProtobufCMessage *in)
         }
     }
 
-    for (i = 0, n_syncs = 0; i < n; i++) {
-        if (logic_sync_rooms(syncs[i]) == IM_OK) {
-            syncs[n_syncs++] = syncs[i];
+    n = sync_rooms(syncs, n, &rc);
 
-        } else {
-            sync_destroy(syncs[i]);
-        }
+    if (rc == IM_OK) {
+        rc = logic_sync_whole_many(db, syncs, n);
     }
 
-    logic_sync_whole_many(db, syncs, n_syncs);
-
-    /* those that are read wait for none that is not */
-
-    for (i = 0, n = 0; i < n_syncs; i++) {
-        if (syncs[i]->first == IM_OK) {
-            sync_go_on(syncs[i]);
-
-        } else {
-            syncs[n++] = syncs[i];
-        }
-    }
-
-    for (i = 0; i < n; i++) {
-        sync_go_on(syncs[i]);
-    }
+    sync_go_on_all(syncs, n, rc);
 }
 
 
@@ -223,8 +210,104 @@ sync_begin(logic_sync_t *sync)
 }
 
 
-/* Ends in an answer, or parked: then sync belongs to another thread. */
+/* How many are left.  *rc: IM_OK, or IM_ERROR: MySQL. */
+static size_t
+sync_rooms(logic_sync_t **syncs, size_t n, int *rc)
+{
+    size_t  i, left;
+
+    *rc = IM_OK;
+
+    for (i = 0, left = 0; i < n; i++) {
+
+        if (!logic_sync_has_rooms(syncs[i])) {
+            syncs[left++] = syncs[i];
+            continue;
+        }
+
+        if (!sync_may_ask(syncs[i], *rc)) {
+            continue;
+        }
+
+        *rc = logic_sync_rooms(syncs[i]);
+
+        if (*rc == IM_OK) {
+            syncs[left++] = syncs[i];
+
+        } else {
+            sync_destroy(syncs[i]);
+        }
+    }
+
+    return left;
+}
+
+
+/* Those that need no more of MySQL wait for none that does.  rc: of what was
+ * asked of MySQL before. */
 static void
+sync_go_on_all(logic_sync_t **syncs, size_t n, int rc)
+{
+    size_t  i, left;
+
+    for (i = 0, left = 0; i < n; i++) {
+        if (sync_asks(syncs[i])) {
+            syncs[left++] = syncs[i];
+
+        } else {
+            (void) sync_go_on(syncs[i]);
+        }
+    }
+
+    for (i = 0; i < left; i++) {
+        if (sync_may_ask(syncs[i], rc)) {
+            rc = sync_go_on(syncs[i]);
+        }
+    }
+}
+
+
+/* 1: MySQL will be asked for it. */
+static int
+sync_asks(const logic_sync_t *sync)
+{
+    size_t  i;
+
+    if (sync->first == IM_OK || sync->first == IM_ERROR) {
+        return 0;
+    }
+
+    for (i = 0; i < sync->n; i++) {
+        if (sync->items[i].read && sync->items[i].error == NULL) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* 0: it has been refused.  rc: of what was asked of MySQL before. */
+static int
+sync_may_ask(logic_sync_t *sync, int rc)
+{
+    if (rc == IM_OK && logic_pool_goes_on(sync->db, sync->parked.req)) {
+        return 1;
+    }
+
+    if (rc != IM_OK) {
+        logic_page_failed(sync->db, sync->parked.req, 0);
+    }
+
+    sync_destroy(sync);
+
+    return 0;
+}
+
+
+/* Ends in an answer, or parked: then sync belongs to another thread.  IM_OK;
+ * IM_ERROR: MySQL. */
+static int
 sync_go_on(logic_sync_t *sync)
 {
     int  rc;
@@ -232,7 +315,7 @@ sync_go_on(logic_sync_t *sync)
     rc = sync_look(sync);
 
     if (rc == IM_AGAIN) {
-        return;
+        return IM_OK;
     }
 
     if (rc == IM_OK) {
@@ -240,9 +323,12 @@ sync_go_on(logic_sync_t *sync)
 
     } else {
         logic_page_failed(sync->db, sync->parked.req, sync->memory);
+        rc = sync->memory ? IM_OK : IM_ERROR;
     }
 
     sync_destroy(sync);
+
+    return rc;
 }
 
 
@@ -457,13 +543,14 @@ static void
 sync_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
     size_t         i;
-    logic_sync_t  *sync;
+    logic_sync_t  *syncs[LOGIC_CALLS_MAX];
 
     for (i = 0; i < n; i++) {
-        sync = (logic_sync_t *) parked[i];
-        sync->db = db;
-        sync_go_on(sync);
+        syncs[i] = (logic_sync_t *) parked[i];
+        syncs[i]->db = db;
     }
+
+    sync_go_on_all(syncs, n, IM_OK);
 }
 
 
@@ -490,31 +577,8 @@ sync_reply(logic_sync_t *sync)
     reply.conversations = list;
     reply.n_conversations = sync->n;
 
-    sync_write_down(sync);
+    logic_sync_write_down(sync);
     im_rpc_reply(sync->parked.req, &reply.base);
-}
-
-
-/* So that the next reader has not to wait for a settled log. */
-static void
-sync_write_down(logic_sync_t *sync)
-{
-    size_t              i, k;
-    logic_void_t        v;
-    logic_sync_item_t  *item;
-
-    for (i = 0; i < sync->n; i++) {
-        item = &sync->items[i];
-
-        for (k = 0; k < item->out.n_voids; k++) {
-            if (item->voids[k].proven) {
-                v.conv = item->conv;
-                v.from = item->voids[k].out.from;
-                v.to = item->voids[k].out.to;
-                logic_voids_add(&v, 1);
-            }
-        }
-    }
 }
 
 

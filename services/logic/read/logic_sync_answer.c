@@ -326,3 +326,25 @@ sync_refuse(logic_sync_item_t *item, const char *code, uint64_t head)
     item->out.error = (char *) code;
     item->out.head = head;
 }
+
+
+void
+logic_sync_write_down(const logic_sync_t *sync)
+{
+    size_t                    i, k;
+    logic_void_t              v;
+    const logic_sync_item_t  *item;
+
+    for (i = 0; i < sync->n; i++) {
+        item = &sync->items[i];
+
+        for (k = 0; k < item->out.n_voids; k++) {
+            if (item->voids[k].proven) {
+                v.conv = item->conv;
+                v.from = item->voids[k].out.from;
+                v.to = item->voids[k].out.to;
+                logic_voids_add(&v, 1);
+            }
+        }
+    }
+}

@@ -63,15 +63,18 @@ int logic_sync_ask(logic_sync_t *sync);
 /* Takes the replies, first that of logic_sessions_check_append(); asks nothing.
  * IM_OK, or it has been answered. */
 int logic_sync_begin(logic_sync_t *sync);
-/* Which rooms may not be read.  IM_OK, or it has been answered. */
+/* 1: it names rooms. */
+int logic_sync_has_rooms(const logic_sync_t *sync);
+/* Which of them may not be read.  IM_OK; IM_ERROR: MySQL, and it has been
+ * answered. */
 int logic_sync_rooms(logic_sync_t *sync);
 
 /* logic_sync_whole.c.  IM_OK: one conversation was to be read, and all up to
  * its counter is in its page; IM_DECLINED: more has to be asked; IM_ERROR. */
 int logic_sync_whole(logic_sync_t *sync);
 /* The same for several, 1 to LOGIC_CALLS_MAX: sets `first` of those that can
- * share a statement. */
-void logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n);
+ * share a statement.  IM_OK; IM_ERROR: MySQL. */
+int logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n);
 /* What MySQL has above the cursors: how far, then pages of those that are not
  * judged.  IM_OK, IM_ERROR. */
 int logic_sync_heads(logic_sync_t *sync);
@@ -87,6 +90,9 @@ void logic_sync_forget(logic_sync_item_t *item);
 int logic_sync_lags(const logic_sync_item_t *item);
 /* Fills item->out and says whether to wait.  IM_OK; IM_ERROR: memory. */
 int logic_sync_judge(logic_sync_t *sync, logic_sync_item_t *item);
+/* The voids that were proven: the next reader need not wait for a settled
+ * log. */
+void logic_sync_write_down(const logic_sync_t *sync);
 /* When the answer is given, whatever is not known by then; monotonic us.  The
  * items have their heads, and may be judged already. */
 uint64_t logic_sync_until(const logic_sync_t *sync);

@@ -125,6 +125,21 @@ sync_counters(logic_sync_t *sync, size_t n)
 
 
 int
+logic_sync_has_rooms(const logic_sync_t *sync)
+{
+    size_t  i;
+
+    for (i = 0; i < sync->n; i++) {
+        if (sync->items[i].error == NULL && sync->items[i].conv.a == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
 logic_sync_rooms(logic_sync_t *sync)
 {
     size_t       i, n;
@@ -137,10 +152,6 @@ logic_sync_rooms(logic_sync_t *sync)
         if (sync->items[i].error == NULL && sync->items[i].conv.a == 0) {
             rooms[n++] = sync->items[i].conv.b;
         }
-    }
-
-    if (n == 0) {
-        return IM_OK;
     }
 
     if (logic_rooms_may_read(sync->db, sync->uid, rooms, n, codes) != IM_OK) {

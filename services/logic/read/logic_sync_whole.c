@@ -112,7 +112,7 @@ whole_judge(logic_sync_item_t *item)
 }
 
 
-void
+int
 logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n)
 {
     int                 rc;
@@ -132,7 +132,7 @@ logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n)
     }
 
     if (all.n < 2) {
-        return;
+        return IM_OK;
     }
 
     rc = whole_read(db, &all);
@@ -142,6 +142,8 @@ logic_sync_whole_many(logic_db_t *db, logic_sync_t **syncs, size_t n)
         all.syncs[i]->first = (rc == IM_OK && !all.items[i]->page.failed)
                               ? whole_judge(all.items[i]) : IM_ERROR;
     }
+
+    return rc;
 }
 
 
