@@ -10,7 +10,8 @@
  * A user who has some is parked until the store group has reached the end that
  * the log had.  A note that is so old that nothing is appended for it any more
  * is removed then; a younger one stays, since its message may not be in the log
- * yet.  By its time a note that was renewed meanwhile is not removed.
+ * yet.  By its time a note that was renewed meanwhile is not removed.  Nobody
+ * waits for that: it is done for all together, after they were answered.
  *
  * Waiting for the log without such a note was rejected: it takes up to a
  * commit's interval, 200 ms, of each client that connects.
@@ -53,9 +54,11 @@ static int begun_read(im_redis_t *redis, begun_t *b);
 static void begun_add(begun_t *b, const char *partition, const char *time);
 static int begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req);
 static void begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
-static int begun_is_stored(logic_db_t *db, const begun_t *b);
+static int begun_is_stored(const begun_t *b);
 static void begun_drop(logic_parked_t *parked);
-static int begun_forget(im_redis_t *redis, const begun_t *b);
+static void begun_forget(im_redis_t *redis, begun_t **all, size_t n);
+static int begun_forget_append(im_redis_t *redis, const begun_t *b,
+    size_t *replies);
 static size_t begun_key(char *out, size_t size, uint64_t uid);
 
 
@@ -238,34 +241,42 @@ begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
 static void
 begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
-    size_t          i, n_calls;
-    begun_t        *b;
-    logic_call_t    calls[LOGIC_CALLS_MAX];
-    logic_jobs_pt   go_on;
+    size_t         i, n_stored;
+    begun_t       *b, *stored[LOGIC_CALLS_MAX];
+    logic_call_t   calls[LOGIC_CALLS_MAX];
 
-    go_on = NULL;
-
-    for (i = 0, n_calls = 0; i < n; i++) {
+    for (i = 0, n_stored = 0; i < n; i++) {
         b = (begun_t *) parked[i];
 
-        if (begun_is_stored(db, b)) {
-            go_on = b->go_on;
-            calls[n_calls].req = b->parked.req;
-            calls[n_calls++].in = b->in;
-        }
+        if (begun_is_stored(b)) {
+            calls[n_stored].req = b->parked.req;
+            calls[n_stored].in = b->in;
+            stored[n_stored++] = b;
 
-        free(b);
+        } else {
+            free(b);
+        }
     }
 
-    if (n_calls > 0) {
-        go_on(db, calls, n_calls);
+    if (n_stored == 0) {
+        return;
+    }
+
+    stored[0]->go_on(db, calls, n_stored);
+
+    /* the requests are gone */
+
+    begun_forget(db->redis, stored, n_stored);
+
+    for (i = 0; i < n_stored; i++) {
+        free(stored[i]);
     }
 }
 
 
 /* 0: the call has been refused. */
 static int
-begun_is_stored(logic_db_t *db, const begun_t *b)
+begun_is_stored(const begun_t *b)
 {
     const logic_wait_t  *w = &b->parked.wait;
 
@@ -273,11 +284,6 @@ begun_is_stored(logic_db_t *db, const begun_t *b)
         logic_fail(b->parked.req, "unavailable", "a conversation that has "
                    "begun is not stored yet");
         return 0;
-    }
-
-    if (begun_forget(db->redis, b) != IM_OK) {
-        im_warn_seldom("notes of new conversations are not removed: redis: %s",
-                       im_redis_error(db->redis));
     }
 
     return 1;
@@ -291,16 +297,35 @@ begun_drop(logic_parked_t *parked)
 }
 
 
-static int
-begun_forget(im_redis_t *redis, const begun_t *b)
+static void
+begun_forget(im_redis_t *redis, begun_t **all, size_t n)
 {
-    int        n;
-    char       key[48], time[24];
-    im_str_t   argv[4] = {
+    int     rc;
+    size_t  i, replies;
+
+    rc = IM_OK;
+    replies = 0;
+
+    for (i = 0; i < n && rc == IM_OK; i++) {
+        rc = begun_forget_append(redis, all[i], &replies);
+    }
+
+    if (rc != IM_OK || im_redis_skip(redis, replies) != IM_OK) {
+        im_warn_seldom("notes of new conversations are not removed: redis: %s",
+                       im_redis_error(redis));
+    }
+}
+
+
+static int
+begun_forget_append(im_redis_t *redis, const begun_t *b, size_t *replies)
+{
+    int       n;
+    char      key[48], time[24];
+    im_str_t  argv[4] = {
         im_str("ZREMRANGEBYSCORE"), { 0, NULL }, im_str("-inf"), { 0, NULL }
     };
-    uint64_t   until_ms;
-    long long  removed;
+    uint64_t  until_ms;
 
     until_ms = b->asked_ms - logic_void_after_ms() - BEGUN_SKEW_MS;
 
@@ -319,7 +344,9 @@ begun_forget(im_redis_t *redis, const begun_t *b)
         return IM_ERROR;
     }
 
-    return im_redis_expect_int(redis, &removed);
+    (*replies)++;
+
+    return IM_OK;
 }
 
 
