@@ -134,6 +134,25 @@ async def test_answers_that_are_given_together_are_those_given_alone(
     assert after - between < 0.9 * (between - before)
 
 
+async def test_a_broken_key_of_one_user_fails_no_list_of_another(
+        api, people, stack):
+    """Lists that are asked for at once share a round trip to Redis."""
+    uids = im_crowd.users(stack.mysql, 64)
+    redis(stack, 'SET', 'im:fresh:{%d}' % uids[0], 'not a sorted set')
+    crowd = await im_crowd.open_all(stack.env, uids)
+    try:
+        for n in range(ROUNDS):
+            answers = await asyncio.gather(
+                *(m.ask(n, 'conversations') for m in crowd))
+            assert [kind for kind, _ in answers] \
+                == ['error'] + ['conversations_res'] * (len(crowd) - 1)
+            assert json.loads(answers[0][1])['code'] == 'unavailable'
+    finally:
+        redis(stack, 'DEL', 'im:fresh:{%d}' % uids[0])
+        for m in crowd:
+            m.transport.abort()
+
+
 async def test_a_short_and_a_long_list_show_the_same(api, people, stack):
     """A conversation without a message makes a list longer, and is not
     shown."""

@@ -167,14 +167,20 @@ logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
 }
 
 
+/* A reply of another type leaves those of other users where they are. */
 static int
 begun_read(im_redis_t *redis, begun_t *b)
 {
     size_t       i;
     redisReply  *reply;
 
-    reply = im_redis_expect(redis, IM_REDIS_ARRAY);
+    reply = im_redis_reply(redis);
     if (reply == NULL) {
+        return IM_ERROR;
+    }
+
+    if (!im_redis_is(redis, reply, IM_REDIS_ARRAY)) {
+        im_redis_free(reply);
         return IM_ERROR;
     }
 
