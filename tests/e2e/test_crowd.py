@@ -15,6 +15,7 @@ CROWD = 600
 FRIENDS = 5
 ROUNDS = 30
 FEW = 32                   # conversations that one statement lists
+TOGETHER = 16              # users
 
 
 async def test_a_crowd_that_comes_back_together_is_answered(
@@ -76,8 +77,9 @@ def sid(token):
 async def test_answers_that_are_given_together_are_those_given_alone(
         api, people, stack):
     """A crowd of different clients: with no message, some, or more than one
-    statement reads for many; with a long list, with an ended session; all ask
-    twice.  That answers were given together is seen by the statements."""
+    statement reads for many; with a long list, also one that takes the room of
+    the others; with an ended session; all ask twice.  That answers were given
+    together is seen by the statements."""
     host = await people(api, 'host')
     s = await host.connect()
     uids = im_crowd.users(stack.mysql, 128)
@@ -98,10 +100,10 @@ async def test_answers_that_are_given_together_are_those_given_alone(
                               body=str(uid))
         for _ in range(sum(behind.values())):
             await s.expect('ack', 20)
-        for uid in uids[::32]:
+        for n, uid in enumerate(uids[::32]):
             stack.mysql('INSERT INTO conversations (uid, conv_a, conv_b, '
                         'last_id) SELECT %d, s.seq, %d, 1 FROM seq_1_to_%d s'
-                        % (uid, uid, FEW))
+                        % (uid, uid, (FEW, TOGETHER * FEW)[n % 2]))
         for m in crowd[5::16]:
             redis(stack, 'SET', 'im:rev:' + sid(m.token), '1')
         for m in crowd:                # until all is stored, and known to be

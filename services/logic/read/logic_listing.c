@@ -4,8 +4,10 @@
  * Most users have a few conversations.  One statement reads them all, with
  * their last messages, and for up to 16 users that ask at the same time: a
  * statement costs MySQL more than a row, which counts when a crowd of clients
- * comes back together.  Its LIMIT is for all of them.  If one user has so many
- * rows that it is reached, each of the others is asked for alone.
+ * comes back together.  Its LIMIT is for all of them.  If it is reached, at
+ * least one user has a long list; those of whom that is not known are asked for
+ * once more without the long ones, and then each alone.  (A branch with a LIMIT
+ * for each user is a plan for each, also where all lists are short.)
  *
  * For users with more, direct conversations come from an index (uid, hot,
  * last_id), so a page reads about a page of rows, however many there are.
@@ -135,6 +137,7 @@ static const im_mysql_type_t  listing_columns[LISTING_COLUMNS + 1] = {
 int
 logic_listing_begin(logic_db_t *db, logic_listing_t **lists, size_t n)
 {
+    int            rc, tries;
     size_t         i;
     listing_few_t  few = { .n_users = 0 };
 
@@ -148,7 +151,13 @@ logic_listing_begin(logic_db_t *db, logic_listing_t **lists, size_t n)
         }
     }
 
-    return (few.n_users > 0) ? listing_few(db, &few) : IM_OK;
+    rc = IM_OK;
+
+    for (tries = 0; tries < 2 && few.n_users > 0 && rc == IM_OK; tries++) {
+        rc = listing_few(db, &few);
+    }
+
+    return rc;
 }
 
 
@@ -176,11 +185,11 @@ logic_listing(logic_db_t *db, logic_listing_t *l)
 }
 
 
-/* A list is neither whole nor too long if the rows of others took its place. */
+/* Keeps the users of whom rows may be missing, since others took the room. */
 static int
 listing_few(logic_db_t *db, listing_few_t *few)
 {
-    size_t             i, n;
+    size_t             i, n, left;
     listing_user_t    *u;
     im_mysql_value_t   v[LOGIC_CALLS_MAX + 1];
 
@@ -217,11 +226,17 @@ listing_few(logic_db_t *db, listing_few_t *few)
         return IM_ERROR;
     }
 
-    for (i = 0; i < few->n_users; i++) {
+    for (i = 0, left = 0; i < few->n_users; i++) {
         u = &few->users[i];
         u->list->many = u->list->many || u->n > LISTING_FEW;
         u->list->whole = !u->list->many && few->n < v[n].u64;
+
+        if (!u->list->many && !u->list->whole) {
+            few->users[left++] = *u;
+        }
     }
+
+    few->n_users = left;
 
     return IM_OK;
 }
