@@ -580,10 +580,13 @@ logic_decided_stop(void)
 
     im_thread_join(&decided_id);
 
-    pthread_mutex_lock(&decided_lock);
-    logic_peers_clear(&decided_table);
-    pthread_mutex_unlock(&decided_lock);
-
     im_redis_destroy(decided_redis);
     decided_redis = NULL;
+}
+
+
+void
+logic_decided_clear(void)
+{
+    logic_peers_clear(&decided_table);
 }

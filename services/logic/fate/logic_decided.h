@@ -17,6 +17,8 @@
 /* A thread of its own; self is the name of this instance in etcd. */
 int logic_decided_start(const char *self);
 void logic_decided_stop(void);
+/* When the rpc thread has ended, too: forgets the other instances. */
+void logic_decided_clear(void);
 /* Before the start: that thread calls on_tick whenever something may have
  * become exact, and at least every IM_DECIDED_TICK_MS. */
 void logic_decided_register(void (*on_tick)(void));

@@ -235,6 +235,7 @@ main_forget_names(void)
 {
     logic_alive_stop();
     logic_rooms_let_clear();
+    logic_decided_clear();
 }
 
 
