@@ -1,9 +1,9 @@
 """Instances die, freeze, leave and come while people chat, and nobody notices.
 
 The traffic and the checks are those of make demo-scale (tools/im_scale.py), at
-last against a stack of its own with several instances of each.  These last ones
-run in `make test-full`: in `make test` the campaign does the same (kill-logic,
-freeze-logic, leave-logic, kill-task, away-etcd).
+last against a stack of its own with several instances of each.  What is done to
+Logic there runs in `make test-full`: in `make test` the campaign does the same
+(kill-logic, freeze-logic, leave-logic).
 """
 
 import contextlib
@@ -239,7 +239,6 @@ def test_logic_may_be_added_killed_frozen_thawed_and_drained(scaled, stack,
         'drain-logic']
 
 
-@pytest.mark.full
 @pytest.mark.timeout(500)
 @pytest.mark.skipif('asan' in os.environ.get('IM_TEST_BUILD', ''),
                     reason='it waits for Kafka, and the rest is as above')

@@ -13,6 +13,7 @@ on no other.
 """
 
 import asyncio
+import collections
 import itertools
 import random
 import time
@@ -186,6 +187,14 @@ class Cast:
                     if uid in self.rooms.get(name, name)
                     and have.get(name, 0) < n]
         return out
+
+    def cut(self, begin):
+        """Sentences about connections that have ended since then."""
+        codes = collections.Counter(
+            e.extra[1] for e in self.events
+            if e.kind == 'disconnect' and e.time >= begin)
+        return ['%d connections ended with code %s, and none should have'
+                % (n, code) for code, n in codes.items()]
 
     async def close(self):
         for task in self.tasks:

@@ -5,6 +5,9 @@ seconds (im_fault_figures.py); where a program that everything passes through
 is away, they count on top of the time for which it was away, because nothing
 can be acked, or shown, without it.  Recovery after the end of a fault is
 limited to RECOVERY_S for each of them.
+
+A connection ends only by what is done to nginx (`cuts`): whatever else fails,
+each device stays connected.
 """
 
 import random
@@ -25,7 +28,7 @@ STOPS = ('kafka', 'redis')         # nothing passes without them
 class Fault:
 
     def __init__(self, name, text, act, silence, push, outage=False,
-                 before=None, after=None):
+                 before=None, after=None, cuts=False):
         self.name = name
         self.text = text
         self.act = act             # (damage, seconds) -> when it was over
@@ -34,6 +37,7 @@ class Fault:
         self.outage = outage
         self.before = before       # (damage) -> why it cannot be, or nothing
         self.after = after
+        self.cuts = cuts           # may end connections
 
     def limits(self, outage):
         """Of the figures, in their order."""
@@ -132,13 +136,13 @@ def faults():
     add('leave-task', 'SIGTERM of an im-task',
         lambda d, s: d.leave('task-1'), 1, 2)
     add('kill-worker', 'kill -9 of an nginx worker',
-        lambda d, s: d.kill_worker(0), 3, 3)
+        lambda d, s: d.kill_worker(0), 3, 3, cuts=True)
     # Who is connected to it notices nothing but the silence, and waits 30 s
     # for a pong: these devices wait as long as it is frozen.
     add('freeze-worker', 'SIGSTOP of an nginx worker',
-        lambda d, s: d.freeze_worker(s), 3, 3, outage=True)
+        lambda d, s: d.freeze_worker(s), 3, 3, outage=True, cuts=True)
     add('reload', 'nginx -s reload, three times',
-        lambda d, s: d.reload(3), 3, 3)
+        lambda d, s: d.reload(3), 3, 3, cuts=True)
 
     # Sends and displays go on without these.
     for name, title in (('etcd', 'etcd'), ('mysql', 'MariaDB')):
@@ -175,10 +179,11 @@ def faults():
 
     add('flush-redis', 'FLUSHALL', lambda d, s: d.flush_redis(), 2, 2)
     add('everything', 'kill -9 of everything at once', everything, 5, 5,
-        outage=True)
+        outage=True, cuts=True)
     add('mix-1', 'kills, freezes, reloads and FLUSHALL by chance',
-        Mix(1).act, 5, 5, outage=True)
-    add('mix-2', 'the same, two at a time', Mix(2).act, 5, 5, outage=True)
+        Mix(1).act, 5, 5, outage=True, cuts=True)
+    add('mix-2', 'the same, two at a time', Mix(2).act, 5, 5, outage=True,
+        cuts=True)
     # Longer than a session of a consumer group: the second time must cost no
     # rebalance.  They come last, because sessions are longer for minutes then.
     add('stall-task', 'SIGSTOP of all im-task for 3 s, twice',

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import time
 import types
 
 import pytest
@@ -20,7 +21,10 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(TOP, 'tools'), os.path.join(TOP, 'tests/lib')]
 
-from im_fault_kinds import SELECTION  # noqa: E402
+from im_checker import Report  # noqa: E402
+from im_events import Event  # noqa: E402
+from im_fault_cast import Cast  # noqa: E402
+from im_fault_kinds import SELECTION, Fault, faults  # noqa: E402
 from im_run import Run  # noqa: E402
 from im_wait import pace, pause  # noqa: E402
 
@@ -178,6 +182,58 @@ def test_a_failure_comes_with_what_the_programs_say(run_campaign, capsys):
     assert lines[2] == 'a trouble'
     assert 'nginx: FATAL, gave up' in lines
     assert any(line.startswith('nginx: GET /readyz: 0') for line in lines)
+
+
+# What ends a connection.
+
+
+class Quiet:
+    """A cast of nobody, two of whose connections end."""
+
+    events, talkers = [], []
+    start = close = lambda self: pace(0)
+    begin_new_talks = lambda self: None
+    lateness = lambda self, begin: 0
+    cut = Cast.cut
+
+    async def finish(self):
+        return []
+
+    async def report(self, troubles):
+        r = Report()
+        for text in troubles:
+            r.add('trouble', text)
+        return r
+
+
+def ended(time, code):
+    return Event(time, '1/a', 'disconnect', *[None] * 6, (1, code))
+
+
+@pytest.mark.parametrize('cuts, good', [(False, False), (True, True)])
+def test_a_connection_ends_only_by_what_is_done_to_nginx(
+        monkeypatch, cuts, good):
+    for name in ('BEFORE_S', 'CALM_S'):
+        monkeypatch.setattr(campaign, name, 0)
+    monkeypatch.setenv('IM_STACK_NAME', 'made-up')
+    monkeypatch.setattr(campaign, 'Damage', lambda name: Damage())
+    cast = Quiet()
+    now = time.monotonic()
+    # The first one ends before the fault.
+    cast.events = [ended(now - 1, 1006), ended(now + 60, 4002),
+                   ended(now + 61, 4002)]
+    fault = Fault('made-up', '', lambda d, s: time.monotonic(), 1, 1,
+                  cuts=cuts)
+    c = campaign.Campaign(types.SimpleNamespace(seconds=0, slack=0))
+    r = asyncio.run(c.acted(fault, cast, 1))
+    assert r['good'] == good
+    assert good or '2 connections ended with code 4002' in r['report']
+
+
+def test_only_what_is_done_to_nginx_may_end_a_connection():
+    assert {f.name for f in faults() if f.cuts} == {
+        'kill-worker', 'freeze-worker', 'reload', 'everything', 'mix-1',
+        'mix-2'}
 
 
 # tests/run.
