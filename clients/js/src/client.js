@@ -368,8 +368,10 @@ export class ImClient extends Emitter {
     }
 
     save(c, messages) {
-        // A live room is only there while a connection is in it.
-        if (c.cursor !== null && !this.#live.has(c.key)) {
+        // A live room is only there while a connection is in it; and a window
+        // may still hold a conversation of the user before.
+        if (c.cursor !== null && !this.#live.has(c.key)
+            && this.#conversations.get(c.key) === c) {
             this.#stored(this.store.put(c.record(), messages));
         }
     }
@@ -875,19 +877,22 @@ export class ImClient extends Emitter {
     // Until the returned function is called; 'presence' says what changes.
     watch(uids) {
         const fresh = [];
-        for (const uid of uids) {
+        const held = uids.map((uid) => {
             const p = this.#presence.get(uid) ?? { count: 0, online: null };
             if (p.count++ === 0) {
                 fresh.push(uid);
             }
             this.#presence.set(uid, p);
-        }
+            return [uid, p];
+        });
         if (this.state.name === 'online') {
             this.#subscribe(fresh, []).catch(() => {});
         }
         return () => {
-            const gone = uids.filter((uid) => --this.#presence.get(uid).count
-                                     === 0);
+            // Once; and a log-out may have ended it before.
+            const gone = held.splice(0).filter(
+                ([uid, p]) => this.#presence.get(uid) === p
+                && --p.count === 0).map(([uid]) => uid);
             gone.forEach((uid) => this.#presence.delete(uid));
             if (this.state.name === 'online') {
                 this.#subscribe([], gone).catch(() => {});

@@ -302,3 +302,22 @@ test('an error in a listener does not stop the client', async () => {
                      ['a', 'b']);
     assert.deepEqual(errors, ['of the application', 'of the application']);
 });
+
+test('after a log-out the end of a subscription does no harm', async () => {
+    const { im, clock, get, store } = await start();
+    const off = im.watch(['2', '3']);
+    im.conversation(bob).send('x');
+    await clock.run(1000);
+    await get(im.logout());
+    off();
+    off();
+    // Nor does it end one of the next user.
+    const login = im.login({ name: '4', password: 'x' });
+    await clock.run(5000, () => im.state.name === 'online');
+    await login;
+    im.watch(['2']);
+    off();
+    await clock.run(1000);
+    assert.equal(im.isOnline('2'), true);
+    assert.deepEqual(await store.conversations(), []);
+});
