@@ -47,6 +47,7 @@ export class ImClient extends Emitter {
     #lookupTimer = null;
     #listTimer = null;
     #out = new Map();              // cmid -> entry, in the order of sending
+    #written = 0;                  // of the last one; grows with each
     #live = new Map();             // key of a live room -> is joined
     #presence = new Map();         // uid -> { count, online, devices }
     #timers = new Map();           // key -> timer, of a gap that is held
@@ -148,18 +149,23 @@ export class ImClient extends Emitter {
         this.emit('conversations');
     }
 
-    // Messages that an earlier page, which has ended, could not send.
+    // Messages that an earlier page, which has ended, could not send; in the
+    // order of their writing, which a store does not keep.
     async #adopt() {
+        const left = [];
         for (const o of await this.store.outbox()) {
-            if (!this.#out.has(o.cmid)
-                && !await this.#hub?.isAlive(o.tab)) {
-                const entry = { ...o, tab: this.#tab };
-                if (!this.#out.has(o.cmid)) {
-                    this.#out.set(o.cmid, entry);
-                    await this.store.putOut({ ...entry });
-                }
+            if (!await this.#hub?.isAlive(o.tab)) {
+                left.push(o);
             }
         }
+        left.sort((a, b) => a.n - b.n);
+        await Promise.all(left.filter((o) => !this.#out.has(o.cmid)).map(
+            (o) => {
+                const entry = { ...o, tab: this.#tab };
+                this.#out.set(o.cmid, entry);
+                this.#written = Math.max(this.#written, o.n);
+                return this.store.putOut({ ...entry });
+            }));
     }
 
     connect() {
@@ -616,7 +622,10 @@ export class ImClient extends Emitter {
             return Promise.reject(new Problem('too_large',
                                               'the message is too large'));
         }
-        const o = { cmid: newId(), key, body, at: this.#env.now(), tried: 0,
+        // The time, unless the clock was set back or has not moved.
+        const at = this.#env.now();
+        this.#written = Math.max(this.#written + 1, at);
+        const o = { cmid: newId(), key, body, at, n: this.#written, tried: 0,
                     tab: this.#tab, state: 'waiting' };
         const promise = new Promise((resolve, reject) => {
             o.done = { resolve, reject };
@@ -630,9 +639,9 @@ export class ImClient extends Emitter {
         return promise;
     }
 
-    #keep({ cmid, key, body, at, tried, tab, state, error }) {
+    #keep({ cmid, key, body, at, n, tried, tab, state, error }) {
         this.#stored(this.store.putOut({
-            cmid, key, body, at, tried, tab, error,
+            cmid, key, body, at, n, tried, tab, error,
             state: state === 'sent' ? 'waiting' : state }));
     }
 

@@ -10,7 +10,7 @@
  *     page(key, before, above, limit)   messages in between, the newest ones,
  *                                       oldest first
  *     drop(key)                         all messages of a conversation
- *     outbox(), putOut(entry), removeOut(cmid)
+ *     outbox(), putOut(entry), removeOut(cmid)      in no order
  *     clear()                           everything but get() and set()
  *
  * and `isMemory`, if what it keeps costs memory: then messages that nobody
@@ -59,7 +59,8 @@ export function memoryStore() {
             messages.delete(key);
             records.delete(key);
         },
-        outbox: async () => [...out.values()],
+        outbox: async () => [...out.values()].sort(
+            (a, b) => a.cmid < b.cmid ? -1 : 1),
         putOut: async (entry) => {
             out.set(entry.cmid, entry);
         },
