@@ -83,7 +83,7 @@ class App {
     }
 
     enterLiveRooms() {
-        const rooms = this.entered ? [] : setting('live') ?? [];
+        const rooms = this.entered ? [] : this.liveRooms;
         this.entered = true;
         for (const room of rooms) {
             this.im.joinRoom(room).catch((e) => {
@@ -210,15 +210,21 @@ class App {
         settingsDialog(this);
     }
 
+    // The live rooms of this user, to be entered again after a reload.
+    get liveRooms() {
+        return setting('live-' + this.im.uid) ?? [];
+    }
+
     remember(room, isIn) {
-        const others = (setting('live') ?? []).filter((r) => r !== room);
-        setSetting('live', isIn ? [...others, room] : others);
+        const others = this.liveRooms.filter((r) => r !== room);
+        setSetting('live-' + this.im.uid, isIn ? [...others, room] : others);
     }
 
     async signOut() {
         try {
+            const { uid } = this.im;
             await this.im.logout();
-            setSetting('live', []);
+            setSetting('live-' + uid, undefined);
             this.showLogin();
         } catch (e) {
             this.tell(problemText(e));

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { bubbles, connected, newWindow, picture, say, shows, signIn, signUp,
          start, tab, talkTo } from './browser.js';
-import { PASSWORD, URL_HTTP, closeAll, newName, person, reload }
+import { PASSWORD, URL_HTTP, closeAll, newName, person, reload, until }
     from './lib.js';
 
 let browser;
@@ -243,6 +243,44 @@ test('two tabs share a connection, and one goes on when the other is closed',
          assert.deepEqual(b.problems, []);
      });
 
+test('who signs out leaves nothing to the next one', async () => {
+    const friend = await person('lea');
+    const room = await friend.createRoom({ kind: 'live', name: 'Choir',
+                                           history: true });
+    const page = await open();
+    await signUp(page, newName('first'));
+    await talkTo(page, friend.name);
+    await say(page, 'a secret');
+    await page.locator('.icon-tick').waitFor();
+    await page.locator('.side').getByRole('button', {
+        name: 'New conversation' }).first().click();
+    await page.getByRole('radio', { name: 'Join' }).check();
+    await page.getByLabel('Number of the room').fill(room.room);
+    await page.getByRole('button', { name: 'Join' }).click();
+    await page.locator('.row', { hasText: 'Choir' }).waitFor();
+    await page.locator('.row', { hasText: friend.name }).click();
+    await page.getByRole('button', { name: 'Settings' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.locator('input[name=name]').waitFor();
+    assert.deepEqual(await page.evaluate(async () => {
+        const ended = (r) => new Promise((resolve) => {
+            r.onsuccess = () => resolve(r.result);
+        });
+        const db = await ended(indexedDB.open('im-chat'));
+        const names = [...db.objectStoreNames];
+        const t = db.transaction(names);
+        const found = await Promise.all(names.map((name) => ended(
+            t.objectStore(name).getAllKeys())));
+        db.close();
+        return Object.fromEntries(names.map((name, n) => [name, found[n]]));
+    }), { messages: [], out: [], records: [], values: ['owner'] });
+    await signUp(page, newName('second'));
+    await page.getByText('No conversations yet').waitFor();
+    assert.equal(await page.locator('.row').count(), 0);
+    await until(friend, 'room_event',
+                () => friend.room(room.room).online === 1, 'nobody else');
+});
+
 test('a live room counts who is there', async () => {
     const host = await person('stage');
     const room = await host.createRoom({ kind: 'live', name: 'Concert',
@@ -303,8 +341,9 @@ test('pictures of it', async () => {
     const page = await open();
     await picture(page, 'sign-in');
     await signIn(page, me.name);
-    await page.evaluate((room) => localStorage.setItem('im-page',
-        JSON.stringify({ live: [room] })), live.room);
+    const rooms = { ['live-' + me.uid]: [live.room] };
+    await page.evaluate((values) => localStorage.setItem(
+        'im-page', JSON.stringify(values)), rooms);
     await page.reload();
     await connected(page);
     await page.locator('.row', { hasText: 'Evening concert' }).waitFor();
@@ -332,7 +371,7 @@ test('pictures of it', async () => {
 
     const set = (values) => page.evaluate((v) => localStorage.setItem(
         'im-page', JSON.stringify(v)), values);
-    await set({ language: 'zh', theme: 'light', live: [live.room] });
+    await set({ language: 'zh', theme: 'light', ...rooms });
     await page.reload();
     await connected(page);
     await page.locator('.row', { hasText: 'Evening concert' }).waitFor();

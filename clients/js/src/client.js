@@ -26,6 +26,7 @@ const ANSWER_MS = 10000;       // then a message is sent again
 const HOLD_MS = 200;           // above a gap, before we ask what is missing
 const PENDING_MS = 1000;       // until we ask again for what is undecided
 const LIST_MS = 300;           // until the list is asked for again
+const HAND_OVER_MS = 100;      // from the tabs of one user to another one's
 const REPEAT_MS = 270000;      // after that a repeat may become a new message
 const CURSORS_MAX = 50;        // of one question
 const PAGE = 200;              // messages of a conversation in one answer
@@ -109,11 +110,23 @@ export class ImClient extends Emitter {
     }
 
     async login({ name, password, device }) {
+        const before = this.uid;
         await this.#session.login(name, password, device);
+        if (before && before !== this.uid) {
+            this.disconnect();
+        }
         await this.#hub?.start();
         this.#hub?.announce(this.uid);
-        if (await this.store.get('owner') !== this.uid) {
-            await this.store.clear();
+        const owner = await this.store.get('owner');
+        if (owner !== this.uid) {
+            if (owner && this.#hub) {
+                // The other tabs hear of it, and write nothing any more.
+                await new Promise((resolve) => {
+                    this.#env.setTimeout(resolve, HAND_OVER_MS);
+                });
+            }
+            this.#empty();
+            await this.#clear();
             await this.store.set('owner', this.uid);
         }
         await this.#load();
@@ -200,10 +213,14 @@ export class ImClient extends Emitter {
 
     async #forget() {
         await this.#session.forget();
+        this.#empty();
+        await this.#clear();
+    }
+
+    async #clear() {
         await this.store.clear();
         await this.store.set('users', undefined);
         await this.store.set('rooms', undefined);
-        this.#empty();
     }
 
     // The store is that of another user from now on.
@@ -217,10 +234,9 @@ export class ImClient extends Emitter {
     }
 
     #empty() {
-        this.#conversations.clear();
-        this.#out.clear();
-        this.#live.clear();
-        this.#presence.clear();
+        [this.#conversations, this.#out, this.#live, this.#presence,
+         this.#reads, this.#lookups, this.#users, this.#rooms]
+            .forEach((all) => all.clear());
         this.emit('conversations');
     }
 
@@ -230,13 +246,23 @@ export class ImClient extends Emitter {
         await this.#hub?.close();
     }
 
-    request(method, path, body, options) {
-        return this.#session.request(method, path, { body, ...options });
+    async request(method, path, body, options) {
+        const { uid } = this;
+        const r = await this.#session.request(method, path,
+                                              { body, ...options });
+        if (uid !== this.uid) {
+            throw new Gone();  // the answer is for the user before
+        }
+        return r;
     }
 
     // The connection.
 
     #onOpen(f) {
+        if (f.uid !== this.uid) {
+            this.#link.cut();  // of a tab that has not ended yet
+            return;
+        }
         this.#maxFrame = f.max_message;
         this.#setState('syncing');
         this.#pumpAll();
@@ -616,6 +642,10 @@ export class ImClient extends Emitter {
     }
 
     send(key, body) {
+        if (!this.uid) {
+            return Promise.reject(new Problem('unauthorized',
+                                              'nobody is logged in'));
+        }
         const size = new TextEncoder().encode(JSON.stringify(body)).length;
         if (body === undefined || size > BODY_MAX
             || size + 300 > this.#maxFrame) {
@@ -945,8 +975,11 @@ export class ImClient extends Emitter {
         return this.#rooms.get(id) ?? null;
     }
 
+    // An answer without a role says that the user has none any more.
     #learn(room) {
-        this.#rooms.set(room.room, { ...this.#rooms.get(room.room), ...room });
+        this.#rooms.set(room.room, {
+            ...this.#rooms.get(room.room), role: undefined,
+            muted_until_ms: undefined, ...room });
         const key = 'r' + room.room;
         if (room.kind === 'live') {
             this.#know(key).lossy = !room.history;
@@ -1150,9 +1183,11 @@ export class ImClient extends Emitter {
         return this.request('DELETE', '/v1/blocks/' + uid);
     }
 
-    // All other sessions of the user end.
+    // All other sessions of the user end.  A repeat would be refused, because
+    // the old password is not valid any more.
     changePassword(oldPassword, newPassword) {
         return this.request('POST', '/v1/password', {
-            old_password: oldPassword, new_password: newPassword });
+            old_password: oldPassword, new_password: newPassword },
+                            { once: true });
     }
 }

@@ -138,6 +138,7 @@ export class TabHub {
 
     // This user has logged in here: tabs of another one must end.
     announce(uid) {
+        this.#leader?.serve(uid);
         this.#post({ kind: 'user', data: uid });
     }
 
@@ -167,6 +168,7 @@ export class TabHub {
         } else if (m.kind === 'bye') {
             this.#leader?.gone(m.from);
         } else if (m.kind === 'user') {
+            this.#leader?.serve(m.data);
             this.onUser(m.data);
         } else if (m.to === null || m.to === this.#id) {
             this.#receive(m.kind, m.data);
@@ -275,12 +277,21 @@ class Leader {
         ws?.close();
     }
 
+    // A connection of another user is over.
+    serve(uid) {
+        if (this.#ws && this.#uid !== uid) {
+            this.end();
+            this.#on.deliver(null, 'close', 1006);
+        }
+    }
+
     #reset() {
         if (this.#ws) {
             this.#ws.onopen = this.#ws.onmessage = this.#ws.onclose = null;
         }
         this.#asked.forEach((q) => this.#env.clearTimeout(q.timer));
         this.#ws = this.#ok = null;
+        this.#uid = '';
         this.#waiting = [];
         this.#flying = 0;
         [this.#tabs, this.#asked, this.#sent, this.#rooms, this.#watches]

@@ -321,3 +321,60 @@ test('after a log-out the end of a subscription does no harm', async () => {
     assert.equal(im.isOnline('2'), true);
     assert.deepEqual(await store.conversations(), []);
 });
+
+test('the next user of a page gets nothing of the one before', async () => {
+    for (const how of ['logout', 'login', 'end']) {
+        const { im, clock, server, get, store } = await start();
+        await get(im.joinRoom('77'));
+        server.accept('2', { to: '1', cmid: 'a', body: 'a' });
+        await clock.run(1000);
+        await get(im.lookUp({ uids: ['2'] }));
+        im.conversation(bob).send('later').catch(() => {});
+        im.conversation(bob).read();
+        if (how === 'logout') {
+            await get(im.logout());
+        } else if (how === 'end') {
+            server.sockets.forEach((s) => s.end(4101));
+            await clock.run(1000);
+        }
+        await get(im.login({ name: '4', password: 'x' }));
+        await clock.run(5000);
+        assert.deepEqual([im.state.name, im.uid], ['online', '4'], how);
+        assert.deepEqual([...server.sockets].map((s) => s.uid), ['4'], how);
+        assert.deepEqual(im.conversations, [], how);
+        assert.equal(im.room('77'), null, how);
+        assert.equal(im.user('2'), null, how);
+        assert.equal(server.live.get('77').size, 0, how);
+        assert.equal(server.at('2:4').reads.size, 0, how);
+        assert.deepEqual(await store.conversations(), [], how);
+        assert.deepEqual(await store.outbox(), [], how);
+        assert.deepEqual(await store.get('rooms'), undefined, how);
+        assert.deepEqual((await store.get('users') ?? []).filter(
+            ([uid]) => uid !== '4'), [], how);
+    }
+});
+
+test('a role that was taken is not kept', async () => {
+    const { im, server, get } = await start();
+    const { http } = server;
+    let more = { role: 'admin', muted_until_ms: '5' };
+    server.http = (method, path, f, reply) => path === '/v1/rooms/9'
+        ? reply(200, { room: '9', kind: 'group', ...more })
+        : http.call(server, method, path, f, reply);
+    assert.equal((await get(im.fetchRoom('9'))).role, 'admin');
+    more = {};
+    const room = await get(im.fetchRoom('9'));
+    assert.deepEqual([room.role, room.muted_until_ms], [undefined, undefined]);
+});
+
+test('a change of the password is not repeated', async () => {
+    const { im, server, get } = await start();
+    let count = 0;
+    const { http } = server;
+    server.http = (method, path, f, reply) => path === '/v1/password'
+        ? (count++, reply(503, { code: 'unavailable', retryable: true }))
+        : http.call(server, method, path, f, reply);
+    await assert.rejects(get(im.changePassword('old', 'new')),
+                         { code: 'unavailable' });
+    assert.equal(count, 1);
+});

@@ -247,15 +247,42 @@ test('a tab of another user ends, and writes nothing into the store of the new '
      + 'one', async () => {
     const w = world(6);
     const a = await first(w);
-    assert.ok(await online(w, [a]));
+    const c = await more(w);
+    assert.ok(await online(w, [a, c]));
+    w.server.accept('3', { to: '1', cmid: 'x', body: 'a secret' });
+    await w.clock.run(2000);
+    const old = a.im.conversation({ with: '3' });
+    assert.equal((await w.store.conversations()).length, 1);
+    assert.equal((await w.store.page('u3', 9, 0, 9)).length, 1);
+    w.server.groups.set('5', new Set(['1']));
+    // On their way while the other one logs in, and after that.
+    const late = [a.im.lookUp({ uids: ['3'] }), a.im.rooms()];
+    old.send('never answered').catch(() => {});
+    // A tab that is too slow to end its part of the connection.
+    c.im.disconnect = () => {};
+
     const b = new Tab(w);
     const login = b.im.login({ name: '2', password: 'x' });
     await w.clock.run(5000);
     await login;
+    await Promise.allSettled(late);
+    old.read();
+    old.send('too late').catch(() => {});
+    old.trim(0);
+    await w.clock.run(5000);
     assert.deepEqual([a.im.state.name, a.im.state.reason],
                      ['ended', 'other_user']);
-    assert.equal(a.im.uid, null);
+    assert.deepEqual([a.im.uid, c.im.uid], [null, null]);
     assert.ok(await online(w, [b]));
     assert.equal(b.im.uid, '2');
     assert.deepEqual([...w.server.sockets].map((s) => s.uid), ['2']);
+
+    assert.equal((await w.store.get('session')).uid, '2');
+    assert.equal(await w.store.get('owner'), '2');
+    assert.deepEqual(await w.store.conversations(), []);
+    assert.deepEqual(await w.store.outbox(), []);
+    assert.deepEqual(await w.store.page('u3', 9, 0, 9), []);
+    assert.deepEqual((await w.store.get('users') ?? []).filter(
+        ([uid]) => uid !== '2'), []);
+    assert.deepEqual(await w.store.get('rooms') ?? [], []);
 });
