@@ -1061,9 +1061,26 @@ export class ImClient extends Emitter {
     }
 
     async leaveRoom(id) {
-        this.#live.delete('r' + id);
-        await this.#ask('leave', { room: id });
-        this.#lose(this.#know('r' + id), 'left');
+        const key = 'r' + id;
+        const isIn = this.#live.get(key);
+        const isLive = this.#live.delete(key) || this.room(id)?.kind === 'live';
+        if (isIn || !isLive) {
+            await this.#leave(id, isLive);
+        }
+        this.#lose(this.#know(key), 'left');
+    }
+
+    // A live room is left once, and only by a connection that is in it: any
+    // other `leave` would give up the user's role there.  The end of the
+    // connection leaves it as well.
+    async #leave(id, isLive) {
+        try {
+            await this.#link.ask('leave', { room: id }, isLive);
+        } catch (e) {
+            if (!isLive || !(e instanceof Gone)) {
+                throw e;
+            }
+        }
     }
 
     // A live room, once on each connection.
@@ -1084,6 +1101,10 @@ export class ImClient extends Emitter {
         }
         const c = this.#know(key);
         this.#learn(f.room);
+        if (!this.#live.has(key)) {
+            await this.#leave(c.room, true);   // it was left meanwhile
+            return;
+        }
         c.gone = false;
         c.order = c.last?.time || this.#env.now();
         if (c.lossy) {

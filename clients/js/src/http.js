@@ -11,6 +11,8 @@ import { Problem, newId } from './util.js';
 const ANSWER_MS = 10000;
 const EARLY_MS = 30000;        // renewed this long before the token expires
 const TRIES = 4;
+const REFRESH_MS = 2500;       // the server repeats the answer of a refresh,
+const REFRESHES_MS = 7500;     // but only for 10 s, with one try on its way
 
 export class Session {
     #env;
@@ -111,10 +113,8 @@ export class Session {
             }
         }
         try {
-            const r = await this.#once('POST', '/v1/refresh', {
-                body: { refresh_token: this.#tokens.refresh },
-            });
-            await this.#keep(r, old.name, old.login);
+            await this.#keep(await this.#refresh(this.#tokens.refresh),
+                             old.name, old.login);
         } catch (e) {
             if (e.status === 401) {
                 await this.forget();
@@ -122,6 +122,35 @@ export class Session {
             }
             throw e;
         }
+    }
+
+    // A lost answer is asked for again while the server still gives it; later
+    // the token would count as stolen.
+    async #refresh(token) {
+        const end = this.#env.now() + REFRESHES_MS;
+        for (let tries = 1; ; tries++) {
+            try {
+                return await this.#once('POST', '/v1/refresh', {
+                    body: { refresh_token: token }, ms: REFRESH_MS });
+            } catch (e) {
+                const ms = this.#pause(e, tries);
+                if (!e.retryable || this.#env.now() + ms > end) {
+                    throw e;
+                }
+                await this.#sleep(ms);
+            }
+        }
+    }
+
+    #pause(e, tries) {
+        return Math.max(e.retryAfterMs, 200 * 2 ** tries)
+            * (1 + this.#env.random() / 4);
+    }
+
+    #sleep(ms) {
+        return new Promise((resolve) => {
+            this.#env.setTimeout(resolve, ms);
+        });
     }
 
     // A request with the token of the session.  What was refused for a while is
@@ -148,11 +177,7 @@ export class Session {
                 if (!e.retryable || options.once || tries >= TRIES) {
                     throw e;
                 }
-                await new Promise((resolve) => {
-                    this.#env.setTimeout(resolve, Math.max(
-                        e.retryAfterMs, 200 * 2 ** tries)
-                        * (1 + this.#env.random() / 4));
-                });
+                await this.#sleep(this.#pause(e, tries));
             }
         }
     }
@@ -175,7 +200,7 @@ export class Session {
         }
     }
 
-    async #once(method, path, { body, token } = {}) {
+    async #once(method, path, { body, token, ms = ANSWER_MS } = {}) {
         const headers = {};
         if (body !== undefined) {
             headers['Content-Type'] = 'application/json';
@@ -184,7 +209,7 @@ export class Session {
             headers.Authorization = 'Bearer ' + token;
         }
         const abort = new AbortController();
-        const timer = this.#env.setTimeout(() => abort.abort(), ANSWER_MS);
+        const timer = this.#env.setTimeout(() => abort.abort(), ms);
         let r;
         let text;
         try {

@@ -75,13 +75,14 @@ export class Link {
         if (this.#turn % 2 === 1) {
             this.#turn++;
             this.#cut?.(1000);
-            this.wake();
+            this.#wake?.(true);
         }
     }
 
-    // Try at once: the network is back, or the user has come back.
+    // Try at once: the network is back, or the user has come back.  A pause
+    // that the server has demanded is kept.
     wake() {
-        this.#wake?.();
+        this.#wake?.(false);
     }
 
     // The connection is useless: begin a new one.
@@ -98,7 +99,7 @@ export class Link {
         while (turn === this.#turn) {
             this.#on.state('connecting');
             this.good = false;
-            const next = await this.#once();
+            const next = await this.#once(turn);
             if (turn !== this.#turn) {
                 return;
             }
@@ -118,23 +119,30 @@ export class Link {
                               pause * (0.5 + this.#env.random() / 2));
             }
             this.#on.state('waiting', { retryAt: this.#env.now() + ms });
-            await this.#rest(ms);
+            await this.#rest(ms, next.least ?? 0);
         }
     }
 
-    #rest(ms) {
+    #rest(ms, least) {
+        const env = this.#env;
+        const end = env.now() + least;
         return new Promise((resolve) => {
-            const timer = this.#env.setTimeout(resolve, ms);
-            this.#wake = () => {
-                this.#env.clearTimeout(timer);
-                resolve();
+            let timer = env.setTimeout(resolve, ms);
+            this.#wake = (isOver) => {
+                env.clearTimeout(timer);
+                const left = end - env.now();
+                if (isOver || left <= 0) {
+                    resolve();
+                } else {
+                    timer = env.setTimeout(resolve, left);
+                }
             };
         }).then(() => {
             this.#wake = null;
         });
     }
 
-    async #once() {
+    async #once(turn) {
         let token;
         try {
             token = await this.#session.token();
@@ -144,9 +152,8 @@ export class Link {
                 : { what: 'later', least: e.retryAfterMs,
                     most: e.status ? RETRY_MAX_MS : PAUSE_MAX_MS };
         }
-        const turn = this.#turn;
-        if (turn % 2 === 0) {
-            return { what: 'stop' };
+        if (turn !== this.#turn) {
+            return {};         // it was stopped, and may have begun anew
         }
         const { code, opened } = await this.#connection(token);
         const what = verdict(code);
@@ -174,7 +181,7 @@ export class Link {
             let opened = false;
             let timer;
             const finish = (code) => {
-                if (!this.#cut) {
+                if (!ws || this.#ws !== ws) {
                     return;
                 }
                 this.#cut = null;
@@ -245,15 +252,15 @@ export class Link {
     }
 
     // The answer to a question; Gone when the connection ends, Problem if it is
-    // refused for good.
-    async ask(type, args) {
+    // refused for good.  With `once` it is not asked again without an answer.
+    async ask(type, args, once = false) {
         const generation = this.generation;
         const f = await new Promise((resolve, reject) => {
             if (!this.there) {
                 reject(new Gone());
                 return;
             }
-            const q = { type, args, resolve, reject, times: 0, ids: [],
+            const q = { type, args, once, resolve, reject, times: 0, ids: [],
                         isFlying: false };
             this.#questions.add(q);
             this.#waiting.push(q);
@@ -278,7 +285,9 @@ export class Link {
             // that is slow itself would never take any otherwise.
             q.timer = this.#env.setTimeout(() => {
                 this.#landed(q);
-                this.#waiting.push(q);
+                if (!q.once) {
+                    this.#waiting.push(q);
+                }
                 this.#pump();
             }, ANSWER_MS);
             this.put({ type: q.type, id, ...q.args });

@@ -262,7 +262,7 @@ class Leader {
     #flying = 0;               // of these, asked less than 10 s ago
     #waiting = [];
     #sent = new Map();         // cmid -> { tab, frame }
-    #rooms = new Map();        // live room -> tabs
+    #rooms = new Map();        // live room -> tabs, also if all have left it
     #watches = new Map();      // uid -> tabs
 
     constructor(env, url, on) {
@@ -340,7 +340,6 @@ class Leader {
         }
         for (const [room, tabs] of this.#rooms) {
             if (tabs.delete(tab) && !tabs.size) {
-                this.#rooms.delete(room);
                 this.#ask({ tab: null, frame: { type: 'leave', room } });
             }
         }
@@ -362,13 +361,13 @@ class Leader {
         if (f.type === 'send') {
             this.#sent.set(f.cmid, { tab, frame: f });
         } else if (f.type === 'leave') {
+            // One that is not in it must not give up the user's role there.
             const tabs = this.#rooms.get(f.room);
-            if (tabs?.delete(tab) && tabs.size) {
+            if (tabs && (!tabs.delete(tab) || tabs.size)) {
                 this.#answer(tab, { type: 'leave_res', id: f.id,
                                     room: f.room });
                 return;
             }
-            this.#rooms.delete(f.room);
         } else if (f.type === 'presence_sub') {
             const remove = this.#unwatch(tab, f.remove ?? []);
             for (const uid of f.add ?? []) {

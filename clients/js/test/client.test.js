@@ -378,3 +378,106 @@ test('a change of the password is not repeated', async () => {
                          { code: 'unavailable' });
     assert.equal(count, 1);
 });
+
+test('a live room is left once, and by nothing but a connection that is in it',
+     async () => {
+         const { im, clock, server, get } = await start();
+         const isIn = () => server.live.get('77').size > 0;
+         const leave = async (then) => {
+             const c = await get(im.joinRoom('77'));
+             await then();
+             await get(im.leaveRoom('77'));
+             assert.ok(c.gone);
+             server.down = false;
+             await clock.run(60000);
+             assert.equal(im.state.name, 'online');
+             assert.ok(!isIn());
+             assert.deepEqual(server.violations, []);
+         };
+         // Without a connection.
+         await leave(async () => {
+             server.down = true;
+             server.sockets.forEach((s) => s.end(1006));
+         });
+         // On a connection that is not in it yet.
+         await leave(async () => {
+             server.sockets.forEach((s) => s.end(4001));
+             await clock.run(5000, () => im.state.name === 'syncing');
+         });
+         // The connection ends instead of an answer.
+         await leave(async () => {
+             server.faults.cut = 1;
+             clock.setTimeout(() => {
+                 server.faults.cut = 0;
+             }, 200);
+         });
+         // The answer takes longer than the time until a repeat.
+         const { delay } = server;
+         await leave(async () => {
+             server.delay = (max = 20) => max === 40 ? 15000
+                 : server.random() * max;
+         });
+         server.delay = delay;
+     });
+
+test('an answer of refresh that was lost is asked for again in time',
+     async () => {
+         const { im, clock, server } = await start();
+         const { fetch } = server;
+         let count = 0;
+         server.fetch = (url, options) => {
+             const r = fetch.call(server, url, options);
+             return !url.endsWith('/v1/refresh') || ++count > 2 ? r
+                 : new Promise((_, reject) => {
+                     options.signal.addEventListener(
+                         'abort', () => reject(new Error('aborted')));
+                 });
+         };
+         await clock.run(900000);
+         server.sockets.forEach((s) => s.end(4001));
+         await clock.run(60000);
+         assert.equal(im.state.name, 'online');
+         assert.equal(count, 3);
+         assert.deepEqual(server.violations, []);
+     });
+
+test('connect, disconnect and connect at once make one connection',
+     async () => {
+         const { im, clock, server } = await start();
+         im.disconnect();
+         im.connect();
+         im.disconnect();
+         im.connect();
+         await clock.run(5000);
+         assert.equal(im.state.name, 'online');
+         assert.equal(server.sockets.size, 1);
+         server.sockets.forEach((s) => s.end(4001));
+         await clock.run(5000);
+         assert.equal(server.sockets.size, 1);
+     });
+
+test('a pause that the server has demanded is not cut short', async () => {
+    const { im, clock, server } = await start();
+    server.fetch = async () => ({
+        ok: false, status: 503, text: async () => '{"retryable":true}',
+        headers: new Map([['Retry-After', '20']]) });
+    server.down = true;
+    server.sockets.forEach((s) => s.end(4004));
+    assert.ok(await clock.run(5000, () => im.state.name === 'waiting'
+                              && im.state.retryAt > clock.now + 10000));
+    const begin = clock.now;
+    let again = 0;
+    im.on('state', ({ name }) => {
+        again ||= name === 'connecting' ? clock.now : 0;
+    });
+    for (let n = 0; n < 30 && !again; n++) {
+        im.wake();
+        await clock.run(1000, () => again);
+    }
+    assert.ok(again >= begin + 19900 && again < begin + 25000,
+              `${again - begin} ms`);
+    // But the user may end it.
+    im.disconnect();
+    im.connect();
+    assert.equal(im.state.name, 'connecting');
+});

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ImClient, memoryStore } from '../src/index.js';
+import { TabHub } from '../src/tabs.js';
 import { Clock, Server, browser, chance, environmentOf } from './world.js';
 
 const PEERS = [{ with: '2' }, { with: '3' }];
@@ -182,6 +183,30 @@ test('a live room is left when the last tab has left it', async () => {
     b.die();
     await w.clock.run(1000);
     assert.equal(w.server.live.get('77').size, 0);
+});
+
+test('a second leave of a live room does not reach the server', async () => {
+    const w = world(8);
+    const a = await first(w);
+    const hub = new TabHub('me', environmentOf(
+        w.clock, w.random, w.server, w.open()), 'raw', 'x');
+    const begin = hub.start();
+    await w.clock.run(10);
+    await begin;
+    const types = [];
+    const socket = new (hub.socketClass())();
+    socket.onmessage = ({ data }) => types.push(JSON.parse(data).type);
+    for (const frame of [{ type: 'auth', token: [...w.server.tokens][0] },
+                         { type: 'join', id: '1', room: '77' },
+                         { type: 'leave', id: '2', room: '77' },
+                         { type: 'leave', id: '3', room: '77' }]) {
+        socket.send(JSON.stringify(frame));
+        await w.clock.run(1000);
+    }
+    assert.deepEqual(types, ['auth_ok', 'join_res', 'leave_res', 'leave_res']);
+    assert.deepEqual(w.server.violations, []);
+    await hub.close();
+    await a.im.close();
 });
 
 test('tabs come and die in random histories', async () => {
