@@ -33,7 +33,14 @@ const PAGE = 200;              // messages of a conversation in one answer
 const BODY_MAX = 65536;
 const KEEP = 500;              // messages in memory of what nobody looks at
 const UIDS_MAX = 200;          // of one question
+const TOO_LARGE = 'the message is too large';
 const NOT_IN = ['forbidden', 'not_member', 'no_such_room', 'room_dismissed'];
+
+// Of its JSON, in bytes; there is none of undefined.
+function sizeOf(value) {
+    return value === undefined ? Infinity
+        : new TextEncoder().encode(JSON.stringify(value)).length;
+}
 
 export class ImClient extends Emitter {
     #env;
@@ -76,8 +83,11 @@ export class ImClient extends Emitter {
             this.#hub = new TabHub(this.#options.tabs, env, this.#tab,
                                    socketUrl);
             this.#hub.onUser = (uid) => this.#onOtherUser(uid);
-            this.#hub.onTabGone = () => this.#stored(
-                this.#adopt().then(() => this.#pumpAll()));
+            this.#hub.onTabGone = () => {
+                if (this.#link.there) {
+                    this.#adoptAndSend();
+                }
+            };
         }
         this.#link = new Link(
             this.#hub ? { ...env, WebSocket: this.#hub.socketClass() } : env,
@@ -85,7 +95,7 @@ export class ImClient extends Emitter {
                 state: (name, more) => this.#setState(name, more),
                 open: (f) => this.#onOpen(f),
                 frame: (f) => this.#onFrame(f),
-                down: () => this.#onDown(),
+                down: (code) => this.#onDown(code),
                 stop: (code) => this.#onStop(code),
             });
     }
@@ -158,20 +168,24 @@ export class ImClient extends Emitter {
             this.#conversations.set(c.key, c);
         }
         await this.#hub?.start();
-        await this.#adopt();
+        await this.#adopt(this.#tab);
         this.emit('conversations');
     }
 
     // Messages that an earlier page, which has ended, could not send; in the
-    // order of their writing, which a store does not keep.
-    async #adopt() {
+    // order of their writing, which a store does not keep.  Those of this tab,
+    // too, if it has begun anew.
+    async #adopt(own = null) {
         const left = [];
         for (const o of await this.store.outbox()) {
-            if (!await this.#hub?.isAlive(o.tab)) {
+            if (o.tab === own || !await this.#hub?.isAlive(o.tab)) {
                 left.push(o);
             }
         }
         left.sort((a, b) => a.n - b.n);
+        if (!this.uid) {
+            return;            // they are those of somebody else
+        }
         await Promise.all(left.filter((o) => !this.#out.has(o.cmid)).map(
             (o) => {
                 const entry = { ...o, tab: this.#tab };
@@ -179,6 +193,10 @@ export class ImClient extends Emitter {
                 this.#written = Math.max(this.#written, o.n);
                 return this.store.putOut({ ...entry });
             }));
+    }
+
+    #adoptAndSend() {
+        this.#stored(this.#adopt().then(() => this.#pumpAll()));
     }
 
     connect() {
@@ -215,6 +233,7 @@ export class ImClient extends Emitter {
         await this.#session.forget();
         this.#empty();
         await this.#clear();
+        await this.#hub?.close();
     }
 
     async #clear() {
@@ -228,6 +247,7 @@ export class ImClient extends Emitter {
         if (this.uid && this.uid !== uid) {
             this.disconnect();
             this.#session.drop();
+            this.#hub.close();
             this.#empty();
             this.#setState('ended', { reason: 'other_user' });
         }
@@ -266,10 +286,13 @@ export class ImClient extends Emitter {
         this.#maxFrame = f.max_message;
         this.#setState('syncing');
         this.#pumpAll();
+        if (this.#hub?.isLeader) {
+            this.#adoptAndSend();
+        }
         this.#catchUp();
     }
 
-    #onDown() {
+    #onDown(code) {
         for (const timer of this.#timers.values()) {
             this.#env.clearTimeout(timer);
         }
@@ -282,12 +305,19 @@ export class ImClient extends Emitter {
         for (const key of this.#live.keys()) {
             this.#live.set(key, false);
         }
+        const flying = [];
         for (const o of this.#out.values()) {
             this.#env.clearTimeout(o.timer);
             o.timer = undefined;
             if (o.state === 'sent') {
                 o.state = 'waiting';
+                flying.push(o);
             }
+        }
+        if (code === 1009 && flying.length) {
+            // A frame was too large; sent again, it would end each connection.
+            flying.sort((a, b) => sizeOf(b.body) - sizeOf(a.body));
+            this.#fail(flying[0], 'too_large', TOO_LARGE);
         }
     }
 
@@ -306,6 +336,7 @@ export class ImClient extends Emitter {
     #end(reason) {
         this.#link.stop();
         this.#session.forget();
+        this.#hub?.close();
         this.#setState('ended', { reason });
     }
 
@@ -604,7 +635,9 @@ export class ImClient extends Emitter {
         const { tail, behindMax } = this.#options;
         const head = Number(reply.head);
         if (reply.error === 'cursor_ahead') {
+            this.#reads.delete(c.key);
             this.#begin(c);
+            this.#listSoon();
             return true;
         }
         if (reply.error) {
@@ -613,7 +646,7 @@ export class ImClient extends Emitter {
         }
         const far = c.fresh ? head > tail : head - c.cursor > behindMax;
         c.fresh = false;
-        if (far && tail < head) {
+        if (far && head - tail > c.cursor) {
             c.begin(head - tail);
             this.#listSoon();
             return true;
@@ -646,11 +679,9 @@ export class ImClient extends Emitter {
             return Promise.reject(new Problem('unauthorized',
                                               'nobody is logged in'));
         }
-        const size = new TextEncoder().encode(JSON.stringify(body)).length;
-        if (body === undefined || size > BODY_MAX
-            || size + 300 > this.#maxFrame) {
-            return Promise.reject(new Problem('too_large',
-                                              'the message is too large'));
+        const size = sizeOf(body);
+        if (size > BODY_MAX || size + 300 > this.#maxFrame) {
+            return Promise.reject(new Problem('too_large', TOO_LARGE));
         }
         // The time, unless the clock was set back or has not moved.
         const at = this.#env.now();
@@ -733,14 +764,19 @@ export class ImClient extends Emitter {
     }
 
     #write(o) {
+        const frame = { type: 'send', ...address(o.key, 'to'), cmid: o.cmid,
+                        body: o.body };
+        if (sizeOf(frame) > this.#maxFrame) {
+            this.#fail(o, 'too_large', TOO_LARGE);
+            return;
+        }
         if (!o.tried) {
             o.tried = this.#env.now();
             this.#keep(o);
         }
         o.state = 'sent';
         o.timer = this.#env.setTimeout(() => this.#again(o), ANSWER_MS);
-        this.#link.put({ type: 'send', ...address(o.key, 'to'), cmid: o.cmid,
-                         body: o.body });
+        this.#link.put(frame);
     }
 
     #again(o) {
@@ -834,11 +870,15 @@ export class ImClient extends Emitter {
                 pauseMs(this.#env, f.retry_after_ms, o.refusals - 1));
             return;
         }
+        this.#fail(o, f.code, f.message);
+    }
+
+    #fail(o, code, text) {
         o.timer = undefined;
         o.state = 'failed';
-        o.error = f.code;
+        o.error = code;
         this.#keep(o);
-        const problem = new Problem(f.code, f.message);
+        const problem = new Problem(code, text);
         o.done?.reject(problem);
         this.#know(o.key).emit('outgoing', o);
         this.emit('failed', { outgoing: o, problem });

@@ -165,6 +165,14 @@ export class Conversation extends Emitter {
     // Everything up to base counts as history from now on.
     begin(base) {
         const known = this.cursor !== null;
+        if (known && base < this.cursor) {
+            // The server has lost numbers and will give them again, to other
+            // messages.
+            this.#shown.clear();
+            this.head = Math.max(0, ...this.#held.keys());
+            this.readSeq = this.counted = this.unread = 0;
+            this.last = null;
+        }
         this.cursor = this.base = this.low = base;
         this.head = Math.max(this.head, base);
         this.pending = this.#complete = false;

@@ -74,7 +74,7 @@ export interface State {
     retryAt?: number;
     /** Of `ended`. */
     reason?: 'session_revoked' | 'unauthorized' | 'replaced' | 'refused'
-        | string;
+        | 'other_user' | string;
     code?: number;
 }
 

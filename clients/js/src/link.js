@@ -51,7 +51,7 @@ export class Link {
     #waiting = [];             // for a place among them
     #ids = 0;
 
-    // on: state(name, more), open(auth_ok), frame(f), down(), stop(code)
+    // on: state(name, more), open(auth_ok), frame(f), down(code), stop(code)
     constructor(env, url, session, on) {
         this.#env = env;
         this.#url = url;
@@ -188,7 +188,7 @@ export class Link {
                 this.#ws = null;
                 env.clearTimeout(timer);
                 ws.onopen = ws.onmessage = ws.onclose = null;
-                this.#down();
+                this.#down(code);
                 resolve({ code, opened });
             };
             const quiet = (ms) => {
@@ -235,7 +235,7 @@ export class Link {
         });
     }
 
-    #down() {
+    #down(code) {
         const was = this.there;
         this.there = false;
         for (const q of this.#questions) {
@@ -247,7 +247,7 @@ export class Link {
         this.#flying = 0;
         this.#waiting = [];
         if (was) {
-            this.#on.down();
+            this.#on.down(code);
         }
     }
 

@@ -31,10 +31,9 @@ export class TabHub {
     #socket = null;            // of this tab
     #auth = null;              // its first frame, until it is answered
     #leader = null;
-    #ends = [];                // release our locks
+    #ends = [];                // release our locks; a new one after close()
     #watched = new Set();      // tabs whose end we wait for
     #misses = 0;               // connections without any sign of a leader
-    #closed = false;
 
     constructor(name, env, id, url) {
         this.#name = 'im-' + name;
@@ -55,9 +54,14 @@ export class TabHub {
         }
         this.#channel = new this.#env.BroadcastChannel(this.#name);
         this.#channel.onmessage = (e) => this.#onMessage(e.data);
+        const ends = this.#ends;
         await new Promise((resolve) => {
-            this.#hold(this.#tabLock(this.#id), {}, resolve);
+            this.#hold(this.#tabLock(this.#id), {}, resolve)
+                .then(resolve, resolve);
         });
+        if (ends !== this.#ends) {
+            return;
+        }
         this.#post({ kind: 'hello' });
         this.#lead({});
     }
@@ -67,12 +71,13 @@ export class TabHub {
     }
 
     #hold(name, options, begin) {
+        const ends = this.#ends;
         return this.#env.locks.request(name, options, () => {
-            if (this.#closed) {
+            if (ends !== this.#ends) {
                 return undefined;
             }
             return new Promise((resolve) => {
-                this.#ends.push(resolve);
+                ends.push(resolve);
                 begin();
             });
         });
@@ -80,6 +85,7 @@ export class TabHub {
 
     // Waits for its turn, which comes when the leader has ended.
     #lead(options) {
+        const ends = this.#ends;
         this.#hold(this.#name + '-leader', options, () => {
             this.#misses = 0;
             this.#leader = new Leader(this.#env, this.#url, {
@@ -91,10 +97,10 @@ export class TabHub {
             this.onTabGone();      // the leader before us
         }).catch(() => {
             // Another tab took the lock, because we did not answer.
-            const old = this.#leader;
-            this.#leader = null;
-            old?.end();
-            if (!this.#closed) {
+            if (ends === this.#ends) {
+                const old = this.#leader;
+                this.#leader = null;
+                old?.end();
                 this.#fail(1006);
                 this.#lead({});
             }
@@ -126,12 +132,13 @@ export class TabHub {
         return held.some((lock) => lock.name === this.#tabLock(id));
     }
 
+    // Releases all locks; start() begins anew.
     async close() {
-        this.#closed = true;
         this.#leader?.end();
         this.#leader = null;
         this.#post({ kind: 'bye' });
         this.#ends.forEach((end) => end());
+        this.#ends = [];
         this.#channel?.close();
         this.#channel = null;
     }

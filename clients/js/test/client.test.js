@@ -481,3 +481,68 @@ test('a pause that the server has demanded is not cut short', async () => {
     im.connect();
     assert.equal(im.state.name, 'connecting');
 });
+
+test('what the server would not take is refused also if it was written before '
+     + 'the server said so', async () => {
+    const clock = new Clock();
+    const random = chance(1);
+    const server = new Server(clock, random);
+    server.maxMessage = 4096;
+    const im = new ImClient({ url: 'http://x',
+                              env: environmentOf(clock, random, server) });
+    const login = im.login({ name: '1', password: 'x' });
+    await clock.run(100, () => im.uid !== null);
+    const c = im.conversation(bob);
+    const large = assert.rejects(c.send('x'.repeat(4090)),
+                                 { code: 'too_large' });
+    const small = c.send('small');
+    await clock.run(60000, () => server.accepted('1:2').length);
+    await Promise.all([login, large, clock.run(1000)]);
+    assert.equal((await small).seq, 1);
+    assert.equal(im.state.name, 'online');
+    assert.deepEqual(c.outgoing.map((o) => [o.state, o.error]),
+                     [['failed', 'too_large']]);
+});
+
+test('a message that has ended the connection by its size is not sent again',
+     async () => {
+         const { im, clock, server } = await start();
+         server.maxMessage = 4096;
+         server.promised = 65536;
+         const small = im.conversation({ with: '3' }).send('small');
+         const large = assert.rejects(im.conversation(bob).send(
+             'x'.repeat(5000)), { code: 'too_large' });
+         await clock.run(5000);
+         await large;
+         assert.deepEqual([im.state.name, im.state.reason],
+                          ['ended', 'refused']);
+         im.connect();
+         await clock.run(5000);
+         assert.equal(im.state.name, 'online');
+         assert.equal((await small).seq, 1);
+     });
+
+test('a conversation whose numbers began anew is shown anew', async () => {
+    const { im, clock, server, store } = await start();
+    const c = im.conversation(bob);
+    const say = (cmid) => server.accept('2', { to: '1', cmid, body: cmid });
+    'abcde'.split('').forEach(say);
+    await clock.run(2000);
+    c.read();
+    await clock.run(1000);
+    assert.deepEqual([c.last.seq, c.readSeq], [5, 5]);
+    // The server has lost all of it; the senders repeat two messages.
+    server.sockets.forEach((s) => s.end(4001));
+    server.conversations.clear();
+    server.cmids.clear();
+    say('d');
+    say('e');
+    await clock.run(10000);
+    assert.deepEqual(c.messages.map((m) => m.seq + m.body), ['1d', '2e']);
+    assert.deepEqual([c.hasGap, c.last.seq, c.unread, c.readSeq, c.head],
+                     [false, 2, 2, 0, 2]);
+    c.read();
+    await clock.run(1000);
+    assert.equal(server.at('1:2').reads.get('1'), 2);
+    assert.equal((await store.conversations())[0].cursor, 2);
+});

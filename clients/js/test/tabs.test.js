@@ -185,6 +185,50 @@ test('a live room is left when the last tab has left it', async () => {
     assert.equal(w.server.live.get('77').size, 0);
 });
 
+test('a tab that nobody is logged in takes no messages of others', async () => {
+    const w = world(9);
+    const a = await first(w);
+    const b = await more(w);
+    assert.ok(await online(w, [a, b]));
+    w.server.sockets.forEach((s) => s.end(4101));
+    await w.clock.run(1000);
+    assert.equal(a.im.state.name, 'ended');
+    const login = b.im.login({ name: '1', password: 'x' });
+    await w.clock.run(5000);
+    await login;
+    assert.ok(await online(w, [b]));
+    w.server.down = true;
+    w.server.sockets.forEach((s) => s.end(1006));
+    b.im.conversation({ with: '2' }).send('precious').catch(() => {});
+    await w.clock.run(100);
+    b.die();
+    await w.clock.run(1000);
+    w.server.down = false;
+    const c = await more(w);
+    assert.ok(await online(w, [c]));
+    await w.clock.run(5000);
+    assert.deepEqual(w.server.accepted('1:2').map((m) => m.body),
+                     ['precious']);
+});
+
+test('a tab that logs in again sends what it could not', async () => {
+    const w = world(10);
+    const a = await first(w);
+    assert.ok(await online(w, [a]));
+    const [socket] = w.server.sockets;
+    socket.send = () => {};
+    a.im.conversation({ with: '2' }).send('precious').catch(() => {});
+    await w.clock.run(100);
+    socket.end(4101);
+    await w.clock.run(1000);
+    const login = a.im.login({ name: '1', password: 'x' });
+    assert.ok(await online(w, [a]));
+    await login;
+    await w.clock.run(1000);
+    assert.deepEqual(w.server.accepted('1:2').map((m) => m.body),
+                     ['precious']);
+});
+
 test('a second leave of a live room does not reach the server', async () => {
     const w = world(8);
     const a = await first(w);

@@ -109,6 +109,7 @@ export class Server {
         this.violations = [];
         this.tokens = new Set();
         this.refreshes = 0;
+        this.maxMessage = 65536;
         this.used = new Map();             // refresh token -> { at, session }
         this.down = false;
     }
@@ -249,6 +250,10 @@ export class Server {
                 if (this.state !== 'open') {
                     return;
                 }
+                if (Buffer.byteLength(data) > server.maxMessage) {
+                    server.later(server.delay(3), () => this.end(1009));
+                    return;
+                }
                 const f = JSON.parse(data);
                 server.later(server.delay(3), () => {
                     if (this.state === 'open') {
@@ -290,7 +295,8 @@ export class Server {
             s.uid = f.token.split('.')[0];
             this.sockets.add(s);
             s.down({ type: 'auth_ok', uid: s.uid, device: 'd',
-                     time_ms: '1', ping_s: 30, max_message: 65536 });
+                     time_ms: '1', ping_s: 30,
+                     max_message: this.promised ?? this.maxMessage });
             return;
         }
         if (this.chance(this.faults.cut)) {
@@ -368,7 +374,8 @@ export class Server {
                     history: f.room !== '88', online: set.size } };
             },
             leave: () => {
-                if (!this.groups.has(f.room) && !this.live.get(f.room)?.has(s)) {
+                if (!this.groups.has(f.room)
+                    && !this.live.get(f.room)?.has(s)) {
                     this.violations.push('a role is given up');
                 }
                 this.live.get(f.room)?.delete(s);
