@@ -49,9 +49,12 @@ struct im_kafka_consumer_s {
 };
 
 
+typedef rd_kafka_resp_err_t (*consumer_change_pt)(rd_kafka_t *rk,
+    rd_kafka_topic_partition_list_t *list);
+
+
 static int consumer_open(im_kafka_consumer_t *c, unsigned session_ms);
 static void consumer_close(rd_kafka_t *rk, rd_kafka_queue_t *queue, int lost);
-static void consumer_free(im_kafka_consumer_t *c);
 static void consumer_refused(im_kafka_consumer_t *c);
 static void consumer_renew(im_kafka_consumer_t *c, unsigned session_ms);
 static void consumer_on_lost(im_kafka_consumer_t *c, rd_kafka_t *rk,
@@ -68,6 +71,8 @@ static void consumer_failed(im_kafka_consumer_t *c,
     const rd_kafka_message_t *m);
 static void consumer_on_error(rd_kafka_t *rk, int err, const char *reason,
     void *opaque);
+static void consumer_fetches(im_kafka_consumer_t *c, consumer_change_pt change,
+    unsigned paused);
 static void consumer_put_back(im_kafka_consumer_t *c);
 
 
@@ -98,7 +103,7 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
         || c->conf.client_id == NULL || c->topic == NULL
         || consumer_open(c, c->conf.session_ms) != IM_OK)
     {
-        consumer_free(c);
+        im_kafka_consumer_destroy(c);
         return NULL;
     }
 
@@ -148,9 +153,13 @@ consumer_close(rd_kafka_t *rk, rd_kafka_queue_t *queue, int lost)
 }
 
 
-static void
-consumer_free(im_kafka_consumer_t *c)
+void
+im_kafka_consumer_destroy(im_kafka_consumer_t *c)
 {
+    if (c == NULL) {
+        return;
+    }
+
     c->closing = 1;
 
     if (c->rk != NULL) {
@@ -178,11 +187,7 @@ consumer_refused(im_kafka_consumer_t *c)
 
     c->refused = 0;
 
-    if (c->session.usual_ms >= IM_KAFKA_SESSION_SAFE_MS) {
-        return;
-    }
-
-    if (c->log.log != NULL) {
+    if (c->session.usual_ms < IM_KAFKA_SESSION_SAFE_MS && c->log.log != NULL) {
         snprintf(text, sizeof(text), "kafka %s: the broker allows no session "
                  "of %u ms (group.min.session.timeout.ms), goes on with %d: "
                  "an instance that dies is replaced after that", c->name,
@@ -190,7 +195,8 @@ consumer_refused(im_kafka_consumer_t *c)
         c->log.log(c->log.ctx, IM_LOG_WARN, text);
     }
 
-    c->session.usual_ms = IM_KAFKA_SESSION_SAFE_MS;
+    c->session.usual_ms = (c->session.usual_ms < IM_KAFKA_SESSION_SAFE_MS)
+                          ? IM_KAFKA_SESSION_SAFE_MS : c->session.usual_ms;
 }
 
 
@@ -466,34 +472,31 @@ im_kafka_batch_free(im_kafka_record_t *records, size_t n)
 void
 im_kafka_pause(im_kafka_consumer_t *c)
 {
-    rd_kafka_topic_partition_list_t  *list;
-
-    if (c->paused) {
-        return;
-    }
-
-    c->paused = 1;
-
-    if (rd_kafka_assignment(c->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_pause_partitions(c->rk, list);
-        rd_kafka_topic_partition_list_destroy(list);
-    }
+    consumer_fetches(c, rd_kafka_pause_partitions, 1);
 }
 
 
 void
 im_kafka_resume(im_kafka_consumer_t *c)
 {
+    consumer_fetches(c, rd_kafka_resume_partitions, 0);
+}
+
+
+static void
+consumer_fetches(im_kafka_consumer_t *c, consumer_change_pt change,
+    unsigned paused)
+{
     rd_kafka_topic_partition_list_t  *list;
 
-    if (!c->paused) {
+    if (c->paused == paused) {
         return;
     }
 
-    c->paused = 0;
+    c->paused = paused & 1;
 
     if (rd_kafka_assignment(c->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_resume_partitions(c->rk, list);
+        (void) change(c->rk, list);
         rd_kafka_topic_partition_list_destroy(list);
     }
 }
@@ -583,11 +586,9 @@ im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
 int
 im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag)
 {
-    if (!c->assigned) {
-        return IM_AGAIN;               /* what will be ours is not known yet */
-    }
-
-    return im_kafka_done_lag(&c->done, c->rk, c->paused, timeout_ms, lag);
+    return c->assigned                 /* else nobody knows what will be ours */
+           ? im_kafka_done_lag(&c->done, c->rk, c->paused, timeout_ms, lag)
+           : IM_AGAIN;
 }
 
 
@@ -595,15 +596,4 @@ void
 im_kafka_commit_soon(im_kafka_consumer_t *c)
 {
     (void) rd_kafka_commit(c->rk, NULL, 1);
-}
-
-
-void
-im_kafka_consumer_destroy(im_kafka_consumer_t *c)
-{
-    if (c == NULL) {
-        return;
-    }
-
-    consumer_free(c);
 }
