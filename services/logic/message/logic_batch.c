@@ -10,6 +10,10 @@
  * never will be: it is void, and the message gets a new one (logic_repeats.c).
  * In between nobody knows, and the client is told to come again.
  *
+ * Whether a young number is stored is asked first, to produce nothing in vain.
+ * But not where a new message of its conversation is in the same batch: that
+ * one has a higher number, and would go out while the repeat waits.
+ *
  * What was accepted is acked for ever: so a message that is denied
  * (logic_batch_may.c) is looked for among the repeats, without a number for
  * what is not found.  This is rare, and may cost a call of Redis more.  The
@@ -47,6 +51,7 @@ static size_t batch_ids(logic_batch_t *b, size_t n);
 static size_t batch_numbers(logic_batch_t *b, size_t n);
 static void batch_seed(logic_batch_t *b, logic_message_t *m);
 static size_t batch_repeats(logic_batch_t *b, size_t n);
+static int batch_is_followed(const logic_batch_t *b, size_t i, size_t n);
 static int batch_stored(logic_batch_t *b, logic_message_t *m);
 static int batch_repeat(logic_batch_t *b, logic_message_t *m);
 static int batch_again(logic_batch_t *b, logic_message_t *m,
@@ -319,7 +324,13 @@ batch_repeats(logic_batch_t *b, size_t n)
             break;
 
         case LOGIC_SEQ_REPEAT:
-            if (batch_repeat(b, m) != IM_OK) {
+            if (m->stored_seq != m->seq.seq && batch_is_young(m)
+                && batch_is_followed(b, i, n))
+            {
+                m->time_ms = im_snowflake_time_ms(m->seq.msg_id);
+                m->dup = 1;
+
+            } else if (batch_repeat(b, m) != IM_OK) {
                 break;
             }
 
@@ -332,6 +343,26 @@ batch_repeats(logic_batch_t *b, size_t n)
     }
 
     return k;
+}
+
+
+/* 1: a new message of its conversation comes after message i. */
+static int
+batch_is_followed(const logic_batch_t *b, size_t i, size_t n)
+{
+    const im_conv_t  *conv;
+
+    conv = &b->messages[i]->seq.conv;
+
+    for (i++; i < n; i++) {
+        if (b->messages[i]->seq.result == LOGIC_SEQ_NEW
+            && memcmp(&b->messages[i]->seq.conv, conv, sizeof(im_conv_t)) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
