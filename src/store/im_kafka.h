@@ -114,6 +114,8 @@ void im_kafka_resume(im_kafka_consumer_t *c);
 int im_kafka_idle(im_kafka_consumer_t *c, unsigned ms);
 /* All records of a partition up to and including offset are done. */
 int im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset);
+/* 1: the group has said once which partitions are ours.  Any thread. */
+int im_kafka_has_joined(im_kafka_consumer_t *c);
 /* Records of the own partitions that are not done.  Mostly without a request to
  * the broker; else each one has timeout_ms.  IM_AGAIN: it does not answer, or
  * the group has not said yet which are ours. */

@@ -17,8 +17,8 @@
  * offset, so it is neither stored here nor lost.
  *
  * A session cannot be changed, so the handle is made anew for another one
- * (im_kafka_session.c): after a loss while it is no member, which costs nothing
- * more, and minutes later in one rebalance.
+ * (im_kafka_session.c): after a loss while it is no member, and minutes later.
+ * The new handle takes the place of the old one in the group.
  *
  * Room: store.  One thread for each consumer.
  */
@@ -28,25 +28,6 @@
 #include <string.h>
 
 #include "im_kafka_int.h"
-
-
-struct im_kafka_consumer_s {
-    rd_kafka_t        *rk;
-    rd_kafka_queue_t  *queue;
-    char              *topic;
-    im_kafka_log_t     log;            /* its address is the opaque */
-    char               name[96];
-    im_kafka_consumer_conf_t  conf;    /* its strings are ours */
-    im_kafka_done_t    done;
-    im_kafka_session_t session;
-    uint64_t           again_ms;       /* a renewal that failed, not before */
-    unsigned           paused:1;
-    unsigned           revoked:1;      /* since im_kafka_consume returned */
-    unsigned           lost:1;         /* this handle is not to join again */
-    unsigned           refused:1;      /* the session, by the broker */
-    unsigned           closing:1;
-    unsigned           assigned:1;     /* partitions, or that it has none */
-};
 
 
 typedef rd_kafka_resp_err_t (*consumer_change_pt)(rd_kafka_t *rk,
@@ -99,6 +80,8 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     c->log.ctx = conf->log_ctx;
     snprintf(c->name, sizeof(c->name), "consumer %s", conf->group);
 
+    im_kafka_member_draw(c->instance, sizeof(c->instance), conf->client_id);
+
     if (c->conf.brokers == NULL || c->conf.group == NULL
         || c->conf.client_id == NULL || c->topic == NULL
         || consumer_open(c, c->conf.session_ms) != IM_OK)
@@ -124,8 +107,8 @@ consumer_open(im_kafka_consumer_t *c, unsigned session_ms)
         conf.poll_max_ms = session_ms; /* the library wants it so */
     }
 
-    rk = im_kafka_member_create(&conf, &c->log, consumer_rebalance,
-                                consumer_on_error);
+    rk = im_kafka_member_create(&conf, c->instance, &c->log,
+                                consumer_rebalance, consumer_on_error);
     if (rk == NULL) {
         return IM_ERROR;
     }
@@ -163,6 +146,10 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
     c->closing = 1;
 
     if (c->rk != NULL) {
+        if (!c->lost) {
+            im_kafka_member_leave(c->rk);
+        }
+
         consumer_close(c->rk, c->queue, c->lost);
     }
 
@@ -200,8 +187,8 @@ consumer_refused(im_kafka_consumer_t *c)
 }
 
 
-/* The new one joins before the old one leaves, so that both are one rebalance.
- * What fails is logged, and the old handle goes on for a while. */
+/* The new one takes the place of the old one, which sends no LeaveGroup.  What
+ * fails is logged, and the old handle goes on for a while. */
 static void
 consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
 {
@@ -332,6 +319,7 @@ consumer_assign(im_kafka_consumer_t *c, rd_kafka_t *rk,
     im_kafka_done_forget(&c->done);
     rd_kafka_assign(rk, parts);
     c->assigned = 1;
+    atomic_store(&c->joined, 1);
 
     if (c->paused) {
         list = rd_kafka_topic_partition_list_copy(parts);
@@ -555,45 +543,4 @@ consumer_put_back(im_kafka_consumer_t *c)
     rd_kafka_assign(c->rk, NULL);
     consumer_assign(c, c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-}
-
-
-int
-im_kafka_store(im_kafka_consumer_t *c, int partition, int64_t offset)
-{
-    int                               rc;
-    rd_kafka_topic_partition_list_t  *list;
-
-    list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, c->topic, partition)->offset =
-        offset + 1;
-
-    /* refused when the partition has just been taken away: another member
-     * does this work again, and it is safe to do twice */
-    rc = (rd_kafka_offsets_store(c->rk, list) == RD_KAFKA_RESP_ERR_NO_ERROR)
-         ? IM_OK : IM_DECLINED;
-
-    rd_kafka_topic_partition_list_destroy(list);
-
-    if (rc == IM_OK) {
-        im_kafka_done_set(&c->done, partition, offset + 1);
-    }
-
-    return rc;
-}
-
-
-int
-im_kafka_lag(im_kafka_consumer_t *c, unsigned timeout_ms, uint64_t *lag)
-{
-    return c->assigned                 /* else nobody knows what will be ours */
-           ? im_kafka_done_lag(&c->done, c->rk, c->paused, timeout_ms, lag)
-           : IM_AGAIN;
-}
-
-
-void
-im_kafka_commit_soon(im_kafka_consumer_t *c)
-{
-    (void) rd_kafka_commit(c->rk, NULL, 1);
 }

@@ -7,6 +7,7 @@
 #define IM_KAFKA_INT_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 #include "im_kafka.h"
 #include "im_timeouts.h"
@@ -36,15 +37,19 @@ uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_member.c */
 void im_kafka_log_error(im_kafka_log_t *log, const char *what,
     rd_kafka_resp_err_t err, const char *text);
 
-/* A handle that has joined conf's group, with log as its opaque; NULL on an
- * error, which is logged.  im_kafka_member.c */
+/* A handle that joins conf's group as `instance`, with log as its opaque; NULL
+ * on an error, which is logged.  im_kafka_member.c */
 typedef void (*im_kafka_rebalance_pt)(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
 typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,
     void *opaque);
 rd_kafka_t *im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
-    im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
+    const char *instance, im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
     im_kafka_error_pt error);
+/* A name that no other process has: "<client_id>-<16 hex digits>". */
+void im_kafka_member_draw(char *instance, size_t size, const char *client_id);
+/* Gives its partitions to the others now, for at most IM_KAFKA_LEAVE_MS. */
+void im_kafka_member_leave(rd_kafka_t *rk);
 
 /* The session of a member (im_kafka_session.c). */
 typedef struct {
@@ -76,5 +81,26 @@ int im_kafka_done_lag(im_kafka_done_t *done, rd_kafka_t *rk, int paused,
 
 void im_kafka_log_cb(const rd_kafka_t *rk, int level, const char *fac,
     const char *buf);
+
+/* For im_kafka_consumer.c and im_kafka_done.c. */
+struct im_kafka_consumer_s {
+    rd_kafka_t        *rk;
+    rd_kafka_queue_t  *queue;
+    char              *topic;
+    im_kafka_log_t     log;            /* its address is the opaque */
+    char               name[96];
+    char               instance[96];   /* of all our handles */
+    im_kafka_consumer_conf_t  conf;    /* its strings are ours */
+    im_kafka_done_t    done;
+    im_kafka_session_t session;
+    uint64_t           again_ms;       /* a renewal that failed, not before */
+    atomic_int         joined;         /* assigned once */
+    unsigned           paused:1;
+    unsigned           revoked:1;      /* since im_kafka_consume returned */
+    unsigned           lost:1;         /* this handle is not to join again */
+    unsigned           refused:1;      /* the session, by the broker */
+    unsigned           closing:1;
+    unsigned           assigned:1;     /* partitions, or that it has none */
+};
 
 #endif

@@ -331,6 +331,28 @@ def test_push_alone_needs_no_mysql(stack, tmp_path):
         assert d.end() == 0
 
 
+def test_a_task_that_stops_leaves_its_partitions_to_the_others(stack, tmp_path):
+    """Now, and not when its session has ended."""
+    every = {'IM_STORE_GROUP': 'store-' + os.urandom(4).hex(),
+             'IM_KAFKA_SESSION_MS': '60000'}
+    places = [tmp_path / 'one', tmp_path / 'other']
+    for place in places:
+        place.mkdir()
+    with Daemon(stack, 'im-task', places[0], '--role', 'store', **every) as one:
+        one.until(one.healthy, 'not healthy')
+        assert 'kafka assigned: ' in one.log.read_text()
+        with Daemon(stack, 'im-task', places[1], '--role', 'store',
+                    **every) as other:
+            other.until(other.healthy, 'not healthy')
+            every_one = one.log.read_text().split('kafka assigned: ')[1][0]
+            has_all = 'kafka assigned: %s partitions' % every_one
+            assert has_all not in other.log.read_text()
+            assert one.end() == 0
+            other.until(lambda: has_all in other.log.read_text(),
+                        'has not all partitions', 30)
+            assert other.end() == 0
+
+
 @BOTH
 def test_an_address_that_is_taken_is_said_before_it_takes_part(stack, name,
                                                                tmp_path):

@@ -27,6 +27,7 @@
 
 
 #define MAIN_LISTING_MS  5000      /* then push begins with what is known */
+#define MAIN_GROUPS_MS   10000     /* then it is ready without its partitions */
 
 
 static int main_probe(void);
@@ -39,6 +40,8 @@ static int main_is_subscribed(void *ctx);
 static void main_on_subscribe(void *ctx);
 static int main_start_push(void);
 static int main_start_store(void);
+static int main_join_groups(void);
+static int main_has_joined(void *ctx);
 static int main_register(void);
 static void main_on_register(void *ctx);
 static void main_leave(void);
@@ -81,6 +84,8 @@ static const im_step_t  main_steps[] = {
 
     /* nobody: it is for operators */
     { "registration", main_register, main_leave },
+
+    { "groups", main_join_groups, NULL },
 
     /* an operator's request that is just being answered: waited for */
     { "report", main_report, im_health_stop_report },
@@ -219,6 +224,37 @@ static int
 main_start_store(void)
 {
     return task_conf.stores ? task_store_start() : IM_OK;
+}
+
+
+/* Whoever starts us one after the other may stop the next instance when this
+ * one is ready, so it must have its partitions by then. */
+static int
+main_join_groups(void)
+{
+    int  rc;
+
+    rc = im_daemon_until(main_has_joined, NULL, MAIN_GROUPS_MS);
+
+    if (rc != IM_AGAIN) {
+        return rc;
+    }
+
+    im_log(IM_LOG_WARN, "kafka: the consumer groups have given no partitions "
+           "for %d ms: messages are pushed and stored once they do",
+           MAIN_GROUPS_MS);
+
+    return IM_OK;
+}
+
+
+static int
+main_has_joined(void *ctx)
+{
+    (void) ctx;
+
+    return (!task_conf.pushes || task_push_has_joined())
+           && (!task_conf.stores || task_store_has_joined());
 }
 
 

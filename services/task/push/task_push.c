@@ -129,6 +129,13 @@ task_push_stop(void)
 }
 
 
+int
+task_push_has_joined(void)
+{
+    return im_kafka_has_joined(push_consumer);
+}
+
+
 void
 task_push_stats(task_push_stats_t *stats)
 {

@@ -21,6 +21,8 @@ int task_push_start(void);
 void task_push_end(void);
 /* Finishes what is in hand, within a second, commits, leaves the group. */
 void task_push_stop(void);
+/* 1: its group has said which partitions are ours.  Main thread. */
+int task_push_has_joined(void);
 void task_push_stats(task_push_stats_t *stats);
 
 #endif

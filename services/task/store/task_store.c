@@ -119,6 +119,13 @@ task_store_stop(void)
 }
 
 
+int
+task_store_has_joined(void)
+{
+    return im_kafka_has_joined(store_consumer);
+}
+
+
 void
 task_store_stats(task_store_stats_t *stats)
 {

@@ -22,6 +22,8 @@ int task_store_start(void);
 void task_store_end(void);
 /* Finishes what is in hand, commits, leaves the group. */
 void task_store_stop(void);
+/* 1: its group has said which partitions are ours.  Main thread. */
+int task_store_has_joined(void);
 void task_store_stats(task_store_stats_t *stats);
 
 #endif
