@@ -132,6 +132,7 @@ task_SRCS    := $(wildcard services/task/*/*.c)
 bench_SRCS   := $(wildcard bench/*.c)
 bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 bench_store_SRCS := $(wildcard bench/store/*.c)
+bench_floor_SRCS := $(wildcard bench/floor/*.c)
 testlib_SRCS := $(wildcard tests/lib/*.c)
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
 fuzz_SRCS    := $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/*.c))
@@ -150,7 +151,8 @@ ARCHIVES      = $(DAEMON_A) $(STORE_A) $(DISC_A) $(RPC_A) $(CORE_A)
 DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
 TOOLS        := $(tool_SRCS:tools/%.c=$(BUILD)/%)
-BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-rpc $(BUILD)/im-bench-store
+BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-floor \
+                $(BUILD)/im-bench-rpc $(BUILD)/im-bench-store
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
@@ -220,7 +222,7 @@ $(foreach folder,$(wildcard services/logic/* services/task/*),\
         $$(call folder_INC,$(folder)) $$(FLAGS_SERVICE))))
 $(eval $(call compile,tools,$$(INC_SERVICE)))
 $(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
-    -Ibench/store))
+    -Ibench/store -Ibench/floor))
 $(eval $(call compile,tests,$$(INC_TEST)))
 
 archive       = $(call say,AR   ,$@) rm -f $@ && $(AR) rcsD $@ $^
@@ -266,6 +268,9 @@ $(BUILD)/im-bench-rpc: $(call objs,$(bench_rpc_SRCS)) $(ARCHIVES)
 
 $(BUILD)/im-bench-store: $(call objs,$(bench_store_SRCS)) \
                          $(BUILD)/liblogic.a $(ARCHIVES)
+	$(link)
+
+$(BUILD)/im-bench-floor: $(call objs,$(bench_floor_SRCS))
 	$(link)
 
 $(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)

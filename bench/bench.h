@@ -6,6 +6,7 @@
  *     bench_load.c   what is sent when; what came back, and was it right
  *     bench_rooms.c  ... the same for rooms (--rooms)
  *     bench_nchan.c  ... whose other end is nchan (--nchan)
+ *     bench_floor.c  pairs whose other end is the floor (--floor)
  *     bench_conn.c   one WebSocket connection: open, read, write, end
  *     bench_shake.c  ... its handshake
  *     bench_wire.c   frames of proto/client.proto, both encodings: written
@@ -157,6 +158,7 @@ typedef struct {
     uint32_t        n_rooms;
     bench_room_t   *rooms;          /* NULL: pairs */
     int             nchan;
+    int             floor;
 
     int             epoll;
     uint32_t        opening;
@@ -245,6 +247,8 @@ size_t bench_wire_send(bench_t *b, unsigned char *out, uint64_t to, uint32_t n,
 /* The same for a room; in JSON only. */
 size_t bench_wire_send_room(bench_t *b, unsigned char *out, uint64_t room,
     uint32_t n, const bench_body_t *body);
+/* BENCH_CMID_LEN bytes. */
+void bench_wire_cmid(const bench_t *b, unsigned char *out, uint32_t n);
 /* The body alone, of b->body bytes. */
 void bench_wire_body(bench_t *b, unsigned char *out, const bench_body_t *body);
 /* A masked frame of at most 125 bytes; returns its length. */
@@ -320,6 +324,17 @@ int bench_nchan_publish(bench_t *b, bench_room_t *room,
     const bench_body_t *body);
 /* The answers in p; returns how much of it was complete. */
 size_t bench_nchan_answers(bench_t *b, bench_conn_t *c, unsigned char *p,
+    size_t len);
+
+/* bench_floor.c */
+
+/* TCP is there: tells the relay which connection this is. */
+void bench_floor_begin(bench_t *b, bench_conn_t *c);
+/* Writes a message of at most BENCH_FRAME_MAX bytes; returns its length. */
+size_t bench_floor_message(bench_t *b, unsigned char *out, uint32_t n,
+    const bench_body_t *body);
+/* All complete frames in p; returns their length. */
+size_t bench_floor_frames(bench_t *b, bench_conn_t *c, unsigned char *p,
     size_t len);
 
 /* bench_options.c */

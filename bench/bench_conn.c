@@ -202,7 +202,10 @@ conn_on_readable(bench_t *b, bench_conn_t *c)
         used = bench_shake_reply(b, c, conn_buf, len);
     }
 
-    if (c->state == BENCH_PUBLISH) {
+    if (b->floor) {
+        used = bench_floor_frames(b, c, conn_buf, len);
+
+    } else if (c->state == BENCH_PUBLISH) {
         used = bench_nchan_answers(b, c, conn_buf, len);
 
     } else if (c->state > BENCH_UPGRADE && c->state < BENCH_GONE) {
@@ -491,7 +494,7 @@ bench_conn_close(bench_t *b, bench_conn_t *c)
     unsigned char        out[8];
     const unsigned char  code[2] = { 1000 >> 8, 1000 & 0xff };
 
-    if (c->state == BENCH_OPEN) {
+    if (c->state == BENCH_OPEN && !b->floor) {
         len = bench_wire_control(b, out, IM_FRAME_CLOSE, code, 2);
         (void) send(c->fd, out, len, MSG_NOSIGNAL|MSG_DONTWAIT);
     }

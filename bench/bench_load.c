@@ -221,7 +221,9 @@ load_send(bench_t *b, bench_conn_t *c, uint32_t n)
     body.due_ns = s->due_ns;
     body.n = n;
 
-    len = bench_wire_send(b, out, b->conns[c->index ^ 1].uid, n, &body);
+    len = b->floor ? bench_floor_message(b, out, n, &body)
+                   : bench_wire_send(b, out, b->conns[c->index ^ 1].uid, n,
+                                     &body);
 
     return bench_conn_write(b, c, out, len);
 }

@@ -41,6 +41,7 @@ static const struct option  options_long[] = {
     { "opening",     required_argument, NULL, 'o' },
     { "rooms",       required_argument, NULL, 'm' },
     { "nchan",       no_argument,       NULL, 'x' },
+    { "floor",       no_argument,       NULL, 'f' },
     { "proto",       no_argument,       NULL, 'p' },
     { "idle",        no_argument,       NULL, 'i' },
     { "help",        no_argument,       NULL, 'h' },
@@ -117,6 +118,10 @@ bench_options(bench_t *b, int argc, char **argv)
             b->nchan = 1;
             break;
 
+        case 'f':
+            b->floor = 1;
+            break;
+
         case 'p':
             b->encoding = IM_ENCODING_PROTO;
             break;
@@ -142,7 +147,9 @@ bench_options(bench_t *b, int argc, char **argv)
         }
     }
 
-    if (b->host == NULL || users == NULL || key == NULL || optind < argc) {
+    if (b->host == NULL || users == NULL || (key == NULL && !b->floor)
+        || optind < argc)
+    {
         options_usage(stderr);
         return IM_ERROR;
     }
@@ -155,6 +162,11 @@ bench_options(bench_t *b, int argc, char **argv)
         || (rooms != NULL && b->encoding != IM_ENCODING_JSON))
     {
         bench_say("--nchan needs --rooms, which speak JSON");
+        return IM_ERROR;
+    }
+
+    if (b->floor && (rooms != NULL || b->idle)) {
+        bench_say("--floor knows neither --rooms nor --idle");
         return IM_ERROR;
     }
 
@@ -204,7 +216,7 @@ options_finish(bench_t *b, const char *key, const char *users)
 
     for (b->window = 1; b->window < b->o_window; b->window *= 2) { /* void */ }
 
-    if (options_key(b, key) != IM_OK) {
+    if (!b->floor && options_key(b, key) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -338,6 +350,8 @@ options_usage(FILE *f)
         "modulo\n"
         "                     their number, and they take turns to speak\n"
         "  --nchan            the server is nchan: /sub/ROOM and /pub/ROOM\n"
+        "  --floor            the server is im-bench-floor, which needs no "
+        "--key\n"
         "  --proto            im.v1.proto instead of im.v1.json\n"
         "  --idle             send nothing, open more as standard input says\n"
     );

@@ -49,6 +49,11 @@ bench_shake_begin(bench_t *b, bench_conn_t *c)
         return;
     }
 
+    if (b->floor) {
+        bench_floor_begin(b, c);
+        return;
+    }
+
     if (b->nchan && c->index >= b->connections) {
         /* a publisher: nothing is asked before there is something to say */
 
@@ -85,7 +90,7 @@ bench_shake_prepare(bench_t *b, uint32_t target)
 
     now = (int64_t) time(NULL);
 
-    for (i = b->started; i < target && !b->nchan; i++) {
+    for (i = b->started; i < target && !b->nchan && !b->floor; i++) {
 
         if (shake_sign(b, &b->conns[i], now, token, sizeof(token)) != IM_OK) {
             bench_say("cannot sign a token");

@@ -108,6 +108,13 @@ bench_wire_send_room(bench_t *b, unsigned char *out, uint64_t room, uint32_t n,
 
 
 void
+bench_wire_cmid(const bench_t *b, unsigned char *out, uint32_t n)
+{
+    (void) wire_hex(wire_hex(out, b->mark, 8), n, 8);
+}
+
+
+void
 bench_wire_body(bench_t *b, unsigned char *out, const bench_body_t *body)
 {
     (void) wire_body(out, b->body, body);

@@ -1,13 +1,15 @@
 """tests/trust believes no run of tests that has not proved anything."""
 
-import importlib.machinery
-import importlib.util
 import os
+import sys
 
 import pytest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))), 'lib'))
+
+import im_tool                                        # noqa: E402
+
 CASE = '<testcase file="tests/e2e/test_a.py" classname="a" name="%s">%s' \
        '</testcase>'
 PASSED = CASE % ('test_good', '')
@@ -17,11 +19,7 @@ FAILED = CASE % ('test_bad', '<failure>E   it did</failure>')
 @pytest.fixture
 def trust(tmp_path, monkeypatch):
     """The tool, with what a run leaves behind instead of the run."""
-    loader = importlib.machinery.SourceFileLoader(
-        'trust', os.path.join(TOP, 'tests/trust'))
-    tool = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader('trust', loader))
-    loader.exec_module(tool)
+    tool = im_tool.load('tests/trust')
     monkeypatch.setattr(tool, 'TOP', str(tmp_path))
     monkeypatch.setattr(tool, 'OUT', str(tmp_path / 'out'))
     xml = tmp_path / 'build/test/e2e.xml'

@@ -1,0 +1,8 @@
+"""im_bench -- what bench/run and fanout share.
+
+    machine.py   processes, their CPU and memory
+    stack.py     a stack of this tree, or of another one; the generator
+    load.py      one rate, measured
+    floor.py     a relay that parses nothing, measured beside it
+    options.py   numbers of command lines; the end by a signal
+"""
