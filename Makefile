@@ -160,7 +160,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         lint test fuzz coverage \
         test-unit test-nginx test-e2e test-web test-memory test-threads \
         test-asan test-tsan test-full test-stop test-faults test-trust matrix \
-        bench bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
+        bench bench-vs \
+        bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
         bench-opens bench-schema bench-store docs stop status clean help ready
 
 all: daemons tools module $(BENCH)
@@ -451,6 +452,12 @@ bench: deps
 	@$(MAKE) all
 	@exec bench/run $(BENCH_ARGS)
 
+# BASE: a commit.  FIGURES=p50_1k_ms,cpu_ratio_1k some of them, WARM_S=60.
+bench-vs: deps
+	@$(MAKE) all
+	@exec bench/vs --base '$(BASE)' --figures '$(FIGURES)' \
+	    --warm $(or $(WARM_S),60) $(BENCH_ARGS)
+
 bench-rpc: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
@@ -540,6 +547,8 @@ help:
 	@echo "                 SSL, compat, compiler, static; NGINX_SRCS="
 	@echo "                 folder of source trees; MATRIX=full"
 	@echo "make bench       figures to build/bench/last.json"
+	@echo "make bench-vs    this tree beside another commit, and whether it"
+	@echo "                 is enough: BASE=commit FIGURES=a,b WARM_S=60"
 	@echo "make bench-fanout  rooms beside nchan: build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
