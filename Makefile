@@ -160,7 +160,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         lint test fuzz coverage \
         test-unit test-nginx test-e2e test-web test-memory test-threads \
         test-asan test-tsan test-full test-stop test-faults test-trust matrix \
-        bench bench-vs \
+        bench bench-vs bench-profile \
         bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
         bench-opens bench-schema bench-store docs stop status clean help ready
 
@@ -270,6 +270,10 @@ $(BUILD)/im-bench-rpc: $(call objs,$(bench_rpc_SRCS)) $(ARCHIVES)
 $(BUILD)/im-bench-store: $(call objs,$(bench_store_SRCS)) \
                          $(BUILD)/liblogic.a $(ARCHIVES)
 	$(link)
+
+# Loaded into programs of others: nothing of ours is in it.
+$(BUILD)/im-count-alloc.so: $(OBJ)/bench/count/count_alloc.o
+	$(call say,LINK ,$@) $(CC) -shared -o $@ $^ -ldl
 
 $(BUILD)/im-bench-floor: $(call objs,$(bench_floor_SRCS))
 	$(link)
@@ -458,6 +462,12 @@ bench-vs: deps
 	@exec bench/vs --base '$(BASE)' --figures '$(FIGURES)' \
 	    --warm $(or $(WARM_S),60) $(BENCH_ARGS)
 
+bench-profile: deps
+	@tools/deps profile
+	@$(MAKE) all $(BUILD)/im-count-alloc.so
+	@exec bench/profile --rate $(or $(RATE),10000) \
+	    --warm $(or $(WARM_S),60) $(BENCH_ARGS)
+
 bench-rpc: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
@@ -549,6 +559,7 @@ help:
 	@echo "make bench       figures to build/bench/last.json"
 	@echo "make bench-vs    this tree beside another commit, and whether it"
 	@echo "                 is enough: BASE=commit FIGURES=a,b WARM_S=60"
+	@echo "make bench-profile  where the time of a message goes: RATE=10000"
 	@echo "make bench-fanout  rooms beside nchan: build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"

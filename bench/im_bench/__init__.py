@@ -1,4 +1,4 @@
-"""im_bench -- what bench/run, fanout and vs share.
+"""im_bench -- what bench/run, fanout, vs and profile share.
 
     machine.py   processes, their CPU and memory
     stack.py     a stack of this tree, or of another one; the generator
@@ -8,4 +8,7 @@
     search.py    the highest rate that passes
     figures.py   what bench/vs decides by
     base.py      another commit, built below build/
+    counts.py    context switches, system calls, allocations
+    stages.py    stacks of perf, and what each is spent on
+    flame.py     a flame graph
 """
