@@ -160,7 +160,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         lint test fuzz coverage \
         test-unit test-nginx test-e2e test-web test-memory test-threads \
         test-asan test-tsan test-full test-stop test-faults test-trust matrix \
-        bench bench-vs bench-profile \
+        bench bench-vs bench-profile bench-plots \
         bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
         bench-opens bench-schema bench-store docs stop status clean help ready
 
@@ -468,6 +468,13 @@ bench-profile: deps
 	@exec bench/profile --rate $(or $(RATE),10000) \
 	    --warm $(or $(WARM_S),60) $(BENCH_ARGS)
 
+# DRAW=1 draws again what was measured.
+bench-plots: deps
+	@tools/deps plots
+	@$(if $(DRAW),,$(MAKE) all)
+	@exec bench/plots/run $(if $(DRAW),--draw) \
+	    $(if $(WARM_S),--warm $(WARM_S)) $(BENCH_ARGS)
+
 bench-rpc: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
@@ -560,6 +567,7 @@ help:
 	@echo "make bench-vs    this tree beside another commit, and whether it"
 	@echo "                 is enough: BASE=commit FIGURES=a,b WARM_S=60"
 	@echo "make bench-profile  where the time of a message goes: RATE=10000"
+	@echo "make bench-plots    pictures of docs/; DRAW=1 from old figures"
 	@echo "make bench-fanout  rooms beside nchan: build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
 	@echo "make bench-opens what a log-in costs Logic and Redis"

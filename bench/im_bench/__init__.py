@@ -1,4 +1,4 @@
-"""im_bench -- what bench/run, fanout, vs and profile share.
+"""im_bench -- what bench/run, fanout, vs, profile and plots share.
 
     machine.py   processes, their CPU and memory
     stack.py     a stack of this tree, or of another one; the generator
@@ -11,4 +11,5 @@
     counts.py    context switches, system calls, allocations
     stages.py    stacks of perf, and what each is spent on
     flame.py     a flame graph
+    tables.py    what is plotted
 """
