@@ -2,10 +2,10 @@
  * im_client.c -- a client's frames in JSON or protobuf, without allocation.
  *
  * Decoding writes into the caller's im_client_frame_t.  The protobuf side is a
- * small wire reader of its own: protobuf-c's unpack would allocate and copy
- * what is read once and thrown away.  Whatever the encoding, the same checks
- * hold afterwards, so Logic sees only well-formed sends.  Questions are rarer
- * and of many kinds: im_client_query.c reads them by their descriptors.
+ * small reader of its own (im_wire.c): protobuf-c's unpack would allocate and
+ * copy what is read once and thrown away.  Whatever the encoding, the same
+ * checks hold afterwards, so Logic sees only well-formed sends.  Questions are
+ * rarer and of many kinds: im_client_query.c reads them by their descriptors.
  *
  * Room: core.
  */
@@ -15,26 +15,7 @@
 
 #include "im_check.h"
 #include "im_client_int.h"
-#include "im_utf8.h"
-
-
-/* Wire types, developers.google.com/protocol-buffers/docs/encoding. */
-#define WIRE_VARINT  0
-#define WIRE_64      1
-#define WIRE_LEN     2
-#define WIRE_32      5
-
-typedef struct {
-    const unsigned char  *p;
-    const unsigned char  *end;
-} wire_t;
-
-typedef struct {
-    unsigned   field;
-    unsigned   type;
-    uint64_t   varint;
-    im_str_t   bytes;
-} wire_field_t;
+#include "im_wire.h"
 
 
 static int client_decode_json(im_client_frame_t *f, im_str_t *msg,
@@ -45,15 +26,12 @@ static int client_no_type(im_client_frame_t *f, im_str_t *msg);
 static int client_unknown(im_client_frame_t *f, const char *what);
 static int client_decode_proto(im_client_frame_t *f, im_str_t *msg,
     im_json_mem_t *mem);
-static int client_read_field(im_client_frame_t *f, const wire_field_t *w,
+static int client_read_field(im_client_frame_t *f, const im_wire_field_t *w,
     im_json_mem_t *mem);
 static ProtobufCMessage *client_select(im_client_frame_t *f, unsigned field);
 static int client_check(im_client_frame_t *f);
 static void client_keep_cmid(im_client_frame_t *f, const unsigned char *p,
     size_t len);
-static int wire_next(wire_t *w, wire_field_t *field);
-static int wire_varint(wire_t *w, uint64_t *value);
-static int wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out);
 
 
 /* Frames of a client but for questions, by the name of the oneof member. */
@@ -211,8 +189,8 @@ client_unknown(im_client_frame_t *f, const char *what)
 static int
 client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 {
-    wire_t                       outer, inner;
-    wire_field_t                 w, v;
+    im_wire_t                    outer, inner;
+    im_wire_field_t              w, v;
     const im_client_question_t  *q;
 
     outer.p = msg->data;
@@ -220,11 +198,11 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 
     while (outer.p < outer.end) {
 
-        if (wire_next(&outer, &w) != IM_OK) {
+        if (im_wire_next(&outer, &w) != IM_OK) {
             return im_client_fail(f, "bad_request", "malformed protobuf");
         }
 
-        if (w.type != WIRE_LEN) {
+        if (w.type != IM_WIRE_LEN) {
             continue;                  /* of a newer client */
         }
 
@@ -245,7 +223,7 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 
         while (inner.p < inner.end) {
 
-            if (wire_next(&inner, &v) != IM_OK) {
+            if (im_wire_next(&inner, &v) != IM_OK) {
                 return im_client_fail(f, "bad_request", "malformed protobuf");
             }
 
@@ -265,7 +243,7 @@ client_decode_proto(im_client_frame_t *f, im_str_t *msg, im_json_mem_t *mem)
 
 /* A field of the wrong wire type is unknown, as protobuf has it. */
 static int
-client_read_field(im_client_frame_t *f, const wire_field_t *w,
+client_read_field(im_client_frame_t *f, const im_wire_field_t *w,
     im_json_mem_t *mem)
 {
     char  **text;
@@ -283,20 +261,20 @@ client_read_field(im_client_frame_t *f, const wire_field_t *w,
 
     case IM__FRAME__FRAME_PING:
     case IM__FRAME__FRAME_PONG:
-        if (w->field == 1 && w->type == WIRE_VARINT) {
+        if (w->field == 1 && w->type == IM_WIRE_VARINT) {
             f->u.ping.id = w->varint;
         }
 
         return IM_OK;
 
     case IM__FRAME__FRAME_SEND:
-        if (w->type == WIRE_VARINT && w->field == 1) {
+        if (w->type == IM_WIRE_VARINT && w->field == 1) {
             f->u.send.to = w->varint;
 
-        } else if (w->type == WIRE_VARINT && w->field == 2) {
+        } else if (w->type == IM_WIRE_VARINT && w->field == 2) {
             f->u.send.room = w->varint;
 
-        } else if (w->type == WIRE_LEN && w->field == 4) {
+        } else if (w->type == IM_WIRE_LEN && w->field == 4) {
             f->u.send.body.data = w->bytes.data;
             f->u.send.body.len = w->bytes.len;
 
@@ -315,11 +293,11 @@ client_read_field(im_client_frame_t *f, const wire_field_t *w,
         break;
     }
 
-    if (text == NULL || w->type != WIRE_LEN) {
+    if (text == NULL || w->type != IM_WIRE_LEN) {
         return IM_OK;
     }
 
-    if (wire_text(&w->bytes, mem, text) != IM_OK) {
+    if (im_wire_text(&w->bytes, mem, text) != IM_OK) {
         return im_client_fail(f, "bad_field", "a string is not UTF-8 text");
     }
 
@@ -428,174 +406,4 @@ client_keep_cmid(im_client_frame_t *f, const unsigned char *p, size_t len)
         memcpy(f->cmid, p, len);
         f->cmid[len] = '\0';
     }
-}
-
-
-int
-im_client_wire_find(const im_str_t *bytes, unsigned field, uint64_t *value)
-{
-    int           rc;
-    wire_t        w;
-    wire_field_t  v;
-
-    rc = IM_DECLINED;
-    w.p = bytes->data;
-    w.end = bytes->data + bytes->len;
-
-    while (w.p < w.end && wire_next(&w, &v) == IM_OK) {
-        if (v.field == field && v.type == WIRE_VARINT) {
-            *value = v.varint;
-            rc = IM_OK;
-        }
-    }
-
-    return rc;
-}
-
-
-const char *
-im_client_wire_missing(const im_str_t *bytes,
-    const ProtobufCMessageDescriptor *d)
-{
-    wire_t                           w;
-    uint64_t                         value;
-    unsigned                         i;
-    const char                      *name;
-    wire_field_t                     v;
-    const ProtobufCFieldDescriptor  *f;
-
-    name = NULL;
-    w.p = bytes->data;
-    w.end = bytes->data + bytes->len;
-
-    while (w.p < w.end) {
-
-        if (wire_next(&w, &v) != IM_OK) {
-            return NULL;               /* worse than that */
-        }
-
-        f = protobuf_c_message_descriptor_get_field(d, v.field);
-
-        if (name == NULL && f != NULL && v.type == WIRE_LEN
-            && f->label == PROTOBUF_C_LABEL_REPEATED
-            && f->type == PROTOBUF_C_TYPE_MESSAGE)
-        {
-            name = im_client_wire_missing(&v.bytes, f->descriptor);
-        }
-    }
-
-    for (i = 0; i < d->n_fields && name == NULL; i++) {
-        f = &d->fields[i];
-
-        if (f->label == PROTOBUF_C_LABEL_REQUIRED
-            && im_client_wire_find(bytes, f->id, &value) != IM_OK)
-        {
-            name = f->name;            /* those of a client are all numbers */
-        }
-    }
-
-    return name;
-}
-
-
-static int
-wire_next(wire_t *w, wire_field_t *field)
-{
-    uint64_t  tag, len;
-
-    if (wire_varint(w, &tag) != IM_OK || tag >> 32 || tag >> 3 == 0) {
-        return IM_ERROR;
-    }
-
-    field->field = (unsigned) (tag >> 3);
-    field->type = (unsigned) (tag & 7);
-    len = 0;
-
-    switch (field->type) {
-
-    case WIRE_VARINT:
-        return wire_varint(w, &field->varint);
-
-    case WIRE_64:
-        len = 8;
-        break;
-
-    case WIRE_32:
-        len = 4;
-        break;
-
-    case WIRE_LEN:
-        if (wire_varint(w, &len) != IM_OK) {
-            return IM_ERROR;
-        }
-
-        break;
-
-    default:
-        return IM_ERROR;
-    }
-
-    if (len > (uint64_t) (w->end - w->p)) {
-        return IM_ERROR;
-    }
-
-    field->bytes.data = (unsigned char *) w->p;
-    field->bytes.len = (size_t) len;
-    w->p += len;
-
-    return IM_OK;
-}
-
-
-static int
-wire_varint(wire_t *w, uint64_t *value)
-{
-    unsigned       shift;
-    unsigned char  b;
-
-    *value = 0;
-
-    for (shift = 0; shift < 70; shift += 7) {
-
-        if (w->p == w->end) {
-            return IM_ERROR;
-        }
-
-        b = *w->p++;
-
-        if (shift == 63 && b > 1) {
-            return IM_ERROR;
-        }
-
-        *value |= (uint64_t) (b & 0x7f) << shift;
-
-        if (!(b & 0x80)) {
-            return IM_OK;
-        }
-    }
-
-    return IM_ERROR;
-}
-
-
-static int
-wire_text(const im_str_t *bytes, im_json_mem_t *mem, char **out)
-{
-    if ((size_t) (mem->end - mem->pos) < bytes->len + 1
-        || im_utf8_check(bytes->data, bytes->len) != IM_OK
-        || (bytes->len != 0 && memchr(bytes->data, 0, bytes->len) != NULL))
-    {
-        return IM_ERROR;
-    }
-
-    *out = (char *) mem->pos;
-
-    if (bytes->len != 0) {
-        memcpy(mem->pos, bytes->data, bytes->len);
-    }
-
-    mem->pos[bytes->len] = '\0';
-    mem->pos += bytes->len + 1;
-
-    return IM_OK;
 }

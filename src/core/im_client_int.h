@@ -9,13 +9,6 @@
 
 /* Fills f->code and f->err.  IM_ERROR. */
 int im_client_fail(im_client_frame_t *f, const char *code, const char *text);
-/* The last varint of this field in a packed message.  IM_DECLINED: none. */
-int im_client_wire_find(const im_str_t *bytes, unsigned field,
-    uint64_t *value);
-/* Name of a required field that a packed message, or one in a list of it, does
- * not have; NULL: of none. */
-const char *im_client_wire_missing(const im_str_t *bytes,
-    const ProtobufCMessageDescriptor *d);
 
 /* The question whose frame this is, or NULL. */
 const im_client_question_t *im_client_question_find(unsigned frame);

@@ -18,6 +18,7 @@
 #include "im_client_int.h"
 #include "im_json_scan.h"
 #include "im_utf8.h"
+#include "im_wire.h"
 
 
 #define CLIENT_SLACK  256              /* for frames that are no questions */
@@ -149,10 +150,10 @@ im_client_question_proto(im_client_frame_t *f, const im_client_question_t *q,
         id = protobuf_c_message_descriptor_get_field_by_name(q->request, "id");
 
         if (id != NULL) {
-            (void) im_client_wire_find(bytes, id->id, &f->id);
+            (void) im_wire_find(bytes, id->id, &f->id);
         }
 
-        name = im_client_wire_missing(bytes, q->request);
+        name = im_wire_missing(bytes, q->request);
 
         if (name != NULL) {
             f->code = "missing_field";
