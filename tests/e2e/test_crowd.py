@@ -9,7 +9,8 @@ import im_crowd
 from im_client import new_cmid
 from im_wait import until
 from test_rooms_edge import acked, group
-from test_sync import conversations, listed, redis, settled_one, sync_one
+from test_conversations import conversations, listed
+from test_sync import redis, settled_one, sync_one
 
 CROWD = 600
 FRIENDS = 5

@@ -79,3 +79,44 @@ async def test_bad_arguments(api, people, args, code):
     p = await refused(api.call('GET', '/v1/messages', alice.token,
                                params=args), 400)
     assert p.code == code
+
+
+async def test_history_has_the_sender_s_cmid_and_echoes_the_id(
+        api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    await alice.send(bob.uid, 1, cmid='mine')
+    await stack.stored(alice, bob, 1)
+    page = await bob.history(alice.uid, id=7)
+    assert page['messages'][0]['cmid'] == 'mine' and page['id'] == '7'
+
+
+async def test_history_page_has_a_limit_in_bytes(api, people, stack):
+    alice, bob = await people(api, 'alice', 'bob')
+    for n in range(5):
+        await alice.send(bob.uid, '%d' % n + 'x' * 50000)
+    await stack.stored(alice, bob, 5)
+    got, after = [], 0
+    while True:
+        page = await bob.history(alice.uid, limit=200, after_seq=after)
+        assert 1 <= len(page['messages']) <= 2
+        got += [int(m['seq']) for m in page['messages']]
+        after = got[-1]
+        if not page['more']:
+            break
+    assert got == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize('args, status, code', [
+    ({'room': str(2 ** 62)}, 404, 'no_such_room'),
+    # (0, one's own uid) is the name of a room
+    ({'with': '0'}, 400, 'missing_field'),
+    ({'with': '1', 'room': '1'}, 400, 'bad_field'),
+    ({'with': str(2 ** 63)}, 400, 'bad_field'),
+    ({'with': '1', 'before_seq': str(2 ** 63)}, 400, 'bad_field'),
+    ({'with': '1', 'after_seq': str(2 ** 64 - 1)}, 400, 'bad_field'),
+    ({'with': '1', 'limit': '1000000000'}, 400, 'bad_field')])
+async def test_history_refuses_what_makes_no_sense(api, people, args, status,
+                                                   code):
+    alice = await people(api, 'alice')
+    await refused(api.call('GET', '/v1/messages', alice.token, params=args),
+                  status, code)

@@ -1,8 +1,9 @@
 """im_app -- one device of one user, which keeps the rules for clients.
 
 (docs/protocol.md, Rules for clients.)  App stays connected, sends until there
-is an ack, and shows each message once and in order (im_inbox.py).  What it
-sees goes to a list of events (im_events.py) for the checker.
+is an ack (im_outbox.py), and shows each message once and in order
+(im_inbox.py).  What it sees goes to a list of events (im_events.py) for the
+checker.
 
     app = App(user, 'laptop').start()     # user: im_client.User, logged in
     ack = await app.send(to, body)        # returns only with an ack
@@ -25,18 +26,17 @@ import random
 
 import websockets
 
-from im_client import Problem, User, address, new_cmid
-from im_events import Recorder, body_id, conversation
-from im_inbox import Conversation, Message, message
+from im_client import Problem, User
+from im_events import Recorder, conversation
+from im_inbox import Conversation, message
+from im_outbox import RETRY_MAX_S, Outbox
 from im_wait import pace
 
 ANSWER_S = 10          # then a frame is sent, or a question asked, again
 HOLD_S = 0.2           # above a gap, before we ask what is missing
 PENDING_S = 1.0        # until we ask again for what is undecided
 PAUSE_MAX_S = 30       # between two tries to connect, if nobody answers
-RETRY_MAX_S = 2.5      # of what was refused, unless the server wants more
 QUIET_S = 20           # then we ask whether the server is still there
-UNACKED_MAX = 200
 CURSORS_MAX = 50       # of one question
 PAGE = 200             # messages of a conversation in one answer
 NOT_IN = ('forbidden', 'not_member', 'no_such_room')
@@ -44,20 +44,6 @@ NOT_IN = ('forbidden', 'not_member', 'no_such_room')
 
 class Gone(Exception):
     """The connection ended before there was an answer."""
-
-
-class Out:
-    """A message on its way."""
-
-    def __init__(self, to, body, cmid):
-        self.to = to
-        self.body = body
-        self.body_id = body_id(body)
-        self.cmid = cmid
-        self.tries = self.refusals = 0
-        self.written = 0           # when, by the loop's clock
-        self.timer = None          # set while it waits to be tried again
-        self.done = asyncio.get_running_loop().create_future()
 
 
 def verdict(code):
@@ -80,10 +66,11 @@ def cursor(c):
     return {'with': str(c.other), 'seq': str(c.have)}
 
 
-class App:
+class App(Outbox):
 
     def __init__(self, user, device='default', events=None, rng=None,
                  on_message=None, address=None):
+        super().__init__()
         self.user = user
         self.name = '%d/%s' % (user.uid, device)
         self.events = [] if events is None else events
@@ -93,12 +80,8 @@ class App:
         self.address = address
         self.inbox = {}            # other -> Messages, in the order shown
         self.conversations = {}    # other -> Conversation
-        self.unacked = {}          # cmid -> Out, in the order of sending
-        self.sent = {}             # cmid -> recipient, of all
-        self.acks = {}             # cmid -> ack
         self.closed = []           # codes of the connections that ended
         self.rooms = set()         # live ones that we want to be in
-        self.room = asyncio.Semaphore(UNACKED_MAX)
         self.there = asyncio.Event()
         self.wanted = asyncio.Event()
         self.wanted.set()
@@ -155,15 +138,6 @@ class App:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
         self.give_up('closed')
-
-    def give_up(self, why):
-        self.stopped = self.stopped or why
-        for o in self.unacked.values():
-            if not o.done.done():
-                o.done.set_exception(Problem('%s stopped: %s'
-                                             % (self.name, why)))
-                o.done.exception()     # nobody may be waiting
-        self.unacked.clear()
 
     # Connection.
 
@@ -295,90 +269,6 @@ class App:
             elif now - self.heard > QUIET_S:
                 self.put(type='ping', id='1')
 
-    # Sending.
-
-    def conv(self, other):
-        return conversation(self.user.uid, other)
-
-    async def send(self, to, body, cmid=None):
-        """The ack; a Problem only if the message is refused for good."""
-        async with self.room:
-            return await self.post(to, body, cmid).done
-
-    def post(self, to, body, cmid=None):
-        """An Out whose `done` will be the ack."""
-        o = Out(to, body, cmid or new_cmid())
-        if o.cmid in self.unacked:
-            raise Problem('%s is on its way already' % o.cmid)
-        if self.stopped:
-            raise Problem('%s stopped: %s' % (self.name, self.stopped))
-        self.unacked[o.cmid] = o
-        self.sent[o.cmid] = to
-        if self.there.is_set():
-            self.try_again(o)
-        return o
-
-    def try_again(self, o):
-        """Written (again), under its cmid."""
-        o.timer = None
-        if o.cmid not in self.unacked:
-            return
-        o.written = asyncio.get_running_loop().time()
-        if o.to in self.rooms and o.to not in self.joined:
-            return                 # enter() does
-        o.tries += 1
-        self.queue.append(({'type': 'send', 'cmid': o.cmid, 'body': o.body,
-                            **address(o.to)}, o))
-        self.queued.set()
-
-    def on_ack(self, f):
-        cmid = f['cmid']
-        to = self.sent.get(cmid)
-        self.acks.setdefault(cmid, f)
-        seq, msg_id = int(f['seq']), int(f['msg_id'])
-        self.record('ack', None if to is None else self.conv(to),
-                    self.user.uid, cmid, seq, msg_id,
-                    extra=(self.connection, bool(f.get('dup'))))
-        o = self.unacked.pop(cmid, None)
-        if o is None:
-            return
-        if o.timer is not None:
-            o.timer.cancel()
-        self.arrived(o.to, Message(seq, msg_id, self.user.uid, cmid,
-                                   int(f.get('time_ms', 0)), o.body,
-                                   o.body_id), 'ack')
-        if not o.done.done():
-            o.done.set_result(f)
-
-    def on_error(self, f):
-        code, again = f['code'], bool(f.get('retryable'))
-        cmid = f.get('cmid')
-        to = self.sent.get(cmid)
-        self.record('error', None if to is None else self.conv(to),
-                    self.user.uid, cmid, extra=(code, again))
-        question = self.questions.get(int(f.get('id', 0)))
-        if question is not None and not question.done():
-            question.set_result(f)
-        o = self.unacked.get(cmid)
-        if o is None:
-            return
-        if not again:
-            del self.unacked[cmid]
-            if not o.done.done():
-                o.done.set_exception(Problem('send', 0, f))
-        elif o.timer is None:
-            o.timer = asyncio.get_running_loop().call_later(
-                self.pause(f, o.refusals), self.try_again, o)
-            o.refusals += 1
-
-    def pause(self, f, times):
-        """As long as we were told, then twice as long each time, up to a
-        limit: whatever was away, we try again soon after it is back."""
-        least = int(f.get('retry_after_ms', 0)) / 1000 or 0.1
-        pause = least * 2 ** min(times, 20) * self.random.uniform(1, 1.25)
-        return max(least, min(pause, RETRY_MAX_S
-                              * self.random.uniform(0.75, 1)))
-
     # Receiving.
 
     def keep(self, other, m):
@@ -405,6 +295,15 @@ class App:
             self.catch_up()
         elif kind == 'room_ev' and f.get('uid') == str(self.user.uid):
             self.on_room_ev(f)
+
+    def on_error(self, f):
+        question = self.questions.get(int(f.get('id', 0)))
+        if question is not None and not question.done():
+            question.set_result(f)
+        self.on_refusal(f)
+
+    def conv(self, other):
+        return conversation(self.user.uid, other)
 
     def other(self, f, sender):
         """Of whose conversation a push is."""
