@@ -137,7 +137,7 @@ export class Session {
                 if (!e.retryable || this.#env.now() + ms > end) {
                     throw e;
                 }
-                await this.#sleep(ms);
+                await this.sleep(ms);
             }
         }
     }
@@ -147,7 +147,7 @@ export class Session {
             * (1 + this.#env.random() / 4);
     }
 
-    #sleep(ms) {
+    sleep(ms) {
         return new Promise((resolve) => {
             this.#env.setTimeout(resolve, ms);
         });
@@ -177,7 +177,7 @@ export class Session {
                 if (!e.retryable || options.once || tries >= TRIES) {
                     throw e;
                 }
-                await this.#sleep(this.#pause(e, tries));
+                await this.sleep(this.#pause(e, tries));
             }
         }
     }

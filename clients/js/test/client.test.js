@@ -8,7 +8,8 @@ import { ImClient, memoryStore } from '../src/index.js';
 import { verdict } from '../src/link.js';
 import { unite } from '../src/store.js';
 import { pauseMs } from '../src/util.js';
-import { Clock, Server, chance, environmentOf } from './world.js';
+import { Clock, chance } from './clock.js';
+import { Server, environmentOf } from './world.js';
 
 async function start(options = {}) {
     const clock = new Clock();

@@ -8,7 +8,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ImClient, memoryStore } from '../src/index.js';
-import { Clock, Server, chance, environmentOf } from './world.js';
+import { Clock, chance } from './clock.js';
+import { Server, environmentOf } from './world.js';
 
 const SEED = Number(process.env.SEED ?? 0);
 const HISTORIES = Number(process.env.HISTORIES ?? 200);

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ImClient, memoryStore } from '../src/index.js';
 import { TabHub } from '../src/tabs.js';
-import { Clock, Server, browser, chance, environmentOf } from './world.js';
+import { Clock, chance } from './clock.js';
+import { Server, browser, environmentOf } from './world.js';
 
 const PEERS = [{ with: '2' }, { with: '3' }];
 
