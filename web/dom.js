@@ -79,7 +79,7 @@ export function avatar(key, title, more, size = '') {
              letters.toUpperCase() || '?', more);
 }
 
-// Whether both panes are in view (style.css).
+// Whether both panes are in view (panes.css).
 export function isWide() {
     return matchMedia('(min-width: 760px)').matches;
 }

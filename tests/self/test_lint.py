@@ -322,7 +322,8 @@ def test_an_exception_that_is_not_needed_any_more_is_found(tree):
 
 
 @pytest.mark.parametrize('name', ['src/core/a.c', 'services/x/a.h',
-                                  'tests/lib/a.py', 't/lib/A.pm', 'tools/a'])
+                                  'tests/lib/a.py', 't/lib/A.pm', 'tools/a',
+                                  'clients/js/src/a.js', 'web/a.css'])
 def test_a_file_of_more_than_600_lines_is_found(tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(parents=True)

@@ -111,7 +111,8 @@ test('the policy forbids what the page does not need', async () => {
     assert.match(policy, /default-src 'self'/);
     assert.match(policy, /require-trusted-types-for 'script'/);
     assert.doesNotMatch(policy, /unsafe|\*|https?:|data:/);
-    for (const path of ['app.js', 'style.css', 'client/index.js']) {
+    for (const path of ['app.js', 'style.css', 'panes.css',
+                        'client/index.js']) {
         const f = await fetch(`${URL_HTTP}/chat/${path}`);
         assert.equal(f.status, 200, path);
         assert.equal(f.headers.get('Content-Security-Policy'), policy, path);

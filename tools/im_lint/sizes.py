@@ -8,9 +8,9 @@ import collections
 import os
 import re
 
-SUFFIXES = ('.c', '.h', '.py', '.pm')
+SUFFIXES = ('.c', '.css', '.h', '.js', '.pm', '.py')
 LINES, FILES = 600, 15
-ROOTS = ('bench', 'services', 'src', 't', 'tests', 'tools')
+ROOTS = ('bench', 'clients', 'services', 'src', 't', 'tests', 'tools', 'web')
 # Folders that are one flat list of independent files on purpose: a program for
 # each test, and functions that only compute.
 FLAT = ('src/core', 'tests/unit')
