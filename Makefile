@@ -317,12 +317,14 @@ export IM_KAFKA
 deps:
 	@tools/deps
 
-run: deps
-	@$(MAKE) all
+run:
+	@tools/deps run
+	@$(MAKE) daemons tools module
 	@exec $(PYTHON) tools/stack run run
 
-demo: deps
-	@$(MAKE) all
+demo:
+	@tools/deps run
+	@$(MAKE) daemons tools module
 	@exec $(PYTHON) tools/stack exec demo --restart -- tools/demo
 
 demo-scale: deps
@@ -534,9 +536,10 @@ clean: stop
 
 help:
 	@echo "make             build module, daemons and tools in $(BUILD)/"
-	@echo "make deps        install missing Debian packages, fetch Kafka"
 	@echo "make run         start everything on loopback, show a message"
-	@echo "                 passing through, stay until Ctrl-C"
+	@echo "                 passing through, stay until Ctrl-C; installs the"
+	@echo "                 packages that it needs, and fetches Kafka"
+	@echo "make deps        install those of tests, too"
 	@echo "make demo        two users talk through everything, then stop"
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
 	@echo "make checker     N=200000 messages of many people, then all"

@@ -13,8 +13,8 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 # What it may use of this machine.
-BIN = ('bash cat chmod cmp cp date dirname env grep ls mkdir mktemp mv rm '
-       'sed seq sh sleep tail timeout touch wc').split()
+BIN = ('bash cat chmod cmp comm cp date dirname env grep ls mkdir mktemp mv rm '
+       'sed seq sh sleep sort tail timeout touch tr wc').split()
 STARTS = '''
 for a in "$@"; do
     case $a in -XX:ArchiveClassesAtExit=*) echo classes > "${a#*=}";; esac
@@ -77,6 +77,25 @@ def test_a_second_try_may_make_the_archive_of_classes(machine):
     archive = machine.top / 'build/kafka/broker.jsa'
     assert archive.read_text() == 'classes\n'
     assert machine.deps('kafka') == (0, '', '')
+
+
+def test_make_run_installs_nothing_that_only_tests_need(machine):
+    shutil.copy(os.path.join(TOP, 'tools/packages'), machine.top / 'tools')
+    for name in ('dpkg-query', 'apt-get', 'sudo'):
+        machine.program(name, '')
+    machine.program('id', 'echo 1000')
+    machine.program('java', FORMATS + STARTS)
+    installed = {}
+    for part in ('run', 'packages'):
+        code, out, said = machine.deps(part)
+        assert code == 0, out
+        installed[part] = set(said.split(' install ')[1].split('\n')[0]
+                              .split())
+    assert {'gcc', 'nginx', 'openjdk-17-jre-headless'} <= installed['run']
+    assert not {'chromium', 'nodejs', 'clang', 'libcmocka-dev',
+                'python3-pytest'} & installed['run']
+    assert installed['run'] < installed['packages']
+    assert '[run]' not in installed['packages']
 
 
 def test_npm_comes_as_the_other_packages_do(machine):
