@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "im_outbox.h"
 #include "im_slot.h"
@@ -20,11 +21,11 @@
 typedef struct outbox_item_s  outbox_item_t;
 typedef struct outbox_slot_s  outbox_slot_t;
 
+typedef TAILQ_HEAD(outbox_list_s, outbox_item_s)  outbox_list_t;
+
 struct outbox_item_s {
-    outbox_item_t         *prev;       /* of the slot */
-    outbox_item_t         *next;
-    outbox_item_t         *older;      /* of all */
-    outbox_item_t         *younger;
+    TAILQ_ENTRY(outbox_item_s)  link;  /* of the slot */
+    TAILQ_ENTRY(outbox_item_s)  age;   /* of all */
     outbox_slot_t         *slot;
     uint64_t               ref;
     uint64_t               conn;
@@ -38,8 +39,7 @@ struct outbox_item_s {
 
 struct outbox_slot_s {
     im_outbox_way_t       *way;        /* NULL: none yet */
-    outbox_item_t         *first;
-    outbox_item_t         *last;
+    outbox_list_t          items;
     unsigned               in_flight;
     unsigned               held;
 };
@@ -55,8 +55,7 @@ struct im_outbox_s {
     im_outbox_handler_t    handler;
     void                  *ctx;
     outbox_slot_t          slots[IM_SLOTS];
-    outbox_item_t         *oldest;
-    outbox_item_t         *youngest;
+    outbox_list_t          all;        /* the oldest first */
     outbox_place_t        *table;
     uint32_t               cap;
     uint32_t               first_free; /* cap: none */
@@ -84,6 +83,7 @@ im_outbox_t *
 im_outbox_create(const im_outbox_conf_t *conf,
     const im_outbox_handler_t *handler, void *ctx)
 {
+    unsigned      i;
     im_outbox_t  *box;
 
     box = calloc(1, sizeof(im_outbox_t));
@@ -94,6 +94,11 @@ im_outbox_create(const im_outbox_conf_t *conf,
     box->conf = *conf;
     box->handler = *handler;
     box->ctx = ctx;
+    TAILQ_INIT(&box->all);
+
+    for (i = 0; i < IM_SLOTS; i++) {
+        TAILQ_INIT(&box->slots[i].items);
+    }
 
     return box;
 }
@@ -106,8 +111,8 @@ im_outbox_destroy(im_outbox_t *box)
         return;
     }
 
-    while (box->oldest != NULL) {
-        outbox_drop(box, box->oldest);
+    while (!TAILQ_EMPTY(&box->all)) {
+        outbox_drop(box, TAILQ_FIRST(&box->all));
     }
 
     free(box->table);
@@ -127,7 +132,7 @@ im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
 
     s = &box->slots[slot % IM_SLOTS];
 
-    if (s->first == NULL) {
+    if (TAILQ_EMPTY(&s->items)) {
         s->way = box->handler.home(box->ctx, slot % IM_SLOTS);
     }
 
@@ -253,7 +258,7 @@ static int
 outbox_pump(im_outbox_t *box, outbox_slot_t *s)
 {
     int               rc;
-    outbox_item_t    *it;
+    outbox_item_t    *it, *prev;
     im_outbox_way_t  *home;
 
     if (s->held == 0) {
@@ -275,11 +280,15 @@ outbox_pump(im_outbox_t *box, outbox_slot_t *s)
 
     /* from the end: what is held is the end of the queue, mostly one item */
 
-    for (it = s->last; it->prev != NULL && !it->prev->sent; it = it->prev) {
-        /* find the first that is held */
+    it = TAILQ_LAST(&s->items, outbox_list_s);
+    prev = TAILQ_PREV(it, outbox_list_s, link);
+
+    while (prev != NULL && !prev->sent) {
+        it = prev;
+        prev = TAILQ_PREV(it, outbox_list_s, link);
     }
 
-    for (; it != NULL; it = it->next) {
+    for (; it != NULL; it = TAILQ_NEXT(it, link)) {
         rc = outbox_write(box, s, it);
 
         if (rc != IM_OK) {
@@ -325,29 +334,8 @@ outbox_link(im_outbox_t *box, outbox_slot_t *s, outbox_item_t *it)
     place->item = it;
 
     it->slot = s;
-    it->next = NULL;
-    it->prev = s->last;
-
-    if (s->last != NULL) {
-        s->last->next = it;
-
-    } else {
-        s->first = it;
-    }
-
-    s->last = it;
-
-    it->younger = NULL;
-    it->older = box->youngest;
-
-    if (box->youngest != NULL) {
-        box->youngest->younger = it;
-
-    } else {
-        box->oldest = it;
-    }
-
-    box->youngest = it;
+    TAILQ_INSERT_TAIL(&s->items, it, link);
+    TAILQ_INSERT_TAIL(&box->all, it, age);
 
     s->held++;
     box->held++;
@@ -381,10 +369,8 @@ outbox_unlink(im_outbox_t *box, outbox_item_t *it)
         box->held--;
     }
 
-    *(it->prev ? &it->prev->next : &s->first) = it->next;
-    *(it->next ? &it->next->prev : &s->last) = it->prev;
-    *(it->older ? &it->older->younger : &box->oldest) = it->younger;
-    *(it->younger ? &it->younger->older : &box->youngest) = it->older;
+    TAILQ_REMOVE(&s->items, it, link);
+    TAILQ_REMOVE(&box->all, it, age);
 
     box->items--;
     box->bytes -= it->len;
@@ -443,10 +429,11 @@ void
 im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
 {
     unsigned        i;
-    outbox_item_t  *it, *next, *given_up;
+    outbox_item_t  *it, *next;
     outbox_slot_t  *s;
+    outbox_list_t   refused;
 
-    given_up = NULL;
+    TAILQ_INIT(&refused);
 
     for (i = 0; i < IM_SLOTS; i++) {
         s = &box->slots[i];
@@ -455,13 +442,12 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
             continue;
         }
 
-        for (it = s->first; it != NULL && it->sent; it = next) {
-            next = it->next;
+        for (it = TAILQ_FIRST(&s->items); it != NULL && it->sent; it = next) {
+            next = TAILQ_NEXT(it, link);
 
             if (it->kind == IM__UP_ITEM__ITEM_SEND && it->cmid[0] == '\0') {
                 outbox_unlink(box, it);
-                it->next = given_up;
-                given_up = it;
+                TAILQ_INSERT_HEAD(&refused, it, link);
                 continue;
             }
 
@@ -479,11 +465,11 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
 
     /* last, since who is refused may ask again at once */
 
-    for (; given_up != NULL; given_up = next) {
-        next = given_up->next;
-        box->handler.refuse(box->ctx, given_up->conn, given_up->kind,
-                            given_up->cmid, "unavailable");
-        free(given_up);
+    while ((it = TAILQ_FIRST(&refused)) != NULL) {
+        TAILQ_REMOVE(&refused, it, link);
+        box->handler.refuse(box->ctx, it->conn, it->kind, it->cmid,
+                            "unavailable");
+        free(it);
     }
 }
 
@@ -506,13 +492,14 @@ im_outbox_move(im_outbox_t *box)
 void
 im_outbox_expire(im_outbox_t *box, uint64_t now_ms)
 {
+    outbox_item_t  *it;
     outbox_slot_t  *s;
 
-    while (box->oldest != NULL
-           && now_ms - box->oldest->added_ms >= box->conf.wait_ms)
+    while ((it = TAILQ_FIRST(&box->all)) != NULL
+           && now_ms - it->added_ms >= box->conf.wait_ms)
     {
-        s = box->oldest->slot;
-        outbox_refuse(box, box->oldest, "timeout");
+        s = it->slot;
+        outbox_refuse(box, it, "timeout");
 
         if (s->in_flight == 0) {
             (void) outbox_pump(box, s);

@@ -71,7 +71,7 @@ im_rpc_create(const im_rpc_conf_t *conf)
         rpc->conf.stream_queue_max = RPC_QUEUE_MAX;
     }
 
-    rpc->done_tail = &rpc->done;
+    STAILQ_INIT(&rpc->done);
     rpc->live.prev = &rpc->live;
     rpc->live.next = &rpc->live;
     rpc->fd = -1;
@@ -179,10 +179,8 @@ im_rpc_hand_over(im_rpc_t *rpc, im_rpc_op_t *op)
 
     pthread_mutex_lock(&rpc->lock);
 
-    first = (rpc->done == NULL);
-    op->next = NULL;
-    *rpc->done_tail = op;
-    rpc->done_tail = &op->next;
+    first = STAILQ_EMPTY(&rpc->done);
+    STAILQ_INSERT_TAIL(&rpc->done, op, link);
 
     pthread_mutex_unlock(&rpc->lock);
 
@@ -242,18 +240,17 @@ im_rpc_dispatch(im_rpc_t *rpc)
 static void
 rpc_run_done(im_rpc_t *rpc)
 {
-    im_rpc_op_t  *op, *next;
+    im_rpc_op_t                *op;
+    STAILQ_HEAD(, im_rpc_op_s)  done;
+
+    STAILQ_INIT(&done);
 
     pthread_mutex_lock(&rpc->lock);
-
-    op = rpc->done;
-    rpc->done = NULL;
-    rpc->done_tail = &rpc->done;
-
+    STAILQ_CONCAT(&done, &rpc->done);
     pthread_mutex_unlock(&rpc->lock);
 
-    for (; op != NULL; op = next) {
-        next = op->next;
+    while ((op = STAILQ_FIRST(&done)) != NULL) {
+        STAILQ_REMOVE_HEAD(&done, link);
         op->fn(op->owner, op->ok);     /* op may be gone after this */
         im_rpc_op_end(rpc);
     }

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
@@ -44,7 +45,7 @@ typedef struct im_rpc_op_s  im_rpc_op_t;
 struct im_rpc_op_s {
     void         (*fn)(void *owner, int ok);
     void          *owner;
-    im_rpc_op_t   *next;       /* on the hand-over list */
+    STAILQ_ENTRY(im_rpc_op_s)  link;   /* on the hand-over list */
     int            ok;
     int            direct;     /* fn runs on the rpc thread, not on the home */
 };
@@ -95,8 +96,7 @@ struct im_rpc_s {
     int                     fd;        /* eventfd, HOME_LOOP */
     pthread_mutex_t         lock;      /* of all below */
     pthread_cond_t          idle;      /* ops_n went to 0 */
-    im_rpc_op_t            *done;      /* completed, for the loop */
-    im_rpc_op_t           **done_tail;
+    STAILQ_HEAD(, im_rpc_op_s)  done;  /* completed, for the loop */
     im_rpc_live_t           live;      /* list head */
     size_t                  last_n;    /* of them */
     im_rpc_server_t        *servers;
@@ -147,14 +147,11 @@ struct im_rpc_server_s {
 };
 
 /* What waits to be sent on a stream (im_rpc_queue.c). */
-typedef struct im_rpc_queued_s  im_rpc_queued_t;
-
 typedef struct {
     grpc_slice         batch;          /* items, as they will be sent */
     size_t             len;            /* used of it */
     size_t             cap;
-    im_rpc_queued_t   *messages;       /* whole ones; they go first */
-    im_rpc_queued_t  **tail;
+    STAILQ_HEAD(, im_rpc_queued_s)  messages;  /* whole ones; they go first */
     size_t             bytes;          /* of both kinds */
     size_t             max;
 } im_rpc_queue_t;

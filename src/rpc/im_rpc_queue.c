@@ -22,10 +22,10 @@
 #define QUEUE_HEAD_MAX   11        /* the tag and a length */
 
 
-struct im_rpc_queued_s {
-    grpc_byte_buffer  *bb;
-    im_rpc_queued_t   *next;
-};
+typedef struct im_rpc_queued_s {
+    grpc_byte_buffer               *bb;
+    STAILQ_ENTRY(im_rpc_queued_s)   link;
+} im_rpc_queued_t;
 
 
 static uint8_t *queue_room(im_rpc_queue_t *q, size_t size);
@@ -39,7 +39,7 @@ im_rpc_queue_init(im_rpc_queue_t *q, size_t max)
 {
     memset(q, 0, sizeof(im_rpc_queue_t));
     q->batch = grpc_empty_slice();
-    q->tail = &q->messages;
+    STAILQ_INIT(&q->messages);
     q->max = max;
 }
 
@@ -49,9 +49,8 @@ im_rpc_queue_free(im_rpc_queue_t *q)
 {
     im_rpc_queued_t  *m;
 
-    while (q->messages != NULL) {
-        m = q->messages;
-        q->messages = m->next;
+    while ((m = STAILQ_FIRST(&q->messages)) != NULL) {
+        STAILQ_REMOVE_HEAD(&q->messages, link);
         grpc_byte_buffer_destroy(m->bb);
         free(m);
     }
@@ -176,8 +175,7 @@ im_rpc_queue_push(im_rpc_queue_t *q, const ProtobufCMessage *message)
     }
 
     m->bb = im_rpc_pack(message);
-    *q->tail = m;
-    q->tail = &m->next;
+    STAILQ_INSERT_TAIL(&q->messages, m, link);
     q->bytes += grpc_byte_buffer_length(m->bb);
 
     return IM_OK;
@@ -190,15 +188,10 @@ im_rpc_queue_take(im_rpc_queue_t *q)
     im_rpc_queued_t   *m;
     grpc_byte_buffer  *bb;
 
-    m = q->messages;
+    m = STAILQ_FIRST(&q->messages);
 
     if (m != NULL) {
-        q->messages = m->next;
-
-        if (q->messages == NULL) {
-            q->tail = &q->messages;
-        }
-
+        STAILQ_REMOVE_HEAD(&q->messages, link);
         bb = m->bb;
         free(m);
 

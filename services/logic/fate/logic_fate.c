@@ -355,15 +355,15 @@ void
 logic_fate_destroy(void)
 {
     int            i;
-    logic_fate_t  *f, *next;
+    logic_fate_t  *f;
 
     pthread_mutex_lock(&fate_lock);
 
     fate_open = 0;
 
     for (i = 0; i < LOGIC_FATE_STATES; i++) {
-        for (f = fate_queue.lists[i].first; f != NULL; f = next) {
-            next = f->next;
+        while ((f = TAILQ_FIRST(&fate_queue.lists[i])) != NULL) {
+            TAILQ_REMOVE(&fate_queue.lists[i], f, link);
             free(f);
         }
     }

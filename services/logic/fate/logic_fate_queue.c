@@ -15,9 +15,6 @@
 #define FATE_DOUBLED  3            /* times: 20 ms to 80 ms */
 
 
-static void fate_append(logic_fate_list_t *list, logic_fate_t *f);
-
-
 void
 logic_fate_queue_init(logic_fate_queue_t *q, size_t max)
 {
@@ -27,8 +24,7 @@ logic_fate_queue_init(logic_fate_queue_t *q, size_t max)
     q->max = max;
 
     for (i = 0; i < LOGIC_FATE_STATES; i++) {
-        q->lists[i].first = NULL;
-        q->lists[i].last = &q->lists[i].first;
+        TAILQ_INIT(&q->lists[i]);
     }
 }
 
@@ -54,7 +50,7 @@ logic_fate_queue_next(logic_fate_queue_t *q, logic_fate_e state,
 {
     f->tries = 0;
     f->due_us = now_us;
-    fate_append(&q->lists[state], f);
+    TAILQ_INSERT_TAIL(&q->lists[state], f, link);
 }
 
 
@@ -72,16 +68,7 @@ logic_fate_queue_later(logic_fate_queue_t *q, logic_fate_e state,
 
     f->tries++;
     f->due_us = now_us + ms * 1000;
-    fate_append(&q->lists[state], f);
-}
-
-
-static void
-fate_append(logic_fate_list_t *list, logic_fate_t *f)
-{
-    f->next = NULL;
-    *list->last = f;
-    list->last = &f->next;
+    TAILQ_INSERT_TAIL(&q->lists[state], f, link);
 }
 
 
@@ -89,28 +76,18 @@ size_t
 logic_fate_queue_take(logic_fate_queue_t *q, logic_fate_e state,
     uint64_t now_us, logic_fate_t **out, size_t max)
 {
-    size_t               n;
-    logic_fate_t        *f, **at;
-    logic_fate_list_t   *list;
+    size_t         n;
+    logic_fate_t  *f, *next;
 
     n = 0;
-    list = &q->lists[state];
 
-    for (at = &list->first; *at != NULL && n < max; ) {
-        f = *at;
+    for (f = TAILQ_FIRST(&q->lists[state]); f != NULL && n < max; f = next) {
+        next = TAILQ_NEXT(f, link);
 
-        if (f->due_us > now_us) {
-            at = &f->next;
-            continue;
+        if (f->due_us <= now_us) {
+            TAILQ_REMOVE(&q->lists[state], f, link);
+            out[n++] = f;
         }
-
-        *at = f->next;
-        f->next = NULL;
-        out[n++] = f;
-    }
-
-    if (*at == NULL) {
-        list->last = at;
     }
 
     return n;
@@ -135,7 +112,7 @@ logic_fate_queue_due(const logic_fate_queue_t *q)
     due = UINT64_MAX;
 
     for (i = 0; i < LOGIC_FATE_STATES; i++) {
-        for (f = q->lists[i].first; f != NULL; f = f->next) {
+        TAILQ_FOREACH(f, &q->lists[i], link) {
             due = (f->due_us < due) ? f->due_us : due;
         }
     }

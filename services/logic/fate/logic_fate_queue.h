@@ -8,6 +8,8 @@
 #ifndef LOGIC_FATE_QUEUE_H
 #define LOGIC_FATE_QUEUE_H
 
+#include <sys/queue.h>
+
 #include "logic_fence.h"
 #include "logic_sequence.h"
 
@@ -28,7 +30,7 @@ typedef enum {
 typedef struct logic_fate_s  logic_fate_t;
 
 struct logic_fate_s {
-    logic_fate_t    *next;
+    TAILQ_ENTRY(logic_fate_s) link;    /* of a state's list */
     uint64_t         due_us;
     unsigned         tries;        /* in this state */
     logic_seq_t      seq;
@@ -39,10 +41,7 @@ struct logic_fate_s {
     unsigned char    phase;        /* of logic_decided_enter() */
 };
 
-typedef struct {
-    logic_fate_t    *first;
-    logic_fate_t   **last;
-} logic_fate_list_t;
+typedef TAILQ_HEAD(, logic_fate_s)  logic_fate_list_t;
 
 typedef struct {
     logic_fate_list_t  lists[LOGIC_FATE_STATES];

@@ -46,8 +46,11 @@ struct pool_job_s {
     logic_job_pt             run;
     logic_call_t             call;
     uint64_t                 since_us;
-    pool_job_t              *next;
+    TAILQ_ENTRY(pool_job_s)  link;
 };
+
+typedef TAILQ_HEAD(, pool_job_s)      pool_jobs_t;
+typedef TAILQ_HEAD(, logic_parked_s)  pool_parked_t;
 
 /* What a thread takes at once; one of the two. */
 typedef struct {
@@ -66,10 +69,8 @@ struct logic_pool_s {
     const char        *name;
     pthread_mutex_t    lock;
     pthread_cond_t     wake;
-    pool_job_t        *first;
-    pool_job_t       **last;
-    logic_parked_t    *ready;      /* come back */
-    logic_parked_t   **ready_last;
+    pool_jobs_t        jobs;
+    pool_parked_t      ready;      /* come back */
     unsigned           n;          /* queued */
     unsigned           n_ready;
     unsigned           parked;     /* or ready */
@@ -87,8 +88,8 @@ static void pool_drop(logic_parked_t *parked, const char *code,
     const char *text);
 static int pool_take(logic_pool_t *p, pool_taken_t *t);
 static void pool_take_parked(logic_pool_t *p, pool_taken_t *t);
-static pool_job_t *pool_take_jobs(logic_pool_t *p, logic_job_pt job,
-    size_t max);
+static void pool_take_jobs(logic_pool_t *p, logic_job_pt run, size_t max,
+    pool_jobs_t *taken);
 static size_t pool_part(const logic_pool_t *p, unsigned n);
 static void pool_resume(logic_db_t *db, pool_taken_t *t);
 static void pool_run(logic_db_t *db, pool_job_t *job);
@@ -108,8 +109,8 @@ logic_pool_create(const char *name, unsigned threads, unsigned queue_max)
 
     p->name = name;
     p->max = queue_max;
-    p->last = &p->first;
-    p->ready_last = &p->ready;
+    TAILQ_INIT(&p->jobs);
+    TAILQ_INIT(&p->ready);
     p->n_threads = threads;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
@@ -166,8 +167,7 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
         full = (pool_is_full(p, job->since_us) || stop);
 
         if (!full) {
-            *p->last = job;
-            p->last = &job->next;
+            TAILQ_INSERT_TAIL(&p->jobs, job, link);
             p->n++;
             pthread_cond_signal(&p->wake);
         }
@@ -193,12 +193,14 @@ logic_pool_run(logic_pool_t *p, logic_job_pt run, im_rpc_req_t *req,
 static int
 pool_is_full(const logic_pool_t *p, uint64_t now_us)
 {
-    if (p->first == NULL) {
+    const pool_job_t  *first = TAILQ_FIRST(&p->jobs);
+
+    if (first == NULL) {
         return 0;
     }
 
     return p->n >= p->max
-           || now_us > p->first->since_us + IM_LOGIC_QUEUE_MS * 1000;
+           || now_us > first->since_us + IM_LOGIC_QUEUE_MS * 1000;
 }
 
 
@@ -242,8 +244,6 @@ pool_on_done(logic_wait_t *w)
     logic_parked_t  *parked = (logic_parked_t *) w;
     logic_pool_t    *p = parked->pool;
 
-    parked->next = NULL;
-
     pthread_mutex_lock(&p->lock);
 
     stop = p->stop;
@@ -252,8 +252,7 @@ pool_on_done(logic_wait_t *w)
         p->parked--;
 
     } else {
-        *p->ready_last = parked;
-        p->ready_last = &parked->next;
+        TAILQ_INSERT_TAIL(&p->ready, parked, link);
         p->n_ready++;
         pthread_cond_signal(&p->wake);
     }
@@ -305,17 +304,19 @@ pool_take(logic_pool_t *p, pool_taken_t *t)
 
     pthread_mutex_lock(&p->lock);
 
-    while (p->first == NULL && p->ready == NULL && !p->stop) {
+    while (TAILQ_EMPTY(&p->jobs) && TAILQ_EMPTY(&p->ready) && !p->stop) {
         pthread_cond_wait(&p->wake, &p->lock);
     }
 
     rc = p->stop ? IM_DONE : IM_OK;
 
-    if (rc == IM_OK && p->ready != NULL) {
+    if (rc == IM_OK && !TAILQ_EMPTY(&p->ready)) {
         pool_take_parked(p, t);
 
     } else if (rc == IM_OK) {
-        t->job = pool_take_jobs(p, p->first->run, 1);
+        t->job = TAILQ_FIRST(&p->jobs);
+        TAILQ_REMOVE(&p->jobs, t->job, link);
+        p->n--;
     }
 
     pthread_mutex_unlock(&p->lock);
@@ -327,25 +328,21 @@ pool_take(logic_pool_t *p, pool_taken_t *t)
 static void
 pool_take_parked(logic_pool_t *p, pool_taken_t *t)
 {
-    size_t            i, share;
-    logic_parked_t  **at;
+    size_t           i, share;
+    logic_parked_t  *parked, *next;
 
-    at = &p->ready;
     share = pool_part(p, p->n_ready);
+    parked = TAILQ_FIRST(&p->ready);
 
-    for (i = 0; *at != NULL && i < POOL_AHEAD && t->n_parked < share; i++) {
+    for (i = 0; parked != NULL && i < POOL_AHEAD && t->n_parked < share; i++) {
+        next = TAILQ_NEXT(parked, link);
 
-        if (i > 0 && (*at)->resume != t->parked[0]->resume) {
-            at = &(*at)->next;
-            continue;
+        if (i == 0 || parked->resume == t->parked[0]->resume) {
+            TAILQ_REMOVE(&p->ready, parked, link);
+            t->parked[t->n_parked++] = parked;
         }
 
-        t->parked[t->n_parked++] = *at;
-        *at = (*at)->next;
-    }
-
-    if (*at == NULL) {
-        p->ready_last = at;
+        parked = next;
     }
 
     p->n_ready -= (unsigned) t->n_parked;
@@ -353,37 +350,28 @@ pool_take_parked(logic_pool_t *p, pool_taken_t *t)
 }
 
 
-/* Up to max that call `job`, as a list. */
-static pool_job_t *
-pool_take_jobs(logic_pool_t *p, logic_job_pt job, size_t max)
+/* Up to max that call `run`. */
+static void
+pool_take_jobs(logic_pool_t *p, logic_job_pt run, size_t max,
+    pool_jobs_t *taken)
 {
-    size_t        i;
-    pool_job_t   *taken, **last, **at;
+    size_t       i;
+    pool_job_t  *job, *next;
 
-    at = &p->first;
-    last = &taken;
+    job = TAILQ_FIRST(&p->jobs);
 
-    for (i = 0; *at != NULL && i < POOL_AHEAD && max > 0; i++) {
+    for (i = 0; job != NULL && i < POOL_AHEAD && max > 0; i++) {
+        next = TAILQ_NEXT(job, link);
 
-        if ((*at)->run != job) {
-            at = &(*at)->next;
-            continue;
+        if (job->run == run) {
+            TAILQ_REMOVE(&p->jobs, job, link);
+            TAILQ_INSERT_TAIL(taken, job, link);
+            p->n--;
+            max--;
         }
 
-        *last = *at;
-        last = &(*last)->next;
-        *at = (*at)->next;
-        p->n--;
-        max--;
+        job = next;
     }
-
-    if (*at == NULL) {
-        p->last = at;
-    }
-
-    *last = NULL;
-
-    return taken;
 }
 
 
@@ -403,21 +391,26 @@ size_t
 logic_pool_share(logic_db_t *db, logic_job_pt job, logic_call_t *calls)
 {
     size_t         n;
-    pool_job_t    *taken, *next;
+    pool_job_t    *one;
     logic_pool_t  *p = db->pool;
+    pool_jobs_t    taken;
+
+    TAILQ_INIT(&taken);
 
     pthread_mutex_lock(&p->lock);
-    taken = pool_take_jobs(p, job, pool_part(p, p->n + 1) - 1);
+    pool_take_jobs(p, job, pool_part(p, p->n + 1) - 1, &taken);
     pthread_mutex_unlock(&p->lock);
 
-    for (n = 1; taken != NULL; taken = next) {
-        next = taken->next;
+    n = 1;
 
-        if (!pool_is_late(taken->call.req)) {
-            calls[n++] = taken->call;
+    while ((one = TAILQ_FIRST(&taken)) != NULL) {
+        TAILQ_REMOVE(&taken, one, link);
+
+        if (!pool_is_late(one->call.req)) {
+            calls[n++] = one->call;
         }
 
-        free(taken);
+        free(one);
     }
 
     return n;
@@ -525,23 +518,17 @@ pool_refuse(logic_pool_t *p)
     pool_job_t      *job;
     logic_parked_t  *parked;
 
-    while (p->first != NULL) {
-        job = p->first;
-        p->first = job->next;
-
+    while ((job = TAILQ_FIRST(&p->jobs)) != NULL) {
+        TAILQ_REMOVE(&p->jobs, job, link);
         logic_fail(job->call.req, "unavailable", "this Logic stops");
         free(job);
     }
 
-    while (p->ready != NULL) {
-        parked = p->ready;
-        p->ready = parked->next;
-
+    while ((parked = TAILQ_FIRST(&p->ready)) != NULL) {
+        TAILQ_REMOVE(&p->ready, parked, link);
         pool_drop(parked, "unavailable", "this Logic stops");
     }
 
-    p->last = &p->first;
-    p->ready_last = &p->ready;
     p->n = 0;
     p->n_ready = 0;
 }

@@ -5,6 +5,8 @@
 #ifndef LOGIC_POOL_H
 #define LOGIC_POOL_H
 
+#include <sys/queue.h>
+
 #include "logic_db.h"
 #include "logic_settle.h"
 
@@ -40,7 +42,7 @@ struct logic_parked_s {
     void           (*drop)(logic_parked_t *parked);
 
     logic_pool_t    *pool;         /* the pool's */
-    logic_parked_t  *next;
+    TAILQ_ENTRY(logic_parked_s)  link;
 };
 
 /*

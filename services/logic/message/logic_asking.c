@@ -40,11 +40,6 @@
 
 
 typedef struct {
-    logic_question_t   *first;
-    logic_question_t  **last;
-} asking_queue_t;
-
-typedef struct {
     im_thread_t         thread;
     logic_lookup_t     *lookup;
     im_redis_t         *redis;
@@ -54,10 +49,10 @@ typedef struct {
 
 
 static void asking_on_renew(uint64_t from, uint64_t to, uint64_t room);
-static void asking_put(asking_queue_t *queue, logic_question_t *q);
+static void asking_put(logic_questions_t *queue, logic_question_t *q);
 static void *asking_run(void *arg);
 static size_t asking_take(asking_thread_t *t);
-static void asking_take_queue(asking_thread_t *t, asking_queue_t *queue);
+static void asking_take_queue(asking_thread_t *t, logic_questions_t *queue);
 static void asking_all(asking_thread_t *t, logic_want_e want);
 static int asking_may(asking_thread_t *t, logic_question_t **q, size_t n);
 static int asking_stored(asking_thread_t *t, logic_question_t **q, size_t n);
@@ -67,8 +62,8 @@ static int asking_ended(asking_thread_t *t, int rc);
 
 static pthread_mutex_t   asking_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t    asking_wake = PTHREAD_COND_INITIALIZER;
-static asking_queue_t    asking_urgent = { NULL, &asking_urgent.first };
-static asking_queue_t    asking_others = { NULL, &asking_others.first };
+static logic_questions_t asking_urgent = TAILQ_HEAD_INITIALIZER(asking_urgent);
+static logic_questions_t asking_others = TAILQ_HEAD_INITIALIZER(asking_others);
 static unsigned          asking_refreshes;
 static int               asking_runs;
 static char              asking_text[ASKING_ERROR_MAX];
@@ -163,11 +158,9 @@ asking_on_renew(uint64_t from, uint64_t to, uint64_t room)
 
 /* Under the lock. */
 static void
-asking_put(asking_queue_t *queue, logic_question_t *q)
+asking_put(logic_questions_t *queue, logic_question_t *q)
 {
-    q->next = NULL;
-    *queue->last = q;
-    queue->last = &q->next;
+    TAILQ_INSERT_TAIL(queue, q, link);
     pthread_cond_signal(&asking_wake);
 }
 
@@ -204,8 +197,8 @@ asking_take(asking_thread_t *t)
 
     pthread_mutex_lock(&asking_lock);
 
-    while (asking_runs && asking_urgent.first == NULL
-           && asking_others.first == NULL)
+    while (asking_runs && TAILQ_EMPTY(&asking_urgent)
+           && TAILQ_EMPTY(&asking_others))
     {
         pthread_cond_wait(&asking_wake, &asking_lock);
     }
@@ -222,19 +215,14 @@ asking_take(asking_thread_t *t)
 
 
 static void
-asking_take_queue(asking_thread_t *t, asking_queue_t *queue)
+asking_take_queue(asking_thread_t *t, logic_questions_t *queue)
 {
     logic_question_t  *q;
 
-    while (t->n < ASKING_BATCH && queue->first != NULL) {
-        q = queue->first;
-        queue->first = q->next;
+    while (t->n < ASKING_BATCH && (q = TAILQ_FIRST(queue)) != NULL) {
+        TAILQ_REMOVE(queue, q, link);
         asking_refreshes -= (q->park == NULL);
         t->questions[t->n++] = q;
-    }
-
-    if (queue->first == NULL) {
-        queue->last = &queue->first;
     }
 }
 

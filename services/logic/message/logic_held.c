@@ -18,9 +18,8 @@ static int held_is_known(const logic_seq_t *seq);
 static int held_is_late(const logic_question_t *q, uint64_t now_us);
 
 
-static pthread_mutex_t     held_lock = PTHREAD_MUTEX_INITIALIZER;
-static logic_question_t   *held_first;
-static logic_question_t  **held_last = &held_first;
+static pthread_mutex_t    held_lock = PTHREAD_MUTEX_INITIALIZER;
+static logic_questions_t  held = TAILQ_HEAD_INITIALIZER(held);
 
 
 void
@@ -33,11 +32,8 @@ logic_held_start(void)
 void
 logic_held_add(logic_question_t *q)
 {
-    q->next = NULL;
-
     pthread_mutex_lock(&held_lock);
-    *held_last = q;
-    held_last = &q->next;
+    TAILQ_INSERT_TAIL(&held, q, link);
     pthread_mutex_unlock(&held_lock);
 
     logic_decided_kick();
@@ -49,36 +45,29 @@ logic_held_add(logic_question_t *q)
 static void
 held_serve(void)
 {
-    uint64_t           now_us;
-    logic_question_t  *q, *back, **last, **keep;
+    uint64_t            now_us;
+    logic_question_t   *q, *next;
+    logic_questions_t   back;
 
     now_us = im_mono_us();
-    last = &back;
+    TAILQ_INIT(&back);
 
     pthread_mutex_lock(&held_lock);
 
-    for (keep = &held_first; *keep != NULL; ) {
-        q = *keep;
+    for (q = TAILQ_FIRST(&held); q != NULL; q = next) {
+        next = TAILQ_NEXT(q, link);
         q->seq.jump = held_is_late(q, now_us);
 
-        if (!q->seq.jump && !held_is_known(&q->seq)) {
-            keep = &q->next;
-            continue;
+        if (q->seq.jump || held_is_known(&q->seq)) {
+            TAILQ_REMOVE(&held, q, link);
+            TAILQ_INSERT_TAIL(&back, q, link);
         }
-
-        *keep = q->next;
-        *last = q;
-        last = &q->next;
     }
-
-    held_last = keep;
-    *last = NULL;
 
     pthread_mutex_unlock(&held_lock);
 
-    while (back != NULL) {
-        q = back;
-        back = q->next;
+    while ((q = TAILQ_FIRST(&back)) != NULL) {
+        TAILQ_REMOVE(&back, q, link);
         logic_asking_add(q);
     }
 }
@@ -102,16 +91,17 @@ held_is_late(const logic_question_t *q, uint64_t now_us)
 void
 logic_held_stop(void)
 {
-    logic_question_t  *q, *next;
+    logic_question_t   *q;
+    logic_questions_t   all;
+
+    TAILQ_INIT(&all);
 
     pthread_mutex_lock(&held_lock);
-    q = held_first;
-    held_first = NULL;
-    held_last = &held_first;
+    TAILQ_CONCAT(&all, &held, link);
     pthread_mutex_unlock(&held_lock);
 
-    for (; q != NULL; q = next) {
-        next = q->next;
+    while ((q = TAILQ_FIRST(&all)) != NULL) {
+        TAILQ_REMOVE(&all, q, link);
         logic_park_done(q, IM_ERROR);
     }
 }

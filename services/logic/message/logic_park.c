@@ -38,7 +38,6 @@ struct park_conv_s {
 static park_conv_t *park_find(const logic_park_t *p, const logic_message_t *m);
 static park_conv_t *park_create(logic_park_t *p, const logic_message_t *m);
 static void park_insert(park_conv_t *c, logic_message_t *m);
-static void park_wait(logic_park_t *p, logic_question_t *q);
 static void park_collect(logic_park_t *p);
 static void park_end(logic_park_t *p, logic_question_t *q, int rc);
 static void park_answer(logic_message_t *m, const logic_question_t *q);
@@ -55,12 +54,19 @@ void
 logic_park_init(logic_park_t *p, pthread_mutex_t *lock, pthread_cond_t *wake,
     size_t max)
 {
+    unsigned  i;
+
     memset(p, 0, sizeof(logic_park_t));
 
     p->lock = lock;
     p->wake = wake;
     p->max = max;
     p->ready_last = &p->ready;
+    TAILQ_INIT(&p->done);
+
+    for (i = 0; i < LOGIC_PARK_WAITS; i++) {
+        TAILQ_INIT(&p->waiting[i]);
+    }
 }
 
 
@@ -129,7 +135,7 @@ logic_park_add(logic_park_t *p, logic_message_t *m, logic_question_t *q)
     if (q != NULL) {
         q->park = p;
         q->m = m;
-        park_wait(p, q);
+        TAILQ_INSERT_TAIL(&p->waiting[q->wait], q, waits);
     }
 
     return IM_OK;
@@ -191,27 +197,6 @@ park_insert(park_conv_t *c, logic_message_t *m)
 }
 
 
-static void
-park_wait(logic_park_t *p, logic_question_t *q)
-{
-    logic_park_list_t  *list;
-
-    list = &p->waiting[q->wait];
-
-    q->earlier = list->last;
-    q->later = NULL;
-
-    if (list->last != NULL) {
-        list->last->later = q;
-
-    } else {
-        list->first = q;
-    }
-
-    list->last = q;
-}
-
-
 uint64_t
 logic_park_due(const logic_park_t *p)
 {
@@ -219,14 +204,14 @@ logic_park_due(const logic_park_t *p)
     uint64_t                 first;
     const logic_question_t  *q;
 
-    if (p->done != NULL || p->ready != NULL) {
+    if (!TAILQ_EMPTY(&p->done) || p->ready != NULL) {
         return 0;
     }
 
     first = LOGIC_PARK_NEVER;
 
     for (i = 0; i < LOGIC_PARK_WAITS; i++) {
-        q = p->waiting[i].first;
+        q = TAILQ_FIRST(&p->waiting[i]);
 
         if (q != NULL && q->until_us < first) {
             first = q->until_us;
@@ -249,13 +234,9 @@ logic_park_expire(logic_park_t *p, uint64_t now_us)
 
     for (i = 0; i < LOGIC_PARK_WAITS; i++) {
 
-        while (p->waiting[i].first != NULL) {
-            q = p->waiting[i].first;
-
-            if (q->until_us > now_us) {
-                break;
-            }
-
+        while ((q = TAILQ_FIRST(&p->waiting[i])) != NULL
+               && q->until_us <= now_us)
+        {
             park_end(p, q, IM_ERROR);
             atomic_store(&q->over, 1);  /* freed by logic_park_done() */
             n++;
@@ -297,10 +278,8 @@ park_collect(logic_park_t *p)
 {
     logic_question_t  *q;
 
-    while (p->done != NULL) {
-        q = p->done;
-        p->done = q->next;
-
+    while ((q = TAILQ_FIRST(&p->done)) != NULL) {
+        TAILQ_REMOVE(&p->done, q, link);
         park_end(p, q, q->rc);
         free(q);
     }
@@ -311,24 +290,9 @@ park_collect(logic_park_t *p)
 static void
 park_end(logic_park_t *p, logic_question_t *q, int rc)
 {
-    logic_message_t    *m;
-    logic_park_list_t  *list;
+    logic_message_t  *m;
 
-    list = &p->waiting[q->wait];
-
-    if (q->earlier != NULL) {
-        q->earlier->later = q->later;
-
-    } else {
-        list->first = q->later;
-    }
-
-    if (q->later != NULL) {
-        q->later->earlier = q->earlier;
-
-    } else {
-        list->last = q->earlier;
-    }
+    TAILQ_REMOVE(&p->waiting[q->wait], q, waits);
 
     m = q->m;
     m->question = NULL;
@@ -410,8 +374,7 @@ logic_park_done(logic_question_t *q, int rc)
 
     if (!atomic_load(&q->over)) {
         q->rc = rc;
-        q->next = p->done;
-        p->done = q;
+        TAILQ_INSERT_HEAD(&p->done, q, link);
         q = NULL;
         pthread_cond_signal(p->wake);
     }

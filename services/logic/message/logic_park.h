@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "logic_lookup.h"
 
@@ -43,9 +44,8 @@ typedef struct logic_question_s  logic_question_t;
 /* Of the shard until it is over, and of the threads that ask until it is done;
  * the last of the two frees it. */
 struct logic_question_s {
-    logic_question_t     *next;        /* of a queue, or of those done */
-    logic_question_t     *earlier;     /* waiting, by until_us; the shard's */
-    logic_question_t     *later;
+    TAILQ_ENTRY(logic_question_s)  link;       /* of a queue, or of done */
+    TAILQ_ENTRY(logic_question_s)  waits;      /* by until_us; the shard's */
     logic_park_t         *park;        /* NULL: no message waits, see refresh */
     logic_message_t      *m;           /* the shard's */
     uint64_t              until_us;
@@ -58,10 +58,7 @@ struct logic_question_s {
     uint64_t              stored;      /* answer */
 };
 
-typedef struct {
-    logic_question_t     *first;
-    logic_question_t     *last;
-} logic_park_list_t;
+typedef TAILQ_HEAD(, logic_question_s)  logic_questions_t;
 
 struct logic_park_s {
     pthread_mutex_t        *lock;      /* the shard's */
@@ -70,10 +67,10 @@ struct logic_park_s {
     size_t                  max;
     uint64_t                last_no;
     struct park_conv_s     *convs;
-    logic_park_list_t       waiting[LOGIC_PARK_WAITS];
+    logic_questions_t       waiting[LOGIC_PARK_WAITS];
     logic_message_t        *ready;     /* to be taken */
     logic_message_t       **ready_last;
-    logic_question_t       *done;      /* the only field of other threads */
+    logic_questions_t       done;      /* the only field of other threads */
 };
 
 void logic_park_init(logic_park_t *p, pthread_mutex_t *lock,
