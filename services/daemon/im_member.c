@@ -77,6 +77,20 @@ im_member_start_etcd(void)
 
 
 int
+im_member_register(const char *address, unsigned (*queue)(void *ctx))
+{
+    im_disc_self_t  self = {
+        .service = member_service,
+        .id = member_name,
+        .address = address,
+        .queue = queue
+    };
+
+    return im_disc_register(member_disc, &self);
+}
+
+
+int
 im_member_leave(void)
 {
     return (member_disc != NULL)

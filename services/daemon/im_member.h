@@ -30,6 +30,9 @@ int im_member_start_etcd(void);
  * right before the view of etcd is destroyed. */
 void im_member_stop_etcd(void (*forget)(void));
 
+/* Puts us into etcd at this address; rpc thread.  queue: see im_disc_self_t.
+ * IM_ERROR: no memory. */
+int im_member_register(const char *address, unsigned (*queue)(void *ctx));
 /* Marks our key as leaving: nobody picks us any more.  IM_ERROR: there is no
  * runtime. */
 int im_member_leave(void);

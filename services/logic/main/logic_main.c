@@ -196,15 +196,14 @@ int
 main(int argc, char **argv)
 {
     int          status;
-    im_daemon_t  d;
-
-    memset(&d, 0, sizeof(d));
-    d.name = "im-logic";
-    d.tier = "logic";
-    d.about = "decides: users, sessions, presence, numbers and acks";
-    d.keys = logic_conf_keys;
-    d.conf = &logic_conf;
-    d.check = logic_conf_check;
+    im_daemon_t  d = {
+        .name = "im-logic",
+        .tier = "logic",
+        .about = "decides: users, sessions, presence, numbers and acks",
+        .keys = logic_conf_keys,
+        .conf = &logic_conf,
+        .check = logic_conf_check
+    };
 
     if (im_daemon_init(&d, argc, argv, &status) != IM_OK) {
         return status;
@@ -320,25 +319,18 @@ main_register(void)
 static void
 main_on_register(void *ctx)
 {
-    im_disc_t       *disc;
-    im_disc_self_t   self;
+    im_disc_t  *disc;
 
     (void) ctx;
 
     disc = im_member_disc();
-
-    memset(&self, 0, sizeof(self));
-    self.service = "logic";
-    self.id = im_member_name();
-    self.address = main_address;
-    self.queue = main_queue_pct;
 
     if (logic_alive_start(disc) != IM_OK
         || logic_home_start(im_member_rpc(), disc, im_member_name()) != IM_OK
         || logic_decided_watch(disc) != IM_OK
         || im_disc_lease_node(disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL) != IM_OK
-        || im_disc_register(disc, &self) != IM_OK)
+        || im_member_register(main_address, main_queue_pct) != IM_OK)
     {
         im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
     }

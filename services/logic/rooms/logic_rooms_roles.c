@@ -41,6 +41,8 @@ static int roles_users(logic_rooms_t *r, const char *sql,
     const im_mysql_value_t *first, size_t n_first, roles_found_t *found);
 static int roles_on_user(void *ctx, const im_mysql_value_t *v);
 static int roles_on_groups(void *ctx, const im_mysql_value_t *v);
+static int roles_put(logic_rooms_t *r, const char *sql, uint64_t uid,
+    uint64_t value);
 static int roles_head(logic_rooms_t *r, uint64_t *head);
 static size_t roles_list(im_mysql_value_t *v, const logic_rooms_t *r,
     size_t from);
@@ -340,38 +342,37 @@ logic_rooms_put_members(logic_rooms_t *r)
 int
 logic_rooms_put_role(logic_rooms_t *r, uint64_t uid, unsigned role)
 {
-    im_mysql_value_t  v[5];
-
     static const char  sql[] =
         "INSERT INTO members (room, uid, role, joined_ms) "
         "VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE role = ?";
 
-    memset(v, 0, sizeof(v));
-    v[0].u64 = r->room;
-    v[1].u64 = uid;
-    v[2].u64 = role;
-    v[3].u64 = im_now_ms();
-    v[4].u64 = role;
-
-    return logic_rooms_write(r, sql, v, 5);
+    return roles_put(r, sql, uid, role);
 }
 
 
 int
 logic_rooms_put_mute(logic_rooms_t *r, uint64_t uid, uint64_t until_ms)
 {
-    im_mysql_value_t  v[5];
-
     static const char  sql[] =
         "INSERT INTO members (room, uid, role, muted_until_ms, joined_ms) "
         "VALUES (?, ?, 0, ?, ?) ON DUPLICATE KEY UPDATE muted_until_ms = ?";
 
+    return roles_put(r, sql, uid, until_ms);
+}
+
+
+/* One field of a member, who has a row then. */
+static int
+roles_put(logic_rooms_t *r, const char *sql, uint64_t uid, uint64_t value)
+{
+    im_mysql_value_t  v[5];
+
     memset(v, 0, sizeof(v));
     v[0].u64 = r->room;
     v[1].u64 = uid;
-    v[2].u64 = until_ms;
+    v[2].u64 = value;
     v[3].u64 = im_now_ms();
-    v[4].u64 = until_ms;
+    v[4].u64 = value;
 
     return logic_rooms_write(r, sql, v, 5);
 }

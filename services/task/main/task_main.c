@@ -12,7 +12,6 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "im_daemon.h"
 #include "im_health.h"
@@ -101,16 +100,15 @@ int
 main(int argc, char **argv)
 {
     int          status;
-    im_daemon_t  d;
-
-    memset(&d, 0, sizeof(d));
-    d.name = "im-task";
-    d.tier = "task";
-    d.about = "carries messages from Kafka to their recipients and to MySQL";
-    d.keys = task_conf_keys;
-    d.conf = &task_conf;
-    d.check = task_conf_check;
-    d.role = &task_conf.option;
+    im_daemon_t  d = {
+        .name = "im-task",
+        .tier = "task",
+        .about = "carries messages from Kafka to their recipients and to MySQL",
+        .keys = task_conf_keys,
+        .conf = &task_conf,
+        .check = task_conf_check,
+        .role = &task_conf.option
+    };
 
     if (im_daemon_init(&d, argc, argv, &status) != IM_OK) {
         return status;
@@ -271,16 +269,9 @@ main_register(void)
 static void
 main_on_register(void *ctx)
 {
-    im_disc_self_t  self;
-
     (void) ctx;
 
-    memset(&self, 0, sizeof(self));
-    self.service = "task";
-    self.id = im_member_name();
-    self.address = im_health_address();
-
-    if (im_disc_register(im_member_disc(), &self) != IM_OK) {
+    if (im_member_register(im_health_address(), NULL) != IM_OK) {
         im_log(IM_LOG_ERR, "this instance cannot be registered in etcd");
     }
 }
