@@ -362,11 +362,13 @@ fuzz:
 	@exec $(PYTHON) tests/fuzz/run --seconds $(or $(T),60) \
 	    $(if $(ONLY),--only $(ONLY))
 
-# PARTS: of tests/run; e2e and faults take long.
+# PARTS: of tests/run.  e2e takes the most of the time; K='test_sync or
+# test_chat' runs some of it.
 coverage: deps
 	@tools/deps coverage
 	@$(MAKE) COV=1 all tests
-	@exec $(PYTHON) tools/coverage $(or $(PARTS),unit nginx)
+	@exec $(PYTHON) tools/coverage $(or $(PARTS),unit nginx e2e) \
+	    $(if $(K),-- -k '$(K)')
 
 test-unit:
 	@$(MAKE) all tests
@@ -537,8 +539,8 @@ clean: stop
 help:
 	@echo "make             build module, daemons and tools in $(BUILD)/"
 	@echo "make run         start everything on loopback, show a message"
-	@echo "                 passing through, stay until Ctrl-C; installs the"
-	@echo "                 packages that it needs, and fetches Kafka"
+	@echo "                 passing through, stay until Ctrl-C; installs"
+	@echo "                 what it needs, and fetches Kafka"
 	@echo "make deps        install those of tests, too"
 	@echo "make demo        two users talk through everything, then stop"
 	@echo "make demo-scale  instances die, freeze, leave and come meanwhile"
@@ -562,7 +564,8 @@ help:
 	@echo "                 before a release"
 	@echo "make fuzz        parsers get what libFuzzer makes of corpora;"
 	@echo "                 T=60 seconds each, ONLY=ws,jwt"
-	@echo "make coverage    lines that tests reach; PARTS='unit nginx e2e'"
+	@echo "make coverage    lines that tests reach, by folder;"
+	@echo "                 PARTS='unit nginx'  K='test_sync or test_chat'"
 	@echo "make matrix      the module in other builds of nginx: debug,"
 	@echo "                 SSL, compat, compiler, static; NGINX_SRCS="
 	@echo "                 folder of source trees; MATRIX=full"

@@ -1,4 +1,4 @@
-"""Members of rooms: their roles, mutes, limits, and pages of them, over HTTP."""
+"""Members of rooms: roles, mutes, limits, and pages of them, over HTTP."""
 
 import asyncio
 import time
