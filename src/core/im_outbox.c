@@ -2,7 +2,7 @@
  * im_outbox.c -- see im_outbox.h.
  *
  * An item is packed once, into memory of its own; that copy is what a second
- * way gets.  Items are found by their ref: place in a table and generation.
+ * peer gets.  Items are found by their ref: place in a table and generation.
  *
  * Room: core.
  */
@@ -38,7 +38,7 @@ struct outbox_item_s {
 };
 
 struct outbox_slot_s {
-    im_outbox_way_t       *way;        /* NULL: none yet */
+    im_outbox_peer_t      *peer;       /* NULL: none yet */
     outbox_list_t          items;
     unsigned               in_flight;
     unsigned               held;
@@ -133,10 +133,11 @@ im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
     s = &box->slots[slot % IM_SLOTS];
 
     if (TAILQ_EMPTY(&s->items)) {
-        s->way = box->handler.home(box->ctx, slot % IM_SLOTS);
+        s->peer = box->handler.owner(box->ctx, slot % IM_SLOTS);
     }
 
-    if (s->way == NULL && box->handler.home(box->ctx, slot % IM_SLOTS) == NULL)
+    if (s->peer == NULL
+        && box->handler.owner(box->ctx, slot % IM_SLOTS) == NULL)
     {
         return IM_DECLINED;
     }
@@ -253,28 +254,28 @@ outbox_find(im_outbox_t *box, uint64_t ref)
 }
 
 
-/* Sends what is held, if the slot may have a way. */
+/* Sends what is held, if the slot may have a peer. */
 static int
 outbox_pump(im_outbox_t *box, outbox_slot_t *s)
 {
     int               rc;
     outbox_item_t    *it, *prev;
-    im_outbox_way_t  *home;
+    im_outbox_peer_t  *owner;
 
     if (s->held == 0) {
         return IM_OK;
     }
 
-    home = box->handler.home(box->ctx, (unsigned) (s - box->slots));
+    owner = box->handler.owner(box->ctx, (unsigned) (s - box->slots));
 
     if (s->in_flight == 0) {
-        s->way = home;
+        s->peer = owner;
 
-    } else if (s->way != home) {
+    } else if (s->peer != owner) {
         return IM_AGAIN;               /* moves when the last is answered */
     }
 
-    if (s->way == NULL) {
+    if (s->peer == NULL) {
         return IM_AGAIN;
     }
 
@@ -309,12 +310,12 @@ outbox_write(im_outbox_t *box, outbox_slot_t *s, outbox_item_t *it)
     bytes.data = it->data;
     bytes.len = it->len;
 
-    rc = box->handler.write(box->ctx, s->way, &bytes);
+    rc = box->handler.write(box->ctx, s->peer, &bytes);
 
     if (rc == IM_OK) {
         it->sent = 1;
         s->in_flight++;
-        s->way->in_flight++;
+        s->peer->in_flight++;
         s->held--;
         box->held--;
     }
@@ -362,7 +363,7 @@ outbox_unlink(im_outbox_t *box, outbox_item_t *it)
 
     if (it->sent) {
         s->in_flight--;
-        s->way->in_flight--;
+        s->peer->in_flight--;
 
     } else {
         s->held--;
@@ -426,7 +427,7 @@ im_outbox_waits(im_outbox_t *box, uint64_t ref)
 
 
 void
-im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
+im_outbox_lost(im_outbox_t *box, im_outbox_peer_t *peer)
 {
     unsigned        i;
     outbox_item_t  *it, *next;
@@ -438,7 +439,7 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
     for (i = 0; i < IM_SLOTS; i++) {
         s = &box->slots[i];
 
-        if (s->way != way) {
+        if (s->peer != peer) {
             continue;
         }
 
@@ -457,11 +458,11 @@ im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way)
             box->held++;
         }
 
-        s->way = NULL;
+        s->peer = NULL;
         (void) outbox_pump(box, s);
     }
 
-    way->in_flight = 0;
+    peer->in_flight = 0;
 
     /* last, since who is refused may ask again at once */
 

@@ -1,19 +1,19 @@
 /*
  * im_outbox.h -- items that a worker has sent to Logic and that have no answer.
  *
- *   add ---> slot's queue:  [in flight ... | held ...] ---> way (a stream)
+ *   add ---> slot's queue:  [in flight ... | held ...] ---> peer (a stream)
  *                                ^                            |
  *                answered -------+            lost: in flight becomes held
  *
- * A "way" is the stream to one instance.  The order within a slot is kept
- * whatever happens to the instances: a slot has one way at a time.  It moves to
- * another only when nothing is in flight on the old one, or when the old one is
- * lost and the items in flight are sent again first.  So a client that sends
- * two messages without waiting never sees them swapped by an instance that
- * came, left or died in between.
+ * A peer is the stream to one instance, and a slot has one peer at a time.  It
+ * gets another one only when nothing is in flight to the old one, or when the
+ * old one is lost; then the items that were in flight are sent again first.  So
+ * the order within a slot is kept, and a client that sends two messages without
+ * waiting never sees them swapped by an instance that came, left or died in
+ * between.
  *
  * An item that may not run twice (a message without the client's own id) is
- * refused when its way is lost; all others are sent again, the same bytes.
+ * refused when its peer is lost; all others are sent again, the same bytes.
  *
  * One thread.  The clock is an argument, in milliseconds.
  */
@@ -29,14 +29,14 @@ typedef struct im_outbox_s  im_outbox_t;
 /* A stream to one instance; part of the owner's struct, zeroed. */
 typedef struct {
     unsigned       in_flight;      /* items without an answer */
-} im_outbox_way_t;
+} im_outbox_peer_t;
 
 typedef struct {
-    /* The way of the slot's owner; NULL: no instance accepts items. */
-    im_outbox_way_t *(*home)(void *ctx, unsigned slot);
-    /* Appends to the way's stream: IM_OK, IM_BUSY (full), IM_ERROR (broken;
+    /* Of the slot; NULL: no instance accepts items. */
+    im_outbox_peer_t *(*owner)(void *ctx, unsigned slot);
+    /* Appends to the stream: IM_OK, IM_BUSY (full), IM_ERROR (broken;
      * im_outbox_lost follows). */
-    int              (*write)(void *ctx, im_outbox_way_t *way,
+    int              (*write)(void *ctx, im_outbox_peer_t *peer,
                               const im_str_t *item);
     /* Dropped: code is "unavailable" or "timeout".  cmid: of a message. */
     void             (*refuse)(void *ctx, uint64_t conn,
@@ -57,7 +57,7 @@ void im_outbox_destroy(im_outbox_t *box);
 
 /*
  * Takes an item; sets item->ref, which its answer carries, and *ref if not
- * NULL.  IM_OK: an answer or refuse follows.  IM_BUSY: a limit, or the way's
+ * NULL.  IM_OK: an answer or refuse follows.  IM_BUSY: a limit, or the peer's
  * queue, is full.  IM_DECLINED: the slot has no owner.  IM_ERROR: out of
  * memory.
  */
@@ -70,9 +70,9 @@ int im_outbox_answered(im_outbox_t *box, uint64_t ref,
 /* 1 while an item waits for its answer. */
 int im_outbox_waits(im_outbox_t *box, uint64_t ref);
 
-/* The way's stream has ended; home() must not return it any more. */
-void im_outbox_lost(im_outbox_t *box, im_outbox_way_t *way);
-/* Owners may have changed, or a full way may accept more. */
+/* The stream has ended; owner() must not return this peer any more. */
+void im_outbox_lost(im_outbox_t *box, im_outbox_peer_t *peer);
+/* Owners may have changed, or a full peer may accept more. */
 void im_outbox_move(im_outbox_t *box);
 /* Refuses items that have waited too long. */
 void im_outbox_expire(im_outbox_t *box, uint64_t now_ms);

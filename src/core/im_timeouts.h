@@ -101,7 +101,7 @@
 #define IM_SYNC_WAIT_MS              1000   /* a sync, for all it asks */
 #define IM_SYNC_PART_MS              200    /* the same, if it has something */
 #define IM_SYNC_LOOK_MAX_MS          160    /* between two looks at its rows */
-#define IM_BEGUN_WAIT_MS             2500   /* a list of conversations */
+#define IM_UNSTORED_WAIT_MS          2500   /* a list of conversations */
 #define IM_REPEAT_SETTLE_MS          1000   /* old repeats, all of a batch */
 #define IM_REPEAT_QUEUE_MS           5000   /* one is refused then, unasked */
 

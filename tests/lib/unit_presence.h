@@ -24,8 +24,8 @@
 
 #include "unit_wait.h"
 
+#include "logic_args.h"
 #include "logic_presence_state.h"
-#include "logic_words.h"
 
 #define FAKE_USERS    4
 #define FAKE_CONNS    512          /* of all users, in a run */
@@ -152,8 +152,8 @@ static void
 real_do(unsigned n, const char *a, const char *b, const char *c,
     const char *d, const char *e)
 {
-    assert_int_equal(logic_words(real, n, a, b, c, d, e), IM_OK);
-    assert_int_equal(logic_words_done(real, 1), IM_OK);
+    assert_int_equal(logic_args(real, n, a, b, c, d, e), IM_OK);
+    assert_int_equal(logic_args_done(real, 1), IM_OK);
 }
 
 
@@ -234,7 +234,7 @@ presence_suspect(unsigned u)
 
     if (real != NULL) {
         assert_int_equal(logic_presence_suspect(real, u + 1), IM_OK);
-        assert_int_equal(logic_words_done(real, 1), IM_OK);
+        assert_int_equal(logic_args_done(real, 1), IM_OK);
     }
 }
 

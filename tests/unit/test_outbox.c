@@ -14,7 +14,7 @@
 
 /* An instance, as the outbox sees it, and what reached it. */
 typedef struct {
-    im_outbox_way_t   way;
+    im_outbox_peer_t   peer;
     unsigned          room;            /* items that its queue still takes */
     unsigned          n;
     struct {
@@ -25,28 +25,28 @@ typedef struct {
 } instance_t;
 
 static instance_t   a, b;
-static instance_t  *home;              /* of every slot */
+static instance_t  *owner;             /* of every slot */
 static unsigned     refused;
 static im_outbox_t *asked_again;       /* refuse adds to it, slot 5 */
 static char         refused_cmid[16];
 static char         refused_code[16];
 
 
-static im_outbox_way_t *
-on_home(void *ctx, unsigned slot)
+static im_outbox_peer_t *
+on_owner(void *ctx, unsigned slot)
 {
     (void) ctx;
     (void) slot;
 
-    return (home != NULL) ? &home->way : NULL;
+    return (owner != NULL) ? &owner->peer : NULL;
 }
 
 
 static int
-on_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
+on_write(void *ctx, im_outbox_peer_t *peer, const im_str_t *item)
 {
     Im__UpItem  *up;
-    instance_t  *in = (instance_t *) way;
+    instance_t  *in = (instance_t *) peer;
 
     (void) ctx;
 
@@ -99,7 +99,7 @@ on_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
 
 
 static const im_outbox_handler_t  handler = {
-    .home = on_home,
+    .owner = on_owner,
     .write = on_write,
     .refuse = on_refuse
 };
@@ -114,7 +114,7 @@ box_of(size_t items_max)
     memset(&a, 0, sizeof(a));
     memset(&b, 0, sizeof(b));
     a.room = b.room = WRITTEN_MAX;
-    home = &a;
+    owner = &a;
     refused = 0;
     refused_cmid[0] = '\0';
 
@@ -159,7 +159,7 @@ an_answer_ends_an_item(void **state)
     box = box_of(100);
 
     assert_int_equal(say(box, 1, "m1", 30), IM_OK);
-    assert_int_equal(a.way.in_flight, 1);
+    assert_int_equal(a.peer.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
     assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn,
@@ -168,7 +168,7 @@ an_answer_ends_an_item(void **state)
     assert_int_equal(kind, IM__UP_ITEM__ITEM_SEND);
     assert_int_equal(conn, 7);
     assert_int_equal(added, 30);
-    assert_int_equal(a.way.in_flight, 0);
+    assert_int_equal(a.peer.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));
 
@@ -202,11 +202,11 @@ what_died_with_an_instance_is_sent_again_first_and_in_order(void **state)
         assert_int_equal(answered(box, a.written[i].ref), IM_OK);
     }
 
-    home = &b;
-    im_outbox_lost(box, &a.way);
+    owner = &b;
+    im_outbox_lost(box, &a.peer);
     assert_int_equal(say(box, 5, "after", 0), IM_OK);
 
-    assert_int_equal(a.way.in_flight, 0);
+    assert_int_equal(a.peer.in_flight, 0);
     assert_int_equal(b.n, 61);
 
     for (i = 0; i < 60; i++) {
@@ -234,8 +234,8 @@ without_a_client_id_it_is_refused_not_doubled(void **state)
     say(box, 5, "", 0);
     say(box, 5, "m3", 0);
 
-    home = &b;
-    im_outbox_lost(box, &a.way);
+    owner = &b;
+    im_outbox_lost(box, &a.peer);
 
     assert_int_equal(refused, 1);
     assert_string_equal(refused_cmid, "");
@@ -261,20 +261,20 @@ who_is_refused_may_ask_again_at_once(void **state)
     say(box, 5, "", 0);
     say(box, 5, "m3", 0);
 
-    home = &b;
+    owner = &b;
     asked_again = box;
-    im_outbox_lost(box, &a.way);
+    im_outbox_lost(box, &a.peer);
     asked_again = NULL;
 
     assert_int_equal(refused, 2);
     assert_int_equal(b.n, 3);
     assert_string_equal(b.written[0].cmid, "m3");
     assert_string_equal(b.written[2].cmid, "again");
-    assert_int_equal(b.way.in_flight, 3);
-    assert_int_equal(a.way.in_flight, 0);
+    assert_int_equal(b.peer.in_flight, 3);
+    assert_int_equal(a.peer.in_flight, 0);
 
     assert_int_equal(answered(box, b.written[2].ref), IM_OK);
-    assert_int_equal(b.way.in_flight, 2);
+    assert_int_equal(b.peer.in_flight, 2);
 
     im_outbox_destroy(box);
 
@@ -283,12 +283,12 @@ who_is_refused_may_ask_again_at_once(void **state)
     box = box_of(100);
     say(box, 5, "", 0);
 
-    home = &b;
+    owner = &b;
     asked_again = box;
-    im_outbox_lost(box, &a.way);
+    im_outbox_lost(box, &a.peer);
     asked_again = NULL;
 
-    assert_int_equal(b.way.in_flight, 1);
+    assert_int_equal(b.peer.in_flight, 1);
     assert_int_equal(answered(box, b.written[0].ref), IM_OK);
 
     im_outbox_destroy(box);
@@ -307,7 +307,7 @@ a_slot_moves_only_when_nothing_is_in_flight(void **state)
     say(box, 5, "m1", 0);
     say(box, 5, "m2", 0);
 
-    home = &b;                         /* an instance was added */
+    owner = &b;                         /* an instance was added */
     say(box, 5, "m3", 0);
     say(box, 5, "m4", 0);
     im_outbox_move(box);
@@ -337,7 +337,7 @@ other_slots_move_at_once(void **state)
     box = box_of(100);
 
     say(box, 5, "m1", 0);
-    home = &b;
+    owner = &b;
     say(box, 6, "m2", 0);
 
     assert_int_equal(b.n, 1);
@@ -357,13 +357,13 @@ nobody_home_is_said_at_once_but_what_was_taken_waits(void **state)
 
     say(box, 5, "m1", 0);
 
-    home = NULL;
-    im_outbox_lost(box, &a.way);
+    owner = NULL;
+    im_outbox_lost(box, &a.peer);
     assert_int_equal(say(box, 5, "m2", 0), IM_DECLINED);
     assert_int_equal(say(box, 9, "m3", 0), IM_DECLINED);
     assert_int_equal(im_outbox_items(box), 1);
 
-    home = &b;
+    owner = &b;
     im_outbox_move(box);
     assert_int_equal(b.n, 1);
     assert_string_equal(b.written[0].cmid, "m1");
@@ -391,7 +391,7 @@ what_waits_too_long_is_refused(void **state)
     assert_int_equal(refused, 1);
     assert_string_equal(refused_cmid, "m1");
     assert_string_equal(refused_code, "timeout");
-    assert_int_equal(a.way.in_flight, 1);
+    assert_int_equal(a.peer.in_flight, 1);
 
     assert_int_equal(answered(box, a.written[0].ref), IM_DECLINED);
 
@@ -442,8 +442,8 @@ a_full_instance_gets_the_rest_when_it_has_room(void **state)
     say(box, 5, "m2", 0);
 
     b.room = 1;
-    home = &b;
-    im_outbox_lost(box, &a.way);
+    owner = &b;
+    im_outbox_lost(box, &a.peer);
     assert_int_equal(b.n, 1);
 
     b.room = 10;

@@ -18,7 +18,7 @@
 
 #include "im_clock.h"
 #include "logic_alive.h"
-#include "logic_home.h"
+#include "logic_owner.h"
 #include "logic_presence_int.h"
 #include "logic_workers.h"
 
@@ -392,7 +392,7 @@ test_the_script_is_this_machine(void **state)
 
 
 int
-logic_home(unsigned slot)
+logic_is_owner(unsigned slot)
 {
     (void) slot;
 
@@ -435,7 +435,7 @@ logic_presence_stops(void)
 int
 logic_presence_skip(im_redis_t *redis, size_t n)
 {
-    return logic_words_done(redis, (unsigned) n);
+    return logic_args_done(redis, (unsigned) n);
 }
 
 
@@ -473,7 +473,7 @@ left_in(const char *list)
     long long    n;
     redisReply  *reply;
 
-    assert_int_equal(logic_words(real, 2, "ZCARD", list), IM_OK);
+    assert_int_equal(logic_args(real, 2, "ZCARD", list), IM_OK);
     reply = im_redis_reply(real);
     assert_non_null(reply);
     n = reply->integer;

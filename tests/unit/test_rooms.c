@@ -6,7 +6,7 @@
 #include "unit.h"
 
 #include "im_keys.h"
-#include "logic_rooms_let.h"
+#include "logic_rooms_admit.h"
 
 #define SECOND  ((uint64_t) 1000000)
 
@@ -21,14 +21,14 @@ test_a_crowd_gets_as_many_places_as_there_are(void **state)
     in = 0;
 
     for (uid = 1; uid <= 1000; uid++) {
-        in += (logic_rooms_let(7, uid, 20, 100, SECOND) == IM_OK);
+        in += (logic_rooms_admit(7, uid, 20, 100, SECOND) == IM_OK);
     }
 
     assert_int_equal(in, 80);
-    assert_int_equal(logic_rooms_let(8, 1, 99, 100, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(8, 2, 99, 100, SECOND), IM_BUSY);
+    assert_int_equal(logic_rooms_admit(8, 1, 99, 100, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(8, 2, 99, 100, SECOND), IM_BUSY);
 
-    logic_rooms_let_clear();
+    logic_rooms_admit_clear();
 }
 
 
@@ -37,13 +37,13 @@ test_who_asks_twice_has_one_place(void **state)
 {
     (void) state;
 
-    assert_int_equal(logic_rooms_let(7, 1, 0, 2, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 1, 0, 2, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 2, 0, 2, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 1, 0, 2, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 3, 0, 2, SECOND), IM_BUSY);
+    assert_int_equal(logic_rooms_admit(7, 1, 0, 2, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 1, 0, 2, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 2, 0, 2, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 1, 0, 2, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 3, 0, 2, SECOND), IM_BUSY);
 
-    logic_rooms_let_clear();
+    logic_rooms_admit_clear();
 }
 
 
@@ -54,15 +54,15 @@ test_who_was_reported_does_not_count_twice(void **state)
 
     (void) state;
 
-    assert_int_equal(logic_rooms_let(7, 1, 0, 3, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 2, 0, 3, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 1, 0, 3, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 2, 0, 3, SECOND), IM_OK);
 
-    logic_rooms_let_reported(7, uids, UNIT_N(uids));
+    logic_rooms_admit_reported(7, uids, UNIT_N(uids));
 
-    assert_int_equal(logic_rooms_let(7, 3, 2, 3, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 4, 2, 3, SECOND), IM_BUSY);
+    assert_int_equal(logic_rooms_admit(7, 3, 2, 3, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 4, 2, 3, SECOND), IM_BUSY);
 
-    logic_rooms_let_clear();
+    logic_rooms_admit_clear();
 }
 
 
@@ -71,11 +71,11 @@ test_who_never_comes_gives_the_place_back(void **state)
 {
     (void) state;
 
-    assert_int_equal(logic_rooms_let(7, 1, 0, 1, SECOND), IM_OK);
-    assert_int_equal(logic_rooms_let(7, 2, 0, 1, 6 * SECOND), IM_BUSY);
-    assert_int_equal(logic_rooms_let(7, 2, 0, 1, 6 * SECOND + 1), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 1, 0, 1, SECOND), IM_OK);
+    assert_int_equal(logic_rooms_admit(7, 2, 0, 1, 6 * SECOND), IM_BUSY);
+    assert_int_equal(logic_rooms_admit(7, 2, 0, 1, 6 * SECOND + 1), IM_OK);
 
-    logic_rooms_let_clear();
+    logic_rooms_admit_clear();
 }
 
 

@@ -7,7 +7,7 @@
  * primary key refuses the second one, and its owner draws again.
  *
  * All have 19 digits, so they are sorted alike as numbers and as text, as Redis
- * sorts those that share a score (logic_rooms_where.c).  Ids of earlier
+ * sorts those that share a score (logic_rooms_routes.c).  Ids of earlier
  * versions are below LOGIC_DRAW_MIN and stay what they are.
  *
  * Rejected: encrypting a counter, whose key would have to be kept for ever.

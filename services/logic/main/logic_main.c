@@ -50,15 +50,15 @@
 #include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_fate.h"
-#include "logic_home.h"
 #include "logic_ids.h"
 #include "logic_intake.h"
 #include "logic_janitor.h"
+#include "logic_owner.h"
 #include "logic_presence.h"
 #include "logic_probes.h"
 #include "logic_produce.h"
 #include "logic_repeats.h"
-#include "logic_rooms_let.h"
+#include "logic_rooms_admit.h"
 #include "logic_rooms_online.h"
 #include "logic_rooms_trim.h"
 #include "logic_settle.h"
@@ -233,7 +233,7 @@ static void
 main_forget_names(void)
 {
     logic_alive_stop();
-    logic_rooms_let_clear();
+    logic_rooms_admit_clear();
     logic_decided_clear();
 }
 
@@ -241,7 +241,7 @@ main_forget_names(void)
 static void
 main_leave_etcd(void)
 {
-    im_member_stop_etcd(logic_home_stop);
+    im_member_stop_etcd(logic_owner_stop);
 }
 
 
@@ -326,7 +326,7 @@ main_on_register(void *ctx)
     disc = im_member_disc();
 
     if (logic_alive_start(disc) != IM_OK
-        || logic_home_start(im_member_rpc(), disc, im_member_name()) != IM_OK
+        || logic_owner_start(im_member_rpc(), disc, im_member_name()) != IM_OK
         || logic_decided_watch(disc) != IM_OK
         || im_disc_lease_node(disc, IM_SNOWFLAKE_NODES,
                               &main_node_handler, NULL) != IM_OK

@@ -18,12 +18,12 @@
 
 #include <string.h>
 
-#include "logic_begun.h"
 #include "logic_conf.h"
 #include "logic_decided.h"
 #include "logic_fate.h"
 #include "logic_memory.h"
 #include "logic_seed.h"
+#include "logic_unstored.h"
 #include "logic_voids.h"
 
 
@@ -268,7 +268,7 @@ seed_begin(seed_all_t *all)
         seed = &all->seeds[i];
 
         if (seed->begins
-            && logic_begun_append(all->redis, &seed->item->conv, &replies)
+            && logic_unstored_append(all->redis, &seed->item->conv, &replies)
                != IM_OK)
         {
             return IM_ERROR;

@@ -33,13 +33,13 @@
 #include "im_log.h"
 #include "im_steps.h"
 #include "logic_alive.h"
+#include "logic_args.h"
 #include "logic_blocks.h"
 #include "logic_devices.h"
-#include "logic_home.h"
 #include "logic_janitor.h"
+#include "logic_owner.h"
 #include "logic_presence_state.h"
 #include "logic_stores.h"
-#include "logic_words.h"
 #include "logic_workers.h"
 
 
@@ -183,8 +183,8 @@ janitor_memory(im_redis_t *redis)
     randombytes_buf(&epoch, sizeof(epoch));
     snprintf(mark, sizeof(mark), "%" PRIu64, epoch >> 1 | 1);
 
-    if (logic_words(redis, 4, "SET", IM_KEY_PRESENCE, mark, "NX") != IM_OK
-        || logic_words(redis, 2, "GET", IM_KEY_PRESENCE) != IM_OK)
+    if (logic_args(redis, 4, "SET", IM_KEY_PRESENCE, mark, "NX") != IM_OK
+        || logic_args(redis, 2, "GET", IM_KEY_PRESENCE) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -243,7 +243,7 @@ janitor_dead(im_redis_t *redis)
 
     pthread_mutex_unlock(&janitor_lock);
 
-    if (all && logic_home(logic_home_slot_of("janitor"))) {
+    if (all && logic_is_owner(logic_owner_slot_of("janitor"))) {
         rc = janitor_walk(redis);
 
         if (rc != IM_OK) {
@@ -296,7 +296,7 @@ janitor_due(char *id, int *late)
     for (i = 0; i < janitor_gone_n && !due; i++) {
         gone = &janitor_gone[i];
 
-        *late = !logic_home(logic_home_slot_of(gone->id));
+        *late = !logic_is_owner(logic_owner_slot_of(gone->id));
         due = !*late || im_mono_us() > gone->at_us + JANITOR_LATE_US;
 
         if (due) {
@@ -320,7 +320,7 @@ janitor_swept(im_redis_t *redis, const char *id)
 
     snprintf(note, sizeof(note), IM_KEY_SWEPT, id);
 
-    if (logic_words(redis, 2, "EXISTS", note) != IM_OK
+    if (logic_args(redis, 2, "EXISTS", note) != IM_OK
         || im_redis_expect_int(redis, &n) != IM_OK)
     {
         return IM_ERROR;
@@ -343,10 +343,10 @@ janitor_clean(im_redis_t *redis, const char *id)
     rc = janitor_walk(redis);
 
     if (rc == IM_OK) {
-        rc = logic_words(redis, 5, "SET", note, "1", "EX", JANITOR_NOTE_S);
+        rc = logic_args(redis, 5, "SET", note, "1", "EX", JANITOR_NOTE_S);
     }
 
-    return (rc == IM_OK) ? logic_words_done(redis, 1) : rc;
+    return (rc == IM_OK) ? logic_args_done(redis, 1) : rc;
 }
 
 
@@ -362,8 +362,8 @@ janitor_walk(im_redis_t *redis)
     snprintf(cursor, sizeof(cursor), "0");
 
     do {
-        if (logic_words(redis, 6, "SCAN", cursor, "MATCH", IM_KEY_USER_ANY,
-                        "COUNT", JANITOR_SCAN) != IM_OK)
+        if (logic_args(redis, 6, "SCAN", cursor, "MATCH", IM_KEY_USER_ANY,
+                       "COUNT", JANITOR_SCAN) != IM_OK)
         {
             return IM_ERROR;
         }
@@ -406,13 +406,13 @@ janitor_users(im_redis_t *redis, const redisReply *keys)
     asked = 0;
 
     for (i = 0; i < keys->elements; i++) {
-        if (logic_words(redis, 2, "HGETALL", keys->element[i]->str) != IM_OK) {
+        if (logic_args(redis, 2, "HGETALL", keys->element[i]->str) != IM_OK) {
             return IM_ERROR;
         }
     }
 
     for (i = 0; i < keys->elements; i++) {
-        reply = logic_words_array(redis);
+        reply = logic_args_array(redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
@@ -427,7 +427,7 @@ janitor_users(im_redis_t *redis, const redisReply *keys)
         im_redis_free(reply);
     }
 
-    return logic_words_done(redis, asked);
+    return logic_args_done(redis, asked);
 }
 
 
@@ -471,7 +471,7 @@ janitor_user(im_redis_t *redis, const char *key, const redisReply *entries,
 
         (*asked)++;
 
-        if (logic_words(redis, 3, "HDEL", key, entries->element[i]->str)
+        if (logic_args(redis, 3, "HDEL", key, entries->element[i]->str)
             != IM_OK)
         {
             return IM_ERROR;

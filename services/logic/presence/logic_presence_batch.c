@@ -26,10 +26,10 @@
 #include "im_clock.h"
 #include "im_keys.h"
 #include "im_slot.h"
+#include "logic_args.h"
 #include "logic_conf.h"
 #include "logic_presence_int.h"
 #include "logic_rooms_groups.h"
-#include "logic_words.h"
 #include "logic_workers.h"
 
 
@@ -372,8 +372,8 @@ batch_write(presence_t *p, presence_job_t *jobs)
             snprintf(conn, sizeof(conn), IM_KEY_CONN, job->losers[i].conn);
             snprintf(re, sizeof(re), IM_KEY_REPLACED, conn);
 
-            if (logic_words(p->db.redis, 3, "HDEL", key, conn) != IM_OK
-                || logic_words(p->db.redis, 5, "SET", re, "1", "EX",
+            if (logic_args(p->db.redis, 3, "HDEL", key, conn) != IM_OK
+                || logic_args(p->db.redis, 5, "SET", re, "1", "EX",
                                       BATCH_REPLACED) != IM_OK)
             {
                 return IM_ERROR;

@@ -33,9 +33,9 @@
 #include "im_log.h"
 #include "im_slot.h"
 #include "logic_alive.h"
-#include "logic_home.h"
+#include "logic_args.h"
+#include "logic_owner.h"
 #include "logic_presence_int.h"
-#include "logic_words.h"
 #include "logic_workers.h"
 
 
@@ -166,7 +166,7 @@ events_round(presence_t *p, size_t *skip)
     n = 0;
 
     for (i = 0; i < seen; i++) {
-        if (logic_home(im_slot_of_user(due[i].uid))
+        if (logic_is_owner(im_slot_of_user(due[i].uid))
             || now > due[i].score + EVENTS_LATE_MS)
         {
             due[n++] = due[i];
@@ -210,13 +210,13 @@ events_sweep(presence_t *p, const events_due_t *due, size_t n)
     for (i = 0; i < n; i++) {
         snprintf(key, sizeof(key), IM_KEY_USER, due[i].uid);
 
-        if (logic_words(p->db.redis, 2, "HGETALL", key) != IM_OK) {
+        if (logic_args(p->db.redis, 2, "HGETALL", key) != IM_OK) {
             return IM_ERROR;
         }
     }
 
     for (i = 0; i < n; i++) {
-        reply = logic_words_array(p->db.redis);
+        reply = logic_args_array(p->db.redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
@@ -228,8 +228,8 @@ events_sweep(presence_t *p, const events_due_t *due, size_t n)
 
             if (im_keys_route_read(&route, value->str, value->len) == IM_OK
                 && !logic_route_alive(&route)
-                && logic_words(p->db.redis, 3, "HDEL", key,
-                               reply->element[k]->str)
+                && logic_args(p->db.redis, 3, "HDEL", key,
+                              reply->element[k]->str)
                    == IM_OK)
             {
                 swept++;
@@ -279,7 +279,7 @@ events_repeat_round(presence_t *p, size_t *skip)
         if (now > due[i].score + EVENTS_GIVE_UP_US) {
             events_give_up(p, &due[i]);
 
-        } else if (logic_home(im_slot_of_user(due[i].uid))
+        } else if (logic_is_owner(im_slot_of_user(due[i].uid))
                    || now > due[i].score + LOGIC_PRESENCE_RETRY_US
                             + EVENTS_LATE_MS * 1000)
         {
@@ -494,7 +494,7 @@ events_stale(presence_t *p, uint64_t uid, const char *id)
 
     snprintf(key, sizeof(key), IM_KEY_SUBSCRIBERS, uid);
 
-    return (logic_words(p->db.redis, 3, "SREM", key, id) == IM_OK)
+    return (logic_args(p->db.redis, 3, "SREM", key, id) == IM_OK)
            ? logic_presence_skip(p->db.redis, 1) : IM_ERROR;
 }
 

@@ -15,7 +15,7 @@
 #include "logic_presence_int.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
-#include "logic_rooms_where.h"
+#include "logic_rooms_routes.h"
 
 
 #define GROUPS_ROUND     4000          /* commands before their replies */

@@ -26,13 +26,13 @@
 #include "im_check.h"
 #include "im_keys.h"
 #include "im_log.h"
+#include "logic_args.h"
 #include "logic_devices.h"
 #include "logic_fail.h"
 #include "logic_presence.h"
 #include "logic_presence_state.h"
 #include "logic_rpcs.h"
 #include "logic_sessions.h"
-#include "logic_words.h"
 
 
 #define QUERY_UIDS_MAX     IM_UIDS_MAX
@@ -209,7 +209,7 @@ query_read(im_redis_t *redis, const Im__PresenceRequest *r,
         }
     }
 
-    return logic_words_done(redis, suspects);
+    return logic_args_done(redis, suspects);
 }
 
 

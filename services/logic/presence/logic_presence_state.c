@@ -67,8 +67,8 @@
 #include <hiredis.h>
 
 #include "im_keys.h"
+#include "logic_args.h"
 #include "logic_presence_state.h"
-#include "logic_words.h"
 
 
 #define STATE_KEYS  (5 + 2 * LOGIC_PRESENCE_WORDS_MAX)
@@ -239,9 +239,9 @@ logic_presence_call(im_redis_t *redis, unsigned n, ...)
 {
     va_list    args;
     unsigned   i;
-    im_str_t   argv[LOGIC_WORDS_MAX];
+    im_str_t   argv[LOGIC_ARGS_MAX];
 
-    assert(n <= LOGIC_WORDS_MAX);
+    assert(n <= LOGIC_ARGS_MAX);
 
     va_start(args, n);
 
@@ -391,7 +391,7 @@ logic_presence_suspect(im_redis_t *redis, uint64_t uid)
 
     snprintf(text, sizeof(text), "%" PRIu64, uid);
 
-    return logic_words(redis, 5, "ZADD", IM_KEY_OFF, "NX", "0", text);
+    return logic_args(redis, 5, "ZADD", IM_KEY_OFF, "NX", "0", text);
 }
 
 

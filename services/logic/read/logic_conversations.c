@@ -6,8 +6,8 @@
  * logic_unread.c.
  *
  * A conversation whose first message was acked, but is not stored yet, is
- * waited for (logic_begun.c): the recipient who connects now learns of it from
- * nobody else.
+ * waited for (logic_unstored.c): a recipient who connects now learns of it by
+ * this list only.
  *
  * Lists that are asked for at the same time share a round trip to Redis, and a
  * statement where they are short.  After the first error of MySQL the others
@@ -26,7 +26,6 @@
 
 #include "im_log.h"
 #include "im_timeouts.h"
-#include "logic_begun.h"
 #include "logic_conversations.h"
 #include "logic_db.h"
 #include "logic_fail.h"
@@ -36,6 +35,7 @@
 #include "logic_sessions.h"
 #include "logic_settle.h"
 #include "logic_unread.h"
+#include "logic_unstored.h"
 
 
 #define CONVERSATIONS_LIMIT  50
@@ -121,7 +121,8 @@ conversations_ask(logic_db_t *db, logic_call_t *call)
         return rc;
     }
 
-    return r->has_before ? IM_OK : logic_begun_ask(db->redis, r->caller->uid);
+    return r->has_before ? IM_OK
+           : logic_unstored_ask(db->redis, r->caller->uid);
 }
 
 
@@ -140,7 +141,8 @@ conversations_may(logic_db_t *db, const logic_call_t *call)
     }
 
     return r->has_before ? IM_OK
-           : logic_begun_wait(db, call, r->caller->uid, conversations_answer);
+           : logic_unstored_wait(db, call, r->caller->uid,
+                                 conversations_answer);
 }
 
 

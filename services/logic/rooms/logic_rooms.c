@@ -391,10 +391,10 @@ logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
     size_t exact, Im__Room *room)
 {
     uint64_t             online;
-    logic_rooms_where_t  where;
+    logic_rooms_routes_t  routes;
 
-    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-        || logic_rooms_users_there(r->db->redis, r->room, &where, exact,
+    if (logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
+        || logic_rooms_users_there(r->db->redis, r->room, &routes, exact,
                                    &online)
            != IM_OK)
     {

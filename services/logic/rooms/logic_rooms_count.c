@@ -33,10 +33,10 @@
 
 #include "im_clock.h"
 #include "im_hash.h"
+#include "logic_args.h"
 #include "logic_presence_state.h"
 #include "logic_rooms_count.h"
-#include "logic_rooms_where.h"
-#include "logic_words.h"
+#include "logic_rooms_routes.h"
 #include "logic_workers.h"
 
 
@@ -69,19 +69,19 @@ static void count_queue(count_room_t *r);
 static uint64_t count_interval(uint64_t online);
 static size_t count_due(count_room_t **due, uint64_t now);
 static int count_ask(im_redis_t *redis, count_room_t **due, size_t n);
-static void count_tell(count_room_t *r, const logic_rooms_where_t *where,
+static void count_tell(count_room_t *r, const logic_rooms_routes_t *routes,
     uint64_t online, uint64_t version, uint64_t now);
 
 
 static count_room_t         *count_rooms;
 static count_room_t         *count_dirty;
-static logic_rooms_where_t  *count_where;      /* COUNT_ASK */
+static logic_rooms_routes_t  *count_where;      /* COUNT_ASK */
 
 
 int
 logic_rooms_count_start(void)
 {
-    count_where = calloc(COUNT_ASK, sizeof(logic_rooms_where_t));
+    count_where = calloc(COUNT_ASK, sizeof(logic_rooms_routes_t));
 
     return (count_where != NULL) ? IM_OK : IM_ERROR;
 }
@@ -251,14 +251,14 @@ count_ask(im_redis_t *redis, count_room_t **due, size_t n)
     stale = 0;
 
     for (i = 0; i < n; i++) {
-        if (logic_rooms_where_ask(redis, due[i]->room) != IM_OK) {
+        if (logic_rooms_routes_ask(redis, due[i]->room) != IM_OK) {
             return IM_ERROR;
         }
     }
 
     for (i = 0; i < n; i++) {
-        if (logic_rooms_where_read(redis, due[i]->room,
-                                   &count_where[i])
+        if (logic_rooms_routes_read(redis, due[i]->room,
+                                    &count_where[i])
             != IM_OK)
         {
             return IM_ERROR;
@@ -267,12 +267,12 @@ count_ask(im_redis_t *redis, count_room_t **due, size_t n)
         stale += count_where[i].stale;
     }
 
-    return logic_words_done(redis, stale);
+    return logic_args_done(redis, stale);
 }
 
 
 static void
-count_tell(count_room_t *r, const logic_rooms_where_t *where,
+count_tell(count_room_t *r, const logic_rooms_routes_t *routes,
     uint64_t online, uint64_t version, uint64_t now)
 {
     int             missing;
@@ -300,8 +300,8 @@ count_tell(count_room_t *r, const logic_rooms_where_t *where,
 
     missing = 0;
 
-    for (i = 0; i < where->n; i++) {
-        missing |= (logic_workers_send(where->list[i].id, &item) != IM_OK);
+    for (i = 0; i < routes->n; i++) {
+        missing |= (logic_workers_send(routes->list[i].id, &item) != IM_OK);
     }
 
     r->told = online;

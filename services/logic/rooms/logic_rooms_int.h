@@ -9,7 +9,7 @@
 #include "im_check.h"
 #include "logic.pb-c.h"
 #include "logic_rooms.h"
-#include "logic_rooms_where.h"
+#include "logic_rooms_routes.h"
 
 #define LOGIC_ROOMS_NAME_MAX  64       /* bytes */
 #define LOGIC_ROOMS_UIDS_MAX  IM_UIDS_MAX  /* of one request */

@@ -13,12 +13,12 @@
 
 #include "im_clock.h"
 #include "im_log.h"
+#include "logic_args.h"
 #include "logic_conf.h"
 #include "logic_db.h"
+#include "logic_rooms_admit.h"
 #include "logic_rooms_int.h"
-#include "logic_rooms_let.h"
 #include "logic_rpcs.h"
-#include "logic_words.h"
 
 
 static int join_group(logic_rooms_t *r);
@@ -145,7 +145,7 @@ static int
 join_place(logic_rooms_t *r, const char *instance)
 {
     if (logic_rooms_watch(r->db->redis, r->room, instance) != IM_OK
-        || logic_words_done(r->db->redis, LOGIC_ROOMS_WATCH) != IM_OK)
+        || logic_args_done(r->db->redis, LOGIC_ROOMS_WATCH) != IM_OK)
     {
         im_warn_seldom("rooms cannot be joined: redis: %s",
                        im_redis_error(r->db->redis));
@@ -189,12 +189,12 @@ static int
 join_live_place(logic_rooms_t *r, const char *instance)
 {
     unsigned char         known;
-    logic_rooms_where_t   where, own;
+    logic_rooms_routes_t   routes, own;
 
     own.n = 1;
     snprintf(own.list[0].id, sizeof(own.list[0].id), "%s", instance);
 
-    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
+    if (logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
         || logic_rooms_online_of(r->db->redis, r->room, &own, &r->uid, 1,
                                  &known)
            != IM_OK)
@@ -207,8 +207,8 @@ join_live_place(logic_rooms_t *r, const char *instance)
     }
 
     if (!known
-        && logic_rooms_let(r->room, r->uid, where.sum,
-                           logic_conf.rooms_live_max, im_mono_us())
+        && logic_rooms_admit(r->room, r->uid, routes.sum,
+                             logic_conf.rooms_live_max, im_mono_us())
            != IM_OK)
     {
         return logic_rooms_refuse(r, "room_full", "the room is full");

@@ -195,12 +195,12 @@ list_who(list_t *l)
 {
     size_t                i;
     logic_rooms_t        *r;
-    logic_rooms_where_t   where;
+    logic_rooms_routes_t   routes;
 
     r = l->room;
 
-    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-        || logic_rooms_online_of(r->db->redis, r->room, &where, l->uids, l->n,
+    if (logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
+        || logic_rooms_online_of(r->db->redis, r->room, &routes, l->uids, l->n,
                                  l->online)
            != IM_OK)
     {
@@ -219,12 +219,12 @@ static int
 list_online(list_t *l, uint64_t after)
 {
     logic_rooms_t        *r;
-    logic_rooms_where_t   where;
+    logic_rooms_routes_t   routes;
 
     r = l->room;
 
-    if (logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-        || logic_rooms_online_page(r->db->redis, r->room, &where, after,
+    if (logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
+        || logic_rooms_online_page(r->db->redis, r->room, &routes, after,
                                    l->limit, l->uids, &l->n)
            != IM_OK)
     {

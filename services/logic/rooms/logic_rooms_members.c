@@ -226,10 +226,10 @@ static int
 members_was_there(logic_rooms_t *r, uint64_t uid)
 {
     int                   there;
-    logic_rooms_where_t   where;
+    logic_rooms_routes_t   routes;
 
-    return logic_rooms_where(r->db->redis, r->room, &where) != IM_OK
-           || logic_rooms_take_out(r->db->redis, r->room, &where, uid, &there)
+    return logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
+           || logic_rooms_take_out(r->db->redis, r->room, &routes, uid, &there)
               != IM_OK
            || there;
 }

@@ -18,12 +18,12 @@
 #include "im_log.h"
 #include "im_steps.h"
 #include "logic_alive.h"
+#include "logic_args.h"
+#include "logic_rooms_admit.h"
 #include "logic_rooms_count.h"
-#include "logic_rooms_let.h"
 #include "logic_rooms_online.h"
-#include "logic_rooms_where.h"
+#include "logic_rooms_routes.h"
 #include "logic_stores.h"
-#include "logic_words.h"
 
 
 #define ONLINE_BATCH       256     /* reports in one pipeline */
@@ -251,9 +251,9 @@ online_batch(online_job_t *jobs)
         next = job->next;
 
         if (alive
-            && logic_words_done(online_redis, job->asked) == IM_OK)
+            && logic_args_done(online_redis, job->asked) == IM_OK)
         {
-            logic_rooms_let_reported(job->room, job->uids, job->joined);
+            logic_rooms_admit_reported(job->room, job->uids, job->joined);
             logic_rooms_count_dirty(job->room, job->ask);
             logic_reply_closed(&job->reply, &touched);
 
@@ -317,15 +317,15 @@ online_ask(online_job_t *job)
     logic_rooms_set_key(set, job->room, job->instance);
     snprintf(n, sizeof(n), "%u", job->online);
 
-    rc = logic_words(online_redis, 4, "HSET", key, job->instance, n);
+    rc = logic_args(online_redis, 4, "HSET", key, job->instance, n);
 
     if (rc == IM_OK) {
-        rc = logic_words(online_redis, 3, "EXPIRE", key, LOGIC_ROOMS_TTL_S);
+        rc = logic_args(online_redis, 3, "EXPIRE", key, LOGIC_ROOMS_TTL_S);
         job->asked = 2;
     }
 
     if (rc == IM_OK && job->whole) {
-        rc = logic_words(online_redis, 2, "DEL", set);
+        rc = logic_args(online_redis, 2, "DEL", set);
         job->asked++;
     }
 
@@ -339,7 +339,7 @@ online_ask(online_job_t *job)
     }
 
     if (rc == IM_OK) {
-        rc = logic_words(online_redis, 3, "EXPIRE", set, LOGIC_ROOMS_TTL_S);
+        rc = logic_args(online_redis, 3, "EXPIRE", set, LOGIC_ROOMS_TTL_S);
         job->asked++;
     }
 

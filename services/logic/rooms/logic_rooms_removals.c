@@ -27,12 +27,12 @@
 
 #include "im_clock.h"
 #include "im_keys.h"
+#include "logic_args.h"
 #include "logic_fail.h"
 #include "logic_probes.h"
 #include "logic_rooms_groups.h"
 #include "logic_rooms_int.h"
 #include "logic_rpcs.h"
-#include "logic_words.h"
 
 
 #define REMOVED_MAX        4096    /* users in one answer */
@@ -217,9 +217,9 @@ logic_rooms_removed_touch(im_redis_t *redis, uint64_t room, const char *mark)
 
     snprintf(key, sizeof(key), IM_KEY_REMOVED, room);
 
-    return (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
+    return (logic_args(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             == IM_OK)
-           ? logic_words_done(redis, 1) : IM_ERROR;
+           ? logic_args_done(redis, 1) : IM_ERROR;
 }
 
 
@@ -271,11 +271,11 @@ removed_keep(logic_rooms_t *r, const removed_t *found, const char *mark)
     snprintf(key, sizeof(key), IM_KEY_REMOVED, r->room);
 
     rc = (mark == NULL)
-         ? logic_words(r->db->redis, 6, "SET", key, text, "NX", "EX",
-                       REMOVED_KEPT_S)
+         ? logic_args(r->db->redis, 6, "SET", key, text, "NX", "EX",
+                      REMOVED_KEPT_S)
          : logic_rooms_refill(r->db->redis, key, mark, text, REMOVED_KEPT_S);
 
-    return (rc == IM_OK) ? logic_words_done(r->db->redis, 1) : rc;
+    return (rc == IM_OK) ? logic_args_done(r->db->redis, 1) : rc;
 }
 
 
@@ -288,7 +288,7 @@ removed_recall(logic_rooms_t *r, removed_t *found)
 
     snprintf(key, sizeof(key), IM_KEY_REMOVED, r->room);
 
-    if (logic_words(r->db->redis, 2, "GET", key) != IM_OK) {
+    if (logic_args(r->db->redis, 2, "GET", key) != IM_OK) {
         return IM_ERROR;
     }
 

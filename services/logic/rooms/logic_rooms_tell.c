@@ -17,16 +17,16 @@
 
 #include "im_keys.h"
 #include "im_log.h"
+#include "logic_args.h"
 #include "logic_devices.h"
 #include "logic_rooms_access.h"
 #include "logic_rooms_int.h"
-#include "logic_words.h"
 #include "logic_workers.h"
 
 
 static int tell_watch(logic_rooms_t *r);
-static int tell_find(logic_rooms_t *r, logic_rooms_where_t *found);
-static void tell_found(logic_rooms_where_t *found, const im_str_t *instance);
+static int tell_find(logic_rooms_t *r, logic_rooms_routes_t *found);
+static void tell_found(logic_rooms_routes_t *found, const im_str_t *instance);
 
 
 void
@@ -79,7 +79,7 @@ static int
 tell_watch(logic_rooms_t *r)
 {
     size_t               i;
-    logic_rooms_where_t  found = { .n = 0 };
+    logic_rooms_routes_t  found = { .n = 0 };
 
     if (tell_find(r, &found) != IM_OK) {
         return IM_ERROR;
@@ -93,15 +93,15 @@ tell_watch(logic_rooms_t *r)
         }
     }
 
-    return logic_words_done(r->db->redis,
-                            (unsigned) found.n * LOGIC_ROOMS_WATCH);
+    return logic_args_done(r->db->redis,
+                           (unsigned) found.n * LOGIC_ROOMS_WATCH);
 }
 
 
 /* The instances where each user is connected.  Who has one is there from now
  * on, before any worker has reported it. */
 static int
-tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
+tell_find(logic_rooms_t *r, logic_rooms_routes_t *found)
 {
     char             key[IM_KEY_MAX];
     size_t           i, k;
@@ -114,13 +114,13 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
     for (i = 0; i < r->n; i++) {
         snprintf(key, sizeof(key), IM_KEY_USER, r->uids[i]);
 
-        if (logic_words(r->db->redis, 2, "HVALS", key) != IM_OK) {
+        if (logic_args(r->db->redis, 2, "HVALS", key) != IM_OK) {
             return IM_ERROR;
         }
     }
 
     for (i = 0; i < r->n; i++) {
-        reply = logic_words_array(r->db->redis);
+        reply = logic_args_array(r->db->redis);
         if (reply == NULL) {
             return IM_ERROR;
         }
@@ -146,7 +146,7 @@ tell_find(logic_rooms_t *r, logic_rooms_where_t *found)
 
 
 static void
-tell_found(logic_rooms_where_t *found, const im_str_t *instance)
+tell_found(logic_rooms_routes_t *found, const im_str_t *instance)
 {
     size_t  i;
 

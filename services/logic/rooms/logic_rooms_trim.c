@@ -48,11 +48,11 @@
 #include "im_keys.h"
 #include "im_log.h"
 #include "im_steps.h"
-#include "logic_home.h"
+#include "logic_args.h"
+#include "logic_owner.h"
 #include "logic_rooms.h"
 #include "logic_rooms_trim.h"
 #include "logic_stores.h"
-#include "logic_words.h"
 
 
 #define TRIM_TICK_MS    1000
@@ -164,7 +164,7 @@ trim_thread(void *arg)
     while (!trim_wait(TRIM_TICK_MS)) {
 
         if (im_mono_us() < due_us
-            || !logic_home(logic_home_slot_of("trim")))
+            || !logic_is_owner(logic_owner_slot_of("trim")))
         {
             continue;
         }
@@ -255,7 +255,7 @@ trim_walk(void)
         }
 
         if (rc == IM_OK && (trim_wait(TRIM_PAUSE_MS)
-                            || !logic_home(logic_home_slot_of("trim"))))
+                            || !logic_is_owner(logic_owner_slot_of("trim"))))
         {
             rc = IM_DONE;
         }
@@ -466,8 +466,8 @@ trim_note(uint64_t room, trim_note_t *note, uint64_t *now_ms)
     snprintf(key, sizeof(key), IM_KEY_KEPT, room);
     memset(note, 0, sizeof(trim_note_t));
 
-    if (logic_words(trim_redis, 2, "GET", key) != IM_OK
-        || logic_words(trim_redis, 1, "TIME") != IM_OK)
+    if (logic_args(trim_redis, 2, "GET", key) != IM_OK
+        || logic_args(trim_redis, 1, "TIME") != IM_OK)
     {
         return IM_ERROR;
     }
@@ -511,11 +511,11 @@ trim_put_note(uint64_t room, uint64_t seq, uint64_t now_ms)
     snprintf(life, sizeof(life), "%" PRIu64,
              (uint64_t) logic_conf.rooms_live_keep_s * 3);
 
-    if (logic_words(trim_redis, 5, "SET", key, value, "EX", life) != IM_OK) {
+    if (logic_args(trim_redis, 5, "SET", key, value, "EX", life) != IM_OK) {
         return IM_ERROR;
     }
 
-    return logic_words_done(trim_redis, 1);
+    return logic_args_done(trim_redis, 1);
 }
 
 

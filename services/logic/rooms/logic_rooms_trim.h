@@ -8,7 +8,7 @@
 
 #include "logic_conf.h"
 
-/* After logic_home_start, or soon before. */
+/* After logic_owner_start, or soon before. */
 int logic_rooms_trim_start(void);
 void logic_rooms_trim_stop(void);
 

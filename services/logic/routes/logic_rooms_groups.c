@@ -32,9 +32,9 @@
 
 #include "im_clock.h"
 #include "im_keys.h"
+#include "logic_args.h"
 #include "logic_db.h"
 #include "logic_rooms_groups.h"
-#include "logic_words.h"
 
 
 #define GROUPS_FEW         8
@@ -122,7 +122,7 @@ groups_all(logic_db_t *db, const uint64_t *uids, size_t n, const char *mark,
             }
         }
 
-        if (logic_words_done(db->redis, asked) != IM_OK) {
+        if (logic_args_done(db->redis, asked) != IM_OK) {
             rc = IM_ERROR;
         }
     }
@@ -225,7 +225,7 @@ groups_fill(im_redis_t *redis, uint64_t uid, const char *mark,
     snprintf(key, sizeof(key), IM_KEY_GROUPS, uid);
 
     rc = (mark == NULL)
-         ? logic_words(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S)
+         ? logic_args(redis, 6, "SET", key, text, "NX", "EX", GROUPS_TTL_S)
          : logic_rooms_refill(redis, key, mark, text, GROUPS_TTL_S);
 
     if (rc == IM_OK) {
@@ -250,14 +250,14 @@ logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids, size_t n,
     for (i = 0; i < n; i++) {
         snprintf(key, sizeof(key), IM_KEY_GROUPS, uids[i]);
 
-        if (logic_words(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
+        if (logic_args(redis, 5, "SET", key, mark, "EX", LOGIC_ROOMS_MARK_S)
             != IM_OK)
         {
             return IM_ERROR;
         }
     }
 
-    return logic_words_done(redis, (unsigned) n);
+    return logic_args_done(redis, (unsigned) n);
 }
 
 
@@ -297,5 +297,5 @@ logic_rooms_refill(im_redis_t *redis, const char *key, const char *mark,
         "redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end "
         "return 1";
 
-    return logic_words(redis, 7, "EVAL", script, "1", key, mark, text, ttl_s);
+    return logic_args(redis, 7, "EVAL", script, "1", key, mark, text, ttl_s);
 }

@@ -17,7 +17,8 @@
  *
  *   ngx_im_ws.c        ids, states        ngx_im_ws_read.c   bytes -> messages
  *   ngx_im_ws_end.c    how it ends        ngx_im_ws_out.h    frames -> bytes
- *   ngx_im_users.h     who is here        ngx_im_ws_again.h  all, once more
+ *   ngx_im_users.h     who is here
+ *   ngx_im_ws_reannounce.h                Logic opens all of them once more
  */
 
 #ifndef NGX_IM_WS_H

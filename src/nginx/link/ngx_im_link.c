@@ -5,9 +5,9 @@
  *            <-- DownBatch: opened, closed, ack, error ---
  *            <-- and unasked: end, membership, room_event ... ---
  *
- * What a connection asks goes to the Logic that is home to its slot, by way of
- * the outbox (core/im_outbox.h), which keeps it until it is answered: when an
- * instance dies, freezes or leaves, its share goes to the others, in order.
+ * What a connection asks goes to the Logic that owns its slot.  The outbox
+ * (core/im_outbox.h) keeps it until it is answered: when an instance dies,
+ * freezes or leaves, its share goes to the others, in order.
  *
  * Items are appended to the link's waiting batch; one posted event at the end
  * of the loop turn flushes the links that were used, so that a turn costs one
@@ -24,8 +24,8 @@
 #define NGX_IM_LINK_TICK       250
 
 
-static im_outbox_way_t *ngx_im_link_home(void *ctx, unsigned slot);
-static int ngx_im_link_write(void *ctx, im_outbox_way_t *way,
+static im_outbox_peer_t *ngx_im_link_owner(void *ctx, unsigned slot);
+static int ngx_im_link_write(void *ctx, im_outbox_peer_t *peer,
     const im_str_t *item);
 static void ngx_im_link_refuse(void *ctx, uint64_t conn,
     Im__UpItem__ItemCase kind, const char *cmid, const char *code);
@@ -34,7 +34,7 @@ static void ngx_im_link_on_tick(ngx_event_t *ev);
 
 
 static const im_outbox_handler_t  ngx_im_link_outbox_handler = {
-    .home = ngx_im_link_home,
+    .owner = ngx_im_link_owner,
     .write = ngx_im_link_write,
     .refuse = ngx_im_link_refuse
 };
@@ -122,16 +122,16 @@ ngx_im_link_waits(uint64_t ref)
 uint32_t
 ngx_im_link_no(unsigned slot)
 {
-    im_outbox_way_t  *way;
+    im_outbox_peer_t  *peer;
 
-    way = ngx_im_link_home(NULL, slot);
+    peer = ngx_im_link_owner(NULL, slot);
 
-    return (way != NULL) ? ((ngx_im_link_t *) way)->no : 0;
+    return (peer != NULL) ? ((ngx_im_link_t *) peer)->no : 0;
 }
 
 
-static im_outbox_way_t *
-ngx_im_link_home(void *ctx, unsigned slot)
+static im_outbox_peer_t *
+ngx_im_link_owner(void *ctx, unsigned slot)
 {
     ngx_im_link_t       *link;
     im_disc_instance_t  *inst;
@@ -139,15 +139,15 @@ ngx_im_link_home(void *ctx, unsigned slot)
     inst = im_disc_pick(ngx_im_disc(), "logic", slot);
     link = (inst != NULL) ? inst->data : NULL;
 
-    return (link != NULL && link->open) ? &link->way : NULL;
+    return (link != NULL && link->open) ? &link->peer : NULL;
 }
 
 
 static int
-ngx_im_link_write(void *ctx, im_outbox_way_t *way, const im_str_t *item)
+ngx_im_link_write(void *ctx, im_outbox_peer_t *peer, const im_str_t *item)
 {
     int             rc;
-    ngx_im_link_t  *link = (ngx_im_link_t *) way;
+    ngx_im_link_t  *link = (ngx_im_link_t *) peer;
 
     if (link->stream == NULL) {
         return IM_ERROR;
@@ -217,7 +217,7 @@ ngx_im_link_take(const Im__DownItem *item)
     Im__UpItem__ItemCase   kind;
 
     if (item->ref == 0) {
-        ngx_im_link_handler->told(item);
+        ngx_im_link_handler->notified(item);
         return;
     }
 
@@ -239,7 +239,7 @@ ngx_im_link_lost(ngx_im_link_t *link)
     ngx_im_link_t  **p;
 
     if (ngx_im_link_outbox != NULL) {
-        im_outbox_lost(ngx_im_link_outbox, &link->way);
+        im_outbox_lost(ngx_im_link_outbox, &link->peer);
     }
 
     for (p = &ngx_im_link_dirty; *p != NULL; p = &(*p)->dirty_next) {

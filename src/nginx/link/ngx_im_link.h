@@ -1,9 +1,9 @@
 /*
- * ngx_im_link.h -- what this worker asks of Logic, and what Logic says.
+ * ngx_im_link.h -- what this worker asks of Logic, and what Logic reports.
  *
- * An item goes to the Logic that is home to its slot, and is kept until it is
- * answered.  Whom an answer is for is not known here: that, and what Logic
- * says unasked, is taken by the handler which is given at the start.
+ * An item goes to the Logic that owns its slot, and is kept until it is
+ * answered.  The recipient of an answer is not known here: the handler that is
+ * given at the start takes answers, and what Logic reports by itself.
  */
 
 #ifndef NGX_IM_LINK_H
@@ -23,11 +23,11 @@ typedef struct {
     void  (*refused)(uint64_t conn, Im__UpItem__ItemCase kind,
                      const char *cmid, const char *code);
     /* Unasked. */
-    void  (*told)(const Im__DownItem *item);
-    /* While a link was broken something may have been told. */
+    void  (*notified)(const Im__DownItem *item);
+    /* While a link was broken, a report may have been lost. */
     void  (*missed)(void);
-    /* A link has opened or ended: what a Logic tells comes from now on, or
-     * comes no more, and slots have another home. */
+    /* A link has opened or ended: reports of that Logic come from now on, or
+     * come no more, and slots have another owner. */
     void  (*moved)(void);
 } ngx_im_link_handler_t;
 
@@ -49,7 +49,7 @@ void ngx_im_link_exit(void);
 /* As im_outbox_add and im_outbox_waits. */
 int ngx_im_link_send(unsigned slot, Im__UpItem *item, uint64_t *ref);
 int ngx_im_link_waits(uint64_t ref);
-/* Number of the stream to the home of a slot, which no other stream of this
+/* Number of the stream to the owner of a slot, which no other stream of this
  * worker has had; 0: there is none. */
 uint32_t ngx_im_link_no(unsigned slot);
 

@@ -337,7 +337,7 @@ ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
 
     ngx_im_log_error(NGX_LOG_NOTICE, ngx_cycle->log,
                      "im: logic %s is leaving, %ui items are under way",
-                     inst->id, (ngx_uint_t) link->way.in_flight);
+                     inst->id, (ngx_uint_t) link->peer.in_flight);
 
     ngx_im_link_closed(link, "it is leaving");
 
@@ -353,7 +353,7 @@ ngx_im_link_changed(void *ctx, im_disc_instance_t *inst)
 static void
 ngx_im_link_leave(ngx_im_link_t *link)
 {
-    if (link->way.in_flight == 0 && link->stream != NULL && !link->leaving) {
+    if (link->peer.in_flight == 0 && link->stream != NULL && !link->leaving) {
         link->leaving = 1;
         im_rpc_stream_close(link->stream);
     }

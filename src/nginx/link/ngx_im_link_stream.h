@@ -15,7 +15,7 @@
 typedef struct ngx_im_link_s  ngx_im_link_t;
 
 struct ngx_im_link_s {
-    im_outbox_way_t      way;        /* first: the outbox knows us by it */
+    im_outbox_peer_t     peer;       /* first: the outbox knows us by it */
     im_disc_instance_t  *instance;   /* NULL once it is gone */
     im_rpc_stream_t     *stream;     /* NULL while broken */
     im_rpc_timer_t      *retry;

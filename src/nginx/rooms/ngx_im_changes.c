@@ -14,7 +14,7 @@
  */
 
 #include "ngx_im_changes.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 
 
 #define NGX_IM_CHANGES           4096   /* remembered, at most */

@@ -19,7 +19,7 @@
  */
 
 #include "ngx_im_fanout.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_out.h"
 #include "im_seen.h"
 

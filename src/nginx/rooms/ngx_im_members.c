@@ -15,7 +15,7 @@
 #include "ngx_im_changes.h"
 #include "ngx_im_removals.h"
 #include "ngx_im_users.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_out.h"
 
 

@@ -10,8 +10,8 @@
 #include "ngx_im_connect.h"
 #include "ngx_im_presence.h"
 #include "ngx_im_reports.h"
-#include "ngx_im_ws_again.h"
 #include "ngx_im_ws_out.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_session.h"
 
 
@@ -30,7 +30,7 @@ static void ngx_im_answers_on_moved(void);
 const ngx_im_link_handler_t  ngx_im_answers = {
     .answered = ngx_im_answers_on_answer,
     .refused = ngx_im_answers_on_refused,
-    .told = ngx_im_told,
+    .notified = ngx_im_notified,
     .missed = ngx_im_answers_on_missed,
     .moved = ngx_im_answers_on_moved
 };

@@ -14,8 +14,8 @@
 /* ngx_im_answers.c: takes what comes by a link. */
 extern const ngx_im_link_handler_t  ngx_im_answers;
 
-/* ngx_im_told.c: what Logic says unasked. */
-void ngx_im_told(const Im__DownItem *item);
+/* ngx_im_notified.c: what Logic says unasked. */
+void ngx_im_notified(const Im__DownItem *item);
 
 /* ngx_im_push.c: the Connect service. */
 ngx_int_t ngx_im_push_memory(void);

@@ -25,7 +25,7 @@
 #include "ngx_im_reports.h"
 #include "ngx_im_users.h"
 #include "ngx_im_worker.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_out.h"
 #include "im_address.h"
 #include "im_seen.h"

@@ -15,7 +15,7 @@
 #include "ngx_im_link.h"
 #include "ngx_im_members.h"
 #include "ngx_im_users.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_out.h"
 #include "im_error.h"
 #include "im_slot.h"

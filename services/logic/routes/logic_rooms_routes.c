@@ -1,5 +1,5 @@
 /*
- * logic_rooms_where.c -- see logic_rooms_where.h.
+ * logic_rooms_routes.c -- see logic_rooms_routes.h.
  *
  * The users of an instance are a sorted set with the uid as score, not a plain
  * set: a page of a room's online members, by uid, then costs what a page does,
@@ -17,19 +17,19 @@
 #include "im_keys.h"
 #include "im_log.h"
 #include "logic_alive.h"
-#include "logic_rooms_where.h"
-#include "logic_words.h"
+#include "logic_args.h"
+#include "logic_rooms_routes.h"
 
 
 #define WHERE_SAME_SCORE  16       /* users below `after` that share its score;
                                       of drawn ids hardly ever one does */
 
 
-static void where_instance(im_redis_t *redis, uint64_t room,
-    logic_rooms_where_t *where, const redisReply *name, const char *users);
-static int where_union(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t *online);
-static void where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid);
+static void routes_instance(im_redis_t *redis, uint64_t room,
+    logic_rooms_routes_t *routes, const redisReply *name, const char *users);
+static int routes_union(im_redis_t *redis, uint64_t room,
+    const logic_rooms_routes_t *routes, uint64_t *online);
+static void routes_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid);
 
 
 void
@@ -48,40 +48,40 @@ logic_rooms_set_key(char *key, uint64_t room, const char *instance)
 
 
 int
-logic_rooms_where(im_redis_t *redis, uint64_t room,
-    logic_rooms_where_t *where)
+logic_rooms_routes(im_redis_t *redis, uint64_t room,
+    logic_rooms_routes_t *routes)
 {
-    if (logic_rooms_where_ask(redis, room) != IM_OK
-        || logic_rooms_where_read(redis, room, where) != IM_OK)
+    if (logic_rooms_routes_ask(redis, room) != IM_OK
+        || logic_rooms_routes_read(redis, room, routes) != IM_OK)
     {
         return IM_ERROR;
     }
 
-    return logic_words_done(redis, where->stale);
+    return logic_args_done(redis, routes->stale);
 }
 
 
 int
-logic_rooms_where_ask(im_redis_t *redis, uint64_t room)
+logic_rooms_routes_ask(im_redis_t *redis, uint64_t room)
 {
     char  key[LOGIC_ROOMS_KEY];
 
     logic_rooms_key(key, room);
 
-    return logic_words(redis, 2, "HGETALL", key);
+    return logic_args(redis, 2, "HGETALL", key);
 }
 
 
 int
-logic_rooms_where_read(im_redis_t *redis, uint64_t room,
-    logic_rooms_where_t *where)
+logic_rooms_routes_read(im_redis_t *redis, uint64_t room,
+    logic_rooms_routes_t *routes)
 {
     size_t       i;
     redisReply  *reply;
 
-    where->n = 0;
-    where->sum = 0;
-    where->stale = 0;
+    routes->n = 0;
+    routes->sum = 0;
+    routes->stale = 0;
 
     reply = im_redis_expect(redis, IM_REDIS_ARRAY);
     if (reply == NULL) {
@@ -89,8 +89,8 @@ logic_rooms_where_read(im_redis_t *redis, uint64_t room,
     }
 
     for (i = 0; i + 1 < reply->elements; i += 2) {
-        where_instance(redis, room, where, reply->element[i],
-                       reply->element[i + 1]->str);
+        routes_instance(redis, room, routes, reply->element[i],
+                        reply->element[i + 1]->str);
     }
 
     im_redis_free(reply);
@@ -100,7 +100,7 @@ logic_rooms_where_read(im_redis_t *redis, uint64_t room,
 
 
 static void
-where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
+routes_instance(im_redis_t *redis, uint64_t room, logic_rooms_routes_t *routes,
     const redisReply *name, const char *users)
 {
     char  key[LOGIC_ROOMS_KEY], set[LOGIC_ROOMS_SET];
@@ -112,27 +112,27 @@ where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
     switch (logic_alive(name->str, name->len)) {
 
     case IM_OK:
-        if (where->n == LOGIC_ROOMS_INSTANCES) {
+        if (routes->n == LOGIC_ROOMS_INSTANCES) {
             im_log(IM_LOG_ERR, "room %llu is on more than %d instances",
                    (unsigned long long) room, LOGIC_ROOMS_INSTANCES);
             return;
         }
 
-        memcpy(where->list[where->n].id, name->str, name->len + 1);
-        where->list[where->n].users = strtoull(users, NULL, 10);
-        where->sum += where->list[where->n++].users;
+        memcpy(routes->list[routes->n].id, name->str, name->len + 1);
+        routes->list[routes->n].users = strtoull(users, NULL, 10);
+        routes->sum += routes->list[routes->n++].users;
         return;
 
     case IM_DECLINED:
         logic_rooms_key(key, room);
         logic_rooms_set_key(set, room, name->str);
 
-        if (logic_words(redis, 3, "HDEL", key, name->str) == IM_OK) {
-            where->stale++;
+        if (logic_args(redis, 3, "HDEL", key, name->str) == IM_OK) {
+            routes->stale++;
         }
 
-        if (logic_words(redis, 2, "DEL", set) == IM_OK) {
-            where->stale++;
+        if (logic_args(redis, 2, "DEL", set) == IM_OK) {
+            routes->stale++;
         }
 
         return;
@@ -145,28 +145,28 @@ where_instance(im_redis_t *redis, uint64_t room, logic_rooms_where_t *where,
 
 int
 logic_rooms_users_there(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online)
+    const logic_rooms_routes_t *routes, uint64_t exact_max, uint64_t *online)
 {
     size_t  i, there;
 
-    *online = where->sum;
+    *online = routes->sum;
     there = 0;
 
-    for (i = 0; i < where->n; i++) {
-        there += (where->list[i].users > 0);
+    for (i = 0; i < routes->n; i++) {
+        there += (routes->list[i].users > 0);
     }
 
-    if (there < 2 || where->sum > exact_max) {
+    if (there < 2 || routes->sum > exact_max) {
         return IM_OK;
     }
 
-    return where_union(redis, room, where, online);
+    return routes_union(redis, room, routes, online);
 }
 
 
 static int
-where_union(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t *online)
+routes_union(im_redis_t *redis, uint64_t room,
+    const logic_rooms_routes_t *routes, uint64_t *online)
 {
     char         keys[LOGIC_ROOMS_INSTANCES][LOGIC_ROOMS_SET], n[8];
     size_t       i;
@@ -175,15 +175,15 @@ where_union(im_redis_t *redis, uint64_t room,
     };
     redisReply  *reply;
 
-    argv[1].len = (size_t) snprintf(n, sizeof(n), "%zu", where->n);
+    argv[1].len = (size_t) snprintf(n, sizeof(n), "%zu", routes->n);
 
-    for (i = 0; i < where->n; i++) {
-        logic_rooms_set_key(keys[i], room, where->list[i].id);
+    for (i = 0; i < routes->n; i++) {
+        logic_rooms_set_key(keys[i], room, routes->list[i].id);
         argv[2 + i].data = (unsigned char *) keys[i];
         argv[2 + i].len = strlen(keys[i]);
     }
 
-    if (im_redis_append(redis, (int) (2 + where->n), argv) != IM_OK) {
+    if (im_redis_append(redis, (int) (2 + routes->n), argv) != IM_OK) {
         return IM_ERROR;
     }
 
@@ -206,11 +206,11 @@ logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance)
 
     logic_rooms_key(key, room);
 
-    if (logic_words(redis, 4, "HSETNX", key, instance, "0") != IM_OK) {
+    if (logic_args(redis, 4, "HSETNX", key, instance, "0") != IM_OK) {
         return IM_ERROR;
     }
 
-    return logic_words(redis, 3, "EXPIRE", key, LOGIC_ROOMS_TTL_S);
+    return logic_args(redis, 3, "EXPIRE", key, LOGIC_ROOMS_TTL_S);
 }
 
 
@@ -218,7 +218,7 @@ logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance)
  * and those just below it. */
 int
 logic_rooms_online_page(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t after, size_t limit,
+    const logic_rooms_routes_t *routes, uint64_t after, size_t limit,
     uint64_t *uids, size_t *n)
 {
     int          rc;
@@ -232,18 +232,18 @@ logic_rooms_online_page(im_redis_t *redis, uint64_t room,
     snprintf(min, sizeof(min), "%llu", (unsigned long long) after);
     snprintf(count, sizeof(count), "%zu", limit + 1 + WHERE_SAME_SCORE);
 
-    for (i = 0; i < where->n; i++) {
-        logic_rooms_set_key(key, room, where->list[i].id);
+    for (i = 0; i < routes->n; i++) {
+        logic_rooms_set_key(key, room, routes->list[i].id);
 
-        if (logic_words(redis, 7, "ZRANGEBYSCORE", key, min, "+inf", "LIMIT",
-                        "0", count)
+        if (logic_args(redis, 7, "ZRANGEBYSCORE", key, min, "+inf", "LIMIT",
+                       "0", count)
             != IM_OK)
         {
             return IM_ERROR;
         }
     }
 
-    for (i = 0; i < where->n; i++) {
+    for (i = 0; i < routes->n; i++) {
         reply = im_redis_reply(redis);
         if (reply == NULL) {
             return IM_ERROR;
@@ -257,7 +257,7 @@ logic_rooms_online_page(im_redis_t *redis, uint64_t room,
             uid = strtoull(reply->element[k]->str, NULL, 10);
 
             if (uid > after) {
-                where_merge(uids, n, limit + 1, uid);
+                routes_merge(uids, n, limit + 1, uid);
             }
         }
 
@@ -270,7 +270,7 @@ logic_rooms_online_page(im_redis_t *redis, uint64_t room,
 
 /* uids: ascending, each once, the lowest max of them. */
 static void
-where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid)
+routes_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid)
 {
     size_t  i, k;
 
@@ -298,7 +298,7 @@ where_merge(uint64_t *uids, size_t *n, size_t max, uint64_t uid)
 
 int
 logic_rooms_online_of(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, const uint64_t *uids, size_t n,
+    const logic_rooms_routes_t *routes, const uint64_t *uids, size_t n,
     unsigned char *online)
 {
     int          rc;
@@ -309,19 +309,19 @@ logic_rooms_online_of(im_redis_t *redis, uint64_t room,
     rc = IM_OK;
     memset(online, 0, n);
 
-    for (i = 0; i < where->n; i++) {
-        logic_rooms_set_key(key, room, where->list[i].id);
+    for (i = 0; i < routes->n; i++) {
+        logic_rooms_set_key(key, room, routes->list[i].id);
 
         for (k = 0; k < n; k++) {
             snprintf(uid, sizeof(uid), "%llu", (unsigned long long) uids[k]);
 
-            if (logic_words(redis, 3, "ZSCORE", key, uid) != IM_OK) {
+            if (logic_args(redis, 3, "ZSCORE", key, uid) != IM_OK) {
                 return IM_ERROR;
             }
         }
     }
 
-    for (i = 0; i < where->n * n; i++) {
+    for (i = 0; i < routes->n * n; i++) {
         reply = im_redis_reply(redis);
         if (reply == NULL) {
             return IM_ERROR;
@@ -341,7 +341,7 @@ logic_rooms_online_of(im_redis_t *redis, uint64_t room,
 
 int
 logic_rooms_take_out(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t uid, int *there)
+    const logic_rooms_routes_t *routes, uint64_t uid, int *there)
 {
     char       key[LOGIC_ROOMS_SET], text[24];
     size_t     i;
@@ -350,15 +350,15 @@ logic_rooms_take_out(im_redis_t *redis, uint64_t room,
     *there = 0;
     snprintf(text, sizeof(text), "%llu", (unsigned long long) uid);
 
-    for (i = 0; i < where->n; i++) {
-        logic_rooms_set_key(key, room, where->list[i].id);
+    for (i = 0; i < routes->n; i++) {
+        logic_rooms_set_key(key, room, routes->list[i].id);
 
-        if (logic_words(redis, 3, "ZREM", key, text) != IM_OK) {
+        if (logic_args(redis, 3, "ZREM", key, text) != IM_OK) {
             return IM_ERROR;
         }
     }
 
-    for (i = 0; i < where->n; i++) {
+    for (i = 0; i < routes->n; i++) {
         if (im_redis_expect_int(redis, &n) != IM_OK) {
             return IM_ERROR;
         }

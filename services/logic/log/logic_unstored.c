@@ -1,11 +1,11 @@
 /*
- * logic_begun.c -- see logic_begun.h.
+ * logic_unstored.c -- see logic_unstored.h.
  *
  * Redis holds im:fresh:{uid} for an hour, longer than the store may be behind:
- * the partitions of those conversations that have begun lately for this user,
- * each with the time of the last one.  So it has 64 members at most, however
- * many conversations a user begins, and to read it costs the same.  Most users
- * have none, and their list costs one look.
+ * the partitions of the conversations that began lately for this user, each
+ * with the time of the last one.  So it has 64 members at most, however many
+ * conversations a user begins, and to read it costs the same.  Most users have
+ * none, and their list costs one look.
  *
  * A user who has some is parked until the store group has reached the end that
  * the log had.  A note that is so old that nothing is appended for it any more
@@ -29,13 +29,13 @@
 #include "im_keys.h"
 #include "im_log.h"
 #include "im_timeouts.h"
-#include "logic_begun.h"
 #include "logic_fail.h"
 #include "logic_partitions.h"
+#include "logic_unstored.h"
 
 
-#define BEGUN_LIFE     "3600"
-#define BEGUN_SKEW_MS  5000        /* clocks of two Logic may differ */
+#define UNSTORED_LIFE     "3600"
+#define UNSTORED_SKEW_MS  5000        /* clocks of two Logic may differ */
 
 
 typedef struct {
@@ -46,24 +46,25 @@ typedef struct {
     uint64_t                 oldest_ms;    /* of its notes */
     const ProtobufCMessage  *in;
     logic_jobs_pt            go_on;
-} begun_t;
+} unstored_t;
 
 
-static int begun_note(im_redis_t *redis, uint64_t uid, unsigned partition);
-static int begun_read(im_redis_t *redis, begun_t *b);
-static void begun_add(begun_t *b, const char *partition, const char *time);
-static int begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req);
-static void begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
-static int begun_is_stored(const begun_t *b);
-static void begun_drop(logic_parked_t *parked);
-static void begun_forget(im_redis_t *redis, begun_t **all, size_t n);
-static int begun_forget_append(im_redis_t *redis, const begun_t *b,
+static int unstored_note(im_redis_t *redis, uint64_t uid, unsigned partition);
+static int unstored_read(im_redis_t *redis, unstored_t *b);
+static void unstored_add(unstored_t *b, const char *partition,
+    const char *time);
+static int unstored_park(logic_db_t *db, unstored_t *b, im_rpc_req_t *req);
+static void unstored_resume(logic_db_t *db, logic_parked_t **parked, size_t n);
+static int unstored_is_stored(const unstored_t *b);
+static void unstored_drop(logic_parked_t *parked);
+static void unstored_forget(im_redis_t *redis, unstored_t **all, size_t n);
+static int unstored_forget_append(im_redis_t *redis, const unstored_t *b,
     size_t *replies);
-static size_t begun_key(char *out, size_t size, uint64_t uid);
+static size_t unstored_key(char *out, size_t size, uint64_t uid);
 
 
 int
-logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
+logic_unstored_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 {
     unsigned  partition;
 
@@ -73,8 +74,8 @@ logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 
     partition = im_slot_of_conv(conv) % logic_partitions();
 
-    if (begun_note(redis, conv->a, partition) != IM_OK
-        || begun_note(redis, conv->b, partition) != IM_OK)
+    if (unstored_note(redis, conv->a, partition) != IM_OK
+        || unstored_note(redis, conv->b, partition) != IM_OK)
     {
         return IM_ERROR;
     }
@@ -86,7 +87,7 @@ logic_begun_append(im_redis_t *redis, const im_conv_t *conv, size_t *replies)
 
 
 static int
-begun_note(im_redis_t *redis, uint64_t uid, unsigned partition)
+unstored_note(im_redis_t *redis, uint64_t uid, unsigned partition)
 {
     int       n;
     char      key[48], time[24], value[16];
@@ -94,11 +95,11 @@ begun_note(im_redis_t *redis, uint64_t uid, unsigned partition)
         im_str("ZADD"), { 0, NULL }, { 0, NULL }, { 0, NULL }
     };
     im_str_t  expire[3] = {
-        im_str("EXPIRE"), { 0, NULL }, im_str(BEGUN_LIFE)
+        im_str("EXPIRE"), { 0, NULL }, im_str(UNSTORED_LIFE)
     };
 
     add[1].data = (unsigned char *) key;
-    add[1].len = begun_key(key, sizeof(key), uid);
+    add[1].len = unstored_key(key, sizeof(key), uid);
     expire[1] = add[1];
 
     n = snprintf(time, sizeof(time), "%" PRIu64, im_now_ms());
@@ -116,7 +117,7 @@ begun_note(im_redis_t *redis, uint64_t uid, unsigned partition)
 
 
 int
-logic_begun_ask(im_redis_t *redis, uint64_t uid)
+logic_unstored_ask(im_redis_t *redis, uint64_t uid)
 {
     char      key[48];
     im_str_t  argv[5] = {
@@ -125,17 +126,17 @@ logic_begun_ask(im_redis_t *redis, uint64_t uid)
     };
 
     argv[1].data = (unsigned char *) key;
-    argv[1].len = begun_key(key, sizeof(key), uid);
+    argv[1].len = unstored_key(key, sizeof(key), uid);
 
     return im_redis_append(redis, 5, argv);
 }
 
 
 int
-logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
+logic_unstored_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
     logic_jobs_pt go_on)
 {
-    begun_t  *b, note = {
+    unstored_t  *b, note = {
         .uid = uid,
         .asked_ms = im_now_ms(),
         .oldest_ms = UINT64_MAX,
@@ -143,7 +144,7 @@ logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
         .go_on = go_on
     };
 
-    if (begun_read(db->redis, &note) != IM_OK) {
+    if (unstored_read(db->redis, &note) != IM_OK) {
         im_warn_seldom("lists of conversations are refused: redis: %s",
                        im_redis_error(db->redis));
         logic_fail(call->req, "unavailable", "the notes of new conversations "
@@ -155,7 +156,7 @@ logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
         return IM_OK;
     }
 
-    b = malloc(sizeof(begun_t));
+    b = malloc(sizeof(unstored_t));
     if (b == NULL) {
         logic_fail(call->req, "internal", "out of memory");
         return IM_DECLINED;
@@ -163,13 +164,13 @@ logic_begun_wait(logic_db_t *db, const logic_call_t *call, uint64_t uid,
 
     *b = note;
 
-    return begun_park(db, b, call->req);
+    return unstored_park(db, b, call->req);
 }
 
 
 /* A reply of another type leaves those of other users where they are. */
 static int
-begun_read(im_redis_t *redis, begun_t *b)
+unstored_read(im_redis_t *redis, unstored_t *b)
 {
     size_t       i;
     redisReply  *reply;
@@ -188,7 +189,7 @@ begun_read(im_redis_t *redis, begun_t *b)
         if (reply->element[i]->str != NULL
             && reply->element[i + 1]->str != NULL)
         {
-            begun_add(b, reply->element[i]->str, reply->element[i + 1]->str);
+            unstored_add(b, reply->element[i]->str, reply->element[i + 1]->str);
         }
     }
 
@@ -199,7 +200,7 @@ begun_read(im_redis_t *redis, begun_t *b)
 
 
 static void
-begun_add(begun_t *b, const char *partition, const char *time)
+unstored_add(unstored_t *b, const char *partition, const char *time)
 {
     uint64_t       ms;
     unsigned long  p;
@@ -218,17 +219,17 @@ begun_add(begun_t *b, const char *partition, const char *time)
 
 
 static int
-begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
+unstored_park(logic_db_t *db, unstored_t *b, im_rpc_req_t *req)
 {
     int  rc, ms;
 
     ms = im_rpc_req_left_ms(req) / 2;
-    ms = (ms < IM_BEGUN_WAIT_MS) ? ms : IM_BEGUN_WAIT_MS;
+    ms = (ms < IM_UNSTORED_WAIT_MS) ? ms : IM_UNSTORED_WAIT_MS;
 
     b->parked.wait.partitions = b->partitions;
     b->parked.req = req;
-    b->parked.resume = begun_resume;
-    b->parked.drop = begun_drop;
+    b->parked.resume = unstored_resume;
+    b->parked.drop = unstored_drop;
     b->parked.wait.until_us = im_cond_now_us()
                               + (uint64_t) (ms > 0 ? ms : 0) * 1000;
 
@@ -245,16 +246,16 @@ begun_park(logic_db_t *db, begun_t *b, im_rpc_req_t *req)
 
 
 static void
-begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
+unstored_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
     size_t         i, n_stored;
-    begun_t       *b, *stored[LOGIC_CALLS_MAX];
+    unstored_t       *b, *stored[LOGIC_CALLS_MAX];
     logic_call_t   calls[LOGIC_CALLS_MAX];
 
     for (i = 0, n_stored = 0; i < n; i++) {
-        b = (begun_t *) parked[i];
+        b = (unstored_t *) parked[i];
 
-        if (begun_is_stored(b)) {
+        if (unstored_is_stored(b)) {
             calls[n_stored].req = b->parked.req;
             calls[n_stored].in = b->in;
             stored[n_stored++] = b;
@@ -272,7 +273,7 @@ begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 
     /* the requests are gone */
 
-    begun_forget(db->redis, stored, n_stored);
+    unstored_forget(db->redis, stored, n_stored);
 
     for (i = 0; i < n_stored; i++) {
         free(stored[i]);
@@ -282,7 +283,7 @@ begun_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 
 /* 0: the call has been refused. */
 static int
-begun_is_stored(const begun_t *b)
+unstored_is_stored(const unstored_t *b)
 {
     const logic_wait_t  *w = &b->parked.wait;
 
@@ -297,14 +298,14 @@ begun_is_stored(const begun_t *b)
 
 
 static void
-begun_drop(logic_parked_t *parked)
+unstored_drop(logic_parked_t *parked)
 {
     free(parked);
 }
 
 
 static void
-begun_forget(im_redis_t *redis, begun_t **all, size_t n)
+unstored_forget(im_redis_t *redis, unstored_t **all, size_t n)
 {
     int     rc;
     size_t  i, replies;
@@ -313,7 +314,7 @@ begun_forget(im_redis_t *redis, begun_t **all, size_t n)
     replies = 0;
 
     for (i = 0; i < n && rc == IM_OK; i++) {
-        rc = begun_forget_append(redis, all[i], &replies);
+        rc = unstored_forget_append(redis, all[i], &replies);
     }
 
     if (rc != IM_OK || im_redis_skip(redis, replies) != IM_OK) {
@@ -324,7 +325,7 @@ begun_forget(im_redis_t *redis, begun_t **all, size_t n)
 
 
 static int
-begun_forget_append(im_redis_t *redis, const begun_t *b, size_t *replies)
+unstored_forget_append(im_redis_t *redis, const unstored_t *b, size_t *replies)
 {
     int       n;
     char      key[48], time[24];
@@ -333,14 +334,14 @@ begun_forget_append(im_redis_t *redis, const begun_t *b, size_t *replies)
     };
     uint64_t  until_ms;
 
-    until_ms = b->asked_ms - logic_void_after_ms() - BEGUN_SKEW_MS;
+    until_ms = b->asked_ms - logic_void_after_ms() - UNSTORED_SKEW_MS;
 
     if (b->oldest_ms > until_ms) {
         return IM_OK;
     }
 
     argv[1].data = (unsigned char *) key;
-    argv[1].len = begun_key(key, sizeof(key), b->uid);
+    argv[1].len = unstored_key(key, sizeof(key), b->uid);
 
     n = snprintf(time, sizeof(time), "%" PRIu64, until_ms);
     argv[3].data = (unsigned char *) time;
@@ -357,7 +358,7 @@ begun_forget_append(im_redis_t *redis, const begun_t *b, size_t *replies)
 
 
 static size_t
-begun_key(char *out, size_t size, uint64_t uid)
+unstored_key(char *out, size_t size, uint64_t uid)
 {
     return (size_t) snprintf(out, size, IM_KEY_FRESH, uid);
 }

@@ -1,5 +1,5 @@
 /*
- * ngx_im_told.c -- what a Logic tells a worker unasked.
+ * ngx_im_notified.c -- what a Logic tells a worker unasked.
  *
  * Each of these is told to all workers, or to those that it concerns, and may
  * be told more than once.  None of them is the only way to learn of it: what is
@@ -13,23 +13,23 @@
 #include "ngx_im_presence.h"
 #include "ngx_im_reports.h"
 #include "ngx_im_users.h"
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_ws_out.h"
 
 
-static void ngx_im_told_announce(const Im__Announce *announce);
-static void ngx_im_told_end(const Im__End *end);
-static void ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end,
+static void ngx_im_notified_announce(const Im__Announce *announce);
+static void ngx_im_notified_end(const Im__End *end);
+static void ngx_im_notified_kick(ngx_im_ws_t *ws, const Im__End *end,
     unsigned code);
 
 
 void
-ngx_im_told(const Im__DownItem *item)
+ngx_im_notified(const Im__DownItem *item)
 {
     switch (item->item_case) {
 
     case IM__DOWN_ITEM__ITEM_END:
-        ngx_im_told_end(item->end);
+        ngx_im_notified_end(item->end);
         break;
 
     case IM__DOWN_ITEM__ITEM_MEMBERSHIP:
@@ -41,7 +41,7 @@ ngx_im_told(const Im__DownItem *item)
         break;
 
     case IM__DOWN_ITEM__ITEM_ANNOUNCE:
-        ngx_im_told_announce(item->announce);
+        ngx_im_notified_announce(item->announce);
         break;
 
     case IM__DOWN_ITEM__ITEM_PRESENCE:
@@ -61,7 +61,7 @@ ngx_im_told(const Im__DownItem *item)
 /* Each Logic says so when a link opens, and when there is another epoch.  Only
  * who knows of one before it has lost something. */
 static void
-ngx_im_told_announce(const Im__Announce *announce)
+ngx_im_notified_announce(const Im__Announce *announce)
 {
     int              lost;
     static uint64_t  epoch;
@@ -93,7 +93,7 @@ ngx_im_told_announce(const Im__Announce *announce)
 
 /* A session was ended: its live connections hear why, and close. */
 static void
-ngx_im_told_end(const Im__End *end)
+ngx_im_notified_end(const Im__End *end)
 {
     ngx_im_ws_t  *ws, *next;
 
@@ -102,7 +102,7 @@ ngx_im_told_end(const Im__End *end)
         ws = ngx_im_ws_by_id(end->conn);
 
         if (ws != NULL && ws->sub.uid == end->uid) {
-            ngx_im_told_kick(ws, end, IM_CLOSE_REPLACED);
+            ngx_im_notified_kick(ws, end, IM_CLOSE_REPLACED);
         }
 
         return;
@@ -112,14 +112,14 @@ ngx_im_told_end(const Im__End *end)
         next = ws->user_next;
 
         if (end->sid[0] == '\0' || ngx_strcmp(end->sid, ws->sid) == 0) {
-            ngx_im_told_kick(ws, end, IM_CLOSE_KICKED);
+            ngx_im_notified_kick(ws, end, IM_CLOSE_KICKED);
         }
     }
 }
 
 
 static void
-ngx_im_told_kick(ngx_im_ws_t *ws, const Im__End *end, unsigned code)
+ngx_im_notified_kick(ngx_im_ws_t *ws, const Im__End *end, unsigned code)
 {
     Im__Kick   kick = IM__KICK__INIT;
     Im__Frame  frame = IM__FRAME__INIT;

@@ -1,16 +1,17 @@
 /*
- * ngx_im_ws_again.c -- all connections of this worker are opened once more.
+ * ngx_im_ws_reannounce.c -- announces all connections of this worker to Logic
+ * once more.
  *
  *     announce_all ----------------+--> walk, 200 each 20 ms --> Open
  *     sync_all --------------------+
  *     sync_later --5 s after one---+
  *
- * What Logic and Redis know of them may have been lost, which is made good by
- * an Open of each.  If pushes may be missing, too, each is told sync_needed
- * when its Open was answered: what is said after that sync finds its route.
+ * Logic and Redis may have lost what they knew of them; an Open of each brings
+ * it back.  If pushes may be missing, too, each connection gets sync_needed
+ * after the answer to its Open: messages after that sync find its route.
  */
 
-#include "ngx_im_ws_again.h"
+#include "ngx_im_ws_reannounce.h"
 #include "ngx_im_link.h"
 #include "ngx_im_users.h"
 #include "im_slot.h"
@@ -24,16 +25,16 @@
 static void ngx_im_ws_sync_once_more(void);
 static void ngx_im_ws_on_sync(ngx_event_t *ev);
 static void ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn);
-static void ngx_im_ws_again_in(ngx_msec_t ms);
+static void ngx_im_ws_reannounce_in(ngx_msec_t ms);
 static void ngx_im_ws_on_again(ngx_event_t *ev);
-static int ngx_im_ws_again(ngx_im_ws_t *ws);
+static int ngx_im_ws_reannounce(ngx_im_ws_t *ws);
 
 
-static ngx_event_t          ngx_im_ws_again_event;
+static ngx_event_t          ngx_im_ws_reannounce_event;
 static ngx_event_t          ngx_im_ws_sync_event;    /* the next sync of all */
-static ngx_connection_t     ngx_im_ws_again_nobody;  /* for debug lines */
-static ngx_im_users_walk_t  ngx_im_ws_again_walk;
-static ngx_uint_t           ngx_im_ws_again_sync;    /* all are to be told */
+static ngx_connection_t     ngx_im_ws_reannounce_nobody;  /* for debug lines */
+static ngx_im_users_walk_t  ngx_im_ws_reannounce_walk;
+static ngx_uint_t           ngx_im_ws_reannounce_sync;    /* sync_needed */
 static ngx_uint_t           ngx_im_ws_sync_more;     /* and once more */
 static ngx_msec_t           ngx_im_ws_sync_from;     /* the next one */
 
@@ -41,18 +42,18 @@ static ngx_msec_t           ngx_im_ws_sync_from;     /* the next one */
 void
 ngx_im_ws_announce_all(ngx_msec_t in_ms)
 {
-    ngx_im_ws_again_in(in_ms);
+    ngx_im_ws_reannounce_in(in_ms);
 }
 
 
 void
 ngx_im_ws_sync_all(void)
 {
-    ngx_im_ws_again_sync = 1;
+    ngx_im_ws_reannounce_sync = 1;
     ngx_im_ws_sync_more = 0;           /* this one is for all that was missed */
     ngx_im_ws_sync_from = ngx_current_msec + NGX_IM_WS_SYNC_PAUSE;
 
-    ngx_im_ws_again_in(1);
+    ngx_im_ws_reannounce_in(1);
 }
 
 
@@ -64,7 +65,7 @@ ngx_im_ws_sync_later(void)
 {
     ngx_im_ws_sync_more = 1;
 
-    if (!ngx_im_ws_again_sync) {
+    if (!ngx_im_ws_reannounce_sync) {
         ngx_im_ws_sync_once_more();    /* else when all have been met */
     }
 }
@@ -94,7 +95,7 @@ ngx_im_ws_sync_once_more(void)
 static void
 ngx_im_ws_on_sync(ngx_event_t *ev)
 {
-    if (ngx_im_ws_sync_more && !ngx_im_ws_again_sync) {
+    if (ngx_im_ws_sync_more && !ngx_im_ws_reannounce_sync) {
         ngx_im_ws_sync_once_more();
     }
 }
@@ -103,8 +104,8 @@ ngx_im_ws_on_sync(ngx_event_t *ev)
 static void
 ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn)
 {
-    ngx_im_ws_again_nobody.fd = (ngx_socket_t) -1;
-    ev->data = &ngx_im_ws_again_nobody;
+    ngx_im_ws_reannounce_nobody.fd = (ngx_socket_t) -1;
+    ev->data = &ngx_im_ws_reannounce_nobody;
     ev->handler = fn;
     ev->log = ngx_cycle->log;
     ev->cancelable = 1;
@@ -113,35 +114,35 @@ ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn)
 
 /* Begins the walk, also if one is under way; the sooner of two times holds. */
 static void
-ngx_im_ws_again_in(ngx_msec_t ms)
+ngx_im_ws_reannounce_in(ngx_msec_t ms)
 {
-    ngx_memzero(&ngx_im_ws_again_walk, sizeof(ngx_im_users_walk_t));
+    ngx_memzero(&ngx_im_ws_reannounce_walk, sizeof(ngx_im_users_walk_t));
 
-    if (ngx_im_ws_again_event.timer_set
-        && (ngx_msec_int_t) (ngx_im_ws_again_event.timer.key
+    if (ngx_im_ws_reannounce_event.timer_set
+        && (ngx_msec_int_t) (ngx_im_ws_reannounce_event.timer.key
                              - ngx_current_msec)
            <= (ngx_msec_int_t) ms)
     {
         return;
     }
 
-    ngx_im_ws_timer_init(&ngx_im_ws_again_event, ngx_im_ws_on_again);
-    ngx_add_timer(&ngx_im_ws_again_event, ms);
+    ngx_im_ws_timer_init(&ngx_im_ws_reannounce_event, ngx_im_ws_on_again);
+    ngx_add_timer(&ngx_im_ws_reannounce_event, ms);
 }
 
 
 static void
 ngx_im_ws_on_again(ngx_event_t *ev)
 {
-    if (ngx_im_users_walk(&ngx_im_ws_again_walk, NGX_IM_WS_AGAIN_MAX,
-                          ngx_im_ws_again)
+    if (ngx_im_users_walk(&ngx_im_ws_reannounce_walk, NGX_IM_WS_AGAIN_MAX,
+                          ngx_im_ws_reannounce)
         == NGX_AGAIN)
     {
         ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
         return;
     }
 
-    ngx_im_ws_again_sync = 0;          /* all have been met */
+    ngx_im_ws_reannounce_sync = 0;          /* all have been met */
 
     if (ngx_im_ws_sync_more) {
         ngx_im_ws_sync_once_more();
@@ -150,9 +151,9 @@ ngx_im_ws_on_again(ngx_event_t *ev)
 
 
 static int
-ngx_im_ws_again(ngx_im_ws_t *ws)
+ngx_im_ws_reannounce(ngx_im_ws_t *ws)
 {
-    ws->sync |= ngx_im_ws_again_sync;
+    ws->sync |= ngx_im_ws_reannounce_sync;
 
     return ngx_im_ws_open_again(ws);
 }

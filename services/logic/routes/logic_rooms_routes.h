@@ -1,5 +1,5 @@
 /*
- * logic_rooms_where.h -- who of a room is connected where, as Redis has it.
+ * logic_rooms_routes.h -- who of a room is connected where, as Redis has it.
  *
  *   im:r:{room}              Connect instance -> users there (a hash)
  *   im:rl:{room}:<instance>  these users (the score is the uid, rounded to a
@@ -11,8 +11,8 @@
  * removed by whoever meets them.
  */
 
-#ifndef LOGIC_ROOMS_WHERE_H
-#define LOGIC_ROOMS_WHERE_H
+#ifndef LOGIC_ROOMS_ROUTES_H
+#define LOGIC_ROOMS_ROUTES_H
 
 #include "im_keys.h"
 #include "im_redis.h"
@@ -32,7 +32,7 @@ typedef struct {
         char      id[LOGIC_ROOMS_ID];
         uint64_t  users;
     } list[LOGIC_ROOMS_INSTANCES];
-} logic_rooms_where_t;
+} logic_rooms_routes_t;
 
 void logic_rooms_key(char *key, uint64_t room);
 void logic_rooms_set_key(char *key, uint64_t room, const char *instance);
@@ -40,18 +40,18 @@ void logic_rooms_set_key(char *key, uint64_t room, const char *instance);
 /*
  * IM_ERROR: Redis does not answer.  The second and third are the halves of the
  * first, for a pipeline: ask, and read in the order of asking; the replies to
- * where->stale commands come after all that was asked.
+ * routes->stale commands come after all that was asked.
  */
-int logic_rooms_where(im_redis_t *redis, uint64_t room,
-    logic_rooms_where_t *where);
-int logic_rooms_where_ask(im_redis_t *redis, uint64_t room);
-int logic_rooms_where_read(im_redis_t *redis, uint64_t room,
-    logic_rooms_where_t *where);
+int logic_rooms_routes(im_redis_t *redis, uint64_t room,
+    logic_rooms_routes_t *routes);
+int logic_rooms_routes_ask(im_redis_t *redis, uint64_t room);
+int logic_rooms_routes_read(im_redis_t *redis, uint64_t room,
+    logic_rooms_routes_t *routes);
 
 /* Users: exact up to exact_max, else the sum, where one who is on two instances
  * counts twice. */
 int logic_rooms_users_there(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t exact_max, uint64_t *online);
+    const logic_rooms_routes_t *routes, uint64_t exact_max, uint64_t *online);
 
 /*
  * This instance gets the messages of the room from now on.  Queues
@@ -62,15 +62,15 @@ int logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance);
 
 /* Up to limit + 1 users above `after`, by uid; *n: how many. */
 int logic_rooms_online_page(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t after, size_t limit,
+    const logic_rooms_routes_t *routes, uint64_t after, size_t limit,
     uint64_t *uids, size_t *n);
 /* He is not there any more; *there: he was, by what workers have reported.
  * They report it themselves, a little later. */
 int logic_rooms_take_out(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, uint64_t uid, int *there);
+    const logic_rooms_routes_t *routes, uint64_t uid, int *there);
 /* online[i]: uids[i] is there. */
 int logic_rooms_online_of(im_redis_t *redis, uint64_t room,
-    const logic_rooms_where_t *where, const uint64_t *uids, size_t n,
+    const logic_rooms_routes_t *routes, const uint64_t *uids, size_t n,
     unsigned char *online);
 
 #endif

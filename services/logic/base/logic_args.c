@@ -1,5 +1,5 @@
 /*
- * logic_words.c -- see logic_words.h.
+ * logic_args.c -- see logic_args.h.
  */
 
 #include <assert.h>
@@ -9,17 +9,17 @@
 #include <hiredis.h>
 
 #include "im_log.h"
-#include "logic_words.h"
+#include "logic_args.h"
 
 
 int
-logic_words(im_redis_t *redis, unsigned n, ...)
+logic_args(im_redis_t *redis, unsigned n, ...)
 {
     va_list    args;
     unsigned   i;
-    im_str_t   argv[LOGIC_WORDS_MAX];
+    im_str_t   argv[LOGIC_ARGS_MAX];
 
-    assert(n <= LOGIC_WORDS_MAX);
+    assert(n <= LOGIC_ARGS_MAX);
 
     va_start(args, n);
 
@@ -35,7 +35,7 @@ logic_words(im_redis_t *redis, unsigned n, ...)
 
 
 int
-logic_words_done(im_redis_t *redis, unsigned n)
+logic_args_done(im_redis_t *redis, unsigned n)
 {
     int          rc;
     redisReply  *reply;
@@ -61,7 +61,7 @@ logic_words_done(im_redis_t *redis, unsigned n)
 
 
 redisReply *
-logic_words_array(im_redis_t *redis)
+logic_args_array(im_redis_t *redis)
 {
     redisReply  *reply;
 
