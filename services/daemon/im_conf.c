@@ -2,8 +2,8 @@
  * im_conf.c -- one table describes a key; tools/config-docs makes
  * docs/configuration.md from it.
  *
- * Order: defaults, file, environment.  What the file says wrongly is refused
- * with file and line; a typo must not become a silent default.
+ * Order: defaults, file, environment.  A mistake in the file is refused with
+ * file and line; a typo must not become a silent default.
  */
 
 #include <ctype.h>
@@ -181,7 +181,7 @@ conf_load(conf_load_t *l)
 
 
 /*
- * inih reads on after a mistake and tells the number of the first line that
+ * inih reads on after a mistake and returns the number of the first line that
  * was wrong; the reason is ours only if it was found in that line.
  */
 static int
@@ -257,7 +257,7 @@ conf_on_line(void *user, const char *section, const char *name,
     const im_conf_key_t  *k;
 
     if (l->wrong != 0) {
-        return 0;                      /* the first mistake is the one told */
+        return 0;                      /* only the first mistake is reported */
     }
 
     if (l->section != NULL && strcmp(section, l->section) != 0) {

@@ -100,8 +100,8 @@ im_health_start(const im_daemon_conf_t *conf, const char *instance)
            health_address_text);
 
     if ((ntohl(sin.sin_addr.s_addr) >> 24) != IN_LOOPBACKNET) {
-        im_log(IM_LOG_NOTICE, "health: %s is not loopback: whoever reaches it "
-               "reads addresses, errors and counters", health_address_text);
+        im_log(IM_LOG_NOTICE, "health: %s is not loopback: all who reach it "
+               "can read addresses, errors and counters", health_address_text);
     }
 
     if (conf->health_port_file[0] != '\0') {

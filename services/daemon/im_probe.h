@@ -5,8 +5,8 @@
  * looks every 2 s (every 250 ms while it is away), with a deadline of 1 s.
  * "X is away" and "X is back" are logged here and nowhere else.
  *
- * A probe without a look is told by its owner: for what only the owner knows,
- * such as a batch that cannot be written.
+ * A probe without a look gets its state from its owner: for what only the owner
+ * knows, such as a batch that cannot be written.
  */
 
 #ifndef IM_PROBE_H

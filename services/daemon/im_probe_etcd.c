@@ -3,7 +3,7 @@
  * thread, which is the only one that may.
  *
  * The view of the instances stays in force while etcd is away, so "listed
- * once" says nothing of the present.
+ * once" does not show that etcd answers now.
  */
 
 #include <stdio.h>

@@ -49,7 +49,7 @@ im_probe_state_wait(im_probe_state_t *s, uint64_t now_ms)
 
     snprintf(text, sizeof(text), "no answer in %d ms", IM_PROBE_DEADLINE_MS);
 
-    /* when it was down already, the last error says more than this */
+    /* when it was down already, the last error is more useful */
 
     return (s->verdict == IM_PROBE_DOWN) ? IM_PROBE_SAME
                                          : state_bad(s, now_ms, text);
@@ -90,7 +90,7 @@ im_probe_state_end(im_probe_state_t *s, uint64_t now_ms, const char *error)
 
     if (s->verdict == IM_PROBE_STARTING) {
         state_set(s, IM_PROBE_UP, now_ms);
-        return IM_PROBE_SAME;          /* nobody was told that it is away */
+        return IM_PROBE_SAME;          /* its absence was never logged */
     }
 
     state_set(s, IM_PROBE_UP, now_ms);

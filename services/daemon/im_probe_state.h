@@ -7,7 +7,7 @@
  *
  * Only a look at the dependency itself changes it, never the traffic.  A look
  * that takes longer than the deadline is a bad one at that moment, whatever it
- * brings later: a library may wait longer than it was told.
+ * brings later: a library may wait longer than its limit.
  *
  * Computes only: the clock is an argument, in milliseconds of any monotonic
  * origin, and the caller has the lock.
@@ -49,7 +49,7 @@ void im_probe_state_init(im_probe_state_t *s, uint64_t now_ms);
 void im_probe_state_begin(im_probe_state_t *s, uint64_t now_ms);
 /* Time passes during a look. */
 im_probe_change_t im_probe_state_wait(im_probe_state_t *s, uint64_t now_ms);
-/* The process was held up for a while: nobody else is to blame for that. */
+/* The process stood still for a while: that is no fault of the dependency. */
 void im_probe_state_held(im_probe_state_t *s, uint64_t now_ms);
 /* The look ends.  error: NULL if it was good. */
 im_probe_change_t im_probe_state_end(im_probe_state_t *s, uint64_t now_ms,

@@ -117,7 +117,7 @@ im_probe_redis_look(void *ctx, char *error, size_t size)
 }
 
 
-/* Who may not ask, or is not told, is not refused for that. */
+/* A user who may not ask, or gets no answer, is not refused for that. */
 static int
 probe_redis_is_cluster(const redisReply *info)
 {
@@ -155,7 +155,7 @@ im_probe_mysql_start(im_probe_mysql_t *m)
     m->probe.ctx = m;
 
     m->schema.name = "schema";
-    m->schema.starting = "MySQL has not said yet which one it has";
+    m->schema.starting = "MySQL was not asked yet which one it has";
 
     return (im_probe_start(&m->schema) == IM_OK) ? im_probe_start(&m->probe)
                                                  : IM_ERROR;
@@ -190,7 +190,7 @@ probe_mysql(void *ctx, char *error, size_t size)
         rc = probe_mysql_looks(m);
     }
 
-    /* last: whoever waits for it begins to work then */
+    /* last: threads that wait for it begin to work then */
 
     if (rc == IM_OK && fits) {
         im_probe_report(&m->schema, NULL);

@@ -7,8 +7,8 @@
  * with a database if
  *
  *   - all migrations that it knows are done there, and
- *   - no migration there asks for a newer program: each says by min_program
- *     which programs it leaves working (docs/upgrading.md).
+ *   - no migration there needs a newer program: its min_program is the oldest
+ *     one that works on it (docs/upgrading.md).
  *
  * So the schema goes first, programs of both versions work beside each other on
  * it, and what the old ones need is taken away one version later.
@@ -38,7 +38,7 @@ typedef struct {
 /* The schema that this program knows, and needs. */
 unsigned im_schema_known(void);
 /* Of the database of this connection.  IM_OK; IM_AGAIN, IM_ERROR:
- * im_mysql_error() says why. */
+ * im_mysql_error() has the reason. */
 int im_schema_read(im_mysql_t *m, im_schema_state_t *s);
 /*
  * Whether a program that knows this schema works with that state.  IM_OK;

@@ -73,7 +73,7 @@ logic_cache_get(logic_cache_t *c, logic_cache_key_t key, uint64_t now_us,
 }
 
 
-/* An entry is not younger than it says: the time was rounded down. */
+/* An entry is not younger than its time, which was rounded down. */
 static logic_cache_e
 cache_state(const logic_cache_t *c, logic_cache_entry_t *e, uint64_t now_us)
 {

@@ -6,16 +6,16 @@
  * So the table is never emptied because it is full, its memory is bounded when
  * it is compiled, and threads meet only at a stripe of sets.
  *
- * An answer has an age.  It is fresh at first; when it is due, one of its users
- * in a second is told to ask again while it is used on; when it is stale it is
- * used only if MySQL does not answer.  Nothing else ends it: while MySQL is
- * away, what is known goes on being known.  A table that was invalidated as a
+ * An answer has an age.  It is fresh at first; when it is to be renewed, one
+ * of its users in a second has to ask again while it is used on; when it is
+ * stale it is used only if MySQL does not answer.  Nothing else ends it: while
+ * MySQL is away, all answers stay usable.  A table that was invalidated as a
  * whole has stale answers only.
  *
  * An answer may be stored only if nothing was dropped in its set since it was
  * asked for: logic_cache_get() gives a mark of that time, logic_cache_put()
- * compares it.  The order is: get, ask MySQL, put.  Whoever changes MySQL drops
- * after the change.
+ * compares it.  The order is: get, ask MySQL, put.  A change of MySQL is
+ * followed by a drop.
  *
  * Any thread.  The clock is the caller's.
  */
@@ -59,7 +59,7 @@ typedef struct {
     logic_cache_key_t  key;        /* a is 0: empty */
     uint64_t           asked:32;   /* when, in 0.1 s */
     uint64_t           epoch:16;   /* of the table, then */
-    uint64_t           again_s:16; /* when it was last said to be due */
+    uint64_t           again_s:16; /* when a user was last asked to renew it */
 } logic_cache_entry_t;             /* the value follows */
 
 typedef struct {

@@ -1,9 +1,9 @@
 /*
  * logic_draw.c -- see logic_draw.h.
  *
- * An id that counts upwards says how many users there are, and whoever has one
- * can name all others.  So ids are drawn at random: of a billion ids one is hit
- * by ten billion guesses.  Whether an id is free is not asked before: the
+ * An id that counts upwards shows how many users there are, and a user who has
+ * one can name all others.  So ids are drawn at random: of a billion ids one is
+ * hit by ten billion guesses.  Whether an id is free is not asked before: the
  * primary key refuses the second one, and its owner draws again.
  *
  * All have 19 digits, so they are sorted alike as numbers and as text, as Redis

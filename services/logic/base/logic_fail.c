@@ -37,8 +37,8 @@ logic_fail(im_rpc_req_t *req, const char *code, const char *fmt, ...)
 }
 
 
-/* The breaker of whoever calls counts UNAVAILABLE, and would keep callers away
- * for seconds after all is well; the code in the text stays the same. */
+/* The breaker of a caller counts UNAVAILABLE, and would keep it away for
+ * seconds after all is well; the code in the text stays the same. */
 void
 logic_fail_shared(im_rpc_req_t *req, const char *code, const char *text)
 {

@@ -9,7 +9,7 @@
 
 /* Redis, MySQL, Kafka: from the start on. */
 int logic_probes_start(void);
-/* Once there is discovery; node: "no node number" until it is told one. */
+/* Once there is discovery; node: "no node number" until there is one. */
 int logic_probes_start_etcd(im_rpc_t *rpc, im_disc_t *disc);
 /* Before what they look at is destroyed; NULL-safe, once. */
 void logic_probes_stop(void);

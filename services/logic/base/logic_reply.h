@@ -12,7 +12,7 @@
 #include "im_rpc.h"
 #include "logic.pb-c.h"
 
-/* What an ack says. */
+/* The fields of an ack. */
 typedef struct {
     const char       *cmid;
     uint64_t          msg_id;

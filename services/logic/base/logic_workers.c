@@ -82,9 +82,9 @@ logic_workers_end(uint64_t uid, const char *sid, const char *code,
 }
 
 
-/* A worker whose queue is full cannot be told, and must not miss it: its stream
- * is ended.  When it links anew it gets the list of ended sessions, and says
- * who is there. */
+/* A worker whose queue is full cannot be notified, and must not miss it: its
+ * stream is ended.  When it reconnects, it gets the list of ended sessions, and
+ * announces its connections. */
 void
 logic_workers_send_all(const Im__DownItem *item)
 {
@@ -95,7 +95,7 @@ logic_workers_send_all(const Im__DownItem *item)
     for (w = workers; w != NULL; w = w->next) {
         if (im_rpc_stream_add(w->stream, &item->base) == IM_BUSY) {
             im_log(IM_LOG_WARN, "connect %s: it does not read, its queue is "
-                   "full: it must link anew", w->instance);
+                   "full: its stream is ended", w->instance);
             im_rpc_stream_cancel(w->stream);
             continue;
         }

@@ -28,7 +28,7 @@ void logic_workers_key_differs(logic_worker_t *w);
 /* It is the caller's again. */
 void logic_workers_remove(logic_worker_t *w);
 
-/* Any thread: tells every Connect instance to end a session's connections. */
+/* Any thread: has every Connect instance end a session's connections. */
 void logic_workers_end(uint64_t uid, const char *sid, const char *code,
     const char *message);
 

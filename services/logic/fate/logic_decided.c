@@ -50,7 +50,7 @@
 #define DECIDED_TAGS      64
 #define DECIDED_BUSY_MS   10       /* between two ticks while somebody waits */
 #define DECIDED_BUSY_US   2000000  /* so long after a loss, at most */
-#define DECIDED_SLOW_US   3000000  /* then it is said what is missing */
+#define DECIDED_SLOW_US   3000000  /* then what is missing is logged */
 #define DECIDED_UNKNOWN   UINT64_MAX
 
 
@@ -275,7 +275,7 @@ decided_thread(void *arg)
 }
 
 
-/* A loss is made good in some tenths of a second, if everybody is there. */
+/* A loss is over in some tenths of a second, if all instances are there. */
 static void
 decided_wait(void)
 {

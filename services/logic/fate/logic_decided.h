@@ -4,8 +4,8 @@
  *
  * MySQL knows it as soon as nothing is on its way any more that was numbered
  * before the loss.  That is one question for each partition and each loss, and
- * not one for each conversation or message; docs/internals/guarantees.md tells
- * how it is answered, and why that is safe.
+ * not one for each conversation or message; docs/internals/guarantees.md
+ * describes how it is answered, and why that is safe.
  */
 
 #ifndef LOGIC_DECIDED_H
@@ -47,8 +47,9 @@ uint64_t logic_decided_mark(unsigned slot);
 /* Somebody waits for it, or has found that Redis has lost its memory. */
 void logic_decided_kick(void);
 
-/* 1: an im-logic of an earlier version is there, which does not tell whom it
- * gives numbers again: nothing may be called void before its time. */
+/* 1: an im-logic of an earlier version is there, which does not note to whom it
+ * gives numbers again: no number may be declared void before its
+ * time. */
 int logic_decided_is_mixed(void);
 
 #endif

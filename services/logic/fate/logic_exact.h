@@ -1,6 +1,6 @@
 /*
  * logic_exact.h -- of which partitions MySQL has every row that was numbered
- * before Redis lost its memory: what it says there is exact.
+ * before Redis lost its memory: its answers there are exact.
  *
  * For each hash tag of Redis, since each may lose its memory alone.
  */

@@ -3,8 +3,8 @@
  *
  * A list for each state.  Those that wait stand behind those that came later
  * and are due earlier, so a list is gone through as a whole: it is long only
- * while something is away, and then it is looked at six times a second: whoever
- * waits above a number waits as much longer as a pause is.
+ * while something is away, and then it is looked at six times a second: a
+ * message above such a number waits one pause longer.
  */
 
 #include <stdlib.h>

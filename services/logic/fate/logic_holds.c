@@ -1,7 +1,7 @@
 /*
  * logic_holds.c -- see logic_holds.h.
  *
- * The script of logic_sequence.c notes whom it tells a number: a field
+ * The script of logic_sequence.c notes to whom it gives a number: a field
  * "h" msg_id beside the entry holds the ids of all tries, 8 bytes each, from
  * the first repeat on.  A list of ids and not a count: a call whose reply was
  * lost is made again, and must not release twice.
@@ -15,7 +15,7 @@
  * A repeat whose reply was lost does not know the first try; the entry names
  * it.
  *
- * An entry that is not there tells nothing: Redis may have lost its memory,
+ * A missing entry proves nothing: Redis may have lost its memory,
  * and with it a holder that still produces.
  */
 

@@ -2,7 +2,7 @@
  * logic_holds.h -- who may still produce under a number.
  *
  * A number is held by the try that it was given to, and by each repeat that
- * was told it early enough to produce under it again, in whichever Logic.  A
+ * got it early enough to produce under it again, in whichever Logic.  A
  * holder that was refused for good, and whose record is certainly not in the
  * log, releases it.  The last one to do so knows that the number is void.  One
  * that was confirmed, or that died, never releases.

@@ -1,7 +1,7 @@
 /*
  * logic_phases.c -- see logic_phases.h.
  *
- * A thread that reads the number of the phase and is held up before it counts
+ * A thread that reads the number of the phase and is delayed before it counts
  * itself may count in a later phase of the same parity.  It has not asked for a
  * number yet, so it belongs there.
  */
@@ -53,7 +53,7 @@ logic_phases_ended(logic_phases_t *p, uint64_t until)
 
     if (now <= until) {
 
-        /* whoever is left of the phase before would be taken for one of the
+        /* a thread of the phase before would count as one of the
          * next */
 
         if (atomic_load(&p->inside[(now + 1) & 1]) != 0) {

@@ -29,8 +29,8 @@ void logic_phases_enter(logic_phases_t *p, unsigned char *phase);
 void logic_phases_leave(logic_phases_t *p, unsigned char *phase);
 
 uint64_t logic_phases_now(logic_phases_t *p);
-/* Ends phase `until`, if it has not ended, and tells whether all up to it are
- * empty: IM_OK; IM_AGAIN: not yet. */
+/* Ends phase `until`, if it has not ended.  IM_OK: all up to it are empty;
+ * IM_AGAIN: not yet. */
 int logic_phases_ended(logic_phases_t *p, uint64_t until);
 
 #endif

@@ -3,9 +3,9 @@
  * batch in one Redis script call.
  *
  * A repeat is known by its field: a hash of conversation, sender and cmid, or,
- * of a client that gives none, of the body; then for a short while only.  How
- * old a number is, is told by Redis's clock: that of another Logic may differ
- * from ours.
+ * of a client that gives none, of the body; then for a short while only.  The
+ * age of a number is measured by Redis's clock: that of another Logic may
+ * differ from ours.
  */
 
 #ifndef LOGIC_SEQUENCE_H
@@ -51,7 +51,7 @@ typedef struct {
     logic_seq_e      result;       /* out */
 } logic_seq_t;
 
-/* IM_OK, or IM_ERROR when Redis does not answer (im_redis_error tells). */
+/* IM_OK, or IM_ERROR when Redis does not answer (see im_redis_error). */
 int logic_sequence(im_redis_t *redis, logic_seq_t **items, size_t n);
 
 /* The same for items by cmid without giving a number: are they repeats? */

@@ -166,7 +166,7 @@ settle_next(uint64_t *ends)
 }
 
 
-/* Ends first: a commit that is older than the end says nothing. */
+/* Ends first: a commit that is older than the end proves nothing. */
 static void
 settle_ask(uint64_t ends)
 {
@@ -286,7 +286,7 @@ settle_keep_time(void *arg)
 }
 
 
-/* Not under the lock: whoever is called may wait again. */
+/* Not under the lock: what is called may wait again. */
 static void
 settle_done(logic_wait_t *taken)
 {
@@ -329,7 +329,7 @@ logic_settle(const im_conv_t *conv, unsigned timeout_ms)
 }
 
 
-/* Signalled under the lock: b is on the stack of whoever waits. */
+/* Signalled under the lock: b is on the stack of the waiting thread. */
 static void
 settle_on_block(logic_wait_t *w)
 {

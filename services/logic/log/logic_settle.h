@@ -15,7 +15,7 @@
 
 typedef struct logic_wait_s  logic_wait_t;
 
-/* In the memory of whoever waits; zeroed before its first use. */
+/* In the memory of the caller; zeroed before its first use. */
 struct logic_wait_s {
     uint64_t         partitions;   /* in: a bit for each */
     uint64_t         until_us;     /* in: monotonic; ends then at the latest */

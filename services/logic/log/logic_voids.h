@@ -2,9 +2,9 @@
  * logic_voids.h -- numbers of a conversation that are nobody's, for ever: the
  * table `voids`.
  *
- * What is written here is told to clients, and they step over it.  So a range
- * is written only when it is certain that no message was or will be produced
- * under any of its numbers.  docs/internals/guarantees.md says when that is.
+ * Clients get what is written here, and step over it.  So a range is written
+ * only when it is certain that no message was or will be produced under any of
+ * its numbers (docs/internals/guarantees.md).
  *
  * A range may lie above all messages of its conversation.  Where the counter
  * of a conversation is lost, its next number is above the last message and

@@ -141,8 +141,8 @@ logic_calls_serve(im_rpc_t *rpc)
 
 
 /* Where nothing can be done without MySQL, nobody waits for one that has not
- * answered for seconds: the caller is told at once, and its breaker stays
- * closed, so that all goes on when MySQL is back. */
+ * answered for seconds: the caller gets a refusal at once, and its breaker
+ * stays closed, so that all goes on when MySQL is back. */
 static void
 calls_run(calls_pool_t *p, logic_job_pt job, im_rpc_req_t *req,
     const ProtobufCMessage *in)

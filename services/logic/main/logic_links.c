@@ -140,7 +140,7 @@ links_on_item(logic_worker_t *link, im_rpc_stream_t *s, const Im__UpItem *item)
         break;
 
     default:
-        break;                         /* a newer worker says more */
+        break;                         /* of a newer worker */
     }
 }
 

@@ -16,10 +16,10 @@
  *   report thread  acks what Kafka has confirmed             logic_produce.c
  *   fate           numbers of what was refused               logic_fate.c
  *   decided        has Redis lost its memory?                logic_decided.c
- *   presence       opens and closes, who is told of them     logic_presence.c
+ *   presence       opens and closes, notifications           logic_presence.c
  *   janitor        Redis's memory, what dead workers left    logic_janitor.c
  *   voids          writes void numbers down          logic_voids_writer.c
- *   rooms          who is online in rooms, and telling    logic_rooms_online.c
+ *   rooms          users online in rooms, and events      logic_rooms_online.c
  *   trim           rows of live rooms are deleted           logic_rooms_trim.c
  *   questions      what shards must ask of MySQL           logic_asking.c
  *   pools          "auth" (password hashing), "query", "live" (Redis only),
@@ -377,8 +377,8 @@ main_minted_ms(void *ctx)
 }
 
 
-/* In the order of a stop: the workers are told, and close their streams when
- * all is answered. */
+/* In the order of a stop: the workers are notified, and close their streams
+ * when all is answered. */
 static void
 main_leave(void)
 {

@@ -317,7 +317,7 @@ asking_stored(asking_thread_t *t, logic_question_t **q, size_t n)
 }
 
 
-/* Redis and Kafka are asked, too, so how long it takes says nothing. */
+/* Redis and Kafka are asked, too, so its time shows nothing of MySQL. */
 static int
 asking_seed(asking_thread_t *t, logic_question_t **q, size_t n)
 {
@@ -343,7 +343,7 @@ asking_seed(asking_thread_t *t, logic_question_t **q, size_t n)
 }
 
 
-/* What an answer, or none, says of MySQL. */
+/* What an answer, or none, shows of MySQL. */
 static int
 asking_ended(asking_thread_t *t, int rc)
 {

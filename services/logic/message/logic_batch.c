@@ -1,6 +1,6 @@
 /*
- * logic_batch.c -- the steps of a batch: who is known already, who may send,
- * which number, what of a repeat, and off to Kafka.
+ * logic_batch.c -- the steps of a batch: repeats, permission to send, numbers,
+ * and the producer.
  *
  * A client that sends again gets the same numbers, as long as these may be
  * used.  With D = [kafka] delivery_ms: under a number that is younger than
@@ -8,7 +8,7 @@
  * taken it D later (and two seconds, see logic_settle.c) or never.  So a number
  * older than 2 D + 2 s that is not stored, once all that Kafka has is stored,
  * never will be: it is void, and the message gets a new one (logic_repeats.c).
- * In between nobody knows, and the client is told to come again.
+ * In between nobody knows, and the refusal is retryable.
  *
  * Whether a young number is stored is asked first, to produce nothing in vain.
  * But not where a new message of its conversation is in the same batch: that
@@ -366,7 +366,7 @@ batch_is_followed(const logic_batch_t *b, size_t i, size_t n)
 }
 
 
-/* Does MySQL hold it?  IM_OK: m->stored tells; IM_AGAIN: it is asked for, and m
+/* Does MySQL have it?  IM_OK: see m->stored; IM_AGAIN: it is asked for, and m
  * is not in the batch any more; IM_ERROR: nobody knows. */
 static int
 batch_stored(logic_batch_t *b, logic_message_t *m)

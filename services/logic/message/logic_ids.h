@@ -7,8 +7,7 @@
 
 #include "logic_message.h"
 
-/* The node number, -1 while none is held; im_disc.h tells of floor and
- * limit. */
+/* The node number, -1 while none is held; floor and limit: im_disc.h. */
 void logic_ids_set_node(int node, uint64_t floor_ms, uint64_t limit_ms);
 void logic_ids_set_limit(uint64_t limit_ms);
 uint64_t logic_ids_minted_ms(void);

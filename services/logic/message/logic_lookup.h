@@ -45,7 +45,7 @@ logic_lookup_t *logic_lookup_create(void);
 void logic_lookup_destroy(logic_lookup_t *l);
 
 /* What logic_lookup_may() needs of up to LOGIC_SEQUENCE_MAX pairs.  That there
- * is no such user is not remembered, but said.  IM_ERROR: MySQL does not
+ * is no such user is reported, and not cached.  IM_ERROR: MySQL does not
  * answer. */
 int logic_lookup_ask(logic_lookup_t *l, logic_lookup_pair_t **pairs, size_t n);
 

@@ -27,7 +27,7 @@ struct logic_message_s {
     uint64_t          stored_seq;  /* and under which it was looked for */
     uint64_t          park_no;     /* logic_park.c; 0: has never waited */
     struct logic_question_s  *question;    /* what it waits for */
-    unsigned          unanswered;  /* LOGIC_WANT_...: nobody could tell */
+    unsigned          unanswered;  /* LOGIC_WANT_...: no answer */
     unsigned          answered;    /* questions */
     unsigned          dup:1;       /* the first try was before us */
     unsigned          tracked:1;   /* in the table of those in flight */

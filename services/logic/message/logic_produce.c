@@ -145,7 +145,7 @@ logic_produce(logic_message_t **batch, size_t n, logic_touched_t *answers)
             if (produce_late(m)) {
                 logic_fate_refused(&m->seq, &m->phase);
                 logic_outcome_refuse(m, answers, "unavailable",
-                                     "this Logic was held up");
+                                     "this Logic stood still");
                 continue;
             }
 

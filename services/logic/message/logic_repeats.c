@@ -213,7 +213,7 @@ repeats_in_time(logic_message_t *first, logic_message_t **all)
 }
 
 
-/* IM_OK: repeats_log.reached tells.  When it stops, the log stays in the list,
+/* IM_OK: see repeats_log.reached.  When it stops, the log stays in the list,
  * until logic_settle_stop() ends it. */
 static int
 repeats_settle(logic_message_t **all, size_t n)

@@ -166,7 +166,7 @@ seed_find(seed_all_t *all, logic_lookup_t *lookup, logic_seq_t **items,
         asks[i].key[1] = items[i]->conv.b;
         asks[i].item = items[i];
 
-        /* it may be exact by now: then what MySQL says is */
+        /* it may be exact by now: then MySQL is right */
 
         memory = &all->memory[items[i]->slot % logic_conf.common.redis_tags];
         items[i]->jump = seed_doubted(items[i], memory);

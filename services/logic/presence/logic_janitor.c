@@ -3,18 +3,20 @@
  *
  * Memory.  im:presence holds a random number that the first Logic to look puts
  * there.  If it is another one than last time, Redis has lost all it knew, and
- * every worker says again who is there (Announce), once for each number.
+ * every worker announces its connections again (Announce), once for each
+ * number.
  *
- * Dead workers.  When etcd forgets an instance, its entries in im:u:* count for
- * nothing any more, but its users must be told as gone: the Logic that is home
- * to the name's slot goes through all users, some hundred at a time, and takes
- * out what belongs to instances that are dead.  It then leaves a note; who does
- * not find one after 8 s does it instead.  The note does not live for much
- * longer: an instance that was cut off comes back under its name, and may die
- * once more.  The same is done a while after the
- * start and every 10 minutes, for what happened while no Logic was there.
+ * Dead workers.  When etcd forgets an instance, its entries in im:u:* are not
+ * valid any more, but subscribers must be notified that its users are
+ * gone.  The Logic that owns the slot of the name walks through all users, some
+ * hundred at a time, and removes the entries of instances that are dead.  It
+ * then leaves a note; another Logic that does not find one after 8 s does it
+ * instead.  The note expires soon after that: an instance that was cut off
+ * comes back under its name, and may die once more.  The same walk is done a
+ * while after the start and every 10 minutes, for instances that died while no
+ * Logic ran.
  *
- * A thread of its own, with its own connection: a walk must not hold up opens.
+ * A thread of its own, with its own connection: a walk must not delay opens.
  */
 
 #include <inttypes.h>
@@ -338,7 +340,7 @@ janitor_clean(im_redis_t *redis, const char *id)
 
     snprintf(note, sizeof(note), IM_KEY_SWEPT, id);
 
-    im_log(IM_LOG_NOTICE, "connect %s is gone: its users are taken out", id);
+    im_log(IM_LOG_NOTICE, "connect %s is gone: its users are removed", id);
 
     rc = janitor_walk(redis);
 

@@ -396,7 +396,7 @@ presence_tick(presence_t *p)
 }
 
 
-/* What cannot be told now stays in the list. */
+/* What cannot be sent now stays in the list. */
 static void
 presence_hellos(presence_t *p)
 {

@@ -1,6 +1,6 @@
 /*
- * logic_presence.h -- which connection of a user is where, in Redis, and who is
- * told when users come and go.
+ * logic_presence.h -- the connections of each user, in Redis, and notifications
+ * when users come and go.
  */
 
 #ifndef LOGIC_PRESENCE_H
@@ -17,7 +17,7 @@ void logic_presence_stop(void);
 void logic_presence_open(logic_reply_t *reply, const char *instance,
     const Im__Open *open);
 void logic_presence_close(logic_reply_t *reply, uint64_t uid);
-/* A worker has linked: it is told what it must know.  Takes the reply. */
+/* A worker has connected: it gets what it must know.  Takes the reply. */
 void logic_presence_hello(logic_reply_t *reply);
 
 #endif

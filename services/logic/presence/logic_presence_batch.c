@@ -11,7 +11,7 @@
  * The script refuses a session that was ended and a connection that was
  * replaced.  What only this Logic can judge, because it depends on which
  * instances are alive, is found out afterwards, and the connection that was
- * written is closed again before anybody is told that it is open.
+ * written is closed again before anybody is notified that it is open.
  *
  * Presence thread.
  */
@@ -286,8 +286,8 @@ batch_read_others(presence_t *p, presence_job_t *job, const redisReply *reply,
 }
 
 
-/* One of two; the newer stays.  It may be the other one: if this one's worker
- * was taken for dead, there was nobody to be replaced when the other came. */
+/* One of two; the newer stays.  It may be the other one: if the worker of this
+ * one counted as dead, the other one found nothing to replace when it came. */
 static void
 batch_loser(presence_t *p, presence_job_t *job, const char *conn,
     const im_keys_route_t *route)
@@ -428,10 +428,10 @@ batch_answer(presence_t *p, presence_job_t *job)
 
 
 /*
- * Ends the connections that the policy does not let stay.  If the instance that
- * Redis names has no link to us, all instances are told: the name may be older
- * than the link.  A worker that cannot be told now is answered so when it
- * announces the connection again (im:re).
+ * Ends the connections that the policy does not permit any more.  If the
+ * instance that Redis names has no link to us, all instances are notified: the
+ * name may be older than the link.  A worker that cannot be reached now gets it
+ * as an answer when it announces the connection again (im:re).
  */
 static void
 batch_replace(const presence_job_t *job)

@@ -6,17 +6,17 @@
  *                                                 |
  *                              an instance has no link to us: repeated
  *
- * Which change is to be notified, and its version, the script says
- * (logic_presence_state.c).  This file carries it out, and runs the two clocks
- * of the machine: a user in "going" expires after 1.8 s, and a notification
- * that did not reach all subscribers is repeated each second, with the state as
- * it is then.  Both are the business of the Logic that is home to the user's
- * slot; another one steps in 300 ms later, for the home may have died.  If both
- * do it no harm is done: a transition happens once, and a worker knows a
- * repeated notification by its version.
+ * The script returns the changes to be notified, with a version
+ * (logic_presence_state.c).  This file sends them, and runs the two clocks of
+ * the machine: a user in "going" expires after 1.8 s, and a notification that
+ * did not reach all subscribers is repeated each second, with the state at that
+ * time.  The Logic that owns the user's slot does both; another one does it 300
+ * ms later, because the owner may have died.  If both do it, no harm is done: a
+ * transition happens once, and a worker knows a repeated notification by its
+ * version.
  *
  * An instance without a link to any Logic asks for all its subscriptions when
- * it has one again, so a notification is given up after a minute.
+ * it has one again, so a notification is dropped after a minute.
  *
  * Presence thread.
  */
@@ -94,7 +94,7 @@ logic_presence_expire(presence_t *p)
         rc = events_repeat(p);
     }
 
-    return (rc == IM_AGAIN) ? IM_OK : rc;      /* what is left stays due */
+    return (rc == IM_AGAIN) ? IM_OK : rc;      /* the rest stays pending */
 }
 
 
@@ -350,7 +350,7 @@ events_ask(presence_t *p, const char *verb, const events_due_t *due, size_t n,
         }
 
         if (reply->type == REDIS_REPLY_ERROR) {
-            rc = IM_ERROR;             /* they are still due */
+            rc = IM_ERROR;             /* they are still pending */
 
         } else {
             logic_presence_changed(p, due[i].uid, noted ? due[i].score : 0,

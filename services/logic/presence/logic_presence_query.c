@@ -1,11 +1,11 @@
 /*
- * logic_presence_query.c -- who is online, and who wants to hear of changes.
+ * logic_presence_query.c -- which users are online; subscribes to changes.
  *
  * An instance that asks with its name is put into im:ps:{uid} in the same run
  * of the script that reads the state (logic_presence_state.c): it is notified
- * of each change from then on, and the version of the answer orders the two.
- * Its entry lives an hour; a worker asks again every 15 minutes while anybody
- * of its connections wants to know.
+ * of each change from then on, and the version of the answer orders the
+ * two.  Its entry lives an hour; a worker asks again every 15 minutes while one
+ * of its connections is subscribed.
  *
  * What is answered is the state of the machine, which is what everybody else
  * was notified of: online, too, for the 1.8 s after the last connection ended.

@@ -14,35 +14,35 @@
  *   going    it has none, and im:off has the user: until when
  *   gone     neither
  *
- * A user in "going" counts as online for everybody who asks, so a reconnect
- * within the 1.8 s changes nothing for anybody.  Each transition, and each
- * snapshot, is one run of the script: nothing comes between.
+ * A user in "going" counts as online in each answer, so a reconnect within the
+ * 1.8 s changes nothing for subscribers.  Each transition, and each snapshot,
+ * is one run of the script: nothing comes between.
  *
  * Version.  im:pv is a number that each notification raises: Redis's clock in
  * microseconds, or one more than the last one if that is larger.  A snapshot
- * carries the number as it is.  So of two things that a subscriber is told of
- * one user, the one with the larger version is newer, whichever way each came;
- * of two with the same version both say the same.  It begins with the clock so
- * that it does not fall back when Redis has lost its memory.
+ * carries the number as it is.  So of two states of one user that a subscriber
+ * gets, the one with the larger version is newer, by whichever stream each
+ * came; two with the same version are the same state.  It begins with the clock
+ * so that it does not fall back when Redis has lost its memory.
  *
  * Notifications.  A transition that has subscribers notes the user in im:news,
- * with the version, and returns the subscribers.  Who has notified them all
- * takes the note out, unless there is a newer one.  A note that stays is
- * repeated, by any Logic, with the state as it is by then: a Logic that dies
- * between the two costs nobody the news, and neither does a lost reply.
+ * with the version, and returns the subscribers.  A Logic that has
+ * notified them all removes the note, unless there is a newer one.  A note that
+ * stays is repeated, by any Logic, with the state at that time: a notification
+ * is not lost if a Logic dies between the two, nor by a lost reply.
  *
- * An instance that died leaves entries behind; etcd is not Redis's to ask.
- * Whoever meets such an entry puts the user into im:off with the time 0, then
- * takes the entry out, in this order; then "expire" decides as for any other.
- * The entry was read before that, and "offline" may have been notified
+ * An instance that died leaves entries behind, and Redis cannot ask etcd.  A
+ * Logic that finds such an entry puts the user into im:off with the time 0,
+ * then removes the entry, in this order; then "expire" decides as for any
+ * other.  The entry was read before that, and "offline" may have been notified
  * meanwhile.  So an open that finds no entry and the time 0 notifies "online";
  * a worker drops what its subscribers hold already (core/im_watch.h).
  *
  * The script gets the keys of a call (im_keys.h): the version, the notes and
  * im:off; of a user his connections and subscribers; of an open the session,
- * the connection that was replaced, the groups.  All words end in a NUL.
+ * the connection that was replaced, the groups.  All arguments end in a NUL.
  *
- * verb     words                                 reply
+ * verb     arguments                             reply
  * open     uid conn value sid check-replaced     revoked, replaced, entries
  *                                                before, groups, notification
  * close    uid conn leave-ms                     values left

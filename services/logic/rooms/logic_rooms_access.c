@@ -4,10 +4,10 @@
  * Every message of a room asks whether its sender may speak.  The answer is
  * remembered, and dropped when a room RPC changes it; these run at the room's
  * owner, where its messages are numbered, too.  Another Logic is the owner for
- * a moment when instances come and go.  So when a worker connects anew all
- * answers are stale: it may have taken us for dead until now.  Left is a worker
- * that takes another Logic for the owner while we are the owner for others:
- * then an answer may be 5 s old.
+ * a moment when instances come and go.  So when a worker reconnects, all
+ * answers are invalidated: it may have used another owner meanwhile.  One case
+ * is left: for one worker another Logic is the owner, and for the others we
+ * are; then an answer may be 5 s old.
  *
  * An answer is asked for again when it is 2.5 s old and still used, so that
  * nobody waits for it.  At 5 s it is stale, and a message waits for MySQL
@@ -174,7 +174,7 @@ access_decide(logic_rooms_access_t *item, const access_want_t *want)
 }
 
 
-/* A room that one is not in and may not enter: one is not told that it is. */
+/* A room that the user is not in and may not enter: as if there were none. */
 static int
 access_is_hidden(const logic_rooms_access_t *item, const access_want_t *want)
 {

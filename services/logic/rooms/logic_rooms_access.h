@@ -22,7 +22,7 @@ typedef struct {
 logic_cache_e logic_rooms_access_known(logic_rooms_access_t *item,
     uint64_t now_us);
 /* Asks MySQL for the room and uid of up to LOGIC_ASK_MAX items, whatever
- * is known; logic_rooms_access_known() tells the answers.  IM_ERROR: MySQL does
+ * is known; logic_rooms_access_known() has the answers.  IM_ERROR: MySQL does
  * not answer. */
 int logic_rooms_access_ask(im_mysql_t *mysql,
     const logic_rooms_access_t *items, size_t n);

@@ -10,21 +10,21 @@
  *     |                         |                        v
  *     +-------------------------+----------------- event to all instances
  *
- * Reports of a room come to its home, so the home alone counts.  Of a large
- * room every event costs a frame to each who is there: above 10,000 users the
- * second grows with the room.
+ * Reports of a room come to its owner, so only the owner counts.  In a large
+ * room every event costs a frame for each user: above 10,000 users the second
+ * grows with the room.
  *
- * An event carries a version that was raised before the count was read: of two
- * Logics that both take themselves for the home, and of a count that is late,
- * the larger version is the newer count.  A worker drops an older one, and one
- * that its members know already (core/im_watch.h).  What was sent last, this
- * Logic knows for itself alone: another one may have sent something else since,
- * an event may be lost, an answer to a join may say an older number.  So a
- * worker whose members may not know the count asks for it in a report, and then
- * it is sent whatever was sent before.
+ * An event carries a version that was raised before the count was read.  If two
+ * Logics both act as the owner, or a count is late, the larger version is the
+ * newer count.  A worker drops an older one, and one that its members know
+ * already (core/im_watch.h).  This Logic knows only what it sent itself:
+ * another one may have sent another count since, an event may be lost, an
+ * answer to a join may have an older number.  So a worker whose members may not
+ * know the count asks for it in a report, and then it is sent, whatever was
+ * sent before.
  *
- * A room is remembered while somebody is in it: when an instance dies nobody
- * reports that its users are gone, so all rooms are counted again.
+ * A room is remembered while somebody is in it: when an instance dies, no
+ * report says that its users are gone, so all rooms are counted again.
  *
  * The thread of logic_rooms_online.c.
  */
@@ -45,7 +45,7 @@
 #define COUNT_SECOND_US   1000000
 #define COUNT_LARGE       10000    /* users; from here on slower */
 #define COUNT_EXACT_MAX   20000
-#define COUNT_ROOMS_MAX   262144   /* remembered; no other is told */
+#define COUNT_ROOMS_MAX   262144   /* remembered; no other is notified */
 #define COUNT_RETRIES     5        /* of an event for which a link is missing */
 #define COUNT_UNTOLD      UINT64_MAX
 

@@ -19,7 +19,7 @@ void logic_rooms_count_all(void);
 /* Some rooms are to be counted soon. */
 int logic_rooms_count_waiting(void);
 
-/* Counts and tells those whose time has come.  IM_ERROR: Redis does not
+/* Counts and notifies those whose time has come.  IM_ERROR: Redis does not
  * answer, the connection is of no use any more. */
 int logic_rooms_count(im_redis_t *redis);
 

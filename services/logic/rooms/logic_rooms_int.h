@@ -35,8 +35,8 @@ typedef struct {
     unsigned                 unchanged:1;  /* nothing was to be done */
     unsigned                 role_same:1;  /* nor of this part of it */
     unsigned                 mute_same:1;
-    unsigned                 quiet:1;      /* a change is told to the user, not
-                                              to the others in the room */
+    unsigned                 quiet:1;      /* only the user is notified, not
+                                              the others in the room */
     char                     name[LOGIC_ROOMS_NAME_MAX + 1];
 
     uint64_t                 removals; /* so far, with ours */

@@ -1,9 +1,9 @@
 /*
- * logic_rooms_join.c -- who comes, or is brought.
+ * logic_rooms_join.c -- a user joins a room, or is added.
  *
- * Into a group: one transaction under the room's lock (logic_rooms_store.c),
- * told once it is committed.  Into a live room: nothing is written but where
- * the connection is.  Joining twice does no harm.
+ * A group: one transaction under the room's lock (logic_rooms_store.c); workers
+ * are notified once it is committed.  A live room: only the route of the
+ * connection is written.  Joining twice does no harm.
  *
  * Jobs of a pool.
  */
@@ -268,7 +268,7 @@ join_add_step(logic_rooms_t *r)
         rc = logic_rooms_lock_users(r);
     }
 
-    /* who may not add is not told who exists */
+    /* without permission to add, nobody learns who exists */
 
     if (rc == IM_OK || (rc == IM_DECLINED && r->kind != 0)) {
         actor = logic_rooms_actor(r, 0);

@@ -110,7 +110,7 @@ list_check(logic_rooms_t *r)
 }
 
 
-/* Who is in an open group is told to its members only. */
+/* The members of an open group are shown to its members only. */
 static int
 list_visible(logic_rooms_t *r)
 {

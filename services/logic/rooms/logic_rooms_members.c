@@ -1,10 +1,10 @@
 /*
- * logic_rooms_members.c -- who goes, is sent away, given a role or muted.
+ * logic_rooms_members.c -- a member leaves, is removed, gets a role or a mute.
  *
- * Each is one transaction under the room's lock (logic_rooms_store.c), and is
- * told once it is committed.  A request that finds everything as it wants it,
- * because it is a repeat perhaps, is answered like the first and told to
- * nobody.
+ * Each is one transaction under the room's lock (logic_rooms_store.c), and
+ * workers are notified once it is committed.  A request that changes nothing,
+ * because it is a repeat perhaps, is answered like the first, and nobody is
+ * notified.
  *
  * Jobs of a pool.
  */
@@ -415,7 +415,7 @@ members_set_mute(logic_rooms_t *r)
 }
 
 
-/* Who is not in the room is told no more than that. */
+/* A caller who is not in the room learns no more than that. */
 int
 logic_rooms_actor(logic_rooms_t *r, uint64_t other)
 {

@@ -4,7 +4,8 @@
  *   report --> queue --> pipeline to Redis --> answered
  *                          |
  *                          v
- *                 the room is counted and told (logic_rooms_count.c)
+ *                 the room is counted, its workers notified
+ *                 (logic_rooms_count.c)
  *
  * A thread of its own.
  */

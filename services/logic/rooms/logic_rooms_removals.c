@@ -1,11 +1,11 @@
 /*
- * logic_rooms_removals.c -- who is not in a room any more, numbered.
+ * logic_rooms_removals.c -- the removals of a room, numbered.
  *
- * A worker knows who is in a room because it was told, and what it is told can
- * come late, or be lost with a link.  So removals of a room (one's own leaving
- * is one, too) have numbers, given under the room's lock; every message carries
- * the number that was the last when it was accepted.  A worker that has not
- * heard of so many removals shows the message to nobody: it asks here first
+ * A worker knows the members of a room by notifications, which can come late,
+ * or be lost with a link.  So removals of a room (a member who leaves is one,
+ * too) have numbers, given under the room's lock; every message carries the
+ * number that was the last when it was accepted.  A worker that does not know
+ * so many removals shows the message to nobody: it asks here first
  * (src/nginx/rooms/ngx_im_removals.c).
  *
  * A worker that has just started knows of none (since 0) and must not wait for
@@ -223,7 +223,7 @@ logic_rooms_removed_touch(im_redis_t *redis, uint64_t room, const char *mark)
 }
 
 
-/* The number of r is that of what was just told to workers: it stays. */
+/* The number of r is that of the last notification: it stays. */
 int
 logic_rooms_removed_refill(logic_rooms_t *r, const char *mark)
 {
@@ -310,11 +310,11 @@ removed_recall(logic_rooms_t *r, removed_t *found)
 
 
 /*
- * Who was removed and has been let in again does not count: he may read what
- * was said meanwhile, as any member may.  To an open live room, Logic does not
- * know who has come again; so a worker that knows of no removal there (it has
- * been told of all that concern it, or the room has just come to be there) is
- * not answered with old ones.
+ * A user who was removed and admitted again does not count: he may read the
+ * messages of the meantime, as any member may.  In an open live room, Logic
+ * does not know who has come again; so a worker that knows no removal there (it
+ * was notified of all that concern it, or the room is new there) does not get
+ * old ones as an answer.
  *
  * The number is read before the rows: those may be newer, never older.
  */

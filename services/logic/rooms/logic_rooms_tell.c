@@ -1,10 +1,10 @@
 /*
- * logic_rooms_tell.c -- a change of a room is told to the Connect instances.
+ * logic_rooms_tell.c -- notifies Connect instances of a change of a room.
  *
- * First Redis learns where the new members are connected, so that a message
- * that is sent from now on finds these instances; then the instances learn who
- * is in.  If Redis does not answer, they report the room themselves when they
- * have heard of it.
+ * First the routes of the new members are written to Redis, so that a message
+ * that is sent from now on finds these instances; then the instances are
+ * notified of the members.  If Redis does not answer, they report the room
+ * themselves when they get the notification.
  *
  * Functions of a pool's thread.
  */

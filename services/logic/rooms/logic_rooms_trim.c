@@ -13,10 +13,10 @@
  *                         rows below that seq are deleted, 500 numbers at a
  *                         time, and void numbers; the highest one now is noted
  *
- * What is noted is a number and when it had been given at the latest, by
- * Redis's clock, which also tells how old a repeat is.  Not chosen: the time
- * in the row.  It is that of a Logic's clock, and takes an index or a scan.
- * So a row lives for one to two times live_keep_s.
+ * The note has a number and the latest time when it can have been given, by
+ * Redis's clock, by which the age of a repeat is measured, too.  Rejected: the
+ * time in the row.  It is that of a Logic's clock, and needs an index or a
+ * scan.  So a row lives for one to two times live_keep_s.
  *
  * The row that was noted is never deleted, only those below.  The newest one of
  * a room stays therefore, and a Redis that has lost the room's counter begins
@@ -31,8 +31,8 @@
  * A room that is given history by an operator keeps what is there; one whose
  * history is taken away loses it with the next walks.
  *
- * The home of a name does it, on a thread of its own.  Two at a time, while
- * homes move, do no harm.
+ * The owner of a name does it, on a thread of its own.  Two at a time, while
+ * owners change, do no harm.
  */
 
 #include <inttypes.h>
@@ -230,7 +230,7 @@ trim_wait(uint64_t ms)
 }
 
 
-/* IM_OK, IM_ERROR, or IM_DONE: we are to stop, or are not the home any more. */
+/* IM_OK, IM_ERROR, or IM_DONE: we stop, or are not the owner any more. */
 static int
 trim_walk(void)
 {

@@ -2,8 +2,8 @@
  * logic_alive.c -- see logic_alive.h.
  *
  * An instance that Redis names and etcd does not is either dead, or so young
- * that our watch has not told us yet.  So a name that is missing counts as dead
- * only when it was asked for ALIVE_YOUNG_MS ago, too.
+ * that our watch has not reported it yet.  So a name that is missing counts as
+ * dead only when it was asked for ALIVE_YOUNG_MS ago, too.
  *
  * Runs on: rpc thread; logic_alive on any.
  */

@@ -1,7 +1,7 @@
 /*
  * logic_devices.c -- see logic_devices.h.
  *
- * Pure decisions: who asks and who is told is in logic_presence.c.
+ * Pure decisions: logic_presence.c asks and notifies.
  */
 
 #include <stdlib.h>

@@ -15,7 +15,7 @@ typedef enum {
     LOGIC_DEVICES_ONE
 } logic_devices_policy_t;
 
-/* 1 unless etcd says that its instance is gone. */
+/* 1 unless its instance is gone, by etcd. */
 int logic_route_alive(const im_keys_route_t *r);
 
 /* IM_DECLINED: not a policy. */

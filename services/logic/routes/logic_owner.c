@@ -1,9 +1,9 @@
 /*
  * logic_owner.c -- see logic_owner.h.
  *
- * The pick is the rpc thread's (im_disc.h), and whoever wants to know is
- * another one, so the answers for all slots are copied four times a second:
- * 1024 look-ups in a table, some microseconds.
+ * Only the rpc thread may pick an owner (im_disc.h), and other threads ask for
+ * it, so the answers for all slots are copied four times a second: 1024
+ * look-ups in a table, some microseconds.
  *
  * Runs on: rpc thread; logic_is_owner on any.
  */

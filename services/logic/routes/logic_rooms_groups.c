@@ -1,20 +1,21 @@
 /*
  * logic_rooms_groups.c -- see logic_rooms_groups.h.
  *
- * MySQL has the truth, and Redis must never say what is older: a connection
- * would be in a group that its user was removed from.  A text is written only
- * where there is none (SET NX), and a change first puts a mark in its place,
- * for longer than any transaction may take.  So whoever has read MySQL before
- * the change cannot write after it, and nothing is to be done once the
- * transaction has ended, however it did.
+ * MySQL decides, and Redis must never have an older list: a connection would be
+ * in a group that its user was removed from.  A text is written only where
+ * there is none (SET NX), and a change first puts a mark in its place, for
+ * longer than any transaction may take.  So a Logic that read MySQL before the
+ * change cannot write after it, and nothing is to be done once the transaction
+ * has ended, however it did.
  *
  *     "12 345 6789"    the groups
  *     "0"              in none
  *     "x..."           being changed: MySQL is asked, and nothing written
  *
- * Once a change is committed, whoever made it writes what MySQL says now, where
- * his own mark still stands (each change has one of its own).  So who connects
- * again right after a change is known even if MySQL has gone away since.
+ * Once a change is committed, the Logic that made it writes what MySQL has now,
+ * if its own mark still stands (each change has one of its own).  So the groups
+ * of a user who reconnects right after a change are known even if MySQL has
+ * gone away since.
  *
  * A text, not a set: one plain command writes it, whole or not at all.  A set
  * and a mark beside it took a script for each user, which was a third of what

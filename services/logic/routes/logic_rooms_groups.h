@@ -10,8 +10,8 @@
 #include "logic_db.h"
 
 /*
- * Users whose groups are not in Redis: what MySQL says, one query for up to 64
- * users, and puts it into Redis.  on_group is called for each group of each
+ * Users whose groups are not in Redis: reads MySQL, one query for up to 64
+ * users, and writes Redis.  on_group is called for each group of each
  * user; not at all for one who is in none.  IM_ERROR: MySQL or Redis does not
  * answer.
  */
@@ -19,14 +19,14 @@ int logic_rooms_of_users(logic_db_t *db, const uint64_t *uids, size_t n,
     void (*on_group)(void *ctx, uint64_t uid, uint64_t room), void *ctx);
 
 /*
- * Before a change of these users' groups is written to MySQL: what Redis says
- * is replaced by the mark of this change, and for 30 s nobody else writes it
- * again, so that what was read before the change is never remembered after it.
+ * Before a change of these users' groups is written to MySQL: the mark of this
+ * change replaces their lists in Redis, and for 30 s nobody else writes one, so
+ * that a list that was read before the change is never stored after it.
  */
 int logic_rooms_groups_touch(im_redis_t *redis, const uint64_t *uids,
     size_t n, const char *mark);
-/* After its commit: what MySQL says, where this mark still stands.  May be left
- * out. */
+/* After its commit: writes what MySQL has, where this mark still stands.  May
+ * be left out. */
 int logic_rooms_groups_refill(logic_db_t *db, const uint64_t *uids, size_t n,
     const char *mark);
 

@@ -1,5 +1,6 @@
 /*
- * logic_rooms_routes.h -- who of a room is connected where, as Redis has it.
+ * logic_rooms_routes.h -- the Connect instances of the users of a room, in
+ * Redis.
  *
  *   im:r:{room}              Connect instance -> users there (a hash)
  *   im:rl:{room}:<instance>  these users (the score is the uid, rounded to a
@@ -7,8 +8,8 @@
  *                            sorted as text)
  *
  * An instance with 0 users gets the room's messages, too: somebody is about to
- * join there.  Entries of instances that are dead count for nothing and are
- * removed by whoever meets them.
+ * join there.  Entries of instances that are dead are ignored, and removed when
+ * they are found.
  */
 
 #ifndef LOGIC_ROOMS_ROUTES_H
@@ -64,7 +65,7 @@ int logic_rooms_watch(im_redis_t *redis, uint64_t room, const char *instance);
 int logic_rooms_online_page(im_redis_t *redis, uint64_t room,
     const logic_rooms_routes_t *routes, uint64_t after, size_t limit,
     uint64_t *uids, size_t *n);
-/* He is not there any more; *there: he was, by what workers have reported.
+/* Removes uid; *there: he was there, by what workers have reported.
  * They report it themselves, a little later. */
 int logic_rooms_take_out(im_redis_t *redis, uint64_t room,
     const logic_rooms_routes_t *routes, uint64_t uid, int *there);

@@ -1,17 +1,18 @@
 /*
  * logic_blocks.c -- see logic_blocks.h.
  *
- * Every direct message asks, and hardly any user blocks anybody, so answers are
- * kept until they change: MySQL is asked once for each pair, and is not needed
- * for those who talk already.  Half a million pairs are remembered, in 17 MB;
- * beyond that, what was not used for the longest time is asked for again.
+ * Every direct message needs the answer, and hardly any user blocks anybody, so
+ * answers are cached until they change: MySQL is asked once for each pair, and
+ * is not needed for users who talk already.  Half a million pairs are cached,
+ * in 17 MB; beyond that, the least recently used is asked for again.
  *
  * A change is written to MySQL, then to the Redis stream im:blocks, which each
- * Logic reads once a second; the pair's own home (the call goes there) forgets
- * at once.  A stream that does not hold what was read last was trimmed or lost:
- * then every answer is stale: MySQL is asked again before it is used, or, while
- * MySQL does not answer, it is used on.  What was asked before a change and
- * answered after it is not kept (logic_cache.h).
+ * Logic reads once a second; the owner of the pair (the call goes there) drops
+ * its answer at once.  A stream that does not hold the entry that was read last
+ * was trimmed or lost.  Then the whole cache is invalidated: MySQL is asked
+ * again before an answer is used, or, while MySQL does not answer, the old one
+ * is used.  An answer that was asked for before a change is not kept
+ * (logic_cache.h).
  */
 
 #include <stdio.h>

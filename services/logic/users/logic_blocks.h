@@ -17,7 +17,7 @@ typedef struct {
 /* Any thread; never waits. */
 logic_cache_e logic_blocks_known(logic_blocks_item_t *item, uint64_t now_us);
 /* Asks MySQL for what is not known or stale of up to LOGIC_ASK_MAX pairs;
- * logic_blocks_known() tells the answers.  IM_ERROR: it does not answer. */
+ * logic_blocks_known() has the answers.  IM_ERROR: it does not answer. */
 int logic_blocks_ask(im_mysql_t *mysql, const logic_blocks_item_t *items,
     size_t n);
 

@@ -4,10 +4,10 @@
  *   im:rev:<sid>   for as long as a token of the session could be refreshed:
  *                  Logic looks there for each call
  *   im:revs        sid -> when, for as long as an access token may live:
- *                  workers get it when they link, and each new one at once
+ *                  workers get it when they connect, and each new one at once
  *
- * First Redis, then the links: a worker that links in between reads the list
- * after the entry was made, and one that was linked before is told.
+ * First Redis, then the links: a worker that connects in between reads the list
+ * after the entry was made, and one that was connected before is notified.
  *
  * The list is bounded, since each worker holds it: the oldest go first, and
  * their tokens are then still refused by Logic, but no longer by a worker.

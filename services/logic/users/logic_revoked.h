@@ -11,8 +11,8 @@
 
 #define LOGIC_REVOKED_SIDS  100        /* of one call */
 
-/* Marks n sessions, then tells all workers.  IM_ERROR: Redis does not answer;
- * safe to repeat. */
+/* Marks n sessions, then notifies all workers.  IM_ERROR: Redis does not
+ * answer; safe to repeat. */
 int logic_revoked_add(im_redis_t *redis, char **sids, size_t n);
 
 /* What a worker that has just linked must know.  The caller flushes.  IM_ERROR:

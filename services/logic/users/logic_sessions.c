@@ -4,8 +4,8 @@
  * An access token (JWT) is checked at the edge without asking anybody, so it
  * lives 15 minutes.  A refresh token is changed at each use
  * (logic_refresh.c).  Log-out deletes the row, marks the session for as long as
- * a token of it may live (logic_revoked.c), and tells every Connect instance to
- * end its live connections.
+ * a token of it may live (logic_revoked.c), and notifies every Connect
+ * instance, which ends its live connections.
  */
 
 #include <stdio.h>
@@ -187,7 +187,7 @@ logic_sessions_end(logic_db_t *db, im_rpc_req_t *req, uint64_t uid, char *sid,
 }
 
 
-/* In portions: whoever logged in a thousand times has as many rows. */
+/* In portions: a user who logged in a thousand times has as many rows. */
 int
 logic_sessions_end_others(logic_db_t *db, uint64_t uid, const char *sid)
 {

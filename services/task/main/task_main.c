@@ -1,10 +1,10 @@
 /*
- * task_main.c -- im-task: its steps, and how it is.
+ * task_main.c -- im-task: its steps, and its health.
  *
  * Only the push role needs etcd and gRPC: it must know the Connect instances,
- * and says that it is there.
- * The health port is taken first and the consumer groups are joined last, so
- * that a start that fails costs the other members no rebalance.
+ * and registers itself.  The health port is taken first and the consumer groups
+ * are joined last, so that a start that fails costs the other members no
+ * rebalance.
  *
  * The table below is the whole order of start and stop; a stop goes through it
  * backwards.
@@ -157,8 +157,8 @@ main_probe_etcd(void)
 }
 
 
-/* Push begins when etcd has told who is there: without that, messages would
- * be held up for instances that only seem to be missing. */
+/* Push begins when etcd has listed the instances: before that, messages would
+ * wait for instances that only seem to be missing. */
 static int
 main_subscribe(void)
 {
@@ -297,7 +297,7 @@ main_report(void)
 }
 
 
-/* The lag is what the library has heard last: without Kafka it is unknown. */
+/* The lag is the last one that the library got: without Kafka it is unknown. */
 static void
 main_health(char *json, size_t size)
 {

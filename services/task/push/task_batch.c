@@ -176,8 +176,8 @@ task_batch_send(task_batch_t *b)
 }
 
 
-/* Who is told of a record, by instance: all connections of its users but the
- * one that has sent it.  only: NULL, or the one peer that is looked at. */
+/* The recipients of a record, by instance: all connections of its users but the
+ * one that sent it.  only: NULL, or the one peer that is looked at. */
 static unsigned
 batch_groups(task_batch_t *b, const task_record_t *r, task_peer_t *only)
 {

@@ -1,6 +1,6 @@
 /*
- * task_batch.h -- records that were taken from Kafka together, and what each
- * Connect instance is due of them.
+ * task_batch.h -- records that were taken from Kafka together, and what of them
+ * each Connect instance has to get.
  *
  * On the pushing thread, except where said otherwise.
  */
@@ -14,7 +14,7 @@
 /* A record, as far as routing needs it. */
 typedef struct {
     uint64_t             users[2];
-    unsigned             n_users;  /* 0: malformed, or nobody to tell */
+    unsigned             n_users;  /* 0: malformed, or no recipient */
     uint64_t             room;     /* instead of users; 0: none */
     uint64_t             from_conn;
 } task_record_t;

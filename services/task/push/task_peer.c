@@ -1,11 +1,11 @@
 /*
- * task_peer.c -- see task_peer.h: who is there, by etcd and by Redis.
+ * task_peer.c -- see task_peer.h: which instances exist, by etcd and by Redis.
  *
  * Redis may name an instance that etcd does not: it is dead, or so young that
- * our watch has not told us yet, or back in a moment.  So it is expected for
- * PEER_YOUNG_MS, in which what it is due waits for it like for any other that
- * cannot be reached; after that it counts as dead.  Its name is remembered, so
- * that no dead one is expected twice.
+ * our watch has not reported it yet, or back in a moment.  So it is expected
+ * for PEER_YOUNG_MS, in which its items wait for it as for any other instance
+ * that cannot be reached; after that it counts as dead.  Its name is
+ * remembered, so that no dead one is expected twice.
  */
 
 #include <stdlib.h>

@@ -6,8 +6,8 @@
  * has taken.  Nobody waits for a peer here: one that cannot take an item now
  * (its stream has ended, its queue or its window is full, etcd does not name
  * it yet) is `behind`, and gets nothing more until the pushing thread has
- * resumed it with all that it is due, the oldest first.  So a client never
- * sees a later message first, and a dead or frozen peer holds up no other.
+ * resumed it with all of its pending items, the oldest first.  So a client
+ * never sees a later message first, and a dead or frozen peer delays no other.
  *
  * On the pushing thread, except where said otherwise.
  */
@@ -66,7 +66,7 @@ task_peer_t *task_peer_resume(void);
 /* 1: a peer has had enough to do for a moment, or all have, and they do it:
  * nobody should get more now. */
 int task_peer_lags(void);
-/* What it was due was given up: it is told, for its clients to ask. */
+/* Its pending items were dropped: it is notified, so that its clients sync. */
 void task_peer_missed(task_peer_t *peer);
 /* Sleeps until a peer has confirmed something or a stream has changed. */
 void task_peer_wait(unsigned ms);

@@ -25,12 +25,12 @@ struct task_peer_s {
     unsigned           behind:1;   /* it is due something that it has not got */
     unsigned           busy:1;     /* its queue is full */
     unsigned           full:1;     /* its window is */
-    unsigned           missed:1;   /* to be told */
+    unsigned           missed:1;   /* to be notified of dropped items */
     unsigned           ended;      /* the last stream that had items */
     uint64_t           sent;       /* on the current stream */
-    uint64_t           received;   /* of these, as it says */
+    uint64_t           received;   /* of these, as it reports */
     uint64_t           confirmed;  /* of those on the stream that ended */
-    uint64_t           told;       /* the item that told it; 0: none */
+    uint64_t           told;       /* the item that notified it; 0: none */
     uint64_t           opened_us;
     uint64_t           heard_us;   /* since it is busy or full */
     uint64_t           pressed_us; /* busy or full first; 0: has caught up */

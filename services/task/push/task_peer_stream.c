@@ -6,16 +6,16 @@
  *   queue or window full       +----- 0.75 s ------+
  *
  * The first stream is used at once; one after a failure only when the instance
- * has answered, or all that waits for a dead one would be packed again and
+ * has answered, else all that waits for a dead one would be packed again and
  * again.
  *
  * A peer may have PEER_WINDOW batches' worth of items unconfirmed.  When it has
- * them, everybody waits for it (task_peer_lags), but for PEER_PRESSED_MS only:
- * then it is alone with its trouble until it has caught up, or one slow peer
- * would be the speed of all.  If nobody is free, there is nobody to hold up,
- * and Task waits while one of them confirms: so it is held back when all are
- * busy.  Nobody waits for one that has said nothing for PEER_STUCK_MS, which is
- * a while before its heartbeat says that it is frozen.
+ * them, pushing waits for it (task_peer_lags), but for PEER_PRESSED_MS only;
+ * after that the others go on without it until it has caught up, else one slow
+ * peer would set the speed of all.  If all peers are busy, Task waits while one
+ * of them confirms, so that it does not run ahead of all.  It does not wait for
+ * a peer that has confirmed nothing for PEER_STUCK_MS, which is a while before
+ * its heartbeat shows that it is frozen.
  *
  * peer_on_*: on the rpc thread.  All else: on the pushing thread.
  */
@@ -223,7 +223,7 @@ peer_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 
     pthread_mutex_lock(&task_peer_lock);
 
-    /* the count only grows: the last one says it all */
+    /* the count only grows: the last one is enough */
 
     if (peer->stream == s && batch->n_items > 0) {
         peer_on_received(peer, batch->items[batch->n_items - 1]->received);
@@ -390,7 +390,7 @@ task_peer_resume(void)
         HASH_ITER(hh, task_peer_table, peer, next) {
 
             if (peer->channel == NULL || (!peer->behind && !peer->missed)) {
-                continue;              /* the rpc thread says when */
+                continue;              /* the rpc thread wakes us */
             }
 
             task_peer_troubled = 1;
@@ -511,8 +511,8 @@ task_peer_missed(task_peer_t *peer)
     pthread_mutex_lock(&task_peer_lock);
 
     if (!peer->missed && peer->channel != NULL) {
-        im_log(IM_LOG_WARN, "connect %s: it has not taken what it was sent: "
-               "its clients are to ask for the history", peer->id);
+        im_log(IM_LOG_WARN, "connect %s: it did not take its items in time, "
+               "they are dropped: its clients get sync_needed", peer->id);
     }
 
     peer->missed = 1;

@@ -9,18 +9,18 @@
  *     oldest                                             newest
  *     [ waits for B ] [ done ] [ waits for B ] [ done ] [ sent ]
  *
- * Nobody waits for one instance: B is dead or frozen, the others go on.  What B
- * is due stays in its batches and is sent when it is back, oldest first, before
+ * No instance delays the others: if B is dead or frozen, they go on.  The items
+ * of B stay in their batches and are sent when it is back, oldest first, before
  * anything new (task_peer.h).  How much stays is bounded by the number and the
  * size of records, not by that of batches, since at low rates batches are
- * small.  When that is full, pushing stands still until the oldest batch is
- * given up, which is push_confirm_ms after it was taken.  Who gave somebody up
- * tells him: an item that says so is the first that B gets, and all of its
- * clients ask for the history.
+ * small.  When that is full, pushing stops until the oldest batch is dropped,
+ * which is push_confirm_ms after it was taken.  B is notified of that: the
+ * first item that it gets then says so, and all of its clients sync.
  *
- * When our partitions move, the last batch is done or given up push_confirm_ms
- * later; when we end, a second later.  Nobody could be told any more then, so
- * what was given up is not stored: whoever comes next pushes it again.
+ * When our partitions move, the last batch is done or dropped push_confirm_ms
+ * later; when we end, a second later.  We could notify nobody after that, so
+ * the offsets of a dropped batch are not stored: the next member pushes it
+ * again.
  *
  * One thread.
  */
@@ -43,7 +43,7 @@
 #define PUSH_IDLE_MS      100
 #define PUSH_RETRY_MS     200
 #define PUSH_END_MS       1000              /* for the last ones */
-#define PUSH_TRIES        5                 /* then /readyz says so */
+#define PUSH_TRIES        5                 /* then /readyz reports it */
 
 
 static void *push_thread(void *arg);
@@ -180,8 +180,8 @@ push_full(void)
 
 
 /* Takes a batch and sends it.  IM_DONE: stopped while Redis was away, or no
- * memory was left; the records stay for whoever comes next, as they do when
- * their partitions have moved meanwhile. */
+ * memory was left; the records stay for the next member, as they do when their
+ * partitions have moved meanwhile. */
 static int
 push_take(void)
 {

@@ -2,8 +2,8 @@
  * task_route.c -- see task_route.h.
  *
  * An instance that Redis names and etcd does not is either dead, or so young
- * that our watch has not told us yet.  task_peer_find knows; the entries of a
- * dead one are taken out of Redis as they are met.
+ * that our watch has not reported it yet: task_peer_find() decides.  The
+ * entries of a dead one are removed from Redis when they are found.
  */
 
 #include <inttypes.h>

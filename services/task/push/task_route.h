@@ -1,8 +1,8 @@
 /*
  * task_route.h -- where the users and rooms of a batch are, from Redis.
  *
- * One pipeline asks for all of a batch.  Redis says to which instance a
- * connection belongs, or which instances have somebody of a room; etcd whether
+ * One pipeline asks for all of a batch.  Redis has the instance of each
+ * connection, and the instances where users of a room are; etcd knows whether
  * an instance is alive.
  */
 

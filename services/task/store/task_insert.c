@@ -7,9 +7,9 @@
  *
  * All rows go into one INSERT.  If the database refuses it, or it is too big to
  * be sent at once, its halves are tried, and so on: a row that it refuses for
- * good is found in a few steps, and only that one is a dead letter.  Whether it
- * is the row's fault is told by the error; any other error is the database's,
- * and waited for, because a table that is missing must not empty a topic.
+ * good is found in a few steps, and only that one is a dead letter.  The
+ * error shows whether it is the row's fault; any other error is the database's,
+ * and is waited for, because a table that is missing must not empty a topic.
  *
  * A row that is not above its conversation's last one is looked up: one whose
  * place is taken by another message (a number given twice) is a dead letter.
@@ -47,7 +47,7 @@ static const char  insert_sql[] =
     " VALUES (" TASK_ROWS_MARKS ")"
     " ON DUPLICATE KEY UPDATE msg_id = msg_id";
 
-/* What a database says of a value, not of itself. */
+/* Errors that are the fault of a value, not of the database. */
 static const unsigned  insert_refusals[] = {
     1048,          /* column cannot be null */
     1153,          /* bigger than max_allowed_packet */

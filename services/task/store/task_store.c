@@ -35,7 +35,7 @@
 #define STORE_IDLE_MS    200
 #define STORE_LAG_MS     1000        /* between two looks at the lag */
 #define STORE_DEAD_MS    100
-#define STORE_TRIES      4           /* 750 ms, then /readyz says so */
+#define STORE_TRIES      4           /* 750 ms, then /readyz reports it */
 
 
 static void *store_thread(void *arg);
@@ -158,7 +158,7 @@ store_thread(void *arg)
                 IM_CRASH_POINT("store.before_commit");
 
             } else {
-                /* whoever comes next takes these records again */
+                /* the next member takes these records again */
                 task_dead_forget();
                 task_tails_forget();
             }
@@ -295,8 +295,8 @@ task_store_again(unsigned *tries, const char *error)
     im_kafka_pause(store_consumer);
 
     if (im_kafka_idle(store_consumer, ms) != IM_OK) {
-        im_log(IM_LOG_NOTICE, "a batch that could not be stored yet is given "
-               "up: its partitions have moved");
+        im_log(IM_LOG_NOTICE, "a batch that could not be stored yet is "
+               "dropped: its partitions have moved");
         return IM_DECLINED;
     }
 

@@ -45,7 +45,7 @@ typedef struct {
     size_t               cap;                   /* bytes behind body.data */
     size_t               max_body;
     ProtobufCMessage    *message;               /* the request */
-    unsigned             slot;                  /* its home */
+    unsigned             slot;                  /* decides the owner */
     const char          *code;                  /* why fill refused */
     im_json_err_t        err;
     ngx_event_t          wait;                  /* for the first listing */
@@ -65,7 +65,7 @@ ngx_int_t ngx_im_api_not_found_handler(ngx_http_request_t *r);
 
 /*
  * Makes the request message.  NGX_OK: ctx->message lives as long as r,
- * ctx->slot is the home of the conversation or user.  NGX_DECLINED: ctx->code
+ * ctx->slot is that of the conversation or user.  NGX_DECLINED: ctx->code
  * and ctx->err say why it is refused.  NGX_ERROR: out of memory.
  */
 ngx_int_t ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx);

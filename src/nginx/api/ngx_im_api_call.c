@@ -13,9 +13,9 @@
  * The timer is not cancelable: during a graceful shutdown it is what keeps
  * the worker until the answer is out.
  *
- * A worker accepts connections before etcd has told it who is there.  What
- * comes in these first milliseconds (after each reload) is held back until the
- * first listing, at most NGX_IM_API_WAIT_MAX, instead of being refused.
+ * A worker accepts connections before etcd has listed the instances.  A request
+ * of these first milliseconds (after each reload) waits for the first listing,
+ * at most NGX_IM_API_WAIT_MAX, instead of being refused.
  */
 
 #include "ngx_im_api.h"
@@ -287,7 +287,7 @@ ngx_im_api_is_idempotent(ngx_im_api_ctx_t *ctx)
 }
 
 
-/* Nobody can take it now: said at once, with the time to come back. */
+/* No instance can take it now: refused at once, with the time to come back. */
 static ngx_int_t
 ngx_im_api_degrade(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {

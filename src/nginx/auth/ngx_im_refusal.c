@@ -1,5 +1,5 @@
 /*
- * ngx_im_refusal.c -- what a client is told that `im_jwt` refuses.
+ * ngx_im_refusal.c -- the answer to a request that `im_jwt` refuses.
  *
  *     access handler: 401, and a note in the request's record
  *       -> satisfy any: another module lets it pass: precontent, note forgotten

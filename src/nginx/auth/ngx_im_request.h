@@ -26,7 +26,7 @@ typedef struct {
     unsigned          here:1;        /* the current location may use it */
 } ngx_im_secret_t;
 
-/* The access phase refused; what the client is told if the site has no
+/* The access phase refused; the answer to the client if the site has no
  * error_page for it. */
 typedef struct {
     const char       *code;          /* NULL: it did not refuse */

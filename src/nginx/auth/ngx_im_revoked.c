@@ -1,10 +1,11 @@
 /*
  * ngx_im_revoked.c -- sessions that were ended, as this worker knows them.
  *
- * An access token is good until it expires, for whoever only verifies it: any
- * location with `im_jwt`, in front of any backend.  So Logic tells all workers
- * of a session that has ended, and a new one of those of the last minutes;
- * from then on its tokens are refused here without asking anybody.
+ * An access token is valid until it expires, wherever it is only verified: in
+ * any location with `im_jwt`, in front of any backend.  So Logic notifies all
+ * workers when a session has ended, and a new worker of those of the last
+ * minutes; from then on its tokens are refused here without a question to
+ * Logic.
  */
 
 #include "ngx_im_auth.h"

@@ -136,8 +136,8 @@ ngx_im_conf_etcd(ngx_conf_t *cf, ngx_im_main_conf_t *mcf)
 }
 
 
-/* An address of this machine: a port of it is taken and let go, which tells
- * what a worker would be told. */
+/* An address of this machine: a port of it is taken and given back, which fails
+ * as it would in a worker. */
 static char *
 ngx_im_conf_listen(ngx_conf_t *cf, ngx_im_main_conf_t *mcf)
 {

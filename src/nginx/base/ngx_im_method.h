@@ -31,7 +31,7 @@ typedef struct {
 /* NGX_DECLINED: Logic's service has none of this name. */
 ngx_int_t ngx_im_method_find(ngx_im_method_t *method, const char *name);
 
-/* The home of what is asked: a room, a direct conversation, or the user. */
+/* The slot of what is asked: a room, a direct conversation, or the user. */
 unsigned ngx_im_method_slot(const ngx_im_method_t *method,
     const ProtobufCMessage *message, uint64_t uid);
 

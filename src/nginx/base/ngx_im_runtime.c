@@ -141,7 +141,7 @@ ngx_im_runtime_notify(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     c->read->handler = ngx_im_runtime_on_notify;
     c->read->log = cycle->log;
     c->read->channel = 1;
-    c->idle = 1;                       /* nginx tells us when it shuts down */
+    c->idle = 1;                       /* nginx calls us when it shuts down */
     c->write->log = cycle->log;
 
     if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) != NGX_OK) {
@@ -163,7 +163,7 @@ ngx_im_runtime_on_notify(ngx_event_t *ev)
     ngx_connection_t  *c = ev->data;
 
     if (c->close) {
-        /* not ours to close: the worker drains, and says so */
+        /* not ours to close: the worker drains, and logs it */
         c->close = 0;
         c->idle = 0;
 

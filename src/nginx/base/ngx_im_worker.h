@@ -2,7 +2,7 @@
  * ngx_im_worker.h -- the life of a worker in steps, and what the first of them
  * give to all others: the rpc runtime, the view of the other instances.
  *
- * Which steps there are is said above (main/ngx_im_steps.c).
+ * The list of the steps is in main/ngx_im_steps.c.
  */
 
 #ifndef NGX_IM_WORKER_H
@@ -26,7 +26,7 @@ typedef struct {
 void ngx_im_worker_start(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle,
     const ngx_im_step_t *steps, ngx_uint_t n);
 void ngx_im_worker_stop(void);
-/* A step of the start says why it fails: ngx_sprintf()'s formats. */
+/* For a step of the start that fails, its reason: ngx_sprintf()'s formats. */
 void ngx_im_worker_fail(const char *fmt, ...);
 /* Whether a step is being taken, whose failure is to be explained. */
 ngx_uint_t ngx_im_worker_is_trying(void);

@@ -11,13 +11,12 @@
  * Nothing is freed under a caller's feet: ngx_im_ws_destroy() only marks, a
  * posted event at the end of the loop turn frees.
  *
- * This folder moves bytes.  What the client says, and what is to be said when
- * a timer expires or the connection ends, is for the talk, which stands above
- * and is given at the start.
+ * This folder moves bytes.  A handler, which is given at the start, takes the
+ * messages of the client, and acts when a timer expires or a connection ends.
  *
  *   ngx_im_ws.c        ids, states        ngx_im_ws_read.c   bytes -> messages
  *   ngx_im_ws_end.c    how it ends        ngx_im_ws_out.h    frames -> bytes
- *   ngx_im_users.h     who is here
+ *   ngx_im_users.h     connections of a user
  *   ngx_im_ws_reannounce.h                Logic opens all of them once more
  */
 
@@ -89,13 +88,13 @@ struct ngx_im_ws_s {
     uint16_t               close_code;
     unsigned               state:3;
     unsigned               encoding:1;
-    unsigned               announced:1;  /* Logic was told Open */
+    unsigned               announced:1;  /* Open was sent to Logic */
     unsigned               dirty:1;      /* on the flush list */
     unsigned               dead:1;       /* on the dead list */
     unsigned               draining:1;
     unsigned               fin_sent:1;
     unsigned               behind:1;     /* pushes are being left out */
-    unsigned               sync:1;       /* to be told so once it is opened */
+    unsigned               sync:1;       /* to be sent once it is opened */
     unsigned               questions:3;  /* under way */
     char                   sid[IM_SID_LEN + 1];
     char                   device[IM_DEVICE_MAX + 1];
@@ -119,7 +118,7 @@ ngx_im_ws_is_tls(const ngx_connection_t *c)
 }
 
 
-/* What is said on a connection; called by the event loop. */
+/* What happens on a connection; called by the event loop. */
 typedef struct {
     void  (*message)(ngx_im_ws_t *ws, im_str_t *message);
     /* The read timer, which the talk sets, has expired. */

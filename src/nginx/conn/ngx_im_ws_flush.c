@@ -132,7 +132,7 @@ ngx_im_ws_flush(ngx_im_ws_t *ws)
 }
 
 
-/* Once; n bytes were to go, c->sent says how many did. */
+/* Once; n bytes were to go, c->sent is how many did. */
 static ngx_int_t
 ngx_im_ws_send(ngx_im_ws_t *ws, size_t *n)
 {

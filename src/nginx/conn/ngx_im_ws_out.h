@@ -11,7 +11,7 @@
 
 /* ngx_im_ws_write.c */
 /* Queues a shared buffer, taking a reference of its own, or leaves it out: the
- * client is then told to sync once it reads again. */
+ * client then gets sync_needed once it reads again. */
 void ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);
 /* The same for what is of the moment: left out without a word. */
 void ngx_im_ws_send_event(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b);

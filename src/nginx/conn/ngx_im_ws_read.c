@@ -78,8 +78,8 @@ ngx_im_ws_read_handler(ngx_event_t *rev)
 
 
 /*
- * The worker is leaving (reload, quit): each client is told to come back, at
- * a random moment within the next second, so that they do not all arrive at
+ * The worker is leaving (reload, quit): each client gets 4001 and reconnects,
+ * at a random moment within the next second, so that they do not all arrive at
  * once.  The timer keeps the worker alive until then.
  */
 static void

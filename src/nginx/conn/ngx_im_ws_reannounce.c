@@ -57,9 +57,9 @@ ngx_im_ws_sync_all(void)
 }
 
 
-/* A worker that is slower than what it is due hears several times a second that
- * it missed something.  If each time began the walk anew, the first ones would
- * be told again and again, and the last ones never. */
+/* A worker that is too slow for its messages is notified several times a second
+ * that it missed some.  If each time began the walk anew, the first connections
+ * would get sync_needed again and again, and the last ones never. */
 void
 ngx_im_ws_sync_later(void)
 {

@@ -10,12 +10,12 @@
  * buffer, so a burst of acks costs one buffer; a push is shared between its
  * recipients, not copied for each.
  *
- * Who reads too slowly loses no push unknowingly.  A push that does not fit
- * into im_ws_send_queue is left out, and so are all after it, until the queue
- * has drained below half; then one sync_needed tells the client to ask for what
- * it has missed.  What answers the client itself (acks, errors, answers, pongs)
- * cannot be asked for again: it may use twice that much, and then the
- * connection closes with 4002.
+ * A client that reads too slowly loses no push without knowing it.  A push that
+ * does not fit into im_ws_send_queue is left out, and so are all after it,
+ * until the queue has drained below half; then the client gets one sync_needed,
+ * and asks for what it has missed.  What answers the client itself (acks,
+ * errors, answers, pongs) cannot be asked for again: it may use twice that
+ * much, and then the connection closes with 4002.
  */
 
 #include "ngx_im_ws_out.h"
@@ -52,7 +52,7 @@ ngx_im_ws_send_push(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
             return;
         }
 
-        /* nothing is lost: the client is told by ngx_im_ws_catch_up() */
+        /* nothing is lost: ngx_im_ws_catch_up() sends sync_needed */
 
         ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
                       "ws %uL: %uD bytes wait, pushes are left out",
@@ -76,12 +76,12 @@ ngx_im_ws_send_event(ngx_im_ws_t *ws, ngx_im_ws_buf_t *b)
         ngx_im_ws_share(ws, b);
 
     } else if (!ws->dead) {
-        ws->behind = 1;                /* it is told, as of a push */
+        ws->behind = 1;                /* it gets sync_needed, as for a push */
     }
 }
 
 
-/* The flush at the end of the turn tells the client, if it reads. */
+/* The flush at the end of the turn sends sync_needed, if the client reads. */
 void
 ngx_im_ws_fall_behind(ngx_im_ws_t *ws)
 {
@@ -364,7 +364,7 @@ ngx_im_ws_room(ngx_im_ws_t *ws, size_t len)
 }
 
 
-/* The client reads again: it is told to ask, once, and gets pushes again. */
+/* The client reads again: it gets sync_needed, once, and pushes again. */
 void
 ngx_im_ws_catch_up(ngx_im_ws_t *ws)
 {

@@ -84,7 +84,7 @@ ngx_im_link_init(ngx_im_main_conf_t *mcf,
 }
 
 
-/* What waits has been asked; whoever asked is gone now. */
+/* What waits was asked by connections that have ended. */
 void
 ngx_im_link_exit(void)
 {

@@ -6,12 +6,13 @@
  *                         |  100 ms to 1 s    v
  *                         +---------------- broken       leaving --> closed
  *
- * A link is how the worker knows that a Logic lives: it beats.  Discovery is
- * told, and no call of the API tier goes where the link is broken.  What a
- * Logic says unasked is lost while it is broken, so that is said upwards when
- * it breaks, and once more when it is back; and whenever a link opens or ends.
- * One that breaks is opened again after 100 ms to 1 s while etcd names the
- * instance; one to an instance that leaves is closed once all is answered.
+ * The heartbeat of a link shows the worker that a Logic lives.  Discovery is
+ * notified, and no call of the API tier goes to an instance whose link is
+ * broken.  While a link is broken, the reports of that Logic are lost: the
+ * handler is called when it breaks, and once more when it is back; and whenever
+ * a link opens or ends.  One that breaks is opened again after 100 ms to 1 s
+ * while etcd names the instance; one to an instance that leaves is closed once
+ * all is answered.
  */
 
 #include "ngx_im_link_stream.h"

@@ -29,7 +29,7 @@ struct ngx_im_link_s {
     unsigned             leaving:1;  /* the stream is being closed */
     unsigned             dirty:1;
     unsigned             told:1;     /* that it is broken: once */
-    unsigned             missed:1;   /* what it said unasked */
+    unsigned             missed:1;   /* its reports */
     unsigned             key_differs:1;  /* of the tokens */
 };
 

@@ -1,15 +1,15 @@
 /*
- * ngx_im_changes.c -- changes of groups that were told lately, to be applied on
- * top of answers that may be older.
+ * ngx_im_changes.c -- recent changes of groups, to be applied on top of answers
+ * that may be older.
  *
- * What Logic tells (`membership`) and what it answers (`opened`) come by
- * different ways.  So a list is taken as it was when it was asked for, and each
- * change since then is applied to it; those of the last two seconds, too, for
- * two Logics may tell of one user in another order.  Where that makes a
- * difference, the connection is opened once more when these changes count for
- * nothing any more.
+ * Changes (`membership`) and answers (`opened`) of Logic come by different
+ * streams.  So a list is taken as it was when it was asked for, and each change
+ * since then is applied to it; those of the last two seconds, too, because two
+ * Logics may report changes of one user in another order.  Where that makes a
+ * difference, the connection is announced once more when these changes have
+ * expired.
  *
- * Of two that tell of one user in one room, the numbers of removals say which
+ * Of two changes of one user in one room, the numbers of removals show which
  * was first, unless it is too long ago.
  */
 
@@ -19,7 +19,7 @@
 
 #define NGX_IM_CHANGES           4096   /* remembered, at most */
 #define NGX_IM_CHANGES_MS        2000
-#define NGX_IM_CHANGES_ORDER_MS  10000  /* one may be told so much too late */
+#define NGX_IM_CHANGES_ORDER_MS  10000  /* a change may come so much too late */
 #define NGX_IM_CHANGES_DOUBTS    1024   /* connections; more: all are opened */
 #define NGX_IM_CHANGES_DOUBT_MS  (NGX_IM_CHANGES_MS + 100)
 #define NGX_IM_CHANGES_LATER_MS  200    /* the way to Logic is full */
@@ -80,7 +80,7 @@ ngx_im_changes_add(uint64_t uid, uint64_t room, uint64_t removals,
 }
 
 
-/* Who was added after removal 5 is told with 5, too. */
+/* An addition after removal 5 carries 5, too. */
 ngx_uint_t
 ngx_im_changes_overtaken(const Im__Membership *m)
 {

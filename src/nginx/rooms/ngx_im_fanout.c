@@ -5,7 +5,7 @@
  *                                              x [all who are there]
  *                                             a portion in each loop turn
  *
- * A room may have more members than can be served without holding up all
+ * A room may have more members than can be served without a delay of all
  * others.  So a turn of the loop serves a number of connections and the rest
  * follows in the next, between which sockets are read and written; rooms take
  * turns in small portions.  A round takes what waits to all members, and what
@@ -15,7 +15,7 @@
  * A message is encoded once for each encoding that is met, and shared.
  *
  * What waits is bounded by im_ws_fanout_queue.  A message that does not fit is
- * replaced by a gap: who is met with it is told to sync (ngx_im_ws_write.c).
+ * replaced by a gap: members get sync_needed instead (ngx_im_ws_write.c).
  */
 
 #include "ngx_im_fanout.h"
@@ -125,7 +125,7 @@ ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame)
 }
 
 
-/* NULL: members are told to sync, by a gap in its place if memory allows. */
+/* NULL: members get sync_needed, by a gap in its place if memory allows. */
 static ngx_im_fanout_msg_t *
 ngx_im_fanout_add(im_topic_t *topic, size_t size)
 {

@@ -13,9 +13,9 @@ void ngx_im_fanout_init(size_t queue_max);
  * later than upto. */
 void ngx_im_fanout_record(im_topic_t *topic, Im__Record *record,
     ngx_uint_t repeat, uint32_t upto);
-/* Messages were left out: all who are in it are told to sync. */
+/* Messages were left out: all members get sync_needed. */
 void ngx_im_fanout_gap(ngx_im_room_t *room);
-/* Of the moment: a slow reader is told to sync in its place.  IM_BUSY: too much
+/* Of the moment: a slow reader gets sync_needed instead.  IM_BUSY: too much
  * waits, it is not sent. */
 int ngx_im_fanout_event(im_topic_t *topic, const Im__Frame *frame);
 /* Without sending. */

@@ -1,14 +1,13 @@
 /*
- * ngx_im_members.c -- who is let into a room, and who has to go.
+ * ngx_im_members.c -- members join and leave the rooms of this worker.
  *
- * Groups change while a user is connected.  Logic then tells all workers, by
- * way of the link to the room's home.  The list of groups that an `opened`
- * brings comes by another way and may be older than such a change; so may be
- * what this worker learned of removals by asking (ngx_im_removals.c), and an
- * answer that was asked for before that lets nobody in.  Changes that were lost
- * with a link are made good by opening again (ngx_im_answers.c): the list is
- * the whole truth.  Who is let in by that has missed what was said until then,
- * and is told to sync.
+ * Groups change while a user is connected.  Logic then notifies all workers, by
+ * the link to the room's owner.  The list of groups in an `opened` comes by
+ * another stream and may be older than such a change; it may also be older than
+ * removals that this worker has asked for (ngx_im_removals.c), and then it adds
+ * nobody.  Changes that were lost with a link are read again when connections
+ * are announced again (ngx_im_answers.c): the list is complete.  A member who
+ * is added by that has missed messages, and gets sync_needed.
  */
 
 #include "ngx_im_members.h"
@@ -71,7 +70,7 @@ ngx_im_members_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
     }
 
     if (missed) {
-        ngx_im_ws_fall_behind(ws);     /* what was said while he was not in */
+        ngx_im_ws_fall_behind(ws);     /* messages while he was not in */
     }
 
     /* not at once over and over: removals may come more often than answers */
@@ -135,8 +134,8 @@ ngx_im_members_reconcile(ngx_im_ws_t *ws, const Im__Opened *opened)
                == NULL)
         {
             ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
-                          "ws %uL: is no member of room %uL any more, says "
-                          "Logic", ws->id, topic->id);
+                          "ws %uL: is no member of room %uL any more, by the "
+                          "list of Logic", ws->id, topic->id);
             (void) im_topics_leave(ngx_im_topics, topic, &ws->sub);
         }
     }
@@ -201,7 +200,7 @@ ngx_im_members_leave(ngx_im_ws_t *ws, uint64_t room)
 }
 
 
-/* Who has to go hears of it first, the others with what else is said. */
+/* The removed user is notified first, the others in order with messages. */
 void
 ngx_im_members_on_membership(const Im__Membership *m)
 {

@@ -19,8 +19,8 @@ int ngx_im_members_on_join(ngx_im_ws_t *ws, const Im__RoomJoinReply *reply,
 /* This connection leaves a live room, all of its user's leave a group. */
 void ngx_im_members_leave(ngx_im_ws_t *ws, uint64_t room);
 void ngx_im_members_on_membership(const Im__Membership *m);
-/* He is not in it any more, says an answer that knows of so many removals: all
- * of his connections leave, and are told. */
+/* The user is not in it any more, by an answer that knows of so many removals:
+ * all of his connections leave, and are notified. */
 void ngx_im_members_removed(uint64_t room, uint64_t uid, uint64_t removals);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * ngx_im_removals.c -- nobody is shown a message that was accepted after he was
- * removed, however late this worker hears of the removal.
+ * removed, however late this worker learns of the removal.
  *
  *     record --> does it know of more removals than we do?
  *                  no: fan-out                        (nearly always)
@@ -11,23 +11,22 @@
  * Logic numbers the removals of a room, and a message carries the number that
  * was the last when it was accepted.  room->removals is the number up to which
  * all who are in the room here are known to be in it still.  Each removal that
- * Logic tells is the next number; one that was lost with a link, or comes later
- * than a message by another stream (the worker stood still: then the order in
- * which it reads its sockets is anybody's guess), leaves a gap, which the next
- * message shows.  So it matters neither how long the worker was cut off nor
- * whether it noticed.
+ * Logic reports is the next number.  One that was lost with a link, or that
+ * comes later than a message by another stream (a worker that stood still reads
+ * its sockets in any order), leaves a gap, which the next message shows.  So it
+ * matters neither how long the worker was cut off nor whether it noticed.
  *
  * A room begins at 0: the first message of one that anybody ever left is held
  * for the millisecond that a question takes.
  *
- * Somebody may be let in by an answer that is older than what was learned
- * here; ngx_im_members.c refuses such an answer, by room->checked.
+ * An answer that would add somebody may be older than what was learned here;
+ * ngx_im_members.c refuses such an answer, by room->checked.
  *
  * What is held is bounded (ngx_im_backlog.c); what does not fit is left out,
- * and the members are told to sync, once it is known who they are.
+ * and the members get sync_needed, once it is known who they are.
  *
- * So they are if Logic cannot say it, or if MySQL does not know so many
- * removals for some seconds (it has lost some): its word counts then.
+ * They get it, too, if Logic cannot answer, or if MySQL does not know so many
+ * removals for some seconds (it has lost some): then its answer counts.
  */
 
 #include "ngx_im_removals.h"
@@ -204,7 +203,7 @@ ngx_im_removals_on_again(ngx_event_t *ev)
     room = held->room;
 
     if (held->backlog.first == NULL && !held->backlog.gap) {
-        ngx_im_removals_drop(room);    /* nothing was said meanwhile */
+        ngx_im_removals_drop(room);    /* no message meanwhile */
         ngx_im_room_release(room);
         return;
     }
@@ -371,8 +370,8 @@ ngx_im_removals_less(ngx_im_held_t *held, uint64_t number)
     room = held->room;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "im: room %uL: a message is of after removal %uL, MySQL "
-                  "knows of %uL: it has lost some", room->topic->id,
+                  "im: room %uL: a message was accepted after removal %uL, "
+                  "MySQL has only %uL: it has lost some", room->topic->id,
                   ngx_im_backlog_removals(&held->backlog), number);
 
     while (held->backlog.first != NULL && room->topic->members > 0) {
@@ -478,7 +477,7 @@ ngx_im_removals_told(ngx_im_room_t *room, uint64_t number)
 }
 
 
-/* All up to this number, and with that maybe some that have been told. */
+/* All up to this number, and with that maybe some that were reported. */
 static void
 ngx_im_removals_known(ngx_im_room_t *room, uint64_t number)
 {

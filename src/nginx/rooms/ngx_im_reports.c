@@ -1,5 +1,5 @@
 /*
- * ngx_im_reports.c -- Logic is told who of each room is in this worker.
+ * ngx_im_reports.c -- reports to Logic the users of each room in this worker.
  *
  *                    came, went              0.8 s after a report
  *     refresh -----------------> soon ---> rest ----------------> refresh
@@ -7,19 +7,19 @@
  *         |                        |         |  | who came or went meanwhile
  *         +------- all again ------+---------+--+
  *
- * A report has the number of users, and who came or went since the last one:
- * whoever was touched is looked up when the report is made, so that a user who
- * came and went is said to be gone, whatever Logic knew.  Reports can be
- * repeated without harm, but are never two under way for one room: a lost one
- * is followed by a whole one, which replaces the list.  A list that is too long
- * for one report goes in several.
+ * A report has the number of users, and the users who came or went since the
+ * last one.  These are looked up when the report is made, so that a user who
+ * came and went is reported as gone, whatever Logic knew.  A report can be
+ * repeated without harm, but there are never two under way for one room: after
+ * a lost one a complete one follows, which replaces the list.  A list that is
+ * too long for one report goes in several.
  *
  * A report may ask for the room's count, which is then sent to this worker
- * though it has not changed.  It does so when a member may not know it: an
- * answer to a join said another number than the last event, an event could not
- * be sent, or the room's home is another Logic, or the same one by a new link:
- * what it sent by the old one may be lost, and a new home knows of no room that
- * nobody has reported.
+ * though it has not changed.  It does so when a member may not know the count:
+ * an answer to a join had another number than the last event, an event could
+ * not be sent, or the room's owner is another Logic, or the same one by a new
+ * link.  What the owner sent by the old link may be lost, and a new owner knows
+ * no room that nobody has reported.
  *
  * A room waits in one of three queues; in each all wait equally long, so the
  * first is the next one, and one timer serves all rooms.
@@ -37,7 +37,7 @@
 #define NGX_IM_REPORT_QUEUES   4
 
 #define NGX_IM_REPORT_UIDS     4096    /* in one report */
-#define NGX_IM_REPORT_TOUCHED  1024    /* more than users: all is said anew */
+#define NGX_IM_REPORT_TOUCHED  1024    /* more than users: a complete report */
 #define NGX_IM_REPORT_TURN     500     /* reports in one turn of the loop */
 #define NGX_IM_REPORT_WORK     64      /* users count as one more */
 #define NGX_IM_REPORT_PAUSE    5       /* ms, then more */

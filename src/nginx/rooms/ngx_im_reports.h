@@ -1,5 +1,5 @@
 /*
- * ngx_im_reports.h -- Logic is told who of a room is here.
+ * ngx_im_reports.h -- reports to Logic the users of a room in this worker.
  */
 
 #ifndef NGX_IM_REPORTS_H

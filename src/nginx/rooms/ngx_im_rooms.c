@@ -1,10 +1,10 @@
 /*
- * ngx_im_rooms.c -- who in this worker is in which room.
+ * ngx_im_rooms.c -- the rooms of each connection in this worker.
  *
  * A connection is in the groups of its user, from the moment of its auth_ok,
- * and in the live rooms that it joined itself.  Only who is in a room here is
- * ever sent what is said there: this is what keeps others out.  Who is let in,
- * and who has to go, is decided by what Logic says (ngx_im_members.c).
+ * and in the live rooms that it joined itself.  The messages of a room are sent
+ * to the connections that are in it here, and to no other: this is the access
+ * check.  Logic decides who is added and removed (ngx_im_members.c).
  */
 
 #include "ngx_im_rooms.h"
@@ -243,8 +243,8 @@ ngx_im_rooms_on_event(Im__RoomEvent *event)
 }
 
 
-/* An answer says how many are there.  If that is not what the members here were
- * notified of, one of the two is old: the count is asked for. */
+/* An answer has the number of users.  If the members here were notified of
+ * another number, one of the two is old: the count is asked for. */
 void
 ngx_im_rooms_counted(const Im__Room *room)
 {

@@ -1,14 +1,14 @@
 /*
- * ngx_im_rooms.h -- who in this worker is in which room, and subscribes to
- * whom; and how what is said there reaches them.
+ * ngx_im_rooms.h -- the rooms of each connection in this worker, its
+ * subscriptions to users, and how messages and events reach it.
  *
  *   ngx_im_rooms.c     memberships of connections (core/im_topics.h)
- *   ngx_im_members.c   who is let in, who has to go
+ *   ngx_im_members.c   members join and leave
  *   ngx_im_changes.c   memberships that have just changed
  *   ngx_im_removals.c  nothing for who was removed meanwhile
  *   ngx_im_backlog.c   what waits until that is known
  *   ngx_im_fanout.c    one message to all members, in turns
- *   ngx_im_reports.c   Logic is told who of a room is here
+ *   ngx_im_reports.c   reports to Logic: the users of a room here
  *   ngx_im_presence.c  subscriptions to users
  */
 
@@ -27,7 +27,7 @@ typedef struct ngx_im_held_s        ngx_im_held_t;
 typedef struct {
     im_topic_t           *topic;
 
-    ngx_im_fanout_msg_t  *first;       /* what is said, oldest first */
+    ngx_im_fanout_msg_t  *first;       /* messages, oldest first */
     ngx_im_fanout_msg_t  *last;
     ngx_im_fanout_msg_t  *round;       /* last one of this round; NULL: none */
     uint32_t              at;          /* of the walk */
@@ -36,7 +36,7 @@ typedef struct {
 
     uint64_t              removals;    /* all up to this one are known of */
     ngx_im_held_t        *held;        /* until more are; mostly NULL */
-    ngx_msec_t            checked_at;  /* Logic said who was removed */
+    ngx_msec_t            checked_at;  /* Logic has named the removed */
 
     ngx_queue_t           queue;       /* of reports */
     ngx_msec_t            due;
@@ -47,7 +47,7 @@ typedef struct {
     uint32_t              touched_cap;
     unsigned              queued:2;    /* NGX_IM_REPORT_... */
     unsigned              dirty:1;
-    unsigned              whole:1;     /* the next report says all */
+    unsigned              whole:1;     /* the next report is complete */
     unsigned              ask:1;       /* and asks for the count */
     unsigned              under_way:1;
     unsigned              asking:1;    /* who was removed */
@@ -77,9 +77,9 @@ int ngx_im_rooms_is_in_live(ngx_im_ws_t *ws, uint64_t room);
 int ngx_im_rooms_join(ngx_im_ws_t *ws, uint64_t room, ngx_uint_t group);
 /* This connection alone. */
 void ngx_im_rooms_leave_one(ngx_im_ws_t *ws, uint64_t room);
-/* An event of a room, to be told to all who are in it here. */
+/* An event of a room, for all members here. */
 void ngx_im_rooms_on_event(Im__RoomEvent *event);
-/* An answer has told a member this. */
+/* A member got this by an answer. */
 void ngx_im_rooms_counted(const Im__Room *room);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * ngx_im_answers.c -- who takes what a Logic says by its link.
+ * ngx_im_answers.c -- the recipients of what a Logic sends by its link.
  *
  * An answer goes to the connection that asked, if it is still there, or to the
- * room that reported.  What was said unasked while a link was broken is lost:
- * so a second later all connections are opened again; and whenever a link opens
- * or ends, presence and the counts of rooms are asked for.
+ * room that reported.  What a Logic reported while a link was broken is lost:
+ * so a second later all connections are announced again; and whenever a link
+ * opens or ends, presence and the counts of rooms are asked for.
  */
 
 #include "ngx_im_connect.h"
@@ -79,12 +79,12 @@ ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
         break;
 
     default:
-        break;                         /* closed; a newer Logic says more */
+        break;                         /* closed; or of a newer Logic */
     }
 }
 
 
-/* An Open and a report are asked again, a Close has nobody to be told. */
+/* An Open and a report are sent again; a Close has no recipient any more. */
 static void
 ngx_im_answers_on_refused(uint64_t conn, Im__UpItem__ItemCase kind,
     const char *cmid, const char *code)

@@ -14,7 +14,7 @@
 /* ngx_im_answers.c: takes what comes by a link. */
 extern const ngx_im_link_handler_t  ngx_im_answers;
 
-/* ngx_im_notified.c: what Logic says unasked. */
+/* ngx_im_notified.c: what Logic reports by itself. */
 void ngx_im_notified(const Im__DownItem *item);
 
 /* ngx_im_push.c: the Connect service. */

@@ -1,10 +1,10 @@
 /*
- * ngx_im_notified.c -- what a Logic tells a worker unasked.
+ * ngx_im_notified.c -- what a Logic reports to a worker by itself.
  *
- * Each of these is told to all workers, or to those that it concerns, and may
- * be told more than once.  None of them is the only way to learn of it: what is
- * lost with a link is made good when connections are opened again
- * (ngx_im_link.c).
+ * A report goes to all workers, or to those that it concerns, and may come more
+ * than once.  None of them is the only source of what it reports: what is lost
+ * with a link is read again when connections are announced again
+ * (ngx_im_answers.c).
  */
 
 #include "ngx_im_connect.h"
@@ -53,13 +53,13 @@ ngx_im_notified(const Im__DownItem *item)
         break;
 
     default:
-        break;                         /* a newer Logic says more */
+        break;                         /* of a newer Logic */
     }
 }
 
 
-/* Each Logic says so when a link opens, and when there is another epoch.  Only
- * who knows of one before it has lost something. */
+/* Each Logic sends it when a link opens, and when there is another epoch.  Only
+ * a worker that knew an earlier epoch has lost something. */
 static void
 ngx_im_notified_announce(const Im__Announce *announce)
 {
@@ -78,7 +78,7 @@ ngx_im_notified_announce(const Im__Announce *announce)
                       "im: presence was lost (epoch %uL): all connections "
                       "are announced again", epoch);
 
-        /* what was said since it was lost has found nobody */
+        /* messages since the loss have found no route */
         ngx_im_ws_sync_all();
         ngx_im_presence_lost();
 
@@ -91,7 +91,7 @@ ngx_im_notified_announce(const Im__Announce *announce)
 }
 
 
-/* A session was ended: its live connections hear why, and close. */
+/* A session was ended: its live connections get the reason, and close. */
 static void
 ngx_im_notified_end(const Im__End *end)
 {

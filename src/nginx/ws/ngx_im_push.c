@@ -3,20 +3,21 @@
  *
  * A record is unpacked once; the push frame is encoded once for each encoding
  * that a recipient speaks, and shared by reference count between all of them.
- * The body passes as bytes.  A record of a room goes to all who are in it
- * here (ngx_im_removals.c, ngx_im_fanout.c).  Task is told how many items were
- * taken, so that it may store its Kafka offsets.
+ * The body passes as bytes.  A record of a room goes to all of its members here
+ * (ngx_im_removals.c, ngx_im_fanout.c).  The worker confirms how many items it
+ * took, so that Task may store its Kafka offsets.
  *
- * After a failure Task hands its last records over again.  A connection that
- * has had one does not get it again (core/im_seen.h); one that was opened
- * since then does.
+ * After a failure Task sends its last records again.  A connection that has had
+ * one does not get it again (core/im_seen.h); one that was opened since then
+ * does.
  *
- * What Task could not hand over in time, because this worker stood still or
- * could not be reached, is missing, and maybe nothing later tells a client so.
- * Then all who are here are told to sync: Task knows of which instance it gave
- * something up, and who has lost his place in etcd knows that he was taken for
- * dead.  Not chosen: to say so whenever a stream has ended, for that happens
- * each time a Task is restarted, whose work another one does again.
+ * What Task could not send in time, because this worker stood still or could
+ * not be reached, is missing, and maybe no later message shows that to a
+ * client.  Then all connections here get sync_needed: Task remembers for which
+ * instance it dropped items, and a worker that has lost its key in etcd knows
+ * that others took it for dead.  Rejected: sync_needed whenever a stream ends,
+ * for that happens at each restart of a Task, and another one does its work
+ * again.
  */
 
 #include "ngx_im_connect.h"
@@ -113,7 +114,7 @@ ngx_im_push_listen(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
                           &im__connect__descriptor, ngx_im_push_handlers,
                           NULL);
     if (server == NULL) {
-        return NGX_ERROR;              /* it has said what it is */
+        return NGX_ERROR;              /* it has logged the reason */
     }
 
     ngx_im_push_port = im_rpc_server_port(server);
@@ -189,7 +190,7 @@ ngx_im_push_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data,
     ngx_im_push_stream_t  *ps = ctx;
 
     if (!ngx_im_push_open) {
-        return;                        /* not taken, and Task is not told so */
+        return;                        /* not taken, and not confirmed */
     }
 
     batch = (ps == NULL) ? NULL : im__push_batch__unpack(NULL, len, data);

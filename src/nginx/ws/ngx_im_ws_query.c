@@ -14,7 +14,7 @@
  * presence begins before Logic is asked.
  *
  * A client may have a few questions under way, whose answers may come in
- * another order; it tells them apart by the id that it gave them.
+ * another order; the id that it gave them tells them apart.
  */
 
 #include "ngx_im_ws_session.h"
@@ -298,8 +298,8 @@ ngx_im_ws_query_on_reply(void *data, const im_rpc_status_t *status,
 }
 
 
-/* What Logic let happen happens here before the client is told.  IM_OK: it has
- * the answer. */
+/* What Logic has permitted takes effect here before the client gets the answer.
+ * IM_OK: it has the answer. */
 static int
 ngx_im_ws_query_replied(ngx_im_ws_t *ws, const ngx_im_ws_query_t *query,
     ProtobufCMessage *reply)

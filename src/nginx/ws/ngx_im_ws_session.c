@@ -1,5 +1,5 @@
 /*
- * ngx_im_ws_session.c -- what a connection says, once frames are messages.
+ * ngx_im_ws_session.c -- the messages of a connection: log-in, sends, pings.
  *
  *     token in the handshake --+
  *                              +--> login: Open to Logic --> opened --> open
@@ -175,7 +175,7 @@ ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error)
     }
 
     if (!error->retryable) {
-        /* the session was ended while this worker could not be told */
+        /* the session was ended while no Logic could reach this worker */
         kick.code = error->code;
         kick.message = error->message;
         frame.frame_case = IM__FRAME__FRAME_KICK;
@@ -321,7 +321,7 @@ ngx_im_ws_on_ping(ngx_im_ws_t *ws, const Im__Ping *ping)
 }
 
 
-/* Hands a message to the Logic that is home to its conversation. */
+/* Hands a message to the Logic that owns its conversation. */
 static void
 ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
 {

@@ -1,5 +1,5 @@
 /*
- * ngx_im_ws_session.h -- what a client says, and what Logic answers.
+ * ngx_im_ws_session.h -- the messages of a client, and the answers of Logic.
  */
 
 #ifndef NGX_IM_WS_SESSION_H
