@@ -166,6 +166,7 @@ class Socket:
         self.ws = ws
         self.instance = ws.response_headers.get('X-IM-Instance', '')
         self.frames = []           # received while something else was awaited
+        self.asked = 0             # questions
         self.have = {}             # the other one's uid -> seq of the last
         self.auth_ok = None
 
@@ -252,9 +253,8 @@ class Socket:
         """As pushes, the messages after the last one of message()."""
         found, seq, pending = [], self.have.get(other, 0), True
         while pending:
-            await self.write(type='sync', id='missed', cursors=[
+            f = await self.question('sync', cursors=[
                 {'with': str(other), 'seq': str(seq)}])
-            f = await self.expect('sync_res')
             c = f['conversations'][0]
             found += [dict(m, type='push') for m in c['messages']]
             seq = int(c['next'])
@@ -262,6 +262,30 @@ class Socket:
             if c.get('pending'):
                 await asyncio.sleep(0.1)   # they are not stored yet
         return found
+
+    async def question(self, kind, **args):
+        """Its answer; one that is refused for now is asked again, as clients
+        must."""
+        until = asyncio.get_running_loop().time() + 2 * WAIT
+        while True:
+            self.asked += 1
+            number = 'q%d' % self.asked
+            await self.write(type=kind, id=number, **args)
+            f = await self.answer(number)
+            if f['type'] != 'error':
+                return f
+            if (not f.get('retryable')
+                    or asyncio.get_running_loop().time() > until):
+                raise Problem('%s: %s' % (kind, f), 0, f)
+            await asyncio.sleep(int(f.get('retry_after_ms', 100)) / 1000)
+
+    async def answer(self, number):
+        """The frame with this id; others are kept for later."""
+        while True:
+            f = await self.receive()
+            if f.get('id') == number:
+                return f
+            self.frames.append(f)
 
     async def nothing(self, kind, seconds=0.5):
         """True when no frame of this type comes."""

@@ -6,13 +6,15 @@ and come back, on one or two devices each.  im_hunt.py starts a few of these
 processes, because one Python is too slow, and tells them what to do:
 
     argument  the file of its plan (JSON)
-    stdin     the line "final" when everything is in MySQL
+    stdin     the line "final" when everything is in MySQL; its end, also by
+              the death of the checker, ends this process
     stdout    "ready" when all are connected, "sent N" when N messages have
               their acks, "done" when the history is in the plan's `out`
 """
 
 import asyncio
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -172,6 +174,13 @@ class Process:
         stdin = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+        word = asyncio.create_task(stdin.readline())
+        work = asyncio.create_task(self.work(word))
+        word.add_done_callback(lambda _: word.result() or work.cancel())
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+    async def work(self, word):
         async with Api(self.plan['http']) as api:
             await self.log_in(api)
             self.say('ready')
@@ -180,7 +189,7 @@ class Process:
             self.say('sent %d' % len({(e.sender, e.conv, e.cmid)
                                       for e in self.events
                                       if e.kind == 'ack'}))
-            if await stdin.readline() == b'final\n':
+            if await word == b'final\n':
                 await self.last_sync()
             self.write()
             for t in self.talkers:
