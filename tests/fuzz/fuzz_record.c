@@ -93,10 +93,9 @@ record_rows(const im_kafka_record_t *list, size_t n)
     }
 
     for (i = r.n; i < r.all; i++) {
-        FUZZ_CHECK(rows[i].message != NULL && rows[i].kafka != NULL);
+        FUZZ_CHECK(rows[i].kafka != NULL);
     }
 
-    task_rows_free(&r, rows);
     task_dead_forget();
 }
 
@@ -125,9 +124,9 @@ record_fences(const im_kafka_record_t *list, size_t n)
 static void
 record_row(const task_row_t *row, const task_row_t *before)
 {
-    const Im__Record  *m, *b;
+    const im_record_t  *m, *b;
 
-    m = row->message;
+    m = &row->message;
 
     FUZZ_CHECK(m->conv_b != 0 && m->conv_a <= m->conv_b);
     FUZZ_CHECK(m->seq != 0 && m->msg_id != 0);
@@ -137,7 +136,7 @@ record_row(const task_row_t *row, const task_row_t *before)
         return;
     }
 
-    b = before->message;
+    b = &before->message;
 
     FUZZ_CHECK(b->conv_a < m->conv_a
                || (b->conv_a == m->conv_a && b->conv_b < m->conv_b)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "im_record.h"
 #include "im_slot.h"
 #include "task_batch.h"
 
@@ -116,30 +117,26 @@ batch_grow(task_batch_t *b, size_t n)
 static void
 batch_parse(task_record_t *r, const im_kafka_record_t *kafka)
 {
-    Im__Record  *m;
+    im_record_t  m;
 
     memset(r, 0, sizeof(task_record_t));
 
-    m = im__record__unpack(NULL, kafka->value.len, kafka->value.data);
-
-    if (m == NULL) {
+    if (im_record_read(&m, kafka->value.data, kafka->value.len) != IM_OK) {
         im_log(IM_LOG_ERR, "partition %d, offset %lld: not a message",
                kafka->partition, (long long) kafka->offset);
         return;
     }
 
-    if (m->conv_a != 0) {
-        r->users[0] = m->conv_a;
-        r->users[1] = m->conv_b;
-        r->n_users = (m->conv_a == m->conv_b) ? 1 : 2;
+    if (m.conv_a != 0) {
+        r->users[0] = m.conv_a;
+        r->users[1] = m.conv_b;
+        r->n_users = (m.conv_a == m.conv_b) ? 1 : 2;
 
-    } else if (!im_conv_is_fence(m->conv_a, m->conv_b)) {
-        r->room = m->conv_b;
+    } else if (!im_conv_is_fence(m.conv_a, m.conv_b)) {
+        r->room = m.conv_b;
     }
 
-    r->from_conn = m->from_conn;
-
-    im__record__free_unpacked(m, NULL);
+    r->from_conn = m.from_conn;
 }
 
 

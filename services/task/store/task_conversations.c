@@ -101,10 +101,10 @@ task_conversations_known(im_mysql_t *mysql, const task_row_t *row)
 {
     unsigned            hot;
     task_turn_t         turn;
-    const Im__Record   *m;
+    const im_record_t  *m;
     const task_tail_t  *tail;
 
-    m = row->message;
+    m = &row->message;
     tail = task_tails_find(m->conv_a, m->conv_b);
 
     if (m->conv_a == 0
@@ -206,15 +206,15 @@ conversations_own(im_mysql_t *mysql, const task_row_t *rows, size_t n)
 static size_t
 conversations_own_fold(const task_row_t *rows, size_t n)
 {
-    size_t             i, count, k;
-    own_t             *own;
-    const Im__Record  *m;
+    size_t              i, count, k;
+    own_t              *own;
+    const im_record_t  *m;
 
     own = conversations_owns;
     count = 0;
 
     for (i = 0; i < n; i++) {
-        m = rows[i].message;
+        m = &rows[i].message;
 
         if (m->conv_a == 0 && !rows[i].done) {
             own[count].uid = m->from;

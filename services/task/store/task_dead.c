@@ -88,7 +88,7 @@ task_dead_add(const im_kafka_record_t *kafka, const char *reason)
 
 
 void
-task_dead_reused(const im_kafka_record_t *kafka, const Im__Record *m,
+task_dead_reused(const im_kafka_record_t *kafka, const im_record_t *m,
     uint64_t taken_by)
 {
     char  reason[256];

@@ -7,12 +7,13 @@
 #ifndef TASK_DEAD_H
 #define TASK_DEAD_H
 
+#include "im_record.h"
 #include "task.h"
 
 /* Keeps a copy of a record, key and value, and says why, in the log too. */
 void task_dead_add(const im_kafka_record_t *kafka, const char *reason);
 /* The same for a message whose place another one has. */
-void task_dead_reused(const im_kafka_record_t *kafka, const Im__Record *m,
+void task_dead_reused(const im_kafka_record_t *kafka, const im_record_t *m,
     uint64_t taken_by);
 /* IM_OK when Kafka has confirmed all copies; IM_AGAIN: not within wait_ms. */
 int task_dead_flush(unsigned wait_ms);

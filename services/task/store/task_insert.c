@@ -202,11 +202,11 @@ insert_late(task_row_t *rows, size_t n)
         if (msg_id == 0) {
             atomic_fetch_add(&insert_stored, 1);
 
-        } else if (msg_id == row->message->msg_id) {
+        } else if (msg_id == row->message.msg_id) {
             atomic_fetch_add(&insert_known, 1);
 
         } else {
-            task_dead_reused(row->kafka, row->message, msg_id);
+            task_dead_reused(row->kafka, &row->message, msg_id);
         }
     }
 

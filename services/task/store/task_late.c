@@ -64,7 +64,7 @@ task_late(im_mysql_t *mysql, task_row_t *row, uint64_t *msg_id)
     /* also of one that is there already: another instance may have stored it
      * late, and moved those above it, while it had our partition */
 
-    task_tails_drop(row->message->conv_a, row->message->conv_b);
+    task_tails_drop(row->message.conv_a, row->message.conv_b);
 
     return rc;
 }
@@ -85,7 +85,7 @@ late_step(im_mysql_t *mysql, task_row_t *row, uint64_t *msg_id)
 
         /* its conversation may be missing: a crash of an earlier version */
 
-        return (*msg_id == row->message->msg_id)
+        return (*msg_id == row->message.msg_id)
                ? task_conversations_known(mysql, row) : IM_OK;
     }
 
@@ -114,9 +114,9 @@ late_taken(im_mysql_t *mysql, const task_row_t *row, uint64_t *msg_id)
         "AND seq = ?";
 
     memset(v, 0, sizeof(v));
-    v[0].u64 = row->message->conv_a;
-    v[1].u64 = row->message->conv_b;
-    v[2].u64 = row->message->seq;
+    v[0].u64 = row->message.conv_a;
+    v[1].u64 = row->message.conv_b;
+    v[2].u64 = row->message.seq;
     *msg_id = 0;
 
     return im_mysql_run(mysql, sql, v, 3, columns, 1, late_on_msg_id, msg_id,
@@ -136,9 +136,9 @@ late_on_msg_id(void *ctx, const im_mysql_value_t *v)
 static int
 late_place(im_mysql_t *mysql, task_row_t *row, int *shifts)
 {
-    int                rc;
-    late_row_t         below, above;
-    const Im__Record  *m;
+    int                 rc;
+    late_row_t          below, above;
+    const im_record_t  *m;
 
     static const char  sql_below[] =
         "SELECT run_seq, nth, nth_a FROM messages "
@@ -159,7 +159,7 @@ late_place(im_mysql_t *mysql, task_row_t *row, int *shifts)
         return rc;
     }
 
-    m = row->message;
+    m = &row->message;
     *shifts = (above.found && above.run_seq != 0
                && above.run_seq == below.run_seq);
 
@@ -188,9 +188,9 @@ late_neighbour(im_mysql_t *mysql, const char *sql, const task_row_t *row,
     };
 
     memset(v, 0, sizeof(v));
-    v[0].u64 = row->message->conv_a;
-    v[1].u64 = row->message->conv_b;
-    v[2].u64 = row->message->seq;
+    v[0].u64 = row->message.conv_a;
+    v[1].u64 = row->message.conv_b;
+    v[2].u64 = row->message.seq;
     memset(found, 0, sizeof(late_row_t));
 
     return im_mysql_run(mysql, sql, v, 3, columns, 3, late_on_row, found, NULL,
@@ -235,14 +235,14 @@ late_insert(im_mysql_t *mysql, const task_row_t *row)
 static int
 late_shift(im_mysql_t *mysql, const task_row_t *row)
 {
-    im_mysql_value_t   v[5];
-    const Im__Record  *m;
+    im_mysql_value_t    v[5];
+    const im_record_t  *m;
 
     static const char  sql[] =
         "UPDATE messages SET nth = nth + 1, nth_a = nth_a + ? "
         "WHERE conv_a = ? AND conv_b = ? AND seq > ? AND run_seq = ?";
 
-    m = row->message;
+    m = &row->message;
 
     memset(v, 0, sizeof(v));
     v[0].u64 = (m->from == m->conv_a);

@@ -16,10 +16,10 @@
 #include "task_rows.h"
 
 
-static Im__Record *rows_parse(const im_kafka_record_t *kafka);
+static int rows_parse(im_record_t *m, const im_kafka_record_t *kafka);
 static int rows_compare(const void *a, const void *b);
 static void rows_fold(task_rows_t *r, task_row_t *rows);
-static int rows_same_place(const Im__Record *a, const Im__Record *b);
+static int rows_same_place(const im_record_t *a, const im_record_t *b);
 
 
 void
@@ -33,9 +33,8 @@ task_rows_init(task_rows_t *r, task_row_t *rows,
     for (i = 0; i < n; i++) {
         memset(&rows[r->all], 0, sizeof(task_row_t));
         rows[r->all].kafka = &kafka[i];
-        rows[r->all].message = rows_parse(&kafka[i]);
 
-        if (rows[r->all].message != NULL) {
+        if (rows_parse(&rows[r->all].message, &kafka[i]) == IM_OK) {
             r->all++;
         }
     }
@@ -45,32 +44,27 @@ task_rows_init(task_rows_t *r, task_row_t *rows,
 }
 
 
-static Im__Record *
-rows_parse(const im_kafka_record_t *kafka)
+/* IM_DECLINED: it is no row. */
+static int
+rows_parse(im_record_t *m, const im_kafka_record_t *kafka)
 {
-    Im__Record  *m;
-
-    m = im__record__unpack(NULL, kafka->value.len, kafka->value.data);
-
-    if (m == NULL) {
+    if (im_record_read(m, kafka->value.data, kafka->value.len) != IM_OK) {
         task_dead_add(kafka, "not a message");
-        return NULL;
+        return IM_DECLINED;
     }
 
     if (im_conv_is_fence(m->conv_a, m->conv_b)) {
-        im__record__free_unpacked(m, NULL);
-        return NULL;
+        return IM_DECLINED;
     }
 
     if (m->conv_b == 0 || m->conv_a > m->conv_b || m->seq == 0
         || m->msg_id == 0)
     {
         task_dead_add(kafka, "a message without a place");
-        im__record__free_unpacked(m, NULL);
-        return NULL;
+        return IM_DECLINED;
     }
 
-    return m;
+    return IM_OK;
 }
 
 
@@ -80,16 +74,16 @@ rows_compare(const void *a, const void *b)
 {
     const task_row_t  *x = a, *y = b;
 
-    if (x->message->conv_a != y->message->conv_a) {
-        return (x->message->conv_a < y->message->conv_a) ? -1 : 1;
+    if (x->message.conv_a != y->message.conv_a) {
+        return (x->message.conv_a < y->message.conv_a) ? -1 : 1;
     }
 
-    if (x->message->conv_b != y->message->conv_b) {
-        return (x->message->conv_b < y->message->conv_b) ? -1 : 1;
+    if (x->message.conv_b != y->message.conv_b) {
+        return (x->message.conv_b < y->message.conv_b) ? -1 : 1;
     }
 
-    if (x->message->seq != y->message->seq) {
-        return (x->message->seq < y->message->seq) ? -1 : 1;
+    if (x->message.seq != y->message.seq) {
+        return (x->message.seq < y->message.seq) ? -1 : 1;
     }
 
     /* the same key means the same partition */
@@ -113,11 +107,12 @@ rows_fold(task_rows_t *r, task_row_t *rows)
     for (i = 0; i < r->all; i++) {
         last = (r->n > 0) ? &rows[r->n - 1] : NULL;
 
-        if (last != NULL && rows_same_place(last->message, rows[i].message)) {
-
-            if (last->message->msg_id != rows[i].message->msg_id) {
-                task_dead_reused(rows[i].kafka, rows[i].message,
-                                 last->message->msg_id);
+        if (last != NULL
+            && rows_same_place(&last->message, &rows[i].message))
+        {
+            if (last->message.msg_id != rows[i].message.msg_id) {
+                task_dead_reused(rows[i].kafka, &rows[i].message,
+                                 last->message.msg_id);
             } else {
                 r->known++;
             }
@@ -133,7 +128,7 @@ rows_fold(task_rows_t *r, task_row_t *rows)
 
 
 static int
-rows_same_place(const Im__Record *a, const Im__Record *b)
+rows_same_place(const im_record_t *a, const im_record_t *b)
 {
     return a->conv_a == b->conv_a && a->conv_b == b->conv_b
            && a->seq == b->seq;
@@ -141,24 +136,11 @@ rows_same_place(const Im__Record *a, const Im__Record *b)
 
 
 void
-task_rows_free(task_rows_t *r, task_row_t *rows)
-{
-    size_t  i;
-
-    for (i = 0; i < r->all; i++) {
-        im__record__free_unpacked(rows[i].message, NULL);
-    }
-
-    r->n = r->all = 0;
-}
-
-
-void
 task_rows_values(const task_row_t *row, im_mysql_value_t *v)
 {
-    Im__Record  *m;
+    const im_record_t  *m;
 
-    m = row->message;
+    m = &row->message;
     memset(v, 0, TASK_ROWS_N_COLUMNS * sizeof(im_mysql_value_t));
 
     v[0].u64 = m->conv_a;
@@ -171,9 +153,7 @@ task_rows_values(const task_row_t *row, im_mysql_value_t *v)
     v[7].u64 = row->nth;
     v[8].u64 = row->nth_a;
     v[9].type = IM_MYSQL_STR;
-    v[9].str.data = (unsigned char *) m->cmid;
-    v[9].str.len = strlen(m->cmid);
+    v[9].str = m->cmid;
     v[10].type = IM_MYSQL_STR;
-    v[10].str.data = m->body.data;
-    v[10].str.len = m->body.len;
+    v[10].str = m->body;
 }

@@ -5,6 +5,7 @@
 #ifndef TASK_ROWS_H
 #define TASK_ROWS_H
 
+#include "im_record.h"
 #include "task.h"
 
 /* A row of `messages`, and the columns of its INSERT. */
@@ -15,7 +16,7 @@
 #define TASK_ROWS_N_COLUMNS  11
 
 typedef struct {
-    Im__Record               *message;
+    im_record_t               message;    /* its texts are of kafka->value */
     const im_kafka_record_t  *kafka;      /* borrowed */
 
     /* task_tails.c: its place among the messages of its conversation */
@@ -39,8 +40,7 @@ typedef struct {
  */
 void task_rows_init(task_rows_t *r, task_row_t *rows,
     const im_kafka_record_t *kafka, size_t n);
-/* v: room for the columns; texts are the message's own. */
+/* v: room for the columns; texts are the record's own. */
 void task_rows_values(const task_row_t *row, im_mysql_value_t *v);
-void task_rows_free(task_rows_t *r, task_row_t *rows);
 
 #endif

@@ -187,7 +187,6 @@ store_batch(size_t n)
     IM_CRASH_POINT("store.before_insert");
 
     rc = task_insert(store_rows, r.n);
-    task_rows_free(&r, store_rows);
 
     if (rc == IM_OK) {
         IM_CRASH_POINT("store.conversations");

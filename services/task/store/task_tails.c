@@ -58,7 +58,7 @@ static int tails_load(im_mysql_t *mysql, size_t n);
 static int tails_ask(im_mysql_t *mysql, task_turn_t **asked, size_t n);
 static int tails_on_row(void *ctx, const im_mysql_value_t *v);
 static void tails_place(task_row_t *row, task_turn_t *turn);
-static int tails_of(const task_tail_t *t, const Im__Record *m);
+static int tails_of(const task_tail_t *t, const im_record_t *m);
 static int tails_compare(const void *a, const void *b);
 static task_tail_t *tails_set(uint64_t conv_a, uint64_t conv_b);
 
@@ -131,7 +131,7 @@ task_tails_number(im_mysql_t *mysql, task_row_t *rows, size_t n,
             continue;
         }
 
-        while (!tails_of(&t->tail, rows[i].message)) {
+        while (!tails_of(&t->tail, &rows[i].message)) {
             t++;
         }
 
@@ -157,13 +157,13 @@ tails_collect(const task_row_t *rows, size_t n)
 {
     size_t              i, count;
     task_turn_t        *t;
-    const Im__Record   *m;
+    const im_record_t  *m;
     const task_tail_t  *known;
 
     count = 0;
 
     for (i = 0; i < n; i++) {
-        m = rows[i].message;
+        m = &rows[i].message;
 
         if (rows[i].done
             || (count > 0 && tails_of(&tails_turns[count - 1].tail, m)))
@@ -312,13 +312,13 @@ tails_compare(const void *a, const void *b)
 static void
 tails_place(task_row_t *row, task_turn_t *turn)
 {
-    unsigned           hot;
-    task_tail_t       *t;
-    const Im__Record  *m;
+    unsigned            hot;
+    task_tail_t        *t;
+    const im_record_t  *m;
 
     hot = 0;
     t = &turn->tail;
-    m = row->message;
+    m = &row->message;
 
     row->late = (m->seq <= t->seq);
 
@@ -350,7 +350,7 @@ tails_place(task_row_t *row, task_turn_t *turn)
 
 
 static int
-tails_of(const task_tail_t *t, const Im__Record *m)
+tails_of(const task_tail_t *t, const im_record_t *m)
 {
     return t->conv_a == m->conv_a && t->conv_b == m->conv_b;
 }
