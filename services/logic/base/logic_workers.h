@@ -9,6 +9,7 @@
 #ifndef LOGIC_WORKERS_H
 #define LOGIC_WORKERS_H
 
+#include "im_arena.h"
 #include "im_rpc.h"
 #include "logic.pb-c.h"
 
@@ -17,11 +18,12 @@ typedef struct logic_worker_s  logic_worker_t;
 struct logic_worker_s {
     im_rpc_stream_t  *stream;
     logic_worker_t   *next;
+    im_arena_t        arena;           /* of a batch that is being read */
     int               key_differs;     /* of the tokens */
     char              instance[160];
 };
 
-/* rpc thread; the worker is zeroed but for its stream. */
+/* rpc thread; the worker is zeroed but for its stream and its arena. */
 void logic_workers_add(logic_worker_t *w);
 void logic_workers_name(logic_worker_t *w, const char *instance);
 void logic_workers_key_differs(logic_worker_t *w);

@@ -57,6 +57,7 @@ logic_links_accept(void *ctx, im_rpc_stream_t *s)
     }
 
     link->stream = s;
+    im_arena_init(&link->arena);
 
     logic_rooms_access_invalidate();
 
@@ -77,11 +78,12 @@ links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
         return;
     }
 
-    batch = im__up_batch__unpack(NULL, len, data);
+    batch = im__up_batch__unpack(&link->arena.allocator, len, data);
     if (batch == NULL) {
         im_log(IM_LOG_ERR, "connect %s: a batch of %zu bytes is malformed",
                link->instance, len);
         im_rpc_stream_cancel(s);
+        im_arena_reset(&link->arena);
         return;
     }
 
@@ -91,7 +93,7 @@ links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 
     logic_intake_flush();
 
-    im__up_batch__free_unpacked(batch, NULL);
+    im_arena_reset(&link->arena);
 }
 
 
@@ -212,5 +214,6 @@ links_on_close(void *ctx, im_rpc_stream_t *s, const im_rpc_status_t *status)
            status->code);
 
     logic_workers_remove(link);
+    im_arena_destroy(&link->arena);
     free(link);
 }
