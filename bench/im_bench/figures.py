@@ -2,10 +2,12 @@
 
 A measurement belongs to a side ('this' or 'base'), a kind and a size, so
 ('this', 'load', 1000) is this tree at 1,000 messages a second.  There is one
-for each pair: a dict of numbers, or a text that says why there is none.  A
-figure is one number of one measurement, or the ratio of two of the same pair,
-and the median over the pairs.  If a single pair has none, the figure is null:
-a median of fewer would look like one of all.
+for each pair: a dict of numbers, or a text that says why there is none.
+Numbers that say nothing have the reason as 'unusable', and are kept for people.
+
+A figure is one number of one measurement, or the ratio of two of the same pair,
+and the median over the pairs.  If a single pair has none, the figure is null: a
+median of fewer would look like one of all.
 """
 
 import collections
@@ -72,6 +74,8 @@ def number(measured, part, pair):
     got = measured.get((at, pair), 'was not measured')
     if isinstance(got, str):
         return None, '%s %s %d: %s' % (*at, got)
+    if got.get('unusable'):
+        return None, '%s %s %d: %s' % (*at, got['unusable'])
     if got.get(key) is None:
         return None, '%s %s %d: no %s' % (*at, key)
     return got[key], ''

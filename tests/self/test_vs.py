@@ -101,6 +101,24 @@ def test_the_highest_rates_are_compared_and_later_searches_are_short(vs):
     assert [len(s) for s in steps] == [2, 2]
 
 
+def test_a_rate_that_no_step_has_reached_is_null_and_its_steps_are_kept(
+        vs, monkeypatch):
+    monkeypatch.setitem(P99, 'base', 0)
+    code, out = vs('rate_ratio_200')
+    assert (code, out['rate_ratio_200']) == (1, None)
+    assert '1000/s does not pass' in out['figures']['rate_ratio_200']['reason']
+    assert out['runs'][0]['result']['steps'][-1]['rate'] == 1000
+
+
+def test_a_load_that_lost_messages_is_kept_but_says_nothing(vs, monkeypatch):
+    monkeypatch.setattr(vs.tool.figures, 'unusable', lambda r: 'lost 7')
+    code, out = vs('p50_1k_ms')
+    assert (code, out['p50_1k_ms']) == (1, None)
+    assert out['figures']['p50_1k_ms']['reason'] == (
+        '3 of 3 pairs: this load 1000: lost 7')
+    assert out['runs'][0]['result']['receive_p50_ms'] == 1.5
+
+
 def test_a_stack_that_does_not_start_makes_its_figures_null(vs):
     vs.broken['vs-base'] = 2
     code, out = vs('cpu_ratio_1k,p50_1k_ms')
