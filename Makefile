@@ -133,6 +133,7 @@ bench_SRCS   := $(wildcard bench/*.c)
 bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 bench_store_SRCS := $(wildcard bench/store/*.c)
 bench_floor_SRCS := $(wildcard bench/floor/*.c)
+bench_limit_SRCS := $(wildcard bench/limit/*.c)
 testlib_SRCS := $(wildcard tests/lib/*.c)
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
 fuzz_SRCS    := $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/*.c))
@@ -152,7 +153,8 @@ DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
 TOOLS        := $(tool_SRCS:tools/%.c=$(BUILD)/%)
 BENCH        := $(BUILD)/im-bench $(BUILD)/im-bench-floor \
-                $(BUILD)/im-bench-rpc $(BUILD)/im-bench-store
+                $(BUILD)/im-bench-rpc $(BUILD)/im-bench-store \
+                $(BUILD)/im-bench-limit
 UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
 
 
@@ -162,7 +164,8 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         test-asan test-tsan test-full test-stop test-faults test-trust matrix \
         bench bench-vs bench-profile bench-plots \
         bench-rpc bench-fanout bench-crowd bench-flood bench-lists \
-        bench-opens bench-schema bench-store docs stop status clean help ready
+        bench-limit bench-opens bench-schema bench-store docs stop status \
+        clean help ready
 
 all: daemons tools module $(BENCH)
 
@@ -274,6 +277,9 @@ $(BUILD)/im-bench-store: $(call objs,$(bench_store_SRCS)) \
 # Loaded into programs of others: nothing of ours is in it.
 $(BUILD)/im-count-alloc.so: $(OBJ)/bench/count/count_alloc.o
 	$(call say,LINK ,$@) $(CC) -shared -o $@ $^ -ldl
+
+$(BUILD)/im-bench-limit: $(call objs,$(bench_limit_SRCS)) $(CORE_A)
+	$(link)
 
 $(BUILD)/im-bench-floor: $(call objs,$(bench_floor_SRCS))
 	$(link)
@@ -484,6 +490,10 @@ bench-rpc: deps
 	@exec $(PYTHON) tools/stack exec bench-rpc --restart --only etcd -- \
 	    bench/rpc/run
 
+bench-limit: deps
+	@$(MAKE) $(BUILD)/im-bench-limit
+	@exec $(BUILD)/im-bench-limit $(N)
+
 bench-opens: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tools/stack exec bench-opens --restart --fresh \
@@ -576,6 +586,7 @@ help:
 	@echo "make bench-plots    pictures of docs/; DRAW=1 from old figures"
 	@echo "make bench-fanout  rooms beside nchan: build/bench/fanout.json"
 	@echo "make bench-store what a message costs in Redis and in MySQL"
+	@echo "make bench-limit what a look at a limit costs (N=1000000 keys)"
 	@echo "make bench-opens what a log-in costs Logic and Redis"
 	@echo "make bench-rpc   what gRPC costs a message"
 	@echo "make bench-crowd 3,000 clients that come back together"
