@@ -6,9 +6,10 @@
  * The first byte of an input chooses the limit and the encoding, the second one
  * where the bytes are cut, the others are what the client sends.
  *
- * However they are cut, the same messages, pongs and closes come of them, and
- * the same bytes stay for later.  No message is longer than the limit; memory
- * follows what has arrived, not what was announced.
+ * However they are cut, and whenever the connection is held, the same messages,
+ * pongs and closes come of them, and the same bytes stay for later.  No message
+ * is longer than the limit; memory follows what has arrived, not what was
+ * announced.
  */
 
 #include "ngx_im_ws_out.h"
@@ -40,6 +41,7 @@ typedef struct {
 
 static void ws_run(ws_trace_t *t, const uint8_t *data, size_t size,
     unsigned seed);
+static void ws_release(ngx_im_ws_t *ws);
 static void ws_check_memory(const ngx_im_ws_part_t *part);
 static ssize_t ws_recv(ngx_connection_t *c, u_char *buf, size_t size);
 static void ws_note(const char *what, size_t n, const void *data, size_t len);
@@ -145,6 +147,9 @@ ws_run(ws_trace_t *t, const uint8_t *data, size_t size, unsigned seed)
             ngx_im_ws_set_state(&ws, NGX_IM_WS_OPEN);
             ngx_im_ws_resume(&ws);
 
+        } else if (ws.held) {
+            ws_release(&ws);
+
         } else if (ws_source.p == ws_source.end) {
             break;
 
@@ -168,6 +173,36 @@ ws_run(ws_trace_t *t, const uint8_t *data, size_t size, unsigned seed)
 
     ngx_im_ws_part_free(&ws.frame);
     ngx_im_ws_part_free(&ws.message);
+}
+
+
+/* While it is held nothing is read; then the posted event reads on. */
+static void
+ws_release(ngx_im_ws_t *ws)
+{
+    size_t          len;
+    ngx_event_t    *rev;
+    const uint8_t  *p;
+
+    rev = ws->connection->read;
+
+    ngx_queue_init(&ngx_posted_next_events);
+    rev->posted = 0;
+
+    if (ws->state != NGX_IM_WS_CLOSING) {
+        p = ws_source.p;
+        len = ws_now->len;
+        rev->ready = 1;
+
+        ngx_im_ws_read_handler(rev);
+
+        FUZZ_CHECK(ws_source.p == p && ws_now->len == len && !rev->posted);
+    }
+
+    ws->held = 0;
+    rev->ready = (ws_source.p < ws_source.end);
+
+    ngx_im_ws_read_handler(rev);
 }
 
 
@@ -247,6 +282,10 @@ ws_on_message(ngx_im_ws_t *ws, im_str_t *message)
 
     if (ws->state == NGX_IM_WS_AUTH) {
         ngx_im_ws_set_state(ws, NGX_IM_WS_LOGIN);
+    }
+
+    if (ws_source.seed & 0x1000) {
+        ws->held = NGX_IM_WS_HELD_LIMIT;
     }
 }
 

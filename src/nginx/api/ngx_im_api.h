@@ -1,8 +1,9 @@
 /*
- * ngx_im_api.h -- one HTTP request that becomes one RPC, in three steps.
+ * ngx_im_api.h -- one HTTP request that becomes one RPC, in four steps.
  *
  *   ngx_im_api_body.c   is it ours, and its whole body    (may wait: client)
  *   ngx_im_api_fill.c   captures, query, JSON -> message  (never waits)
+ *   ngx_im_api_limit.c  may it be asked now?              (may wait: im_limit)
  *   ngx_im_api_call.c   message -> Logic -> response      (may wait: Logic)
  *
  * Everything runs on the event loop of a worker.
@@ -48,7 +49,7 @@ typedef struct {
     unsigned             slot;                  /* decides the owner */
     const char          *code;                  /* why fill refused */
     im_json_err_t        err;
-    ngx_event_t          wait;                  /* for the first listing */
+    ngx_event_t          wait;                  /* ngx_im_api_later() */
     ngx_msec_t           wait_until;
     u_char               trace[IM_RPC_TRACE_MAX + 1];
 } ngx_im_api_ctx_t;
@@ -72,5 +73,18 @@ ngx_int_t ngx_im_api_fill(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx);
 
 /* The body is complete: fills, calls and finalizes r, now or later. */
 void ngx_im_api_call(ngx_http_request_t *r);
+
+/* NGX_OK: no limit holds it up.  NGX_DECLINED: it was refused, or its time
+ * comes, and then ngx_im_api_go_on() is called; *rc as of that. */
+ngx_int_t ngx_im_api_limit(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx,
+    ngx_int_t *rc);
+
+/* ngx_im_api_call.c: the message is filled and may be sent.  NGX_AGAIN: the
+ * rest comes later. */
+ngx_int_t ngx_im_api_go_on(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx);
+/* Calls handler, whose ev->data is r, after ms, if r still lives.  NGX_AGAIN,
+ * or a status: out of memory. */
+ngx_int_t ngx_im_api_later(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx,
+    ngx_msec_t ms, ngx_event_handler_pt handler);
 
 #endif

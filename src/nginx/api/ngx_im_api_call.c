@@ -90,6 +90,17 @@ ngx_im_api_start(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ngx_im_api_limit(r, ctx, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_im_api_go_on(r, ctx);
+}
+
+
+ngx_int_t
+ngx_im_api_go_on(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
+{
     if (!ngx_im_worker_serves()) {
         return ngx_im_problem_unserved(r);
     }
@@ -107,6 +118,16 @@ ngx_im_api_start(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 static ngx_int_t
 ngx_im_api_wait(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
 {
+    ctx->wait_until = ngx_current_msec + NGX_IM_API_WAIT_MAX;
+
+    return ngx_im_api_later(r, ctx, NGX_IM_API_WAIT, ngx_im_api_on_wait);
+}
+
+
+ngx_int_t
+ngx_im_api_later(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx, ngx_msec_t ms,
+    ngx_event_handler_pt handler)
+{
     ngx_http_cleanup_t  *cln;
 
     cln = ngx_http_cleanup_add(r, 0);
@@ -118,11 +139,10 @@ ngx_im_api_wait(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
     cln->data = ctx;
 
     ctx->wait.data = r;
-    ctx->wait.handler = ngx_im_api_on_wait;
+    ctx->wait.handler = handler;
     ctx->wait.log = r->connection->log;
-    ctx->wait_until = ngx_current_msec + NGX_IM_API_WAIT_MAX;
 
-    ngx_add_timer(&ctx->wait, NGX_IM_API_WAIT);
+    ngx_add_timer(&ctx->wait, ms);
 
     if (r == r->main) {
         r->read_event_handler = ngx_http_test_reading;

@@ -37,6 +37,7 @@ ngx_im_method_find(ngx_im_method_t *method, const char *name)
     }
 
     row = im_logic_rpc_find(name);
+    method->row = row;
 
     if (row != NULL) {                 /* else it is a stream: for nobody */
         method->class = row->breaker;
@@ -99,7 +100,7 @@ ngx_im_method_slot(const ngx_im_method_t *method,
     uint64_t   room, peer;
     im_conv_t  conv;
 
-    room = ngx_im_method_number(method->room, message);
+    room = ngx_im_method_room(method, message);
     peer = ngx_im_method_number(method->peer, message);
 
     if (room != 0) {
@@ -114,6 +115,14 @@ ngx_im_method_slot(const ngx_im_method_t *method,
     }
 
     return im_slot_of_conv(&conv);
+}
+
+
+uint64_t
+ngx_im_method_room(const ngx_im_method_t *method,
+    const ProtobufCMessage *message)
+{
+    return ngx_im_method_number(method->room, message);
 }
 
 

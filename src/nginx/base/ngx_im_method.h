@@ -14,6 +14,7 @@
 
 typedef struct {
     im_rpc_method_t                  rpc;
+    const im_logic_rpc_t            *row;       /* NULL: a stream */
     const ProtobufCFieldDescriptor  *caller;    /* or NULL: for anybody */
     const ProtobufCFieldDescriptor  *peer;      /* `to` or `with`, or NULL */
     const ProtobufCFieldDescriptor  *room;      /* or NULL */
@@ -34,6 +35,10 @@ ngx_int_t ngx_im_method_find(ngx_im_method_t *method, const char *name);
 /* The slot of what is asked: a room, a direct conversation, or the user. */
 unsigned ngx_im_method_slot(const ngx_im_method_t *method,
     const ProtobufCMessage *message, uint64_t uid);
+
+/* The room that is asked about; 0: none. */
+uint64_t ngx_im_method_room(const ngx_im_method_t *method,
+    const ProtobufCMessage *message);
 
 /*
  * Fills in what only the edge may say, whatever a client has written there.

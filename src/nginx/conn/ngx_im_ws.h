@@ -18,11 +18,13 @@
  *   ngx_im_ws_end.c    how it ends        ngx_im_ws_out.h    frames -> bytes
  *   ngx_im_users.h     connections of a user
  *   ngx_im_ws_reannounce.h                Logic opens all of them once more
+ *   ngx_im_ws_hold.c   not read for a while
  */
 
 #ifndef NGX_IM_WS_H
 #define NGX_IM_WS_H
 
+#include "ngx_im_limit.h"
 #include "ngx_im_ws_buf.h"
 #include "im_client.h"
 #include "im_frame.h"
@@ -35,6 +37,9 @@ typedef enum {
     NGX_IM_WS_OPEN,
     NGX_IM_WS_CLOSING        /* Close sent; waits for the peer's FIN */
 } ngx_im_ws_state_e;
+
+/* Why a connection is not read for a while. */
+#define NGX_IM_WS_HELD_LIMIT   1     /* im_limit delays it */
 
 typedef struct {
     ngx_flag_t        enable;
@@ -54,6 +59,7 @@ typedef struct {
     uint32_t          len;
     uint32_t          cap;
     uint32_t          need;          /* 0: not known yet */
+    uint32_t          off;           /* bytes that were used already */
     uint8_t           opcode;        /* of the first fragment */
 } ngx_im_ws_part_t;
 
@@ -68,6 +74,8 @@ typedef struct ngx_im_ws_s  ngx_im_ws_t;
 struct ngx_im_ws_s {
     ngx_connection_t      *connection;
     ngx_im_ws_loc_conf_t  *conf;
+    ngx_im_limit_conf_t   *limits;
+    ngx_im_limit_address_t  address;     /* of the client */
     uint64_t               id;
     im_subscriber_t        sub;          /* the user, and where it is in */
     ngx_im_ws_t           *user_next;    /* same user, this worker */
@@ -96,6 +104,8 @@ struct ngx_im_ws_s {
     unsigned               behind:1;     /* pushes are being left out */
     unsigned               sync:1;       /* to be sent once it is opened */
     unsigned               questions:3;  /* under way */
+    unsigned               held:2;       /* NGX_IM_WS_HELD_...: not read */
+    unsigned               rest:1;       /* frame may hold whole frames */
     char                   sid[IM_SID_LEN + 1];
     char                   device[IM_DEVICE_MAX + 1];
 };
@@ -149,6 +159,12 @@ void ngx_im_ws_resume(ngx_im_ws_t *ws);
 void ngx_im_ws_part_free(ngx_im_ws_part_t **part);
 int ngx_im_ws_part_keep(ngx_im_ws_part_t **part, const u_char *data,
     size_t len, size_t limit);
+
+/* ngx_im_ws_hold.c */
+/* Reads nothing more for so long; frames to the client and timers go on. */
+void ngx_im_ws_hold_for(ngx_im_ws_t *ws, ngx_msec_t ms);
+/* The timer of the write event. */
+void ngx_im_ws_hold_timeout(ngx_im_ws_t *ws);
 
 /* ngx_im_ws_end.c */
 /* Sends Close and lingers for the peer's answer. */

@@ -81,6 +81,12 @@ ngx_im_ws_write_handler(ngx_event_t *wev)
 
     c = wev->data;
 
+    if (wev->timedout) {
+        wev->timedout = 0;
+        ngx_im_ws_hold_timeout(c->data);
+        return;
+    }
+
     if (wev->ready) {
         (void) ngx_im_ws_flush(c->data);
     }

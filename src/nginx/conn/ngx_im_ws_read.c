@@ -71,7 +71,10 @@ ngx_im_ws_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (rev->ready) {
+    if (ws->rest) {
+        ngx_im_ws_resume(ws);
+
+    } else if (rev->ready) {
         ngx_im_ws_read(ws);
     }
 }
@@ -103,26 +106,36 @@ ngx_im_ws_drain(ngx_im_ws_t *ws)
 void
 ngx_im_ws_resume(ngx_im_ws_t *ws)
 {
-    size_t             used, need;
+    size_t             need;
     ngx_im_ws_part_t  *part;
 
-    /* frames that came along with the handshake or behind the auth frame */
+    /* frames that came along with the handshake, behind the auth frame, or
+     * behind the one for which it was held */
 
     if (ws->frame != NULL && !ngx_im_ws_paused(ws)) {
         part = ws->frame;
         ws->frame = NULL;
 
-        used = ngx_im_ws_parse(ws, part->data, part->len, &need);
+        part->off += ngx_im_ws_parse(ws, part->data + part->off,
+                                     part->len - part->off, &need);
 
-        if (!ws->dead && used < part->len
-            && ngx_im_ws_part_keep(&ws->frame, part->data + used,
-                                   part->len - used, 0) != IM_OK)
-        {
-            ngx_im_ws_destroy(ws);
-        }
+        ws->rest = !ws->dead && part->off < part->len && ngx_im_ws_paused(ws);
 
-        if (!ws->dead && ws->frame != NULL) {
-            ws->frame->need = need;
+        if (ws->rest) {
+            ws->frame = part;          /* as it lies there */
+            part = NULL;
+
+        } else if (!ws->dead && part->off < part->len) {
+
+            if (ngx_im_ws_part_keep(&ws->frame, part->data + part->off,
+                                    part->len - part->off, 0)
+                != IM_OK)
+            {
+                ngx_im_ws_destroy(ws);
+
+            } else {
+                ws->frame->need = need;
+            }
         }
 
         ngx_im_ws_part_free(&part);
@@ -137,7 +150,7 @@ ngx_im_ws_resume(ngx_im_ws_t *ws)
 static int
 ngx_im_ws_paused(ngx_im_ws_t *ws)
 {
-    return ws->state == NGX_IM_WS_LOGIN;
+    return ws->state == NGX_IM_WS_LOGIN || ws->held;
 }
 
 
@@ -157,10 +170,14 @@ ngx_im_ws_read(ngx_im_ws_t *ws)
 
     for (turns = 0; turns < NGX_IM_WS_READ_TURNS; turns++) {
 
-        if (ws->dead || ngx_im_ws_paused(ws)
-            || ws->state == NGX_IM_WS_CLOSING)
-        {
-            return;                    /* resume() comes back */
+        if (ws->dead || ws->state == NGX_IM_WS_CLOSING) {
+            return;
+        }
+
+        if (ngx_im_ws_paused(ws)) {
+            /* resume() comes back; until then select() and poll() must not
+             * report what is not read */
+            break;
         }
 
         rc = ngx_im_ws_recv(ws);
@@ -183,7 +200,7 @@ ngx_im_ws_read(ngx_im_ws_t *ws)
         return;
     }
 
-    if (c->read->ready) {
+    if (c->read->ready && !ngx_im_ws_paused(ws)) {
         /* more is there: others first */
         ngx_post_event(c->read, &ngx_posted_next_events);
     }
@@ -263,6 +280,7 @@ ngx_im_ws_recv(ngx_im_ws_t *ws)
         }
 
         ws->frame->need = need;
+        ws->rest = ws->held != 0;
     }
 
     ngx_im_ws_part_free(&part);

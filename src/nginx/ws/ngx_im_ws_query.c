@@ -113,6 +113,15 @@ ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f)
 }
 
 
+uint64_t
+ngx_im_ws_query_room(const im_client_frame_t *f)
+{
+    return ngx_im_method_room(&ngx_im_ws_methods[f->question
+                                                 - im_client_questions],
+                              f->message);
+}
+
+
 static void
 ngx_im_ws_query_join(ngx_im_ws_t *ws, const im_client_frame_t *f)
 {

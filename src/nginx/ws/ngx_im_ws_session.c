@@ -215,7 +215,11 @@ ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
     }
 
     if (im_client_decode(&f, ws->encoding, message, mem) != IM_OK) {
-        ngx_im_ws_not_decoded(ws, &f);
+
+        if (ngx_im_ws_limit(ws, &f) == NGX_OK) {
+            ngx_im_ws_not_decoded(ws, &f);
+        }
+
         return;
     }
 
@@ -226,7 +230,14 @@ ngx_im_ws_session_frame(ngx_im_ws_t *ws, im_str_t *message)
             return;
         }
 
-        ngx_im_ws_on_auth(ws, f.frame.auth);
+        if (ngx_im_ws_limit(ws, &f) == NGX_OK) {
+            ngx_im_ws_on_auth(ws, f.frame.auth);
+        }
+
+        return;
+    }
+
+    if (ngx_im_ws_limit(ws, &f) != NGX_OK) {
         return;
     }
 
@@ -401,6 +412,12 @@ static void
 ngx_im_ws_check_silence(ngx_im_ws_t *ws)
 {
     ngx_msec_t  silence;
+
+    if (ws->held) {
+        /* what it says is not read: that is no silence */
+        ngx_add_timer(ws->connection->read, ws->conf->ping);
+        return;
+    }
 
     silence = (ngx_msec_t) ((uint32_t) ngx_time() - ws->heard_s) * 1000;
 

@@ -19,8 +19,14 @@ void ngx_im_ws_on_opened(ngx_im_ws_t *ws, const Im__Opened *opened,
 void ngx_im_ws_on_not_opened(ngx_im_ws_t *ws, const Im__Error *error);
 void ngx_im_ws_on_error(ngx_im_ws_t *ws, const Im__Error *error);
 
+/* ngx_im_ws_limit.c: NGX_OK, or NGX_DECLINED: the frame was refused, and the
+ * client has been told.  f is not decoded: with its code. */
+ngx_int_t ngx_im_ws_limit(ngx_im_ws_t *ws, const im_client_frame_t *f);
+
 /* ngx_im_ws_query.c: questions to Logic. */
 ngx_int_t ngx_im_ws_query_init(void);
 void ngx_im_ws_query(ngx_im_ws_t *ws, const im_client_frame_t *f);
+/* The room that it asks about; 0: none. */
+uint64_t ngx_im_ws_query_room(const im_client_frame_t *f);
 
 #endif

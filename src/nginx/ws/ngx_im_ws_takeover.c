@@ -68,8 +68,12 @@ ngx_im_ws_take_over(ngx_http_request_t *r,
     p->ws->id = ngx_im_ws_next_id(c);
     p->ws->connection = c;
     p->ws->conf = ngx_http_get_module_loc_conf(r, ngx_im_ws_module);
+    p->ws->limits = ngx_http_get_module_loc_conf(r, ngx_im_limit_module);
     p->ws->encoding = encoding;
     p->ws->heard_s = ngx_time();
+
+    /* now: the realip module takes its address back with the request */
+    ngx_im_limit_address(c->sockaddr, &p->ws->address);
 
     if (claims != NULL) {
         p->claims = *claims;
