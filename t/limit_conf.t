@@ -305,3 +305,57 @@ im_limit: there are more than 16 here
 --- must_die
 --- error_log
 "im_limit_zone" directive is not allowed here
+
+
+
+=== TEST 29: im_ws_window 0
+--- config
+    im_ws_window 0;
+--- must_die
+--- error_log
+im_ws_window: "0" messages is not in 1-65536
+
+
+
+=== TEST 30: im_ws_window many
+--- config
+    im_ws_window many;
+--- must_die
+--- error_log
+im_ws_window: "many" messages is not in 1-65536
+
+
+
+=== TEST 31: im_ws_window 65537
+--- config
+    im_ws_window 65537;
+--- must_die
+--- error_log
+im_ws_window: "65537" messages is not in 1-65536
+
+
+
+=== TEST 32: im_ws_window 256 1k
+--- config
+    im_ws_window 256 1k;
+--- must_die
+--- error_log
+im_ws_window: size "1k" is not in 4k-64m
+
+
+
+=== TEST 33: im_ws_window 256 65m
+--- config
+    im_ws_window 256 65m;
+--- must_die
+--- error_log
+im_ws_window: size "65m" is not in 4k-64m
+
+
+
+=== TEST 34: im_ws_window 1 and im_ws_window 2
+--- config
+    im_ws_window 1; im_ws_window 2;
+--- must_die
+--- error_log
+"im_ws_window" directive is duplicate

@@ -28,9 +28,7 @@ struct outbox_item_s {
     TAILQ_ENTRY(outbox_item_s)  age;   /* of all */
     outbox_slot_t         *slot;
     uint64_t               ref;
-    uint64_t               conn;
-    uint64_t               added_ms;
-    Im__UpItem__ItemCase   kind;
+    im_outbox_info_t       info;
     unsigned               sent:1;
     uint32_t               len;
     char                   cmid[IM_CMID_MAX + 1];
@@ -158,9 +156,10 @@ im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
     }
 
     it->ref = item->ref;
-    it->conn = item->conn;
-    it->kind = item->item_case;
-    it->added_ms = now_ms;
+    it->info.conn = item->conn;
+    it->info.kind = item->item_case;
+    it->info.added_ms = now_ms;
+    it->info.body = 0;
     it->sent = 0;
     it->len = (uint32_t) im__up_item__pack(item, it->data);
     it->cmid[0] = '\0';
@@ -170,6 +169,7 @@ im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
         len = strnlen(cmid, IM_CMID_MAX);
         memcpy(it->cmid, cmid, len);
         it->cmid[len] = '\0';
+        it->info.body = (uint32_t) item->send->body.len;
     }
 
     outbox_link(box, s, it);
@@ -384,8 +384,7 @@ outbox_unlink(im_outbox_t *box, outbox_item_t *it)
 
 
 int
-im_outbox_answered(im_outbox_t *box, uint64_t ref,
-    Im__UpItem__ItemCase *kind, uint64_t *conn, uint64_t *added_ms)
+im_outbox_answered(im_outbox_t *box, uint64_t ref, im_outbox_info_t *info)
 {
     outbox_item_t  *it;
     outbox_slot_t  *s;
@@ -396,18 +395,7 @@ im_outbox_answered(im_outbox_t *box, uint64_t ref,
         return IM_DECLINED;
     }
 
-    if (kind != NULL) {
-        *kind = it->kind;
-    }
-
-    if (conn != NULL) {
-        *conn = it->conn;
-    }
-
-    if (added_ms != NULL) {
-        *added_ms = it->added_ms;
-    }
-
+    *info = it->info;
     s = it->slot;
     outbox_drop(box, it);
 
@@ -446,7 +434,8 @@ im_outbox_lost(im_outbox_t *box, im_outbox_peer_t *peer)
         for (it = TAILQ_FIRST(&s->items); it != NULL && it->sent; it = next) {
             next = TAILQ_NEXT(it, link);
 
-            if (it->kind == IM__UP_ITEM__ITEM_SEND && it->cmid[0] == '\0') {
+            if (it->info.kind == IM__UP_ITEM__ITEM_SEND
+                && it->cmid[0] == '\0') {
                 outbox_unlink(box, it);
                 TAILQ_INSERT_HEAD(&refused, it, link);
                 continue;
@@ -468,8 +457,7 @@ im_outbox_lost(im_outbox_t *box, im_outbox_peer_t *peer)
 
     while ((it = TAILQ_FIRST(&refused)) != NULL) {
         TAILQ_REMOVE(&refused, it, link);
-        box->handler.refuse(box->ctx, it->conn, it->kind, it->cmid,
-                            "unavailable");
+        box->handler.refuse(box->ctx, &it->info, it->cmid, "unavailable");
         free(it);
     }
 }
@@ -497,7 +485,7 @@ im_outbox_expire(im_outbox_t *box, uint64_t now_ms)
     outbox_slot_t  *s;
 
     while ((it = TAILQ_FIRST(&box->all)) != NULL
-           && now_ms - it->added_ms >= box->conf.wait_ms)
+           && now_ms - it->info.added_ms >= box->conf.wait_ms)
     {
         s = it->slot;
         outbox_refuse(box, it, "timeout");
@@ -512,17 +500,15 @@ im_outbox_expire(im_outbox_t *box, uint64_t now_ms)
 static void
 outbox_refuse(im_outbox_t *box, outbox_item_t *it, const char *code)
 {
-    char                  cmid[IM_CMID_MAX + 1];
-    uint64_t              conn;
-    Im__UpItem__ItemCase  kind;
+    char              cmid[IM_CMID_MAX + 1];
+    im_outbox_info_t  info;
 
-    conn = it->conn;
-    kind = it->kind;
+    info = it->info;
     memcpy(cmid, it->cmid, sizeof(cmid));
 
     outbox_drop(box, it);
 
-    box->handler.refuse(box->ctx, conn, kind, cmid, code);
+    box->handler.refuse(box->ctx, &info, cmid, code);
 }
 
 

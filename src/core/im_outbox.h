@@ -31,6 +31,14 @@ typedef struct {
     unsigned       in_flight;      /* items without an answer */
 } im_outbox_peer_t;
 
+/* What is known of an item that waits. */
+typedef struct {
+    uint64_t               conn;
+    uint64_t               added_ms;
+    Im__UpItem__ItemCase   kind;
+    uint32_t               body;   /* bytes, of a message; else 0 */
+} im_outbox_info_t;
+
 typedef struct {
     /* Of the slot; NULL: no instance accepts items. */
     im_outbox_peer_t *(*owner)(void *ctx, unsigned slot);
@@ -39,9 +47,8 @@ typedef struct {
     int              (*write)(void *ctx, im_outbox_peer_t *peer,
                               const im_str_t *item);
     /* Dropped: code is "unavailable" or "timeout".  cmid: of a message. */
-    void             (*refuse)(void *ctx, uint64_t conn,
-                               Im__UpItem__ItemCase kind, const char *cmid,
-                               const char *code);
+    void             (*refuse)(void *ctx, const im_outbox_info_t *info,
+                               const char *cmid, const char *code);
 } im_outbox_handler_t;
 
 typedef struct {
@@ -63,10 +70,9 @@ void im_outbox_destroy(im_outbox_t *box);
  */
 int im_outbox_add(im_outbox_t *box, unsigned slot, Im__UpItem *item,
     uint64_t now_ms, uint64_t *ref);
-/* IM_OK, its kind, its conn and the time when it was added (each may be NULL),
- * or IM_DECLINED: no such item waits (any more). */
+/* IM_OK and what it was, or IM_DECLINED: no such item waits (any more). */
 int im_outbox_answered(im_outbox_t *box, uint64_t ref,
-    Im__UpItem__ItemCase *kind, uint64_t *conn, uint64_t *added_ms);
+    im_outbox_info_t *info);
 /* 1 while an item waits for its answer. */
 int im_outbox_waits(im_outbox_t *box, uint64_t ref);
 

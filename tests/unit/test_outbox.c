@@ -10,6 +10,7 @@
 #include "im_outbox.h"
 
 #define WRITTEN_MAX  4096
+#define BODY         7             /* bytes */
 
 
 /* An instance, as the outbox sees it, and what reached it. */
@@ -27,6 +28,7 @@ typedef struct {
 static instance_t   a, b;
 static instance_t  *owner;             /* of every slot */
 static unsigned     refused;
+static im_outbox_info_t  refused_info;
 static im_outbox_t *asked_again;       /* refuse adds to it, slot 5 */
 static char         refused_cmid[16];
 static char         refused_code[16];
@@ -81,14 +83,13 @@ static int say(im_outbox_t *box, unsigned slot, const char *cmid,
 
 
 static void
-on_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
-    const char *cmid, const char *code)
+on_refuse(void *ctx, const im_outbox_info_t *info, const char *cmid,
+    const char *code)
 {
     (void) ctx;
-    (void) conn;
-    (void) kind;
 
     refused++;
+    refused_info = *info;
     snprintf(refused_cmid, sizeof(refused_cmid), "%s", cmid);
     snprintf(refused_code, sizeof(refused_code), "%s", code);
 
@@ -132,6 +133,8 @@ say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
     Im__Deliver  send = IM__DELIVER__INIT;
 
     send.cmid = (char *) cmid;
+    send.body.data = (uint8_t *) "\"hello\"";
+    send.body.len = BODY;
     item.conn = 7;
     item.item_case = IM__UP_ITEM__ITEM_SEND;
     item.send = &send;
@@ -143,16 +146,17 @@ say(im_outbox_t *box, unsigned slot, const char *cmid, uint64_t now)
 static int
 answered(im_outbox_t *box, uint64_t ref)
 {
-    return im_outbox_answered(box, ref, NULL, NULL, NULL);
+    im_outbox_info_t  info;
+
+    return im_outbox_answered(box, ref, &info);
 }
 
 
 static void
 an_answer_ends_an_item(void **state)
 {
-    uint64_t               conn, added;
-    im_outbox_t           *box;
-    Im__UpItem__ItemCase   kind;
+    im_outbox_t       *box;
+    im_outbox_info_t   info;
 
     (void) state;
 
@@ -162,12 +166,11 @@ an_answer_ends_an_item(void **state)
     assert_int_equal(a.peer.in_flight, 1);
     assert_true(im_outbox_waits(box, a.written[0].ref));
 
-    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &kind, &conn,
-                                        &added),
-                     IM_OK);
-    assert_int_equal(kind, IM__UP_ITEM__ITEM_SEND);
-    assert_int_equal(conn, 7);
-    assert_int_equal(added, 30);
+    assert_int_equal(im_outbox_answered(box, a.written[0].ref, &info), IM_OK);
+    assert_int_equal(info.kind, IM__UP_ITEM__ITEM_SEND);
+    assert_int_equal(info.conn, 7);
+    assert_int_equal(info.added_ms, 30);
+    assert_int_equal(info.body, BODY);
     assert_int_equal(a.peer.in_flight, 0);
     assert_int_equal(im_outbox_items(box), 0);
     assert_false(im_outbox_waits(box, a.written[0].ref));
@@ -238,6 +241,9 @@ without_a_client_id_it_is_refused_not_doubled(void **state)
     im_outbox_lost(box, &a.peer);
 
     assert_int_equal(refused, 1);
+    assert_int_equal(refused_info.conn, 7);
+    assert_int_equal(refused_info.kind, IM__UP_ITEM__ITEM_SEND);
+    assert_int_equal(refused_info.body, BODY);
     assert_string_equal(refused_cmid, "");
     assert_string_equal(refused_code, "unavailable");
     assert_int_equal(b.n, 2);

@@ -40,6 +40,7 @@ typedef enum {
 
 /* Why a connection is not read for a while. */
 #define NGX_IM_WS_HELD_LIMIT   1     /* im_limit delays it */
+#define NGX_IM_WS_HELD_WINDOW  2     /* im_ws_window is full */
 
 typedef struct {
     ngx_flag_t        enable;
@@ -48,6 +49,8 @@ typedef struct {
     ngx_msec_t        idle;
     ngx_msec_t        auth_timeout;
     size_t            send_queue;
+    ngx_int_t         window;        /* messages without an answer */
+    size_t            window_size;   /* their bodies */
     ngx_int_t         rooms;         /* of a connection */
     ngx_int_t         presence_subs;
     ngx_array_t      *origins;       /* of ngx_str_t; NULL: any */
@@ -93,6 +96,8 @@ struct ngx_im_ws_s {
     uint32_t               heard_s;      /* ngx_time() of the last byte */
     uint32_t               opened;       /* running number, of its opening */
     uint32_t               discarded;    /* bytes read after our Close */
+    uint32_t               unanswered;   /* messages */
+    uint32_t               unanswered_size;  /* bytes of their bodies */
     uint16_t               close_code;
     unsigned               state:3;
     unsigned               encoding:1;
@@ -163,6 +168,9 @@ int ngx_im_ws_part_keep(ngx_im_ws_part_t **part, const u_char *data,
 /* ngx_im_ws_hold.c */
 /* Reads nothing more for so long; frames to the client and timers go on. */
 void ngx_im_ws_hold_for(ngx_im_ws_t *ws, ngx_msec_t ms);
+/* A message with a body of so many bytes waits for its answer; it has it. */
+void ngx_im_ws_asked(ngx_im_ws_t *ws, size_t body);
+void ngx_im_ws_answered(ngx_im_ws_t *ws, size_t body);
 /* The timer of the write event. */
 void ngx_im_ws_hold_timeout(ngx_im_ws_t *ws);
 

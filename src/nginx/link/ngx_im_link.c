@@ -27,8 +27,8 @@
 static im_outbox_peer_t *ngx_im_link_owner(void *ctx, unsigned slot);
 static int ngx_im_link_write(void *ctx, im_outbox_peer_t *peer,
     const im_str_t *item);
-static void ngx_im_link_refuse(void *ctx, uint64_t conn,
-    Im__UpItem__ItemCase kind, const char *cmid, const char *code);
+static void ngx_im_link_refuse(void *ctx, const im_outbox_info_t *info,
+    const char *cmid, const char *code);
 static void ngx_im_link_flush(ngx_event_t *ev);
 static void ngx_im_link_on_tick(ngx_event_t *ev);
 
@@ -170,10 +170,10 @@ ngx_im_link_write(void *ctx, im_outbox_peer_t *peer, const im_str_t *item)
 
 
 static void
-ngx_im_link_refuse(void *ctx, uint64_t conn, Im__UpItem__ItemCase kind,
-    const char *cmid, const char *code)
+ngx_im_link_refuse(void *ctx, const im_outbox_info_t *info, const char *cmid,
+    const char *code)
 {
-    ngx_im_link_handler->refused(conn, kind, cmid, code);
+    ngx_im_link_handler->refused(info, cmid, code);
 }
 
 
@@ -213,8 +213,7 @@ ngx_im_link_on_tick(ngx_event_t *ev)
 void
 ngx_im_link_take(const Im__DownItem *item)
 {
-    uint64_t               conn, asked;
-    Im__UpItem__ItemCase   kind;
+    im_outbox_info_t  info;
 
     if (item->ref == 0) {
         ngx_im_link_handler->notified(item);
@@ -222,14 +221,12 @@ ngx_im_link_take(const Im__DownItem *item)
     }
 
     if (ngx_im_link_outbox == NULL
-        || im_outbox_answered(ngx_im_link_outbox, item->ref, &kind, &conn,
-                              &asked)
-           != IM_OK)
+        || im_outbox_answered(ngx_im_link_outbox, item->ref, &info) != IM_OK)
     {
         return;                        /* too late: it was refused */
     }
 
-    ngx_im_link_handler->answered(conn, kind, item, (ngx_msec_t) asked);
+    ngx_im_link_handler->answered(&info, item);
 }
 
 

@@ -10,18 +10,17 @@
 #define NGX_IM_LINK_H
 
 #include "ngx_im.h"
+#include "im_outbox.h"
 #include "stream.pb-c.h"
 
 
 /* Called by the event loop; all are needed. */
 typedef struct {
-    /* What was sent for conn (a report: for the room) has this answer; asked:
-     * when it was sent. */
-    void  (*answered)(uint64_t conn, Im__UpItem__ItemCase kind,
-                      const Im__DownItem *item, ngx_msec_t asked);
+    /* What was sent for info->conn (a report: for the room) has this answer. */
+    void  (*answered)(const im_outbox_info_t *info, const Im__DownItem *item);
     /* It will have none; cmid: of a message. */
-    void  (*refused)(uint64_t conn, Im__UpItem__ItemCase kind,
-                     const char *cmid, const char *code);
+    void  (*refused)(const im_outbox_info_t *info, const char *cmid,
+                     const char *code);
     /* Unasked. */
     void  (*notified)(const Im__DownItem *item);
     /* While a link was broken, a report may have been lost. */

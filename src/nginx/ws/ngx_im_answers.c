@@ -19,9 +19,9 @@
 #define NGX_IM_ANSWERS_PRESENCE  250   /* the same, of presence */
 
 
-static void ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
-    const Im__DownItem *item, ngx_msec_t asked);
-static void ngx_im_answers_on_refused(uint64_t conn, Im__UpItem__ItemCase kind,
+static void ngx_im_answers_on_answer(const im_outbox_info_t *info,
+    const Im__DownItem *item);
+static void ngx_im_answers_on_refused(const im_outbox_info_t *info,
     const char *cmid, const char *code);
 static void ngx_im_answers_on_missed(void);
 static void ngx_im_answers_on_moved(void);
@@ -37,29 +37,33 @@ const ngx_im_link_handler_t  ngx_im_answers = {
 
 
 static void
-ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
-    const Im__DownItem *item, ngx_msec_t asked)
+ngx_im_answers_on_answer(const im_outbox_info_t *info,
+    const Im__DownItem *item)
 {
     Im__Frame     frame = IM__FRAME__INIT;
     ngx_im_ws_t  *ws;
 
-    if (kind == IM__UP_ITEM__ITEM_REPORT) {
-        ngx_im_reports_on_answer(conn, item->ref,
+    if (info->kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(info->conn, item->ref,
                                  item->item_case
                                  == IM__DOWN_ITEM__ITEM_CLOSED);
         return;
     }
 
-    ws = ngx_im_ws_by_id(item->conn);
+    ws = ngx_im_ws_by_id(info->conn);
 
     if (ws == NULL) {
         return;                        /* it has closed meanwhile */
     }
 
+    if (info->kind == IM__UP_ITEM__ITEM_SEND) {
+        ngx_im_ws_answered(ws, info->body);
+    }
+
     switch (item->item_case) {
 
     case IM__DOWN_ITEM__ITEM_OPENED:
-        ngx_im_ws_on_opened(ws, item->opened, asked);
+        ngx_im_ws_on_opened(ws, item->opened, (ngx_msec_t) info->added_ms);
         break;
 
     case IM__DOWN_ITEM__ITEM_ACK:
@@ -69,7 +73,7 @@ ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
         break;
 
     case IM__DOWN_ITEM__ITEM_ERROR:
-        if (kind == IM__UP_ITEM__ITEM_OPEN) {
+        if (info->kind == IM__UP_ITEM__ITEM_OPEN) {
             ngx_im_ws_on_not_opened(ws, item->error);
 
         } else {
@@ -86,27 +90,28 @@ ngx_im_answers_on_answer(uint64_t conn, Im__UpItem__ItemCase kind,
 
 /* An Open and a report are sent again; a Close has no recipient any more. */
 static void
-ngx_im_answers_on_refused(uint64_t conn, Im__UpItem__ItemCase kind,
-    const char *cmid, const char *code)
+ngx_im_answers_on_refused(const im_outbox_info_t *info, const char *cmid,
+    const char *code)
 {
     Im__Error     error = IM__ERROR__INIT;
     ngx_im_ws_t  *ws;
 
-    if (kind == IM__UP_ITEM__ITEM_REPORT) {
-        ngx_im_reports_on_answer(conn, 0, 0);
+    if (info->kind == IM__UP_ITEM__ITEM_REPORT) {
+        ngx_im_reports_on_answer(info->conn, 0, 0);
         return;
     }
 
-    ws = ngx_im_ws_by_id(conn);
+    ws = ngx_im_ws_by_id(info->conn);
 
     if (ws == NULL) {
         return;
     }
 
-    if (kind == IM__UP_ITEM__ITEM_SEND) {
+    if (info->kind == IM__UP_ITEM__ITEM_SEND) {
+        ngx_im_ws_answered(ws, info->body);
         ngx_im_ws_send_error(ws, code, "Logic has not answered", cmid);
 
-    } else if (kind == IM__UP_ITEM__ITEM_OPEN) {
+    } else if (info->kind == IM__UP_ITEM__ITEM_OPEN) {
         error.retryable = 1;
         ngx_im_ws_on_not_opened(ws, &error);
     }

@@ -16,6 +16,7 @@
 static char *ngx_im_ws(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_ws_place(ngx_conf_t *cf, ngx_im_main_conf_t *mcf,
     ngx_http_core_loc_conf_t *clcf);
+static char *ngx_im_ws_window(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_im_ws_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static void *ngx_im_ws_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -109,6 +110,23 @@ static ngx_command_t  ngx_im_ws_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_im_ws_loc_conf_t, send_queue),
+      NULL },
+
+    /*
+     * Syntax: im_ws_window number [size]
+     * Default: 256 1m
+     * Range: 1 to 65536; 4k to 64m
+     *
+     * Messages of a connection that may wait for their answers, and the bytes
+     * of their bodies. A connection with as many is not read until half of
+     * them are answered, so TCP holds the client back; nothing is refused for
+     * that, and one message is always possible.
+     */
+    { ngx_string("im_ws_window"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_im_ws_window,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     /*
@@ -242,6 +260,46 @@ ngx_im_ws_place(ngx_conf_t *cf, ngx_im_main_conf_t *mcf,
 
 
 static char *
+ngx_im_ws_window(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ssize_t                size;
+    ngx_str_t             *value;
+    ngx_im_ws_loc_conf_t  *wlcf = conf;
+
+    if (wlcf->window != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    wlcf->window = ngx_atoi(value[1].data, value[1].len);
+
+    if (wlcf->window < 1 || wlcf->window > 65536) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "im_ws_window: \"%V\" messages is not in 1-65536",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    size = 1024 * 1024;
+
+    if (cf->args->nelts == 3) {
+        size = ngx_parse_size(&value[2]);
+
+        if (size < 4096 || size > 64 * 1024 * 1024) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "im_ws_window: size \"%V\" is not in 4k-64m",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    wlcf->window_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_im_ws_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_str_t             *value, *s;
@@ -285,6 +343,8 @@ ngx_im_ws_create_loc_conf(ngx_conf_t *cf)
     conf->idle = NGX_CONF_UNSET_MSEC;
     conf->auth_timeout = NGX_CONF_UNSET_MSEC;
     conf->send_queue = NGX_CONF_UNSET_SIZE;
+    conf->window = NGX_CONF_UNSET;
+    conf->window_size = NGX_CONF_UNSET_SIZE;
     conf->rooms = NGX_CONF_UNSET;
     conf->presence_subs = NGX_CONF_UNSET;
     conf->origins = NGX_CONF_UNSET_PTR;
@@ -314,6 +374,9 @@ ngx_im_ws_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->idle, prev->idle, 75000);
     ngx_conf_merge_msec_value(conf->auth_timeout, prev->auth_timeout, 5000);
     ngx_conf_merge_size_value(conf->send_queue, prev->send_queue, 262144);
+    ngx_conf_merge_value(conf->window, prev->window, 256);
+    ngx_conf_merge_size_value(conf->window_size, prev->window_size,
+                              1024 * 1024);
     ngx_conf_merge_value(conf->rooms, prev->rooms, 1000);
     ngx_conf_merge_value(conf->presence_subs, prev->presence_subs, 1000);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);

@@ -362,11 +362,14 @@ ngx_im_ws_on_send(ngx_im_ws_t *ws, const Im__Send *send)
 
     rc = ngx_im_link_send(im_slot_of_conv(&conv), &item, NULL);
 
-    if (rc == IM_BUSY) {
+    if (rc == IM_OK) {
+        ngx_im_ws_asked(ws, send->body.len);
+
+    } else if (rc == IM_BUSY) {
         ngx_im_ws_send_error(ws, "busy", "the way to Logic is full",
                              send->cmid);
 
-    } else if (rc != IM_OK) {
+    } else {
         ngx_im_ws_send_error(ws, "unavailable", "no Logic can be reached",
                              send->cmid);
     }
