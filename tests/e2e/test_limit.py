@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -38,7 +39,7 @@ http {
 
     server {
         # the kernel shares connections between the workers
-        listen 127.0.0.1:%(port)d reuseport;
+        listen 127.0.0.1:%(port)d reuseport sndbuf=4k;
         %(server)s
     }
 }
@@ -108,6 +109,23 @@ class Limited(Nginx):
                 if not more:
                     return int(data.split(b' ', 2)[1])
                 data += more
+
+    def pipeline(self, path, count):
+        """Statuses of so many requests without a token, sent at once on a
+        connection with small buffers."""
+        request = ('GET %s HTTP/1.1\r\nHost: here\r\n\r\n' % path).encode()
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(20)
+            s.connect(('127.0.0.1', self.port))
+            threading.Thread(target=s.sendall, args=(request * count,),
+                             daemon=True).start()
+            data = b''
+            while data.count(b'"status":') < count:
+                more = s.recv(1000)
+                assert more, data[-500:]
+                data += more
+            return re.findall(rb'HTTP/1.1 (\d+) ', data)
 
     def reload(self):
         old = self.workers()
@@ -191,6 +209,13 @@ def test_a_full_zone_forgets_the_oldest_and_says_so(limited):
     assert full and 400 < int(full[1]) < 700
     assert n.stop() == 0
     assert n.errors() == []
+
+
+def test_refusals_that_the_socket_does_not_take_at_once_come_later(limited):
+    n = limited('keepalive_requests 100000;',
+                'location = /me { im_api GET Me; }')
+    assert n.pipeline('/me', 2000) == [b'401'] * 2000
+    assert n.stop() == 0
 
 
 REAL = """

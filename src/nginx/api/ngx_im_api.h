@@ -79,10 +79,10 @@ void ngx_im_api_call(ngx_http_request_t *r);
 ngx_int_t ngx_im_api_limit(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx,
     ngx_int_t *rc);
 
-/* ngx_im_api_call.c: the message is filled and may be sent.  NGX_AGAIN: the
+/* ngx_im_api_call.c: the message is filled and may be sent.  NGX_DONE: the
  * rest comes later. */
 ngx_int_t ngx_im_api_go_on(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx);
-/* Calls handler, whose ev->data is r, after ms, if r still lives.  NGX_AGAIN,
+/* Calls handler, whose ev->data is r, after ms, if r still lives.  NGX_DONE,
  * or a status: out of memory. */
 ngx_int_t ngx_im_api_later(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx,
     ngx_msec_t ms, ngx_event_handler_pt handler);

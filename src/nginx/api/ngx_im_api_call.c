@@ -69,7 +69,9 @@ ngx_im_api_call(ngx_http_request_t *r)
 
     rc = ngx_im_api_start(r, ctx);
 
-    if (rc != NGX_AGAIN) {             /* else ngx_im_api_on_reply() ends it */
+    /* NGX_AGAIN: nginx sends the rest of a refusal when the socket takes it */
+
+    if (rc != NGX_DONE) {              /* else ngx_im_api_on_reply() ends it */
         ngx_http_finalize_request(r, rc);
     }
 }
@@ -148,7 +150,7 @@ ngx_im_api_later(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx, ngx_msec_t ms,
         r->read_event_handler = ngx_http_test_reading;
     }
 
-    return NGX_AGAIN;
+    return NGX_DONE;
 }
 
 
@@ -177,7 +179,7 @@ ngx_im_api_on_wait(ngx_event_t *ev)
 
     rc = ngx_im_api_send(r, ctx);
 
-    if (rc != NGX_AGAIN) {
+    if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
     }
 
@@ -263,7 +265,7 @@ ngx_im_api_send(ngx_http_request_t *r, ngx_im_api_ctx_t *ctx)
                    "im_api: %s, trace %s", job->method->call.rpc.path,
                    ctx->trace);
 
-    return NGX_AGAIN;
+    return NGX_DONE;
 }
 
 

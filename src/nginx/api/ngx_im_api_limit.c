@@ -107,7 +107,7 @@ ngx_im_api_on_delay(ngx_event_t *ev)
 
     rc = ngx_im_api_go_on(r, ngx_http_get_module_ctx(r, ngx_im_api_module));
 
-    if (rc != NGX_AGAIN) {
+    if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
     }
 

@@ -97,7 +97,7 @@ ngx_im_ws_ticket_redeem(ngx_http_request_t *r, const ngx_str_t *ticket,
 
     rc = ngx_im_ws_ticket_ask(job);
 
-    if (rc != NGX_AGAIN) {
+    if (rc != NGX_DONE) {
         return rc;
     }
 
@@ -108,7 +108,7 @@ ngx_im_ws_ticket_redeem(ngx_http_request_t *r, const ngx_str_t *ticket,
 }
 
 
-/* NGX_AGAIN: continues in ngx_im_ws_ticket_on_reply(), _on_timer() or
+/* NGX_DONE: continues in ngx_im_ws_ticket_on_reply(), _on_timer() or
  * _detach().  Else the job is gone. */
 static ngx_int_t
 ngx_im_ws_ticket_ask(ngx_im_ws_redeem_t *job)
@@ -136,7 +136,7 @@ ngx_im_ws_ticket_ask(ngx_im_ws_redeem_t *job)
         && (ngx_msec_int_t) (job->until - ngx_current_msec) > 0)
     {
         ngx_add_timer(&job->timer, NGX_IM_WS_TICKET_WAIT);
-        return NGX_AGAIN;
+        return NGX_DONE;
     }
 
     wlcf = ngx_http_get_module_loc_conf(r, ngx_im_ws_module);
@@ -148,7 +148,7 @@ ngx_im_ws_ticket_ask(ngx_im_ws_redeem_t *job)
         if (ngx_im_ws_ticket_call(job, text, wlcf->auth_timeout) == IM_OK) {
             ngx_add_timer(&job->timer, wlcf->auth_timeout);
             r->connection->log->action = "waiting for im-logic";
-            return NGX_AGAIN;
+            return NGX_DONE;
         }
     }
 
@@ -281,7 +281,7 @@ ngx_im_ws_ticket_on_timer(ngx_event_t *ev)
     if (rpc == NULL) {
         rc = ngx_im_ws_ticket_ask(job);
 
-        if (rc != NGX_AGAIN) {
+        if (rc != NGX_DONE) {
             ngx_im_ws_ticket_end(r, rc);
         }
 
