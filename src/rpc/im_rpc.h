@@ -21,6 +21,10 @@
 
 #include "im_core.h"
 
+#ifdef IM_RPC_H2
+#include "im_h2_names.h"       /* the second implementation: src/h2 */
+#endif
+
 typedef struct im_rpc_s         im_rpc_t;
 typedef struct im_rpc_channel_s im_rpc_channel_t;
 typedef struct im_rpc_call_s    im_rpc_call_t;

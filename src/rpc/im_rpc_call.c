@@ -28,7 +28,6 @@
  * Room: rpc.  Runs on: any thread starts; callbacks on the home.
  */
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,30 +70,6 @@ static void call_end(im_rpc_call_t *c);
 static unsigned call_retry_ms(const grpc_metadata_array *trailing);
 static ProtobufCMessage *call_unpack(im_rpc_call_t *c);
 static im_rpc_sent_t call_sent(im_rpc_call_t *c);
-
-
-int
-im_rpc_method_find(im_rpc_method_t *m,
-    const ProtobufCServiceDescriptor *service, const char *name)
-{
-    int                               n;
-    const ProtobufCMethodDescriptor  *d;
-
-    d = protobuf_c_service_descriptor_get_method_by_name(service, name);
-    if (d == NULL) {
-        return IM_DECLINED;
-    }
-
-    n = snprintf(m->path, sizeof(m->path), "/%s/%s", service->name, d->name);
-    if (n < 0 || (size_t) n >= sizeof(m->path)) {
-        return IM_DECLINED;
-    }
-
-    m->input = d->input;
-    m->output = d->output;
-
-    return IM_OK;
-}
 
 
 im_rpc_call_t *

@@ -251,7 +251,7 @@ im_rpc_channel_metadata(im_rpc_channel_t *ch, const char *trace,
 
     if (!ch->peer) {
         /* etcd then ends a stream on a member that has lost its leader */
-        md[0].key = grpc_slice_from_static_string("hasleader");
+        md[0].key = grpc_slice_from_static_string(IM_RPC_MD_LEADER);
         md[0].value = grpc_slice_from_static_string("true");
         return 1;
     }

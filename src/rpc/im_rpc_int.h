@@ -21,24 +21,8 @@
 #include <grpc/support/time.h>
 
 #include "im_rpc.h"
+#include "im_rpc_metadata.h"
 #include "im_tsan.h"
-
-#define IM_RPC_STR(value)    IM_RPC_STR2(value)
-#define IM_RPC_STR2(value)   #value
-
-/* Metadata between our tiers. */
-#define IM_RPC_MD_PROTOCOL   "im-proto"
-#define IM_RPC_MD_BOOT       "im-boot"
-#define IM_RPC_MD_TRACE      "im-trace"
-#define IM_RPC_MD_MARK       "im-h"    /* trailer; im_rpc_mark_t */
-#define IM_RPC_MD_RETRY      "im-retry-ms"       /* trailer of a refusal */
-#define IM_RPC_METADATA_MAX  3
-
-typedef enum {
-    IM_RPC_MARK_NONE = 0,      /* made by a transport, or by a stranger */
-    IM_RPC_MARK_REFUSED,       /* "0": before any handler */
-    IM_RPC_MARK_HANDLED        /* "1" */
-} im_rpc_mark_t;
 
 typedef struct im_rpc_op_s  im_rpc_op_t;
 
