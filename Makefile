@@ -6,6 +6,7 @@
 #
 #   src/core   libim_core.a    computes; with the messages made from proto/
 #   src/rpc    libim_rpc.a     gRPC: may include core
+#   src/h2     libim_h2.a      the same on an event loop: may include rpc
 #   src/disc   libim_disc.a    etcd, discovery: may include rpc and core
 #   src/store  libim_store.a   may block: may include core
 #   services   im-logic, im-task: may include all of these
@@ -16,6 +17,7 @@
 #                                          make SAN=thread  (build/tsan)
 #   make CRASH=1 BUILD=build/crash daemons (with crash points, for tests)
 #   make FUZZ=1 (build/fuzz, by clang)     make COV=1   (build/coverage)
+#   make H2=1   (build/h2: the module speaks gRPC by src/h2)
 #
 # V=1 shows whole commands.
 
@@ -36,6 +38,8 @@ else ifdef SAN
 BUILD  ?= build/asan
 else ifdef CRASH
 BUILD  ?= build/crash
+else ifdef H2
+BUILD  ?= build/h2
 else
 BUILD  ?= build
 endif
@@ -46,9 +50,11 @@ OBJ     = $(BUILD)/obj
 # What each part needs.
 PKGS_CORE     = libprotobuf-c libjwt libsodium libmurmurhash libcrypto
 PKGS_RPC      = grpc
+PKGS_H2       = libnghttp2 openssl
 PKGS_STORE    = hiredis rdkafka mysqlclient
 PKGS_SERVICE  = inih libmicrohttpd hiredis
-PKGS          = $(PKGS_CORE) $(PKGS_RPC) $(PKGS_STORE) $(PKGS_SERVICE)
+PKGS          = $(PKGS_CORE) $(PKGS_RPC) $(PKGS_H2) $(PKGS_STORE) \
+                $(PKGS_SERVICE)
 
 pkg_cflags    = $(shell $(PKG) --cflags $(1) 2>/dev/null)
 pkg_libs      = $(shell $(PKG) --libs $(1) 2>/dev/null)
@@ -96,6 +102,8 @@ ALL_LDFLAGS   = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(SANFLAGS) \
 CFLAGS_RPC   := $(call pkg_cflags,$(PKGS_RPC))
 INC_CORE     := -Isrc/core -I$(GEN) $(call pkg_cflags,$(PKGS_CORE))
 INC_RPC      := -Isrc/rpc $(INC_CORE) $(CFLAGS_RPC)
+INC_H2       := -DIM_RPC_H2 -Isrc/h2 -Isrc/rpc $(INC_CORE) \
+                $(call pkg_cflags,$(PKGS_H2))
 INC_DISC     := -Isrc/disc -Isrc/rpc $(INC_CORE)
 INC_STORE    := -Isrc/store $(INC_CORE) $(call pkg_cflags,$(PKGS_STORE))
 INC_BASE     := -Iservices/base $(INC_CORE)
@@ -104,7 +112,7 @@ INC_SERVICE  := -Iservices/daemon -Iservices/base -Isrc/store $(INC_DISC) \
                 $(FLAGS_SERVICE)
 INC_TEST     := $(INC_SERVICE) \
                 $(addprefix -I,$(wildcard services/logic/* services/task/*)) \
-                -Itests/lib -Itests/fuzz \
+                -Isrc/h2 -Itests/lib -Itests/fuzz \
                 $(CFLAGS_RPC) $(call pkg_cflags,$(PKGS_STORE))
 
 # A folder that folders.txt names sees itself and what it stands on, with all
@@ -124,6 +132,7 @@ GEN_H        := $(GEN_C:.c=.h) $(GEN)/im_version.h \
 
 core_SRCS    := $(wildcard src/core/*.c)
 rpc_SRCS     := $(wildcard src/rpc/*.c)
+h2_SRCS      := $(wildcard src/h2/*.c)
 disc_SRCS    := $(wildcard src/disc/*.c)
 store_SRCS   := $(wildcard src/store/*.c)
 daemon_SRCS  := $(wildcard services/base/*.c services/daemon/*.c)
@@ -134,7 +143,7 @@ bench_rpc_SRCS := $(wildcard bench/rpc/*.c)
 bench_store_SRCS := $(wildcard bench/store/*.c)
 bench_floor_SRCS := $(wildcard bench/floor/*.c)
 bench_limit_SRCS := $(wildcard bench/limit/*.c)
-testlib_SRCS := $(wildcard tests/lib/*.c)
+testlib_SRCS := $(filter-out %/unit_core.c,$(wildcard tests/lib/*.c))
 unit_SRCS    := $(wildcard tests/unit/test_*.c)
 fuzz_SRCS    := $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/*.c))
 tool_SRCS    := $(wildcard tools/*.c)
@@ -144,10 +153,14 @@ objs          = $(patsubst %.c,$(OBJ)/%.o,$(1))
 GEN_OBJS     := $(GEN_C:$(GEN)/%.c=$(OBJ)/gen/%.o)
 CORE_A        = $(BUILD)/libim_core.a
 RPC_A         = $(BUILD)/libim_rpc.a
+H2_A          = $(BUILD)/libim_h2.a
 DISC_A        = $(BUILD)/libim_disc.a
+DISC_H2_A     = $(BUILD)/libim_disc_h2.a
 STORE_A       = $(BUILD)/libim_store.a
 DAEMON_A      = $(BUILD)/libim_daemon.a
 ARCHIVES      = $(DAEMON_A) $(STORE_A) $(DISC_A) $(RPC_A) $(CORE_A)
+# Discovery is compiled once for each implementation of im_rpc.h.
+H2_ARCHIVES   = $(DISC_H2_A) $(H2_A)
 
 DAEMONS      := $(if $(logic_SRCS),$(BUILD)/im-logic) \
                 $(if $(task_SRCS),$(BUILD)/im-task)
@@ -167,7 +180,7 @@ UNIT         := $(unit_SRCS:%.c=$(BUILD)/%)
         bench-limit bench-opens bench-schema bench-store docs stop status \
         clean help ready
 
-all: daemons tools module $(BENCH)
+all: daemons tools module $(H2_A) $(BENCH)
 
 daemons: $(DAEMONS)
 
@@ -217,6 +230,7 @@ endef
 
 $(eval $(call compile,src/core,$$(INC_CORE)))
 $(eval $(call compile,src/rpc,$$(INC_RPC)))
+$(eval $(call compile,src/h2,$$(INC_H2)))
 $(eval $(call compile,src/disc,$$(INC_DISC)))
 $(eval $(call compile,src/store,$$(INC_STORE)))
 $(eval $(call compile,services/base,$$(INC_BASE)))
@@ -229,6 +243,11 @@ $(eval $(call compile,bench,$$(INC_TEST) -Ibench -Ibench/rpc \
     -Ibench/store -Ibench/floor))
 $(eval $(call compile,tests,$$(INC_TEST)))
 
+$(OBJ)/h2/src/disc/%.o: src/disc/%.c | $(GEN_H) ready
+	@mkdir -p $(@D)
+	$(call say,CC   ,$< for src/h2) $(CC) $(ALL_CFLAGS) $(WERROR) -MMD -MP \
+	    -DIM_RPC_H2 -Isrc/h2 $(INC_DISC) -c -o $@ $<
+
 archive       = $(call say,AR   ,$@) rm -f $@ && $(AR) rcsD $@ $^
 
 $(CORE_A): $(GEN_OBJS) $(call objs,$(core_SRCS))
@@ -237,7 +256,13 @@ $(CORE_A): $(GEN_OBJS) $(call objs,$(core_SRCS))
 $(RPC_A): $(call objs,$(rpc_SRCS))
 	$(archive)
 
+$(H2_A): $(call objs,$(h2_SRCS))
+	$(archive)
+
 $(DISC_A): $(call objs,$(disc_SRCS))
+	$(archive)
+
+$(DISC_H2_A): $(disc_SRCS:%.c=$(OBJ)/h2/%.o)
 	$(archive)
 
 $(STORE_A): $(call objs,$(store_SRCS))
@@ -287,9 +312,15 @@ $(BUILD)/im-bench-floor: $(call objs,$(bench_floor_SRCS))
 $(TOOLS): $(BUILD)/%: $(OBJ)/tools/%.o $(ARCHIVES)
 	$(link)
 
-$(filter-out %/test_fuzz,$(UNIT)): $(BUILD)/%: $(OBJ)/%.o \
+$(filter-out %/test_fuzz %/test_h2_core,$(UNIT)): $(BUILD)/%: $(OBJ)/%.o \
         $(call objs,$(testlib_SRCS)) $(BUILD)/liblogic.a $(BUILD)/libtask.a \
-        $(ARCHIVES)
+        $(H2_ARCHIVES) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(link) -lcmocka
+
+# Its other side is the C core.
+$(BUILD)/tests/unit/test_h2_core: $(call objs,tests/unit/test_h2_core.c \
+        tests/lib/unit_core.c $(testlib_SRCS)) $(H2_ARCHIVES) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(link) -lcmocka
 
@@ -600,6 +631,8 @@ help:
 	@echo
 	@echo "CC=clang BUILD=build/clang   another compiler, side by side"
 	@echo "SAN=1                        sanitizers, in build/asan"
+	@echo "H2=1                         gRPC of the module by src/h2, in"
+	@echo "                             build/h2"
 	@echo "CRASH=1                      crash points, in build/crash"
 	@echo "NGINX_SRC=folder             build against another nginx"
 	@echo "IM_KAFKA=host:port           use that Kafka, start none"

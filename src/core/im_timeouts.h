@@ -27,6 +27,9 @@
 #define IM_RPC_DEAD_MS               750    /* a stream receives nothing */
 #define IM_RPC_SERVER_DEAD_MS        3000   /* the same, of a server's side */
 #define IM_RPC_STREAM_MS             1000   /* until a stream is connected */
+#define IM_RPC_HELLO_MS              5000   /* of a caller: TLS and settings */
+#define IM_RPC_LINGER_MS             1000   /* for a refused peer to read why */
+#define IM_RPC_NAME_MS               2000   /* to look a name up */
 #define IM_RPC_LEAVE_MS              500    /* to remove our keys at exit */
 #define IM_RPC_STOP_MS               2000   /* for operations to end at exit */
 #define IM_RPC_GONE_MS               500    /* for the core, then */

@@ -1,6 +1,9 @@
 /*
  * unit_rpc.h -- a server and a caller of Logic's calls, on real sockets, and
  * what became of the last call or stream.
+ *
+ * The same for both implementations of im_rpc.h: with IM_RPC_H2 that of
+ * src/h2, whose loop turns while a test waits.
  */
 
 #ifndef UNIT_RPC_H
@@ -12,9 +15,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <stdatomic.h>
+
 #include "unit_wait.h"
 
+#ifdef IM_RPC_H2
+
+#include "unit_h2.h"
+
+#define UNIT_CREATE(conf)       h2_create(conf)
+#define UNIT_UNTIL(ms, what)    H2_WITHIN(ms, what)
+#define UNIT_FOR_EVER()         for ( ;; ) { h2_turn(1000); }
+#define im_rpc_now_us           h2_now_us
+
+#else
+
 #include "im_rpc_int.h"
+
+#define UNIT_CREATE(conf)       im_rpc_create(conf)
+#define UNIT_UNTIL(ms, what)    UNIT_WITHIN(ms, what)
+#define UNIT_FOR_EVER()         pause()
+
+#endif
+
 #include "im_timeouts.h"
 #include "logic.pb-c.h"
 
@@ -137,7 +160,7 @@ on_reply(void *ctx, const im_rpc_status_t *status,
 static inline void
 wait_for(atomic_int *flag)
 {
-    UNIT_WITHIN(WAIT_MS, atomic_load(flag));
+    UNIT_UNTIL(WAIT_MS, atomic_load(flag));
 }
 
 
@@ -154,7 +177,7 @@ runtime(const im_rpc_tls_t *tls)
         conf.tls = *tls;
     }
 
-    rpc = im_rpc_create(&conf);
+    rpc = UNIT_CREATE(&conf);
     assert_non_null(rpc);
 
     return rpc;

@@ -44,7 +44,7 @@ tls_runtime(const char *cert)
     conf.tls.key = pem.key;
     conf.tls.name = "im";
 
-    rpc = im_rpc_create(&conf);
+    rpc = UNIT_CREATE(&conf);
     assert_non_null(rpc);
     im_pem_free(&pem);
 
@@ -243,7 +243,7 @@ a_runtime_without_a_certificate_is_refused(void **state)
     memset(&conf, 0, sizeof(conf));
     conf.tls.ca = pem.ca;
     conf.tls.name = "im";
-    assert_null(im_rpc_create(&conf));
+    assert_null(UNIT_CREATE(&conf));
     im_pem_free(&pem);
 }
 

@@ -16,8 +16,9 @@ from . import calls
 
 # Tests go through all rows of a table by these.
 FOR_TESTS = {'im_check_has_rule', 'im_error_at'}
-# Its rows name functions that a macro of one file calls, perhaps its own.
-ROWS = 'src/core/im_logic_rpcs.h'
+# Headers whose rows name functions: what a macro of one file calls, perhaps its
+# own; what other names stand for in another build.
+ROWS = ('src/core/im_logic_rpcs.h', 'src/h2/im_h2_names.h', 'src/h2/im_h2.h')
 
 
 def symbols(objects):
@@ -56,8 +57,9 @@ def check(top, build, for_tests=frozenset(FOR_TESTS)):
             homes[name] = ours[where]
         elif kind == 'U':
             needed.add(name)
-    if os.path.exists(os.path.join(top, ROWS)):
-        needed.update(words(os.path.join(top, ROWS)))
+    for path in (os.path.join(top, row) for row in ROWS):
+        if os.path.exists(path):
+            needed.update(words(path))
     errors = ['%s is not there any more (FOR_TESTS)' % name
               for name in sorted(for_tests - set(homes))]
     tested = named_in(top, 'tests')

@@ -1,0 +1,7 @@
+/*
+ * test_h2_status.c -- what test_rpc_status.c promises, kept by src/h2.
+ */
+
+#define IM_RPC_H2
+
+#include "test_rpc_status.c"
