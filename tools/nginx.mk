@@ -9,7 +9,8 @@ MODULE        = $(BUILD)/ngx_im_module.so
 
 module_SRCS  := $(wildcard src/nginx/*/*.c)
 module_HDRS  := $(wildcard src/nginx/*/*.h src/core/*.h src/rpc/*.h \
-                           src/disc/*.h)
+                           src/h2/*.h src/disc/*.h)
+module_LIBS   = $(if $(H2),$(DISC_H2_A) $(H2_A),$(DISC_A)) $(RPC_A) $(CORE_A)
 
 ngx_cc_opt    = $(OPT) -g -fPIC -Wformat -Wformat-security
 ngx_ld_opt    = -fPIC -Wl,-z,relro -Wl,-z,now
@@ -45,6 +46,7 @@ module: $(if $(module_SRCS),$(MODULE) $(nginx_LINTS))
 $(BUILD)/nginx.list: FORCE | ready
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(NGINX_SRC)' '$(CC) $(ngx_cc_opt) $(SANFLAGS)' \
+	    'H2=$(H2)' \
 	    '$(NGINX_FLAGS)' $(sort $(module_SRCS)) > $@.new
 	@sed -n 's/^#define NGINX_VER.*"\(.*\)".*/\1/p' \
 	    $(NGINX_SRC)/src/core/nginx.h >> $@.new \
@@ -52,12 +54,12 @@ $(BUILD)/nginx.list: FORCE | ready
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
-                     | $(DISC_A) $(RPC_A) $(CORE_A)
+                     | $(module_LIBS)
 	@echo "NGINX configure in $(NGINX_SRC)"
 	@rm -rf $(NGX_OBJ)
 	@mkdir -p $(NGX_OBJ)
 	@IM_BUILD='$(abspath $(BUILD))' IM_CFLAGS='$(SANFLAGS)' \
-	 IM_LIBS='$(SANFLAGS)' NGINX_FLAGS='$(NGINX_FLAGS)' \
+	 IM_LIBS='$(SANFLAGS)' IM_H2='$(H2)' NGINX_FLAGS='$(NGINX_FLAGS)' \
 	 bash -c 'set -e; cd "$(NGINX_SRC)"; \
 	    if [ -f conf_flags ]; then . ./conf_flags; \
 	    else NGX_CONF_FLAGS=($$NGINX_FLAGS); fi; \
@@ -73,7 +75,7 @@ $(NGX_OBJ)/Makefile: config ngx_im.map $(BUILD)/nginx.list \
 
 # Removed first: nginx's Makefile does not know that it needs our archives.
 $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
-           $(DISC_A) $(RPC_A) $(CORE_A)
+           $(module_LIBS)
 	@rm -f $(NGX_OBJ)/ngx_im_module.so
 	+$(call say,NGINX,$@) $(MAKE) -f $(NGX_OBJ)/Makefile -C $(NGINX_SRC) \
 	    modules $(if $(V),,> $(BUILD)/nginx.make.log 2>&1) \
@@ -86,6 +88,7 @@ $(MODULE): $(NGX_OBJ)/Makefile $(module_SRCS) $(module_HDRS) $(GEN_H) \
 $(nginx_LINTS): $(NGX_OBJ)/includes/%: $(MODULE) tools/im_lint/folders.txt
 	@mkdir -p $(@D)
 	$(call say,LINT ,src/nginx/$*) $(CC) -D_GNU_SOURCE -M -MF $@ \
+	    $(if $(H2),-DIM_RPC_H2) \
 	    $(call folder_INC,src/nginx/$*) \
 	    $(nginx_INCS) \
 	    $(wildcard src/nginx/$*/*.c)

@@ -135,7 +135,9 @@ class Conf:
         os.makedirs(data, exist_ok=True)
         files = self.state['files']
 
-        put('load_module', '"%s"' % self.bin('ngx_im_module.so'))
+        # Another build of it, such as make H2=1's.
+        put('load_module', '"%s"' % os.path.join(
+            TOP, os.environ.get('IM_MODULE') or self.bin('ngx_im_module.so')))
         put('user', 'root' if os.getuid() == 0 else '')
         put('worker_processes', str(self.state['workers']))
         put('worker_rlimit_nofile', str(files))

@@ -8,11 +8,19 @@
  * shutdown timer nor the "open socket left" alert touches it.  ngx_notify() is
  * not used: it has a single handler slot, which nginx's thread pools own.
  *
+ * With IM_RPC_H2 gRPC runs on the loop itself (src/h2): then there is nothing
+ * to be handed over, and the connection is there only for nginx to say by it
+ * that the worker shuts down.
+ *
  * Each worker is an instance of its own with a port of its own: nothing is
  * shared between workers, and during a reload old and new ones coexist.
  */
 
 #include "ngx_im_worker.h"
+
+#ifdef IM_RPC_H2
+#include "ngx_im_loop.h"
+#endif
 
 #include <pthread.h>
 
@@ -27,6 +35,8 @@ typedef struct {
 } ngx_im_runtime_t;
 
 
+static ngx_fd_t ngx_im_runtime_notify_fd(void);
+static void ngx_im_runtime_notify_close(ngx_fd_t fd);
 static void ngx_im_runtime_on_notify(ngx_event_t *ev);
 static void ngx_im_runtime_tls(im_rpc_tls_t *tls,
     const ngx_im_tls_conf_t *conf);
@@ -92,13 +102,21 @@ ngx_int_t
 ngx_im_runtime_rpc(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
     im_rpc_conf_t  conf;
+#ifdef IM_RPC_H2
+    im_h2_loop_t   loop;
+#endif
 
     ngx_memzero(&conf, sizeof(im_rpc_conf_t));
     conf.home = IM_RPC_HOME_LOOP;
     conf.log = ngx_im_runtime_log;
     ngx_im_runtime_tls(&conf.tls, &mcf->rpc_tls);
 
+#ifdef IM_RPC_H2
+    ngx_im_loop_init(&loop);
+    ngx_im_runtime.rpc = im_h2_create(&conf, &loop);
+#else
     ngx_im_runtime.rpc = im_rpc_create(&conf);
+#endif
 
     if (ngx_im_runtime.rpc == NULL) {
         ngx_im_worker_fail("the rpc runtime cannot be created (%d: %s)",
@@ -122,6 +140,7 @@ ngx_im_runtime_rpc_exit(void)
 ngx_int_t
 ngx_im_runtime_notify(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
 {
+    ngx_fd_t           fd;
     ngx_connection_t  *c;
 
     /* one is left for nginx's own channel, which would end the worker */
@@ -131,8 +150,15 @@ ngx_im_runtime_notify(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    c = ngx_get_connection(im_rpc_fd(ngx_im_runtime.rpc), cycle->log);
+    fd = ngx_im_runtime_notify_fd();
+    if (fd == NGX_INVALID_FILE) {
+        ngx_im_worker_fail("there is no descriptor left");
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(fd, cycle->log);
     if (c == NULL) {
+        ngx_im_runtime_notify_close(fd);
         ngx_im_worker_fail("worker_connections are not enough");
         return NGX_ERROR;
     }
@@ -144,16 +170,40 @@ ngx_im_runtime_notify(ngx_im_main_conf_t *mcf, ngx_cycle_t *cycle)
     c->idle = 1;                       /* nginx calls us when it shuts down */
     c->write->log = cycle->log;
 
+#ifndef IM_RPC_H2
     if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) != NGX_OK) {
         ngx_free_connection(c);
         c->fd = (ngx_socket_t) -1;     /* the descriptor is the runtime's */
         ngx_im_worker_fail("the eventfd cannot be watched");
         return NGX_ERROR;
     }
+#endif
 
     ngx_im_runtime.notify = c;
 
     return NGX_OK;
+}
+
+
+/* Of the runtime, or with IM_RPC_H2 one that nothing ever comes from. */
+static ngx_fd_t
+ngx_im_runtime_notify_fd(void)
+{
+#ifdef IM_RPC_H2
+    return ngx_open_file("/dev/null", NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+#else
+    return im_rpc_fd(ngx_im_runtime.rpc);
+#endif
+}
+
+
+/* That of the runtime it closes itself. */
+static void
+ngx_im_runtime_notify_close(ngx_fd_t fd)
+{
+#ifdef IM_RPC_H2
+    (void) ngx_close_file(fd);
+#endif
 }
 
 
@@ -173,7 +223,10 @@ ngx_im_runtime_on_notify(ngx_event_t *ev)
     }
 
     ev->ready = 0;
+
+#ifndef IM_RPC_H2
     im_rpc_dispatch(ngx_im_runtime.rpc);
+#endif
 }
 
 
@@ -189,13 +242,14 @@ ngx_im_runtime_notify_exit(void)
         return;
     }
 
-    /* the descriptor is the runtime's: it closes it */
-
+#ifndef IM_RPC_H2
     if (ngx_del_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
                       "im: cannot remove the eventfd from the loop");
     }
+#endif
 
+    ngx_im_runtime_notify_close(c->fd);
     c->fd = (ngx_socket_t) -1;
     ngx_free_connection(c);
 }
