@@ -52,7 +52,7 @@ im_rpc_channel_peer(im_rpc_t *rpc, const char *address, const char *boot,
     const char        *name;
     im_rpc_channel_t  *ch;
 
-    name = im_h2_tls_name(rpc, role);
+    name = rpc->tls ? im_rpc_tier_name(&rpc->tiers, role) : NULL;
 
     if (rpc->tls && name == NULL) {
         im_h2_log(rpc, IM_LOG_ERR, "rpc: %s is of no tier that is known",

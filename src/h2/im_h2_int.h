@@ -27,6 +27,7 @@
 
 #include "im_h2.h"
 #include "im_rpc_metadata.h"
+#include "im_rpc_tier.h"
 #include "im_timeouts.h"
 
 #define IM_H2_READ           65536     /* bytes of one read */
@@ -43,7 +44,6 @@
 #define IM_H2_WAITING_MAX    4096      /* exchanges without a connection */
 #define IM_H2_BUDGET         1000      /* frames that make work and no sense */
 #define IM_H2_BUDGET_S       100       /* the same, of each second */
-#define IM_H2_ROLES          3         /* bits of im_rpc_role_t */
 #define IM_H2_ADDRESSES_MAX  8         /* of a name */
 #define IM_H2_TEXT           256       /* of a status */
 #define IM_H2_WHY            128       /* of the end of a connection */
@@ -247,7 +247,7 @@ struct im_rpc_s {
     im_h2_creds_t        *creds;       /* to peers */
     SSL_CTX              *server_ctx;
     int                   tls;
-    char                  names[IM_H2_ROLES][IM_RPC_NAME_MAX + 8];
+    im_rpc_tiers_t        tiers;
     nghttp2_session_callbacks  *callbacks;
     nghttp2_option       *option;
     im_h2_said_t          not_meant;
@@ -489,11 +489,9 @@ void im_h2_tls_free(im_rpc_t *rpc);
 im_h2_creds_t *im_h2_creds_create(const im_rpc_tls_t *tls);
 int im_h2_creds_set(im_h2_creds_t *c, const im_rpc_tls_t *tls);
 void im_h2_creds_unref(im_h2_creds_t *c);
-const char *im_h2_tls_name(im_rpc_t *rpc, im_rpc_role_t role);
 /* Of the peer's certificate; all without TLS. */
 unsigned im_h2_tls_roles(im_rpc_t *rpc, SSL *ssl);
 void im_h2_tls_caller(SSL *ssl, char *text, size_t size);
-void im_h2_tls_wanted(im_rpc_t *rpc, unsigned roles, char *text, size_t size);
 
 /* im_h2_secure.c */
 /* name: what the certificate must carry; peer: compared as it is. */

@@ -219,7 +219,8 @@ request_may_call(im_rpc_req_t *req)
     }
 
     im_h2_tls_caller(c->ssl, caller, sizeof(caller));
-    im_h2_tls_wanted(rpc, req->handler->roles, wanted, sizeof(wanted));
+    im_rpc_tier_wanted(&rpc->tiers, req->handler->roles, wanted,
+                       sizeof(wanted));
     snprintf(text, sizeof(text), "%s is for %s, the caller's certificate "
              "carries %s", req->handler->name, wanted, caller);
 

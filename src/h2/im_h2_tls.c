@@ -28,12 +28,6 @@
 
 static const unsigned char  tls_alpn[] = "\x02h2";
 
-static const char *const  tls_tiers[IM_H2_ROLES] = {
-    "nginx", "logic", "task"           /* by the bit of the role */
-};
-
-
-static int tls_set_names(im_rpc_t *rpc);
 static SSL_CTX *tls_context(const im_rpc_tls_t *tls, int server);
 static int tls_use_ca(SSL_CTX *ctx, const char *pem, int server);
 static int tls_use_cert(SSL_CTX *ctx, const char *pem);
@@ -52,7 +46,7 @@ im_h2_tls_init(im_rpc_t *rpc)
 
     if (tls->ca != NULL
         && (tls->cert == NULL || tls->key == NULL
-            || tls_set_names(rpc) != IM_OK))
+            || im_rpc_tiers_init(&rpc->tiers, tls->name) != IM_OK))
     {
         im_h2_log(rpc, IM_LOG_ERR, "rpc: TLS between the tiers needs a "
                   "certificate, its key and a name of 1 to %d bytes",
@@ -75,27 +69,6 @@ im_h2_tls_init(im_rpc_t *rpc)
 
     /* OpenSSL has what it needs; the caller may overwrite his */
     memset(&rpc->conf.tls, 0, sizeof(im_rpc_tls_t));
-
-    return IM_OK;
-}
-
-
-static int
-tls_set_names(im_rpc_t *rpc)
-{
-    unsigned     i;
-    const char  *name;
-
-    name = rpc->conf.tls.name;
-
-    if (name == NULL || name[0] == '\0' || strlen(name) > IM_RPC_NAME_MAX) {
-        return IM_ERROR;
-    }
-
-    for (i = 0; i < IM_H2_ROLES; i++) {
-        snprintf(rpc->names[i], sizeof(rpc->names[i]), "%s.%s", tls_tiers[i],
-                 name);
-    }
 
     return IM_OK;
 }
@@ -372,21 +345,6 @@ tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *len,
 }
 
 
-const char *
-im_h2_tls_name(im_rpc_t *rpc, im_rpc_role_t role)
-{
-    unsigned  i;
-
-    for (i = 0; rpc->tls && i < IM_H2_ROLES; i++) {
-        if (role == (im_rpc_role_t) (1u << i)) {
-            return rpc->names[i];
-        }
-    }
-
-    return NULL;
-}
-
-
 static GENERAL_NAMES *
 tls_peer_names(SSL *ssl)
 {
@@ -418,7 +376,7 @@ im_h2_tls_roles(im_rpc_t *rpc, SSL *ssl)
 {
     int             i;
     size_t          len;
-    unsigned        k, roles;
+    unsigned        roles;
     const char     *text;
     GENERAL_NAMES  *names;
 
@@ -426,17 +384,8 @@ im_h2_tls_roles(im_rpc_t *rpc, SSL *ssl)
     names = tls_peer_names(ssl);
 
     for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-
-        if (!tls_dns(sk_GENERAL_NAME_value(names, i), &text, &len)) {
-            continue;
-        }
-
-        for (k = 0; k < IM_H2_ROLES; k++) {
-            if (len == strlen(rpc->names[k])
-                && memcmp(text, rpc->names[k], len) == 0)
-            {
-                roles |= 1u << k;
-            }
+        if (tls_dns(sk_GENERAL_NAME_value(names, i), &text, &len)) {
+            roles |= im_rpc_tier_role(&rpc->tiers, text, len);
         }
     }
 
@@ -472,23 +421,4 @@ im_h2_tls_caller(SSL *ssl, char *out, size_t size)
 
     GENERAL_NAMES_free(names);
     ERR_clear_error();
-}
-
-
-/* "nginx.im or task.im" */
-void
-im_h2_tls_wanted(im_rpc_t *rpc, unsigned roles, char *text, size_t size)
-{
-    size_t    n;
-    unsigned  i;
-
-    n = 0;
-    text[0] = '\0';
-
-    for (i = 0; i < IM_H2_ROLES && n < size - 1; i++) {
-        if (roles & 1u << i) {
-            n += (size_t) snprintf(text + n, size - n, "%s%s",
-                                   n > 0 ? " or " : "", rpc->names[i]);
-        }
-    }
 }

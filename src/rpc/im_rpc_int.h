@@ -22,6 +22,7 @@
 
 #include "im_rpc.h"
 #include "im_rpc_metadata.h"
+#include "im_rpc_tier.h"
 #include "im_tsan.h"
 
 typedef struct im_rpc_op_s  im_rpc_op_t;
@@ -43,8 +44,6 @@ struct im_rpc_live_s {
     im_rpc_live_t  *next;
     int             last;              /* cancelled later than the others */
 };
-
-#define IM_RPC_ROLES         3         /* bits of im_rpc_role_t */
 
 /* Credentials of channels, which can be replaced (im_rpc_tls.c). */
 typedef struct {
@@ -68,7 +67,7 @@ struct im_rpc_s {
     grpc_completion_queue  *cq;
     im_rpc_creds_t         *creds;     /* to peers */
     int                     tls;       /* between the tiers */
-    char                    names[IM_RPC_ROLES][IM_RPC_NAME_MAX + 8];
+    im_rpc_tiers_t          tiers;
     pthread_mutex_t         tls_lock;  /* of these: */
     char                   *tls_ca;
     char                   *tls_cert;
@@ -214,9 +213,8 @@ void im_rpc_creds_unref(im_rpc_creds_t *c);
 const char *im_rpc_tls_name(im_rpc_t *rpc, im_rpc_role_t role);
 /* Of the caller's certificate; all without TLS. */
 unsigned im_rpc_tls_roles(im_rpc_t *rpc, grpc_call *call);
-/* For the log: what it carries, and what would have been right. */
+/* For the log: what it carries. */
 void im_rpc_tls_caller(grpc_call *call, char *text, size_t size);
-void im_rpc_tls_wanted(im_rpc_t *rpc, unsigned roles, char *text, size_t size);
 
 /* im_rpc_channel.c */
 /* To start a call on; the caller holds a reference then. */

@@ -199,7 +199,8 @@ req_may_call(im_rpc_req_t *req)
     }
 
     im_rpc_tls_caller(req->call, caller, sizeof(caller));
-    im_rpc_tls_wanted(req->rpc, handler->roles, wanted, sizeof(wanted));
+    im_rpc_tier_wanted(&req->rpc->tiers, handler->roles, wanted,
+                       sizeof(wanted));
     snprintf(text, sizeof(text), "%s is for %s, the caller's certificate "
              "carries %s", handler->name, wanted, caller);
 

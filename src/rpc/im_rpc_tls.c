@@ -44,17 +44,11 @@ struct im_rpc_fetch_s {
 };
 
 
-static int tls_set_names(im_rpc_t *rpc);
 static grpc_channel_credentials *tls_channel_creds(const im_rpc_tls_t *tls);
 static int tls_keep(im_rpc_t *rpc, const im_rpc_tls_t *tls);
 static void tls_forget(im_rpc_t *rpc);
 static grpc_ssl_certificate_config_reload_status tls_on_fetch(void *data,
     grpc_ssl_server_certificate_config **config);
-
-
-static const char *const  tls_tiers[IM_RPC_ROLES] = {
-    "nginx", "logic", "task"           /* by the bit of the role */
-};
 
 
 /* Of the runtime: for its channels to peers and its servers. */
@@ -67,7 +61,7 @@ im_rpc_tls_init(im_rpc_t *rpc)
 
     if (tls->ca != NULL
         && (tls->cert == NULL || tls->key == NULL
-            || tls_set_names(rpc) != IM_OK))
+            || im_rpc_tiers_init(&rpc->tiers, tls->name) != IM_OK))
     {
         im_rpc_log(rpc, IM_LOG_ERR, "rpc: TLS between the tiers needs a "
                    "certificate, its key and a name of 1 to %d bytes",
@@ -88,27 +82,6 @@ im_rpc_tls_init(im_rpc_t *rpc)
 
     /* there are copies; the caller may overwrite his */
     memset(&rpc->conf.tls, 0, sizeof(im_rpc_tls_t));
-
-    return IM_OK;
-}
-
-
-static int
-tls_set_names(im_rpc_t *rpc)
-{
-    unsigned     i;
-    const char  *name;
-
-    name = rpc->conf.tls.name;
-
-    if (name == NULL || name[0] == '\0' || strlen(name) > IM_RPC_NAME_MAX) {
-        return IM_ERROR;
-    }
-
-    for (i = 0; i < IM_RPC_ROLES; i++) {
-        snprintf(rpc->names[i], sizeof(rpc->names[i]), "%s.%s", tls_tiers[i],
-                 name);
-    }
 
     return IM_OK;
 }
@@ -336,22 +309,14 @@ im_rpc_creds_unref(im_rpc_creds_t *c)
 const char *
 im_rpc_tls_name(im_rpc_t *rpc, im_rpc_role_t role)
 {
-    unsigned  i;
-
-    for (i = 0; rpc->tls && i < IM_RPC_ROLES; i++) {
-        if (role == (im_rpc_role_t) (1u << i)) {
-            return rpc->names[i];
-        }
-    }
-
-    return NULL;
+    return rpc->tls ? im_rpc_tier_name(&rpc->tiers, role) : NULL;
 }
 
 
 unsigned
 im_rpc_tls_roles(im_rpc_t *rpc, grpc_call *call)
 {
-    unsigned                      i, roles;
+    unsigned                      roles;
     grpc_auth_context            *context;
     const grpc_auth_property     *p;
     grpc_auth_property_iterator   it;
@@ -368,13 +333,7 @@ im_rpc_tls_roles(im_rpc_t *rpc, grpc_call *call)
     for (p = grpc_auth_property_iterator_next(&it); p != NULL;
          p = grpc_auth_property_iterator_next(&it))
     {
-        for (i = 0; i < IM_RPC_ROLES; i++) {
-            if (p->value_length == strlen(rpc->names[i])
-                && memcmp(p->value, rpc->names[i], p->value_length) == 0)
-            {
-                roles |= 1u << i;
-            }
-        }
+        roles |= im_rpc_tier_role(&rpc->tiers, p->value, p->value_length);
     }
 
     grpc_auth_context_release(context);
@@ -409,24 +368,5 @@ im_rpc_tls_caller(grpc_call *call, char *text, size_t size)
 
     if (text[0] == '\0') {
         snprintf(text, size, "no DNS name");
-    }
-}
-
-
-/* "nginx.im or task.im" */
-void
-im_rpc_tls_wanted(im_rpc_t *rpc, unsigned roles, char *text, size_t size)
-{
-    size_t    n;
-    unsigned  i;
-
-    n = 0;
-    text[0] = '\0';
-
-    for (i = 0; i < IM_RPC_ROLES && n < size - 1; i++) {
-        if (roles & 1u << i) {
-            n += (size_t) snprintf(text + n, size - n, "%s%s",
-                                   n > 0 ? " or " : "", rpc->names[i]);
-        }
     }
 }
