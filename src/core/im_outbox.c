@@ -258,8 +258,8 @@ outbox_find(im_outbox_t *box, uint64_t ref)
 static int
 outbox_pump(im_outbox_t *box, outbox_slot_t *s)
 {
-    int               rc;
-    outbox_item_t    *it, *prev;
+    int                rc;
+    outbox_item_t     *it, *prev;
     im_outbox_peer_t  *owner;
 
     if (s->held == 0) {

@@ -15,7 +15,7 @@
 
 /* An instance, as the outbox sees it, and what reached it. */
 typedef struct {
-    im_outbox_peer_t   peer;
+    im_outbox_peer_t  peer;
     unsigned          room;            /* items that its queue still takes */
     unsigned          n;
     struct {

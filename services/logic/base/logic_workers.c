@@ -110,7 +110,7 @@ logic_workers_send_all(const Im__DownItem *item)
 int
 logic_workers_send(const char *instance, const Im__DownItem *item)
 {
-    int            rc;
+    int              rc;
     logic_worker_t  *w;
 
     rc = IM_DECLINED;
@@ -147,7 +147,7 @@ logic_workers_count(void)
 unsigned
 logic_workers_other_keys(void)
 {
-    unsigned       n;
+    unsigned         n;
     logic_worker_t  *w;
 
     n = 0;

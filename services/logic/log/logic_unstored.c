@@ -249,7 +249,7 @@ static void
 unstored_resume(logic_db_t *db, logic_parked_t **parked, size_t n)
 {
     size_t         i, n_stored;
-    unstored_t       *b, *stored[LOGIC_CALLS_MAX];
+    unstored_t    *b, *stored[LOGIC_CALLS_MAX];
     logic_call_t   calls[LOGIC_CALLS_MAX];
 
     for (i = 0, n_stored = 0; i < n; i++) {

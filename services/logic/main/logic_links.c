@@ -70,9 +70,9 @@ logic_links_accept(void *ctx, im_rpc_stream_t *s)
 static void
 links_on_batch(void *ctx, im_rpc_stream_t *s, const uint8_t *data, size_t len)
 {
-    size_t          i;
-    logic_worker_t   *link = ctx;
-    Im__UpBatch    *batch;
+    size_t           i;
+    Im__UpBatch     *batch;
+    logic_worker_t  *link = ctx;
 
     if (link == NULL) {
         return;

@@ -390,7 +390,7 @@ int
 logic_rooms_show(logic_rooms_t *r, uint64_t members, uint64_t owner,
     size_t exact, Im__Room *room)
 {
-    uint64_t             online;
+    uint64_t              online;
     logic_rooms_routes_t  routes;
 
     if (logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK

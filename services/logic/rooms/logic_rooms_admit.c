@@ -60,7 +60,7 @@ int
 logic_rooms_admit(uint64_t room, uint64_t uid, uint64_t sum, uint64_t max,
     uint64_t now_us)
 {
-    int          rc;
+    int               rc;
     admitted_key_t    key = { .room = room, .uid = uid };
     admitted_room_t  *r;
     admitted_user_t  *u;
@@ -166,7 +166,7 @@ admitted_end(admitted_user_t *u)
 void
 logic_rooms_admit_reported(uint64_t room, const uint64_t *uids, size_t n)
 {
-    size_t       i;
+    size_t            i;
     admitted_key_t    key = { .room = room };
     admitted_user_t  *u;
 

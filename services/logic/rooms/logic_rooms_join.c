@@ -189,7 +189,7 @@ static int
 join_live_place(logic_rooms_t *r, const char *instance)
 {
     unsigned char         known;
-    logic_rooms_routes_t   routes, own;
+    logic_rooms_routes_t  routes, own;
 
     own.n = 1;
     snprintf(own.list[0].id, sizeof(own.list[0].id), "%s", instance);

@@ -195,7 +195,7 @@ list_who(list_t *l)
 {
     size_t                i;
     logic_rooms_t        *r;
-    logic_rooms_routes_t   routes;
+    logic_rooms_routes_t  routes;
 
     r = l->room;
 
@@ -219,7 +219,7 @@ static int
 list_online(list_t *l, uint64_t after)
 {
     logic_rooms_t        *r;
-    logic_rooms_routes_t   routes;
+    logic_rooms_routes_t  routes;
 
     r = l->room;
 

@@ -226,7 +226,7 @@ static int
 members_was_there(logic_rooms_t *r, uint64_t uid)
 {
     int                   there;
-    logic_rooms_routes_t   routes;
+    logic_rooms_routes_t  routes;
 
     return logic_rooms_routes(r->db->redis, r->room, &routes) != IM_OK
            || logic_rooms_take_out(r->db->redis, r->room, &routes, uid, &there)

@@ -78,7 +78,7 @@ logic_rooms_tell_members(logic_rooms_t *r, int member, const char *name)
 static int
 tell_watch(logic_rooms_t *r)
 {
-    size_t               i;
+    size_t                i;
     logic_rooms_routes_t  found = { .n = 0 };
 
     if (tell_find(r, &found) != IM_OK) {

@@ -17,8 +17,8 @@
 #include "im_slot.h"
 
 
-#define NGX_IM_WS_AGAIN_MAX       200   /* opened again in one portion */
-#define NGX_IM_WS_AGAIN_MS        20    /* between two portions */
+#define NGX_IM_WS_REANNOUNCE_MAX  200   /* opened again in one portion */
+#define NGX_IM_WS_REANNOUNCE_MS   20    /* between two portions */
 #define NGX_IM_WS_SYNC_PAUSE      5000  /* from one sync of all to the next */
 
 
@@ -26,7 +26,7 @@ static void ngx_im_ws_sync_once_more(void);
 static void ngx_im_ws_on_sync(ngx_event_t *ev);
 static void ngx_im_ws_timer_init(ngx_event_t *ev, ngx_event_handler_pt fn);
 static void ngx_im_ws_reannounce_in(ngx_msec_t ms);
-static void ngx_im_ws_on_again(ngx_event_t *ev);
+static void ngx_im_ws_on_reannounce(ngx_event_t *ev);
 static int ngx_im_ws_reannounce(ngx_im_ws_t *ws);
 
 
@@ -126,19 +126,19 @@ ngx_im_ws_reannounce_in(ngx_msec_t ms)
         return;
     }
 
-    ngx_im_ws_timer_init(&ngx_im_ws_reannounce_event, ngx_im_ws_on_again);
+    ngx_im_ws_timer_init(&ngx_im_ws_reannounce_event, ngx_im_ws_on_reannounce);
     ngx_add_timer(&ngx_im_ws_reannounce_event, ms);
 }
 
 
 static void
-ngx_im_ws_on_again(ngx_event_t *ev)
+ngx_im_ws_on_reannounce(ngx_event_t *ev)
 {
-    if (ngx_im_users_walk(&ngx_im_ws_reannounce_walk, NGX_IM_WS_AGAIN_MAX,
+    if (ngx_im_users_walk(&ngx_im_ws_reannounce_walk, NGX_IM_WS_REANNOUNCE_MAX,
                           ngx_im_ws_reannounce)
         == NGX_AGAIN)
     {
-        ngx_add_timer(ev, NGX_IM_WS_AGAIN_MS);
+        ngx_add_timer(ev, NGX_IM_WS_REANNOUNCE_MS);
         return;
     }
 
