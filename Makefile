@@ -407,15 +407,15 @@ coverage: deps
 	@exec $(PYTHON) tools/coverage $(or $(PARTS),unit nginx e2e) \
 	    $(if $(K),-- -k '$(K)')
 
-test-unit:
+test-unit: deps
 	@$(MAKE) all tests
 	@exec $(PYTHON) tests/run unit
 
-test-nginx:
+test-nginx: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tests/run nginx
 
-test-e2e:
+test-e2e: deps
 	@$(MAKE) all
 	@$(MAKE) CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run e2e
@@ -425,17 +425,17 @@ test-web: deps
 	@$(MAKE) all
 	@exec $(PYTHON) tests/run web
 
-test-asan:
+test-asan: deps
 	@$(MAKE) SAN=1 BUILD=build/asan all tests
 	@$(MAKE) SAN= CRASH=1 BUILD=build/crash daemons build/crash/im-schema
 	@exec $(PYTHON) tests/run --asan unit nginx e2e
 
 # What .ci/run takes of the two, for its time.
-test-memory:
+test-memory: deps
 	@$(MAKE) SAN=1 BUILD=build/asan daemons tools module tests
 	@exec $(PYTHON) tests/run --asan unit nginx memory
 
-test-threads:
+test-threads: deps
 	@$(MAKE) SAN=thread BUILD=build/tsan tests
 	@exec $(PYTHON) tests/run --tsan unit
 
@@ -450,7 +450,7 @@ test-full:
 	@$(MAKE) fuzz T=10
 
 # Needs the usual module, too: nginx itself cannot be watched for threads.
-test-tsan:
+test-tsan: deps
 	@$(MAKE) all
 	@$(MAKE) SAN=thread BUILD=build/tsan daemons tools tests
 	@exec $(PYTHON) tests/run --tsan unit scale

@@ -5,6 +5,7 @@ the place of apt-get, java and npm.
 """
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -96,6 +97,17 @@ def test_make_run_installs_nothing_that_only_tests_need(machine):
                 'python3-pytest'} & installed['run']
     assert installed['run'] < installed['packages']
     assert '[run]' not in installed['packages']
+
+
+def test_whatever_runs_tests_or_measures_installs_what_they_need():
+    """After `make run`, which installs less.  test-full begins with test."""
+    with open(os.path.join(TOP, 'Makefile')) as f:
+        rules = re.findall(r'^([a-z0-9-]+):(.*)\n((?:\t.*\n)+)', f.read(), re.M)
+    runs = re.compile(r'tests/(run|trust|fault)|bench/|tools/matrix|pytest')
+    needs = {name: before.split() for name, before, recipe in rules
+             if runs.search(recipe) and name not in ('help', 'test-full')}
+    assert {'test', 'test-unit', 'test-threads', 'bench'} <= set(needs)
+    assert [name for name in needs if 'deps' not in needs[name]] == []
 
 
 def test_npm_comes_as_the_other_packages_do(machine):
