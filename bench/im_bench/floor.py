@@ -15,6 +15,7 @@ from .machine import TOP, Problem, Sample
 from .stack import Generator
 
 START_S = 10
+END_S = 5
 WARMUP_S = 2
 # What may not happen to a relay either.
 FAULTS = ('lost', 'unacked', 'doubled', 'double_acked', 'misordered',
@@ -37,7 +38,7 @@ class Floor:
             port = self.process.stdout.readline().decode().strip()
             if not port.isdigit():
                 raise Problem('im-bench-floor has ended')
-        except Problem:
+        except BaseException:        # a signal, too: see end_in_order()
             self.__exit__()
             raise
         self.address = '127.0.0.1:' + port
@@ -46,7 +47,11 @@ class Floor:
     def __exit__(self, *error):
         with contextlib.suppress(OSError):
             self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()      # its workers end with it
+            self.process.wait()
         self.process.stdout.close()
 
 

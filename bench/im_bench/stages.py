@@ -3,7 +3,7 @@
 A stack is a list of frames, the innermost first; a frame is (symbol, file).  A
 stage says what the time is for rather than whose code it is in: a send is a
 send, whichever of the kernel's 40 functions the sample fell into.  The first
-line of STAGES that knows any frame of the part of the stack that counts has it.
+line of KERNEL, JVM or USER that knows a frame that counts there has it.
 """
 
 import collections

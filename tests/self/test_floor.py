@@ -100,6 +100,43 @@ def test_what_is_no_message_ends_its_connection_only(port):
         assert read(d)[:17] == b'p%016d' % 2
 
 
+# bench/im_bench/floor.py.
+
+@pytest.fixture
+def floor():
+    return im_tool.load('bench/run').floor
+
+
+def pretend(floor, tmp_path, script):
+    """A Floor whose relay is a script."""
+    path = tmp_path / 'relay'
+    path.write_text('#!/bin/bash\n' + script)
+    path.chmod(0o755)
+    f = floor.Floor('build', 1)
+    f.command = [str(path)]
+    return f
+
+
+def test_a_signal_while_the_relay_starts_ends_it(floor, tmp_path, monkeypatch):
+    def interrupted(*args):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(floor.select, 'select', interrupted)
+    f = pretend(floor, tmp_path, 'exec sleep 600')
+    with pytest.raises(SystemExit):
+        f.__enter__()
+    assert f.process.poll() is not None
+
+
+def test_a_relay_that_does_not_end_is_killed(floor, tmp_path, monkeypatch):
+    monkeypatch.setattr(floor, 'END_S', 0.1)
+    f = pretend(floor, tmp_path,
+                'trap "" TERM; echo 1; while :; do read -t 1 <> <(:); done')
+    with f:
+        assert f.address == '127.0.0.1:1'
+    assert f.process.returncode == -9
+
+
 # bench/run.
 
 @pytest.mark.parametrize('cpu, ratio', [(16.0, 1.25), (0.0, None)])
