@@ -71,6 +71,13 @@ our $Config = <<'_EOC_';
         im_limit zone=both rate=3r/h burst=2 nodelay;
         im_api GET Me;
     }
+    location = /order {
+        # longest possible delay; zones that are declared the other way round
+        im_limit zone=users rate=2r/m burst=1 delay=0 method=Read;
+        im_limit zone=users rate=2r/h method=Me;
+        im_limit zone=more_addresses rate=2r/h method=Me;
+        im_api GET Me;
+    }
     location = /none {
         im_api GET Me;
     }
@@ -89,7 +96,7 @@ sub limited {
               "detail":"the\ limit\ \\"$zone\\"\ is\ reached"\}/x;
 }
 
-plan tests => 68;
+plan tests => 72;
 
 no_shuffle();
 no_long_string();
@@ -259,3 +266,13 @@ GET /none
 --- error_code: 503
 --- response_headers
 ! X-Limit
+
+
+
+=== TEST 16: zones are asked by name, in whatever order they were declared
+--- http_config eval: $::Http
+--- config eval: $::Config
+--- request eval: [('GET /order') x 2]
+--- more_headers eval: [(::as(13)) x 2]
+--- error_code eval: [503, 429]
+--- response_body_like eval: ['unavailable', ::limited('more_addresses')]

@@ -4,7 +4,9 @@
  * All rules that apply are looked at before any bucket is changed: what one
  * rule refuses is not counted by the others.  So that another worker cannot
  * come between, the zones stay locked meanwhile.  All workers lock them in the
- * order of their declaration, by which the rules are sorted.
+ * order of their names, by which the rules are sorted: after a reload the old
+ * workers still run, and the new configuration may declare the same zones in
+ * another order.
  */
 
 #include "ngx_im_limit_zone.h"

@@ -209,7 +209,6 @@ ngx_im_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     zone->name = name;
     zone->kind = kind;
-    zone->index = lmcf->zones->nelts - 1;
 
     zone->shm = ngx_shared_memory_add(cf, &name, size, &ngx_im_limit_module);
     if (zone->shm == NULL) {

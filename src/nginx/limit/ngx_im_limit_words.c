@@ -397,9 +397,10 @@ ngx_im_limit_rule(ngx_conf_t *cf, ngx_im_limit_words_t *w,
 
     /* whoever waits is neither answered nor read */
 
-    seconds = (rule->rate.burst_ns - rule->rate.delay_ns) / 1000000000;
+    seconds = (rule->rate.burst_ns - rule->rate.delay_ns + 999999999)
+              / 1000000000;
 
-    if (seconds >= NGX_IM_LIMIT_DELAY_MAX) {
+    if (seconds > NGX_IM_LIMIT_DELAY_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "im_limit: burst=%ui at rate=%V delays up to %uL s,"
                            " %d at most: give nodelay, delay= or a smaller "
@@ -433,12 +434,13 @@ ngx_im_limit_rule(ngx_conf_t *cf, ngx_im_limit_words_t *w,
 }
 
 
-/* In the order of their zones, which is the order of locking. */
+/* In the order of the names of their zones, which is that of locking. */
 static char *
 ngx_im_limit_insert(ngx_conf_t *cf, ngx_im_limit_conf_t *lcf,
     const ngx_im_limit_rule_t *rule)
 {
     ngx_uint_t            i;
+    const ngx_str_t      *name;
     ngx_im_limit_rule_t  *r;
 
     if (lcf->rules == NULL) {
@@ -472,7 +474,12 @@ ngx_im_limit_insert(ngx_conf_t *cf, ngx_im_limit_conf_t *lcf,
 
     for (i = lcf->rules->nelts - 1; i > 0; i--) {
 
-        if (r[i - 1].zone->index <= rule->zone->index) {
+        name = &r[i - 1].zone->name;
+
+        if (ngx_memn2cmp(name->data, rule->zone->name.data, name->len,
+                         rule->zone->name.len)
+            <= 0)
+        {
             break;
         }
 

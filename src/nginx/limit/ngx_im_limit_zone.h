@@ -42,7 +42,6 @@ typedef struct {
 typedef struct {
     ngx_str_t                 name;
     ngx_im_limit_kind_t       kind;
-    ngx_uint_t                index;     /* order of declaration */
     ngx_shm_zone_t           *shm;
     ngx_slab_pool_t          *pool;
     ngx_im_limit_shared_t    *shared;
