@@ -36,6 +36,7 @@ static int record_field(im_record_t *r, record_in_t *in, unsigned field,
     unsigned type);
 static int record_number(record_in_t *in, uint64_t *value);
 static int record_bytes(record_in_t *in, im_str_t *bytes);
+static int record_string(record_in_t *in, im_str_t *text);
 static int record_skip(record_in_t *in, size_t n);
 static int record_varint(record_in_t *in, unsigned max, uint64_t *value);
 
@@ -89,6 +90,7 @@ record_field(im_record_t *r, record_in_t *in, unsigned field, unsigned type)
 
     case RECORD_BYTES:
         return (value != NULL) ? IM_ERROR
+               : (text == &r->cmid) ? record_string(in, text)
                : record_bytes(in, (text != NULL) ? text : &bytes);
 
     case RECORD_64:
@@ -123,6 +125,20 @@ record_bytes(record_in_t *in, im_str_t *bytes)
     bytes->data = (unsigned char *) in->p;
     bytes->len = (size_t) len;
     in->p += len;
+
+    return IM_OK;
+}
+
+
+/* A string of C, as the library makes it: it ends at a zero. */
+static int
+record_string(record_in_t *in, im_str_t *text)
+{
+    if (record_bytes(in, text) != IM_OK) {
+        return IM_ERROR;
+    }
+
+    text->len = strnlen((char *) text->data, text->len);
 
     return IM_OK;
 }

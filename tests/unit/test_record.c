@@ -67,7 +67,7 @@ assert_like_the_library(const uint8_t *data, size_t len)
         assert_true(r.from_conn == m->from_conn);
         assert_true(r.removals == m->removals);
         assert_non_null(r.cmid.data);
-        assert_true(r.cmid.len >= strlen(m->cmid));    /* up to a zero */
+        assert_int_equal(r.cmid.len, strlen(m->cmid));
         assert_memory_equal(r.cmid.data, m->cmid, strlen(m->cmid));
         assert_non_null(r.body.data);
         assert_int_equal(r.body.len, m->body.len);
