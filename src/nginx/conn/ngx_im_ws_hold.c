@@ -5,12 +5,12 @@
  *                                                           |
  *       frames that had come with the last read, the socket <-+  posted event
  *
- * What stays possible meanwhile: frames to the client, pings of the server, a
- * Close, the end of the worker.  The client's own Close or FIN is behind what
- * is not read, so it is noticed after the release; a reset is noticed by the
- * next write.  Every reason to hold ends by itself: a delay by a timer, a full
- * window by answers, which come within IM_OUTBOX_WAIT_MS or are replaced by a
- * refusal then.
+ * What stays possible meanwhile: frames to the client, a Close of the server,
+ * the end of the worker.  The client's silence is not counted, so it gets no
+ * Ping.  Its own Close or FIN is behind what is not read, so it is noticed
+ * after the release; a reset is noticed by the next write.  Every reason to
+ * hold ends by itself: a delay by a timer, a full window by answers, which come
+ * within IM_OUTBOX_WAIT_MS or are replaced by a refusal then.
  *
  * A window that is full opens again at half of it, so that a client which does
  * not wait for its acks is read in a few large pieces.
