@@ -435,7 +435,8 @@ im_outbox_lost(im_outbox_t *box, im_outbox_peer_t *peer)
             next = TAILQ_NEXT(it, link);
 
             if (it->info.kind == IM__UP_ITEM__ITEM_SEND
-                && it->cmid[0] == '\0') {
+                && it->cmid[0] == '\0')
+            {
                 outbox_unlink(box, it);
                 TAILQ_INSERT_HEAD(&refused, it, link);
                 continue;
