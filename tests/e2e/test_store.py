@@ -402,7 +402,7 @@ async def test_a_batch_that_waits_is_given_up_to_a_member_that_can_store(
         await waits.says(lambda h: not h['ready'], 'knows MySQL')
         with Task(stack, tmp_path, 'comes', '--role', 'store') as comes:
             await comes.joins()
-            await until(lambda: 'given up' in waits.log.read_text(),
+            await until(lambda: 'is dropped' in waits.log.read_text(),
                         lambda: 'keeps its batch: ' + waits.log.read_text())
             # Who can store may not have this conversation's partition yet.
             waits.process.kill()

@@ -103,7 +103,8 @@ raw_frame(const uint8_t *p, size_t len)
         break;
 
     case NGHTTP2_GOAWAY:
-        raw.goaway = ntohl(*(const uint32_t *) (const void *) (p + 13));
+        memcpy(&error, p + 13, 4);
+        raw.goaway = ntohl(error);
         break;
 
     case NGHTTP2_RST_STREAM:
