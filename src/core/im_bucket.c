@@ -68,6 +68,17 @@ im_bucket_test(const im_bucket_rate_t *r, uint64_t full_ns, uint64_t now_ns,
 
 
 uint64_t
+im_bucket_clip(const im_bucket_rate_t *r, uint64_t full_ns, uint64_t now_ns)
+{
+    uint64_t  most;
+
+    most = now_ns + r->burst_ns + r->interval_ns;
+
+    return (full_ns < most) ? full_ns : most;
+}
+
+
+uint64_t
 im_bucket_take(const im_bucket_rate_t *r, uint64_t full_ns, uint64_t now_ns)
 {
     return (full_ns > now_ns ? full_ns : now_ns) + r->interval_ns;

@@ -11,8 +11,7 @@
  * In any time t at most 1 + burst + rate * t events pass; 1 + burst of them at
  * once after a silence, as in nginx's limit_req.
  *
- * The clock is an argument, in nanoseconds, and may step back a little: the
- * clocks of two processes differ.
+ * The clock is an argument, in nanoseconds, and may step back.
  */
 
 #ifndef IM_BUCKET_H
@@ -51,6 +50,15 @@ int im_bucket_rate(im_bucket_rate_t *r, uint64_t count, uint64_t period_s,
  */
 im_bucket_verdict_t im_bucket_test(const im_bucket_rate_t *r, uint64_t full_ns,
     uint64_t now_ns, uint64_t *wait_ns);
+
+/*
+ * The bucket as an event of now finds it: no further ahead than events of this
+ * rate can have moved it.  More is the debt of a larger burst, before a new
+ * configuration, or of a clock that stepped back; nobody is to work that off.
+ * To be written back, also when the event is refused.
+ */
+uint64_t im_bucket_clip(const im_bucket_rate_t *r, uint64_t full_ns,
+    uint64_t now_ns);
 
 /* The bucket after an event that was not refused. */
 uint64_t im_bucket_take(const im_bucket_rate_t *r, uint64_t full_ns,

@@ -306,6 +306,34 @@ the_largest_burst_of_the_slowest_rate_does_not_overflow(void **state)
 }
 
 
+/* A burst of an hour that a new configuration has made one of 10 s; and a clock
+ * that stepped back by an hour. */
+static void
+nobody_works_off_more_than_the_burst_of_now(void **state)
+{
+    uint64_t          full, now, wait;
+    im_bucket_rate_t  r;
+
+    (void) state;
+
+    now = 10000 * SECOND;
+    full = now + 3600 * SECOND;
+    assert_int_equal(im_bucket_rate(&r, 1, 1, 10, 10), IM_OK);
+
+    full = im_bucket_clip(&r, full, now);
+    assert_int_equal(event(&r, &full, now, &wait), IM_BUCKET_REJECTED);
+    assert_int_equal(wait, SECOND);
+
+    full = im_bucket_clip(&r, full, now + wait);
+    assert_int_equal(event(&r, &full, now + wait, &wait), IM_BUCKET_PASSED);
+
+    /* what a bucket has had itself stays */
+
+    assert_int_equal(im_bucket_clip(&r, full, now + SECOND), full);
+    assert_int_equal(im_bucket_clip(&r, 0, now), 0);
+}
+
+
 int
 main(void)
 {
@@ -319,6 +347,7 @@ main(void)
         cmocka_unit_test(a_refused_event_passes_when_it_was_told_to_come),
         cmocka_unit_test(a_clock_that_steps_back_gives_nothing_away),
         cmocka_unit_test(rates_that_make_no_sense_are_refused),
+        cmocka_unit_test(nobody_works_off_more_than_the_burst_of_now),
         cmocka_unit_test(
             the_largest_burst_of_the_slowest_rate_does_not_overflow),
     };

@@ -79,6 +79,8 @@ ngx_im_limit(const ngx_im_limit_conf_t *conf, const ngx_im_limit_event_t *e,
         hit->rule = rule;
         hit->entry = im_buckets_get(rule->zone->shared->buckets, &hit->key,
                                     now_ns);
+        hit->entry->full_ns = im_bucket_clip(&rule->rate, hit->entry->full_ns,
+                                             now_ns);
 
         if (ngx_im_limit_judge(hit, now_ns, v) != IM_BUCKET_REJECTED) {
             n++;

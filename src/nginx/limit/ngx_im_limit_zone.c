@@ -13,6 +13,8 @@
 
 #include "ngx_im_limit_zone.h"
 
+#include <sodium.h>
+
 
 #define NGX_IM_LIMIT_LINE_MS  60000
 
@@ -68,8 +70,7 @@ static ngx_im_limit_shared_t *
 ngx_im_limit_zone_make(ngx_slab_pool_t *pool)
 {
     size_t                  size, head;
-    uint32_t                words[IM_BUCKETS_SECRET / 4];
-    ngx_uint_t              i;
+    u_char                  secret[IM_BUCKETS_SECRET];
     ngx_im_limit_shared_t  *shared;
 
     size = pool->pfree * ngx_pagesize;
@@ -84,12 +85,10 @@ ngx_im_limit_zone_make(ngx_slab_pool_t *pool)
         return NULL;
     }
 
-    for (i = 0; i < IM_BUCKETS_SECRET / 4; i++) {
-        words[i] = (uint32_t) ngx_random() << 16 ^ (uint32_t) ngx_random();
-    }
+    randombytes_buf(secret, sizeof(secret));
 
     shared->buckets = im_buckets_init((u_char *) shared + head, size - head,
-                                      (u_char *) words);
+                                      secret);
     if (shared->buckets == NULL) {
         return NULL;
     }
