@@ -13,7 +13,7 @@ import pytest
 
 from im_hunt import Plan, hunt
 from im_client import new_cmid
-from im_wait import lasts, tries
+from im_wait import lasts, tries, until
 from im_stack.stack import Stack
 from test_daemons import Daemon, get
 
@@ -89,6 +89,12 @@ async def kafka_dies(stack, say):
     cannot know that yet; then Kafka ends without having read it.  What say
     returned."""
     supervisor = Stack(stack.name)
+
+    def state():
+        return supervisor.processes()['kafka']['statename']
+
+    # One that has just been started would be started again when it ends.
+    await until(lambda: state() == 'RUNNING', 'Kafka does not run', 30)
     pid = supervisor.processes()['kafka']['pid']
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -96,7 +102,7 @@ async def kafka_dies(stack, say):
         stop = asyncio.ensure_future(asyncio.to_thread(
             stack.tool, 'ctl', stack.name, 'stop', 'kafka'))
         async for _ in tries('Kafka is not stopped', 20):
-            if supervisor.processes()['kafka']['statename'] != 'RUNNING':
+            if state() != 'RUNNING':
                 break
     finally:
         os.kill(pid, signal.SIGKILL)
