@@ -80,7 +80,6 @@
 #define IM_KAFKA_SESSION_SAFE_MS     6000   /* where a broker wants that */
 #define IM_KAFKA_SESSION_LONG_MS     180000 /* after a loss: for so long */
 #define IM_KAFKA_RENEW_MS            5000   /* until one that failed again */
-#define IM_KAFKA_LEAVE_MS            500    /* for the LeaveGroup of a stop */
 #define IM_KAFKA_HEARTBEAT_MS        400
 #define IM_KAFKA_POLL_MAX_MS         60000  /* a stuck consumer is replaced */
 #define IM_KAFKA_COMMIT_MS           200

@@ -17,8 +17,8 @@
  * offset, so it is neither stored here nor lost.
  *
  * A session cannot be changed, so the handle is made anew for another one
- * (im_kafka_session.c): after a loss while it is no member, and minutes later.
- * The new handle takes the place of the old one in the group.
+ * (im_kafka_session.c): after a loss while it is no member, which costs nothing
+ * more, and minutes later in one rebalance.
  *
  * Room: store.  One thread for each consumer.
  */
@@ -80,8 +80,6 @@ im_kafka_consumer_create(const im_kafka_consumer_conf_t *conf)
     c->log.ctx = conf->log_ctx;
     snprintf(c->name, sizeof(c->name), "consumer %s", conf->group);
 
-    im_kafka_member_draw(c->instance, sizeof(c->instance), conf->client_id);
-
     if (c->conf.brokers == NULL || c->conf.group == NULL
         || c->conf.client_id == NULL || c->topic == NULL
         || consumer_open(c, c->conf.session_ms) != IM_OK)
@@ -107,8 +105,8 @@ consumer_open(im_kafka_consumer_t *c, unsigned session_ms)
         conf.poll_max_ms = session_ms; /* the library wants it so */
     }
 
-    rk = im_kafka_member_create(&conf, c->instance, &c->log,
-                                consumer_rebalance, consumer_on_error);
+    rk = im_kafka_member_create(&conf, &c->log, consumer_rebalance,
+                                consumer_on_error);
     if (rk == NULL) {
         return IM_ERROR;
     }
@@ -146,10 +144,6 @@ im_kafka_consumer_destroy(im_kafka_consumer_t *c)
     c->closing = 1;
 
     if (c->rk != NULL) {
-        if (!c->lost) {
-            im_kafka_member_leave(c->rk);
-        }
-
         consumer_close(c->rk, c->queue, c->lost);
     }
 
@@ -187,8 +181,8 @@ consumer_refused(im_kafka_consumer_t *c)
 }
 
 
-/* The new one takes the place of the old one, which sends no LeaveGroup.  What
- * fails is logged, and the old handle goes on for a while. */
+/* The new one joins before the old one leaves, so that both are one rebalance.
+ * What fails is logged, and the old handle goes on for a while. */
 static void
 consumer_renew(im_kafka_consumer_t *c, unsigned session_ms)
 {

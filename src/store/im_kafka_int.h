@@ -37,20 +37,15 @@ uint64_t im_kafka_now_ms(void);        /* monotonic; im_kafka_member.c */
 void im_kafka_log_error(im_kafka_log_t *log, const char *what,
     rd_kafka_resp_err_t err, const char *text);
 
-/* A handle that joins conf's group as `instance`, with log as its opaque; NULL
- * on an error, which is logged.  im_kafka_member.c */
+/* A handle that has joined conf's group, with log as its opaque; NULL on an
+ * error, which is logged.  im_kafka_member.c */
 typedef void (*im_kafka_rebalance_pt)(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     rd_kafka_topic_partition_list_t *parts, void *opaque);
 typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,
     void *opaque);
 rd_kafka_t *im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
-    const char *instance, im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
+    im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
     im_kafka_error_pt error);
-/* A name that no other process has: "<client_id>-<16 hex digits>". */
-void im_kafka_member_draw(char *instance, size_t size, const char *client_id);
-/* Gives its partitions to the others now, for at most IM_KAFKA_LEAVE_MS. */
-void im_kafka_member_leave(rd_kafka_t *rk);
-
 /* The session of a member (im_kafka_session.c). */
 typedef struct {
     unsigned     usual_ms;
@@ -89,7 +84,6 @@ struct im_kafka_consumer_s {
     char              *topic;
     im_kafka_log_t     log;            /* its address is the opaque */
     char               name[96];
-    char               instance[96];   /* of all our handles */
     im_kafka_consumer_conf_t  conf;    /* its strings are ours */
     im_kafka_done_t    done;
     im_kafka_session_t session;

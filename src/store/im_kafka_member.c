@@ -6,19 +6,14 @@
  * answer to their next heartbeat.  So a member that dies is replaced after a
  * session and a heartbeat at most.
  *
- * Members are static: one that joins again replaces its former self at once,
- * and the others do not wait for the end of that one's session.
- *
- * Rejected: cooperative rebalancing and the newer group protocol;
- * docs/internals/pushing.md says why.
+ * Rejected: static members, cooperative rebalancing and the newer group
+ * protocol; docs/internals/pushing.md says why.
  *
  * Room: store.
  */
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "im_kafka_int.h"
@@ -26,18 +21,16 @@
 
 #define MEMBER_FILL_BYTES  "131072"    /* an answer that is large enough */
 #define MEMBER_BEATS       3           /* of a session, at least */
-#define MEMBER_LEAVE_STEP_MS  10
 
 
 static unsigned member_heartbeat_ms(const im_kafka_consumer_conf_t *conf);
 static rd_kafka_t *member_new(const im_kafka_consumer_conf_t *conf,
-    const char *instance, rd_kafka_conf_t *rc, char *error, size_t size);
-static int member_is_in(rd_kafka_t *rk);
+    rd_kafka_conf_t *rc, char *error, size_t size);
 
 
 rd_kafka_t *
 im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
-    const char *instance, im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
+    im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
     im_kafka_error_pt on_error)
 {
     char                              error[256];
@@ -51,7 +44,7 @@ im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
     rd_kafka_conf_set_error_cb(rc, on_error);
     rd_kafka_conf_set_rebalance_cb(rc, rebalance);
 
-    rk = member_new(conf, instance, rc, error, sizeof(error));
+    rk = member_new(conf, rc, error, sizeof(error));
 
     if (rk == NULL) {
         if (log->log != NULL) {
@@ -75,8 +68,8 @@ im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
 
 
 static rd_kafka_t *
-member_new(const im_kafka_consumer_conf_t *conf, const char *instance,
-    rd_kafka_conf_t *rc, char *error, size_t size)
+member_new(const im_kafka_consumer_conf_t *conf, rd_kafka_conf_t *rc,
+    char *error, size_t size)
 {
     char  session[16], beat[16], poll[16], fill[16];
 
@@ -89,7 +82,6 @@ member_new(const im_kafka_consumer_conf_t *conf, const char *instance,
     const im_kafka_setting_t  settings[] = {
         { "bootstrap.servers", conf->brokers },
         { "group.id", conf->group },
-        { "group.instance.id", instance },
         { "client.id", conf->client_id },
         { "session.timeout.ms", session },
         { "heartbeat.interval.ms", beat },
@@ -130,60 +122,6 @@ member_heartbeat_ms(const im_kafka_consumer_conf_t *conf)
     most = conf->session_ms / MEMBER_BEATS;
 
     return (most < IM_KAFKA_HEARTBEAT_MS) ? most : IM_KAFKA_HEARTBEAT_MS;
-}
-
-
-void
-im_kafka_member_draw(char *instance, size_t size, const char *client_id)
-{
-    uint64_t  id;
-
-    if (getrandom(&id, sizeof(id), 0) != sizeof(id)) {
-        id = (uint64_t) (uintptr_t) instance ^ im_kafka_now_ms();
-    }
-
-    snprintf(instance, size, "%.60s-%016" PRIx64, client_id, id);
-}
-
-
-/*
- * The library sends no LeaveGroup when a static member is closed, but does so
- * when it unsubscribes, after its partitions were revoked.
- */
-void
-im_kafka_member_leave(rd_kafka_t *rk)
-{
-    uint64_t             until;
-    rd_kafka_message_t  *m;
-
-    if (rd_kafka_unsubscribe(rk) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return;
-    }
-
-    until = im_kafka_now_ms() + IM_KAFKA_LEAVE_MS;
-
-    while (member_is_in(rk) && im_kafka_now_ms() < until) {
-        m = rd_kafka_consumer_poll(rk, MEMBER_LEAVE_STEP_MS);
-
-        if (m != NULL) {
-            rd_kafka_message_destroy(m);
-        }
-    }
-}
-
-
-/* The library forgets the id when it sends LeaveGroup. */
-static int
-member_is_in(rd_kafka_t *rk)
-{
-    int    is_in;
-    char  *id;
-
-    id = rd_kafka_memberid(rk);
-    is_in = (id != NULL && id[0] != '\0');
-    rd_kafka_mem_free(rk, id);
-
-    return is_in;
 }
 
 
