@@ -46,6 +46,7 @@ typedef void (*im_kafka_error_pt)(rd_kafka_t *rk, int err, const char *reason,
 rd_kafka_t *im_kafka_member_create(const im_kafka_consumer_conf_t *conf,
     im_kafka_log_t *log, im_kafka_rebalance_pt rebalance,
     im_kafka_error_pt error);
+
 /* The session of a member (im_kafka_session.c). */
 typedef struct {
     unsigned     usual_ms;
